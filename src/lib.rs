@@ -1,0 +1,7 @@
+//! deckle
+pub mod clock;
+pub mod secret;
+pub mod unit;
+pub mod visitor;
+#[cfg(feature = "cli")]
+pub mod cli;

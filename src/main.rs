@@ -1,0 +1,1 @@
+fn main() { deckle::cli::reference_main().unwrap() }

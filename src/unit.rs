@@ -1,0 +1,108 @@
+//! Values of the configuration file that have a unit: [`Span`] (`"250ms"`, `"30s"`, `"24h"`, `"7d"`) and [`Size`]
+//! (`"64KiB"`, `"10GiB"`).
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
+/// A length of time, written as a whole number and one of `ms`, `s`, `m`, `h`, `d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+/// A number of bytes, written as a whole number and one of `B`, `KiB`, `MiB`, `GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+const SPANS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+impl Span {
+    /// Whole seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse(text, &SPANS)
+            .map(|ms| Self(Duration::from_millis(ms)))
+            .ok_or_else(|| format!("`{text}` is not a duration such as \"250ms\", \"30s\", \"24h\" or \"7d\""))
+    }
+}
+
+impl std::str::FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse(text, &SIZES).map(Self).ok_or_else(|| format!("`{text}` is not a size such as \"64KiB\" or \"10GiB\""))
+    }
+}
+
+fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+fn render(value: u64, units: &[(&str, u64)]) -> String {
+    units
+        .iter()
+        .find(|(_, factor)| value > 0 && value.is_multiple_of(*factor))
+        .or(units.last())
+        .map_or_else(String::new, |(name, factor)| format!("{}{name}", value / factor))
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&render(self.0.as_millis() as u64, &SPANS))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&render(self.0, &SIZES))
+    }
+}
+
+macro_rules! as_text {
+    ($($name:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )*};
+}
+
+as_text!(Span, Size);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_read_back() {
+        for text in ["250ms", "30s", "24h", "7d", "90s"] {
+            let span: Span = text.parse().unwrap();
+            assert_eq!(span.to_string().parse::<Span>().unwrap(), span);
+        }
+        assert_eq!("24h".parse::<Span>().unwrap().0, Duration::from_secs(86_400));
+        assert_eq!("64KiB".parse::<Size>().unwrap().0, 65_536);
+        assert_eq!(Size(10 << 30).to_string(), "10GiB");
+        for bad in ["", "5", "5 parsecs", "-1s", "1.5s", "99999999999999d"] {
+            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+}

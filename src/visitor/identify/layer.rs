@@ -1,0 +1,58 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::service::Identify;
+use crate::clock::{SharedClock, SystemClock};
+use crate::visitor::proxy_check::ProxyCheck;
+use crate::visitor::{Facts, Settings, Switch, VisitorError};
+
+/// Layer that puts a [`Visitor`](crate::visitor::Visitor) into the extensions of every request.
+///
+/// See the [module docs](crate::visitor) for an example.
+#[derive(Clone)]
+#[must_use]
+pub struct IdentifyLayer {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) facts: Facts,
+    pub(super) check: Option<ProxyCheck>,
+    pub(super) clock: SharedClock,
+}
+
+impl IdentifyLayer {
+    /// A layer on the machine's clock.
+    ///
+    /// # Errors
+    /// [`VisitorError`] for settings that do not hold.
+    pub fn new(settings: &Settings) -> Result<Self, VisitorError> {
+        Self::with_clock(settings, SystemClock::shared())
+    }
+
+    /// A layer on another clock.
+    ///
+    /// # Errors
+    /// As [`IdentifyLayer::new`].
+    pub fn with_clock(settings: &Settings, clock: SharedClock) -> Result<Self, VisitorError> {
+        let facts = Facts::new(settings)?;
+        let check = (settings.proxy_check == Switch::On).then(|| ProxyCheck::new(!facts.proxies.is_empty()));
+        Ok(Self { shared: Arc::new(Shared { facts, check, clock }) })
+    }
+}
+
+impl fmt::Debug for IdentifyLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdentifyLayer").field("facts", &self.shared.facts).finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for IdentifyLayer {
+    type Service = Identify<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Identify::new(inner, Arc::clone(&self.shared))
+    }
+}

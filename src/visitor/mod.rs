@@ -1,0 +1,352 @@
+//! **Who asks**: pure facts from the request head.
+//!
+//! [`IdentifyLayer`] finds the client's address ([`address`]), the agent that the request names ([`agent`]) and the
+//! class of what it asks for ([`route`]), and puts a [`Visitor`] into the request's extensions. It decides nothing.
+//!
+//! # Deployment caveat
+//! Behind a proxy or a CDN, name it in `visitor.trusted_proxies`: else every reader has the proxy's address. deckle
+//! notices the common signs of that and refuses to enforce until it is set ([`proxy_check`]).
+//!
+//! ```
+//! use deckle::visitor::{IdentifyLayer, Settings, Visitor};
+//! use http::{Request, Response};
+//! use tower::{Layer, Service, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let layer = IdentifyLayer::new(&Settings::default()).unwrap();
+//! let service = layer.layer(tower::service_fn(|req: Request<()>| async move {
+//!     Ok::<_, std::convert::Infallible>(Response::new(req.extensions().get::<Visitor>().unwrap().agent.category))
+//! }));
+//! let wget = Request::builder().header("user-agent", "Wget/1.21").body(()).unwrap();
+//! assert_eq!(service.clone().oneshot(wget).await.unwrap().into_body().code(), "library");
+//! let plain = Request::builder().header("user-agent", "Mozilla/5.0 Firefox/140.0").body(()).unwrap();
+//! assert_eq!(service.oneshot(plain).await.unwrap().into_body().code(), "browser");
+//! # }
+//! ```
+
+pub mod address;
+pub mod agent;
+mod identify;
+pub mod proxy_check;
+mod ranges;
+pub mod route;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, request};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use address::{AddressSource, ClientAddress, ForwardedHeader, TrustedProxies};
+pub use agent::{Agent, AgentEntry, AgentRegex, Agents, AgentsError, Category};
+pub use identify::{Identify, IdentifyLayer, ResponseFuture};
+pub use route::{ASSET_EXTENSIONS, PathGlobs, RouteClass, normalise};
+
+use route::Routes;
+
+/// The socket that a request came over; the server puts it into the request's extensions.
+///
+/// With feature `axum`, axum's `ConnectInfo<SocketAddr>` is read too.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// The other end of the connection.
+    pub address: SocketAddr,
+    /// The connection is encrypted.
+    pub secure: bool,
+}
+
+/// The identity bytes that marks are derived from. An application may put its own into the request's extensions, such
+/// as an account name; by default it is made of the address and three headers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct VisitorKey(pub Arc<[u8]>);
+
+/// How far a claim to be some agent is proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verification {
+    /// No claim that could be checked.
+    None,
+    /// A claim without a way to check it.
+    Unverifiable,
+    /// Checked and true.
+    Verified,
+}
+
+impl Verification {
+    /// The stable spelling.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Unverifiable => "unverifiable",
+            Self::Verified => "verified",
+        }
+    }
+}
+
+/// An operator's word about an address, before any policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// In `visitor.allow`, or a path in `visitor.routes.never`.
+    Allowed,
+    /// In `visitor.deny`.
+    Denied,
+    /// Neither.
+    Ordinary,
+}
+
+/// Everything that is known about who asks. In the request's extensions behind [`IdentifyLayer`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Visitor {
+    /// The client's address.
+    pub address: ClientAddress,
+    /// The agent that the request names.
+    pub agent: Agent,
+    /// How far that is proven.
+    pub verification: Verification,
+    /// What is asked for.
+    pub route: RouteClass,
+    /// It would be shown to a person as a page.
+    pub navigation: bool,
+    /// Its path names a file that is no page (extension or `visitor.routes.asset`).
+    pub asset_path: bool,
+    /// The path in its normal form.
+    pub path: Arc<str>,
+    /// The identity for marks and for history: address, `User-Agent`, `Accept-Language`, `Sec-CH-UA`.
+    pub key: VisitorKey,
+    /// The connection of the client is encrypted, as far as trusted hops say.
+    pub secure: bool,
+    /// What the operator said about the address.
+    pub standing: Standing,
+    /// False while the addresses look like those of a proxy that is not configured.
+    pub enforceable: bool,
+    /// The id of this request.
+    pub request_id: Uuid,
+    /// When it arrived, since 1970.
+    pub arrived: Duration,
+}
+
+/// Section `[visitor]` of the configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Prefixes, or `preset:` and one of `cloudflare fastly cloudfront bunny akamai loopback private`.
+    pub trusted_proxies: Vec<String>,
+    /// `x-forwarded-for`, `forwarded` or `single:<header>`; unset = what a preset asks for, else `x-forwarded-for`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<String>,
+    /// `on` or `off`: refuse to enforce while the addresses look like an unknown proxy's.
+    pub proxy_check: Switch,
+    /// Prefixes that are always let through.
+    pub allow: Vec<IpNet>,
+    /// Prefixes that are always blocked; `allow` is stronger.
+    pub deny: Vec<IpNet>,
+    /// What counts as what.
+    pub routes: RouteSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            forwarded: None,
+            proxy_check: Switch::On,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            routes: RouteSettings::default(),
+        }
+    }
+}
+
+/// `on` or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// Switched on.
+    On,
+    /// Switched off.
+    Off,
+}
+
+/// Section `[visitor.routes]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteSettings {
+    /// Where deckle's own paths are.
+    pub mount: String,
+    /// Globs of feeds, beside those that are recognised anyway.
+    pub feed: Vec<String>,
+    /// Globs of data for programs.
+    pub api: Vec<String>,
+    /// Globs of pages that look like something else.
+    pub page: Vec<String>,
+    /// Extensions or globs of files that are no pages; only for these does `Range` pass.
+    pub asset: Vec<String>,
+    /// Globs that are always let through; still logged.
+    pub never: Vec<String>,
+}
+
+impl Default for RouteSettings {
+    fn default() -> Self {
+        Self {
+            mount: "/.deckle".to_owned(),
+            feed: Vec::new(),
+            api: Vec::new(),
+            page: Vec::new(),
+            asset: ASSET_EXTENSIONS.map(str::to_owned).to_vec(),
+            never: Vec::new(),
+        }
+    }
+}
+
+/// Why the settings of `[visitor]` were refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VisitorError {
+    /// A prefix or preset that does not exist.
+    #[error("`visitor.trusted_proxies`: `{value}` is neither a prefix nor one of preset:cloudflare, preset:fastly, preset:cloudfront, preset:bunny, preset:akamai, preset:loopback, preset:private")]
+    Proxy {
+        /// The entry.
+        value: String,
+    },
+    /// A preset whose prefixes do not ship with deckle stands alone.
+    #[error("`visitor.trusted_proxies`: `{preset}` ships no prefixes; add those that the provider publishes")]
+    PresetNeedsPrefixes {
+        /// The preset.
+        preset: String,
+    },
+    /// Two presets ask for different headers.
+    #[error("`visitor.trusted_proxies`: the presets ask for different headers; set `visitor.forwarded`")]
+    PresetsDisagree,
+    /// Not one of the three forms.
+    #[error("`visitor.forwarded`: `{value}` is not `x-forwarded-for`, `forwarded` or `single:<header>`")]
+    Forwarded {
+        /// The value.
+        value: String,
+    },
+    /// A path or pattern.
+    #[error("`{key}`: {message}")]
+    Route {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// The facts that need no clock and no counter; what [`IdentifyLayer`] runs on every request.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) agents: Arc<Agents>,
+    routes: Routes,
+    allow: Vec<IpNet>,
+    deny: Vec<IpNet>,
+}
+
+impl Facts {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, VisitorError> {
+        Ok(Self {
+            proxies: ranges::trusted_proxies(&settings.trusted_proxies, settings.forwarded.as_deref())?,
+            agents: Agents::builtin(),
+            routes: Routes::new(&settings.routes).map_err(|(key, message)| VisitorError::Route { key, message })?,
+            allow: settings.allow.clone(),
+            deny: settings.deny.clone(),
+        })
+    }
+
+    /// Identifies one request. Total: every head gives a visitor.
+    pub(crate) fn visitor(&self, head: &HeadView<'_>, arrived: Duration, enforceable: bool) -> Visitor {
+        let address = self.proxies.client(head.peer.map(|p| p.address), head.headers);
+        let text = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
+        let agent = self.agents.classify(user_agent(head.headers).as_deref());
+        let verification = if agent.name.is_some() { Verification::Unverifiable } else { Verification::None };
+        let path = normalise(head.path);
+        let route = self.routes.classify(head.method, head.path, &path, head.headers);
+        let trusted = head.peer.is_some_and(|p| self.proxies.trusts(p.address.ip().to_canonical()));
+        let forwarded_https = trusted && text("x-forwarded-proto").is_some_and(|p| p.eq_ignore_ascii_case("https"));
+        Visitor {
+            key: visitor_key(&address, head.headers),
+            standing: self.standing(&address, route, &path),
+            navigation: route::is_navigation(head.method, route, head.headers),
+            asset_path: self.routes.is_asset_path(&path),
+            secure: head.peer.is_some_and(|p| p.secure) || forwarded_https,
+            address,
+            agent,
+            verification,
+            route,
+            path: path.into(),
+            enforceable,
+            request_id: Uuid::now_v7(),
+            arrived,
+        }
+    }
+
+    fn standing(&self, address: &ClientAddress, route: RouteClass, path: &str) -> Standing {
+        let inside = |list: &[IpNet]| address.ip.is_some_and(|ip| list.iter().any(|net| net.contains(&ip)));
+        if self.routes.never(path) || inside(&self.allow) {
+            Standing::Allowed
+        } else if route != RouteClass::Wellknown && inside(&self.deny) {
+            Standing::Denied
+        } else {
+            Standing::Ordinary
+        }
+    }
+}
+
+/// What of a request the facts are read from.
+#[derive(Debug)]
+pub(crate) struct HeadView<'h> {
+    pub(crate) method: &'h http::Method,
+    pub(crate) path: &'h str,
+    pub(crate) headers: &'h HeaderMap,
+    pub(crate) peer: Option<Peer>,
+}
+
+impl<'h> HeadView<'h> {
+    pub(crate) fn of(method: &'h http::Method, uri: &'h http::Uri, headers: &'h HeaderMap, extensions: &http::Extensions) -> Self {
+        Self { method, path: uri.path(), headers, peer: peer_of(extensions) }
+    }
+}
+
+/// The socket of a request, from deckle's own extension or axum's.
+pub(crate) fn peer_of(extensions: &http::Extensions) -> Option<Peer> {
+    let own = extensions.get::<Peer>().copied();
+    #[cfg(feature = "axum")]
+    let own = own.or_else(|| {
+        extensions
+            .get::<axum::extract::ConnectInfo<SocketAddr>>()
+            .map(|info| Peer { address: info.0, secure: false })
+    });
+    own
+}
+
+/// The `User-Agent` as text; bytes that are not UTF-8 are replaced.
+pub(crate) fn user_agent(headers: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
+    headers.get(http::header::USER_AGENT).map(|v| String::from_utf8_lossy(v.as_bytes()))
+}
+
+/// address text ‖ 00 ‖ User-Agent ‖ 00 ‖ Accept-Language ‖ 00 ‖ Sec-CH-UA.
+fn visitor_key(address: &ClientAddress, headers: &HeaderMap) -> VisitorKey {
+    let mut key = address.client().map_or_else(String::new, |net| net.to_string()).into_bytes();
+    for name in ["user-agent", "accept-language", "sec-ch-ua"] {
+        key.push(0);
+        key.extend_from_slice(headers.get(name).map_or(&[][..], |v| v.as_bytes()));
+    }
+    VisitorKey(key.into())
+}
+
+impl Visitor {
+    /// Identifies a request outside of a stack, for example one that is read from a log.
+    ///
+    /// # Errors
+    /// [`VisitorError`] for settings that do not hold.
+    pub fn from_head(head: &request::Parts, settings: &Settings, arrived: Duration) -> Result<Self, VisitorError> {
+        let facts = Facts::new(settings)?;
+        let view = HeadView::of(&head.method, &head.uri, &head.headers, &head.extensions);
+        Ok(facts.visitor(&view, arrived, true))
+    }
+}

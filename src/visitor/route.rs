@@ -1,0 +1,330 @@
+//! What kind of thing a request asks for, judged from its head.
+//!
+//! The path is normalised first, the same way for classes, counting and traps: unreserved characters are
+//! percent-decoded (RFC 3986 §6.2.2.2), dot segments resolved (§5.2.4), repeated slashes collapsed, `;parameters` cut
+//! from each segment, a final dot or slash dropped. Case is kept. The upstream still gets the bytes that were sent.
+//! `wellknown` and `own` match only when the path was already in its normal form, so that no spelling of an article
+//! can pass as `robots.txt`.
+
+use http::{HeaderMap, Method, header};
+use regex::RegexSet;
+
+/// The class of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RouteClass {
+    /// robots.txt, sitemaps, `/.well-known/`, favicons and the like: never limited.
+    Wellknown,
+    /// deckle's own paths under the mount.
+    Own,
+    /// A feed.
+    Feed,
+    /// Data for programs.
+    Api,
+    /// A style sheet, script, image, font or media file.
+    Asset,
+    /// A page.
+    Page,
+    /// A method that changes things, a range request, an upgrade.
+    Other,
+}
+
+impl RouteClass {
+    /// The stable spelling.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Wellknown => "wellknown",
+            Self::Own => "own",
+            Self::Feed => "feed",
+            Self::Api => "api",
+            Self::Asset => "asset",
+            Self::Page => "page",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Extensions of files that are not pages; `Range` passes only for these.
+pub const ASSET_EXTENSIONS: [&str; 21] = [
+    "css", "js", "mjs", "png", "jpg", "jpeg", "gif", "webp", "avif", "svg", "ico", "woff", "woff2", "ttf", "mp4", "m4a",
+    "mp3", "webm", "ogg", "pdf", "zip",
+];
+
+/// Path patterns: `*` within a segment, `**` across segments.
+#[derive(Debug, Clone)]
+pub struct PathGlobs {
+    set: RegexSet,
+}
+
+impl PathGlobs {
+    /// Compiles the patterns.
+    ///
+    /// # Errors
+    /// A text that names the pattern that does not compile.
+    pub fn new<S: AsRef<str>>(globs: &[S]) -> Result<Self, String> {
+        let patterns: Vec<String> = globs.iter().map(|g| glob_to_regex(g.as_ref())).collect();
+        let set = RegexSet::new(patterns).map_err(|e| e.to_string())?;
+        Ok(Self { set })
+    }
+
+    /// Does any pattern match this path?
+    pub fn is_match(&self, path: &str) -> bool {
+        !self.set.is_empty() && self.set.is_match(path)
+    }
+}
+
+fn glob_to_regex(glob: &str) -> String {
+    let mut out = String::from("(?s)^");
+    let mut chars = glob.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '*' if chars.peek() == Some(&'*') => {
+                chars.next();
+                out.push_str(".*");
+            }
+            '*' => out.push_str("[^/]*"),
+            other => out.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    out.push('$');
+    out
+}
+
+/// The rules of one site.
+#[derive(Debug, Clone)]
+pub(crate) struct Routes {
+    mount: String,
+    feed: PathGlobs,
+    api: PathGlobs,
+    page: PathGlobs,
+    asset: PathGlobs,
+    never: PathGlobs,
+}
+
+impl Routes {
+    pub(crate) fn new(settings: &super::RouteSettings) -> Result<Self, (&'static str, String)> {
+        let globs = |key, list: &[String]| PathGlobs::new(list).map_err(|e| (key, e));
+        let mount = settings.mount.clone();
+        let bad = !mount.starts_with('/') || mount.ends_with('/') || mount.contains("..") || mount.contains(['?', '#']);
+        if bad {
+            return Err(("visitor.routes.mount", format!("`{mount}` must start with `/`, and hold no `..`, `?`, `#` or final `/`")));
+        }
+        let asset: Vec<String> = settings
+            .asset
+            .iter()
+            .map(|entry| if entry.contains(['/', '*']) { entry.clone() } else { format!("**.{entry}") })
+            .collect();
+        Ok(Self {
+            mount,
+            feed: globs("visitor.routes.feed", &settings.feed)?,
+            api: globs("visitor.routes.api", &settings.api)?,
+            page: globs("visitor.routes.page", &settings.page)?,
+            asset: globs("visitor.routes.asset", &asset)?,
+            never: globs("visitor.routes.never", &settings.never)?,
+        })
+    }
+
+    /// Does the path name an asset by its extension or a configured pattern?
+    pub(crate) fn is_asset_path(&self, normal: &str) -> bool {
+        let lower = normal.to_ascii_lowercase();
+        self.asset.is_match(&lower) && !self.page.is_match(normal)
+    }
+
+    pub(crate) fn never(&self, normal: &str) -> bool {
+        self.never.is_match(normal)
+    }
+
+    pub(crate) fn classify(&self, method: &Method, raw: &str, normal: &str, headers: &HeaderMap) -> RouteClass {
+        if raw == normal || raw == "/" {
+            if normal.strip_prefix(&self.mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+                return RouteClass::Own;
+            }
+            if is_wellknown(normal) {
+                return RouteClass::Wellknown;
+            }
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) || headers.contains_key(header::UPGRADE) {
+            return RouteClass::Other;
+        }
+        if self.page.is_match(normal) {
+            return RouteClass::Page;
+        }
+        if self.feed.is_match(normal) || looks_like_feed(normal) {
+            return RouteClass::Feed;
+        }
+        let dest = text(headers, "sec-fetch-dest");
+        if self.is_asset_path(normal) || matches!(dest, "style" | "script" | "image" | "font" | "audio" | "video" | "manifest" | "worker") {
+            return RouteClass::Asset;
+        }
+        if headers.contains_key(header::RANGE) {
+            return RouteClass::Other;
+        }
+        if self.api.is_match(normal) || asks_for_data(headers) {
+            return RouteClass::Api;
+        }
+        RouteClass::Page
+    }
+}
+
+/// Would this request be shown to a person as a page? Only those may be answered with a page of deckle's own.
+pub(crate) fn is_navigation(method: &Method, route: RouteClass, headers: &HeaderMap) -> bool {
+    let dest = text(headers, "sec-fetch-dest");
+    let accept = text(headers, "accept");
+    let prefetch = ["sec-purpose", "purpose", "x-moz"].iter().any(|n| text(headers, n).contains("prefetch"));
+    route == RouteClass::Page
+        && method == Method::GET
+        && matches!(dest, "" | "document")
+        && (accept.is_empty() || accept.contains("text/html") || accept.contains("*/*"))
+        && !prefetch
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+    headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+}
+
+fn asks_for_data(headers: &HeaderMap) -> bool {
+    let accept = text(headers, "accept");
+    let data = (accept.contains("json") || accept.contains("xml")) && !accept.contains("html");
+    data || headers.contains_key("x-requested-with") || text(headers, "sec-fetch-mode") == "cors"
+}
+
+fn looks_like_feed(path: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    matches!(last.as_str(), "feed" | "rss" | "atom" | "rss.xml" | "atom.xml" | "feed.xml" | "feed.json" | "index.xml")
+        || [".rss", ".atom"].iter().any(|end| last.ends_with(end))
+}
+
+fn is_wellknown(path: &str) -> bool {
+    let single = path.get(1..).is_some_and(|name| {
+        !name.contains('/')
+            && (matches!(name, "robots.txt" | "ads.txt" | "security.txt" | "license.xml" | "ai.txt")
+                || name.starts_with("favicon")
+                || (name.starts_with("sitemap") && name.ends_with(".xml")))
+    });
+    single || path.starts_with("/.well-known/")
+}
+
+/// The normal form of a path.
+pub fn normalise(raw: &str) -> String {
+    let decoded = decode_unreserved(raw);
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in decoded.split('/') {
+        let bare = segment.split(';').next().unwrap_or_default();
+        match bare {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            other => segments.push(other),
+        }
+    }
+    let mut out = String::with_capacity(decoded.len() + 1);
+    for segment in &segments {
+        out.push('/');
+        out.push_str(segment);
+    }
+    while out.ends_with('.') {
+        out.pop();
+    }
+    if out.is_empty() { "/".to_owned() } else { out }
+}
+
+fn decode_unreserved(raw: &str) -> String {
+    let bytes = raw.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let decoded = (byte == b'%')
+            .then(|| bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok()))
+            .flatten()
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+            .filter(|b| b.is_ascii_alphanumeric() || b"-._~".contains(b));
+        match decoded {
+            Some(plain) => {
+                out.push(plain);
+                at += 3;
+            }
+            None => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn routes() -> Routes {
+        Routes::new(&super::super::RouteSettings::default()).unwrap()
+    }
+
+    fn class(path: &str) -> RouteClass {
+        routes().classify(&Method::GET, path, &normalise(path), &HeaderMap::new())
+    }
+
+    #[test]
+    fn spellings_of_one_path_are_one_path() {
+        for spelling in
+            ["/robots.txt/../a/1", "/.deckle/../a/1", "//a/1", "/a/%31", "/a/1/", "/a/1;x.css", "/%2e%2e/a/1", "/a/./1", "/a/1."]
+        {
+            assert_eq!(normalise(spelling), "/a/1", "{spelling}");
+            assert_eq!(class(spelling), RouteClass::Page, "{spelling}");
+        }
+        assert_eq!(normalise("/"), "/");
+        assert_eq!(normalise("/caf%C3%A9"), "/caf%C3%A9");
+    }
+
+    #[test]
+    fn classes() {
+        #[rustfmt::skip]
+        let table = [
+            ("/robots.txt", RouteClass::Wellknown), ("/sitemap.xml", RouteClass::Wellknown),
+            ("/sitemap-news.xml", RouteClass::Wellknown), ("/.well-known/security.txt", RouteClass::Wellknown),
+            ("/favicon.ico", RouteClass::Wellknown), ("/.deckle/guard.0.js", RouteClass::Own),
+            ("/.decklex", RouteClass::Page), ("/feed/", RouteClass::Feed), ("/news/rss.xml", RouteClass::Feed),
+            ("/a/site.css", RouteClass::Asset), ("/IMG/A.JPG", RouteClass::Asset), ("/2026/story", RouteClass::Page),
+            ("//robots.txt", RouteClass::Page), ("/x/robots.txt", RouteClass::Page),
+        ];
+        for (path, expect) in table {
+            assert_eq!(class(path), expect, "{path}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-requested-with", "XMLHttpRequest".parse().unwrap());
+        assert_eq!(routes().classify(&Method::GET, "/a", "/a", &headers), RouteClass::Api);
+        assert_eq!(routes().classify(&Method::POST, "/a", "/a", &HeaderMap::new()), RouteClass::Other);
+    }
+
+    #[test]
+    fn globs_know_segments() {
+        let globs = PathGlobs::new(&["/a/*", "/b/**", "!x"]).unwrap();
+        assert!(globs.is_match("/a/1") && !globs.is_match("/a/1/2") && globs.is_match("/b/1/2"));
+    }
+
+    #[test]
+    fn only_pages_asked_for_by_people_are_navigations() {
+        let with = |name: &'static str, value: &str| {
+            let mut h = HeaderMap::new();
+            h.insert(name, value.parse().unwrap());
+            is_navigation(&Method::GET, RouteClass::Page, &h)
+        };
+        assert!(is_navigation(&Method::GET, RouteClass::Page, &HeaderMap::new()));
+        assert!(with("accept", "text/html,*/*;q=0.8"));
+        assert!(!with("accept", "application/json"));
+        assert!(!with("sec-fetch-dest", "empty"));
+        assert!(!with("sec-purpose", "prefetch;prerender"));
+        assert!(!is_navigation(&Method::HEAD, RouteClass::Page, &HeaderMap::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn the_normal_form_is_stable(path in "/[ -~]{0,40}") {
+            let once = normalise(&path);
+            prop_assert!(once.starts_with('/'));
+            prop_assert!(!once.contains("//") && !once.contains("/../"));
+        }
+    }
+}

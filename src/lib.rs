@@ -1,6 +1,7 @@
 //! deckle
 pub mod clock;
 pub mod secret;
+pub mod suspicion;
 pub mod unit;
 pub mod visitor;
 #[cfg(feature = "cli")]

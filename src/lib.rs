@@ -1,4 +1,5 @@
 //! deckle
+pub mod action;
 pub mod clock;
 pub mod secret;
 pub mod suspicion;

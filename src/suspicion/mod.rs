@@ -80,6 +80,8 @@ const PAGES_WITHOUT_ASSETS: u16 = 6;
 const ARTICLES_IN_A_ROW: u8 = 8;
 /// Requests within a wait that are more than a browser's retries.
 const REQUESTS_IN_WAIT: u8 = 5;
+/// Pages within a minute that are more than a reader's.
+const HURRIED_PAGES: u16 = 8;
 /// Assets a page that a browser fetches and a script does not.
 const ASSETS_PER_PAGE: u16 = 3;
 
@@ -169,7 +171,7 @@ impl Judge {
 
     fn without_history(&self, visitor: &Visitor) -> Assessment {
         let signals: Vec<Signal> = signals::claim(visitor.agent.category).into_iter().collect();
-        let points = Points::of(&signals, 0.0);
+        let points = Points::of(&signals, 0.0, false);
         Assessment { score: points.score(), points, signals, degraded: false, ..Assessment::unknown() }
     }
 
@@ -177,9 +179,10 @@ impl Judge {
         let mut signals: Vec<Signal> = signals::claim(visitor.agent.category).into_iter().collect();
         let moved = self.state.with_record(sub, |record, known| {
             count(record, visitor, page);
-            (self.behaviour(record, visitor, &mut signals), record.last_score, known, proven(record))
+            self.behaviour(record, visitor, &mut signals);
+            (hurried(record, self.state.now_ms(), page), record.last_score, known, proven(record))
         });
-        let Some(((), sub_score, sub_known, proven)) = moved else {
+        let Some((hurried, sub_score, sub_known, proven)) = moved else {
             return Assessment { degraded: true, ..self.without_history(visitor) };
         };
         let client = if proven { sub } else { address };
@@ -196,7 +199,7 @@ impl Judge {
         signals.extend(events);
         signals.sort_unstable();
         signals.dedup();
-        let points = Points::of(&signals, rate);
+        let points = Points::of(&signals, rate, hurried);
         let score = points.score();
         for key in [sub, address] {
             self.state.with_record(key, |record, _| record.last_score = score);
@@ -253,6 +256,16 @@ fn count(record: &mut Record, visitor: &Visitor, page: bool) {
         record.pages /= 2;
         record.assets /= 2;
     }
+}
+
+/// Counts pages by the minute.
+fn hurried(record: &mut Record, now: u64, page: bool) -> bool {
+    if now.saturating_sub(record.minute_start) >= 60_000 {
+        record.minute_start = now;
+        record.minute_pages = 0;
+    }
+    record.minute_pages = record.minute_pages.saturating_add(u16::from(page));
+    record.minute_pages >= HURRIED_PAGES
 }
 
 /// A sub-identity that behaves like a browser.

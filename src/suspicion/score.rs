@@ -33,15 +33,15 @@ pub struct Points {
 impl Points {
     /// Sums the level signals of the claim and behaviour groups and takes the decayed rate as it is.
     ///
-    /// While the rate group is empty, behaviour counts 15 at most: a reader without images and scripts, at a human
-    /// pace, stays below every price and limit however long the visit.
-    pub(crate) fn of(signals: &[Signal], rate: f32) -> Self {
+    /// At a human pace and while the rate group is empty, behaviour counts 15 at most: a reader without images and
+    /// scripts stays below every price and limit however long the visit.
+    pub(crate) fn of(signals: &[Signal], rate: f32, hurried: bool) -> Self {
         let sum = |group: Group| -> f32 {
             let weights = signals.iter().filter(|s| s.group() == group).map(|s| f32::from(s.weight()));
             weights.fold(0.0, |total, weight| total + weight).min(group.cap())
         };
         let behaviour = sum(Group::Behaviour);
-        let behaviour = if rate < 1.0 { behaviour.min(UNHURRIED_BEHAVIOUR) } else { behaviour };
+        let behaviour = if rate < 1.0 && !hurried { behaviour.min(UNHURRIED_BEHAVIOUR) } else { behaviour };
         Self { claim: sum(Group::Claim), rate, behaviour }
     }
 
@@ -78,7 +78,7 @@ mod tests {
             ("everything at once", &[ClaimHeadless, ClaimLibrary, NoAssets, ArticleRun], 30.0, 100),
         ];
         for (name, signals, rate, score) in table {
-            assert_eq!(Points::of(signals, rate).score(), score, "{name}");
+            assert_eq!(Points::of(signals, rate, false).score(), score, "{name}");
         }
     }
 
@@ -88,6 +88,6 @@ mod tests {
         assert!((full - 30.0).abs() < f32::EPSILON);
         assert!((decay(full, 600_000) - 7.5).abs() < 0.01);
         assert!(add_rate(full, 0, &[PageHour]) <= 30.0);
-        assert_eq!(Points::of(&[], decay(full, 600_000)).score(), 7);
+        assert_eq!(Points::of(&[], decay(full, 600_000), false).score(), 7);
     }
 }

@@ -32,15 +32,18 @@ pub(crate) struct Record {
     pub(crate) decay_at: u64,
     /// A refusal asked the visitor to wait until then.
     pub(crate) wait_until: u64,
+    /// When the running minute began.
+    pub(crate) minute_start: u64,
     /// Points of the rate group.
     pub(crate) rate: f32,
     pub(crate) pages: u16,
     pub(crate) assets: u16,
+    pub(crate) minute_pages: u16,
     pub(crate) article_run: u8,
     pub(crate) refused_in_wait: u8,
     pub(crate) last_score: u8,
     pub(crate) flags: u8,
-    _reserved: [u8; 20],
+    _reserved: [u8; 6],
 }
 
 /// This record was counted for or against the visibility of assets.

@@ -1,0 +1,99 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+use tower_service::Service;
+
+use super::layer::Shared;
+use crate::action::{ActionBody, Decision};
+
+pin_project! {
+    /// Response future of [`Enforce`](super::Enforce).
+    pub struct ResponseFuture<S, Q>
+    where
+        S: Service<Q>,
+    {
+        #[pin]
+        step: Step<S, Q>,
+        decision: Option<Decision>,
+    }
+}
+
+pin_project! {
+    #[project = StepProjected]
+    enum Step<S, Q>
+    where
+        S: Service<Q>,
+    {
+        Wait { #[pin] sleep: Sleep, held: Option<(S, Q)>, sleeper: Sleeper },
+        Forward { #[pin] inner: S::Future },
+        Answer { response: Option<Box<Response<Full<Bytes>>>> },
+    }
+}
+
+/// One of the places of `action.slow.max_concurrent`; given back when dropped.
+struct Sleeper(Arc<Shared>);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.0.sleepers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<S: Service<Q>, Q> ResponseFuture<S, Q> {
+    pub(super) fn forward(inner: S::Future, decision: Option<Decision>) -> Self {
+        Self { step: Step::Forward { inner }, decision }
+    }
+
+    pub(super) fn answer(response: Box<Response<Full<Bytes>>>, decision: Decision) -> Self {
+        Self { step: Step::Answer { response: Some(response) }, decision: Some(decision) }
+    }
+
+    pub(super) fn wait(delay: Duration, service: S, request: Q, decision: Decision, shared: Arc<Shared>) -> Self {
+        let step = Step::Wait { sleep: sleep(delay), held: Some((service, request)), sleeper: Sleeper(shared) };
+        Self { step, decision: Some(decision) }
+    }
+}
+
+impl<S, Q, R> Future for ResponseFuture<S, Q>
+where
+    S: Service<Q, Response = Response<R>>,
+{
+    type Output = Result<Response<ActionBody<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let mut response = loop {
+            let next = match this.step.as_mut().project() {
+                StepProjected::Wait { sleep, held, .. } => {
+                    ready!(sleep.poll(cx));
+                    let Some((mut service, request)) = held.take() else { return Poll::Pending };
+                    Step::Forward { inner: service.call(request) }
+                }
+                StepProjected::Forward { inner } => break ready!(inner.poll(cx))?.map(|body| ActionBody::Inner { body }),
+                StepProjected::Answer { response } => {
+                    let Some(response) = response.take() else { return Poll::Pending };
+                    break response.map(|body| ActionBody::Own { body });
+                }
+            };
+            this.step.set(next);
+        };
+        if let Some(decision) = this.decision.take() {
+            response.extensions_mut().insert(decision);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+impl<S: Service<Q>, Q> std::fmt::Debug for ResponseFuture<S, Q> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseFuture").field("decision", &self.decision).finish_non_exhaustive()
+    }
+}

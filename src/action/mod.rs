@@ -1,0 +1,219 @@
+//! **Act or forward**: policy, and deckle's own answers.
+//!
+//! [`EnforceLayer`] maps what is known about a request to one [`Action`] and carries it out, in mode
+//! [`Mode::Enforce`]; in [`Mode::Observe`], the default, it only notes what it would have done.
+//!
+//! 1. The operator's lists come first: `visitor.allow` and `visitor.routes.never` are let through, `visitor.deny` is
+//!    blocked.
+//! 2. The category's policy names an action, or leaves it to the score.
+//! 3. The hard quotas refuse with 429, whatever the score: 2 pages a second (burst 120), 100 requests a second
+//!    (burst 4,000).
+//! 4. Clamps, each noted: robots.txt and the like are never limited; assets, feeds and data only by the hard quotas;
+//!    a first request gets at most a tag unless it claims to be automated; in the first minute after a start nothing
+//!    is stronger than `limit`.
+//!
+//! # Deployment caveat
+//! A refusal is status 429 with `Retry-After` (RFC 6585 §4), never 200 and never `noindex`.
+
+mod answer;
+mod body;
+mod enforce;
+mod limit;
+mod policy;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use body::ActionBody;
+pub use enforce::{Enforce, EnforceLayer, ResponseFuture};
+pub use limit::LimitSettings;
+pub use policy::{Choice, Rule};
+
+use crate::unit::Span;
+use crate::visitor::Category;
+
+/// Whether actions are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Compute and log, do nothing.
+    #[default]
+    Observe,
+    /// Carry out.
+    Enforce,
+}
+
+impl std::str::FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "observe" => Ok(Self::Observe),
+            "enforce" => Ok(Self::Enforce),
+            other => Err(format!("`{other}` is neither `observe` nor `enforce`")),
+        }
+    }
+}
+
+/// What is done with a request, from weak to strong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Action {
+    /// Nothing.
+    Allow,
+    /// Served and noted.
+    Tag,
+    /// Served after a short wait.
+    Slow,
+    /// Served as a trickle, else 429.
+    Limit,
+    /// 403.
+    Block,
+}
+
+impl Action {
+    /// The stable spelling.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Tag => "tag",
+            Self::Slow => "slow",
+            Self::Limit => "limit",
+            Self::Block => "block",
+        }
+    }
+}
+
+/// Why an action became a weaker one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Clamp {
+    /// Mode `observe`, or a proxy that is not configured.
+    Observe,
+    /// robots.txt and the like, deckle's own paths.
+    Route,
+    /// Assets, feeds, data.
+    Asset,
+    /// The category's cap.
+    Category,
+    /// Nothing was known about the client.
+    FirstRequest,
+    /// Within a minute of the start.
+    WarmUp,
+    /// `action.max_action`.
+    MaxAction,
+}
+
+impl Clamp {
+    /// The stable spelling.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Route => "route",
+            Self::Asset => "asset",
+            Self::Category => "category",
+            Self::FirstRequest => "first_request",
+            Self::WarmUp => "warm_up",
+            Self::MaxAction => "max_action",
+        }
+    }
+}
+
+/// What a limiter said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitReport {
+    /// The quota, as in `action.limits`.
+    pub name: &'static str,
+    /// Seconds to wait; absent when it let the request through.
+    pub retry_after: Option<u64>,
+}
+
+/// The decision about one request. In the request's and the response's extensions behind [`EnforceLayer`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Decision {
+    /// What is done.
+    pub action: Action,
+    /// What would have been done, if that is something else.
+    pub would: Option<Action>,
+    /// The configuration path that decided.
+    pub rule: Rule,
+    /// The clamps that applied, in order.
+    pub clamps: Vec<Clamp>,
+    /// The limiter that refused or was asked last.
+    pub limit: Option<LimitReport>,
+    /// The wait of action `slow`.
+    pub delay: Option<std::time::Duration>,
+}
+
+/// Section `[action]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Nothing stronger than this is ever done.
+    pub max_action: Action,
+    /// What each category gets; categories left out keep their default.
+    pub policy: BTreeMap<Category, Choice>,
+    /// The quotas.
+    pub limits: LimitSettings,
+    /// Action `slow`.
+    pub slow: SlowSettings,
+    /// Shown on refusals: an address or a page where a person can ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_action: Action::Block,
+            policy: policy::defaults(),
+            limits: LimitSettings::default(),
+            slow: SlowSettings::default(),
+            contact: None,
+        }
+    }
+}
+
+/// Section `[action.slow]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SlowSettings {
+    /// Most requests that wait at the same time; beyond, `tag`.
+    pub max_concurrent: usize,
+}
+
+impl Default for SlowSettings {
+    fn default() -> Self {
+        Self { max_concurrent: 256 }
+    }
+}
+
+/// Why the settings of `[action]` were refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActionError {
+    /// A burst below the dearest page.
+    #[error("`action.limits.{name}.burst` is {burst}; at least {least} are needed, the dearest page costs that")]
+    Burst {
+        /// The quota.
+        name: &'static str,
+        /// The value.
+        burst: u32,
+        /// The smallest one that works.
+        least: u32,
+    },
+    /// A period of zero.
+    #[error("`action.limits.{name}.every` is `{every}`; it must be longer than 0")]
+    Every {
+        /// The quota.
+        name: &'static str,
+        /// The value.
+        every: Span,
+    },
+    /// A page template that does not compile.
+    #[error("a page of deckle's own does not compile")]
+    Template(#[from] minijinja::Error),
+}

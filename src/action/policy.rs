@@ -1,0 +1,247 @@
+//! Category × score × mode → action: pure, total, no clock.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Action, Clamp, Mode, Settings};
+use crate::suspicion::{Assessment, Group, Signal};
+use crate::visitor::{Category, RouteClass, Standing, Visitor};
+
+/// Lower bounds of `tag slow limit block`.
+const BUCKETS: [(u8, Action); 4] = [(95, Action::Block), (55, Action::Limit), (40, Action::Slow), (20, Action::Tag)];
+/// A claim from here on is acted on at the first request.
+const CLEAR_CLAIM: u8 = 40;
+
+/// What a category gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Choice {
+    /// One word: `allow`, `limit`, `block` or `score`.
+    Word(Word),
+    /// The word, and the strongest action that the score may lead to.
+    Capped {
+        /// What an agent gets whose claim cannot be checked.
+        unverified: Word,
+        /// Nothing stronger follows from the score.
+        cap: Action,
+    },
+}
+
+/// One word of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Word {
+    /// Always let through.
+    Allow,
+    /// A trickle of pages.
+    Limit,
+    /// Refused.
+    Block,
+    /// As the score says.
+    Score,
+}
+
+impl Choice {
+    fn word(self) -> Word {
+        match self {
+            Self::Word(word) | Self::Capped { unverified: word, .. } => word,
+        }
+    }
+
+    fn cap(self) -> Action {
+        match self {
+            Self::Word(_) => Action::Block,
+            Self::Capped { cap, .. } => cap,
+        }
+    }
+}
+
+/// The defaults: declared crawlers that index are never worse off than a trickle, collectors get one, scanners nothing.
+pub(super) fn defaults() -> BTreeMap<Category, Choice> {
+    let capped = |cap| Choice::Capped { unverified: Word::Score, cap };
+    Category::ALL
+        .into_iter()
+        .map(|category| {
+            let choice = match category {
+                Category::Search | Category::AiSearch | Category::AiUser | Category::Preview | Category::Feed => {
+                    capped(Action::Limit)
+                }
+                Category::Monitor => capped(Action::Limit),
+                Category::Reader => capped(Action::Slow),
+                Category::AiTrain | Category::Seo | Category::Advertising | Category::Academic => {
+                    Choice::Word(Word::Limit)
+                }
+                Category::Scanner => Choice::Word(Word::Block),
+                _ => Choice::Word(Word::Score),
+            };
+            (category, choice)
+        })
+        .collect()
+}
+
+/// The configuration path that decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// `visitor.allow` or `visitor.routes.never`.
+    Allow,
+    /// `visitor.deny`.
+    Deny,
+    /// `action.policy.<category>`.
+    Policy(Category),
+    /// The score.
+    Score,
+    /// `action.limits.<name>`.
+    Limit(&'static str),
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Allow => f.write_str("visitor.allow"),
+            Self::Deny => f.write_str("visitor.deny"),
+            Self::Policy(category) => write!(f, "action.policy.{category}"),
+            Self::Score => f.write_str("suspicion.score.buckets"),
+            Self::Limit(name) => write!(f, "action.limits.{name}"),
+        }
+    }
+}
+
+/// What follows before any quota is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Draft {
+    pub(super) action: Action,
+    pub(super) rule: Rule,
+    pub(super) clamps: Vec<Clamp>,
+}
+
+/// Facts about the process that clamp an action.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
+    pub(super) mode: Mode,
+    pub(super) warm_up: bool,
+}
+
+/// Decides from facts alone. The quotas come afterwards: they only ever refuse more.
+pub(super) fn decide(settings: &Settings, visitor: &Visitor, assessment: &Assessment) -> Draft {
+    match visitor.standing {
+        Standing::Allowed => return Draft { action: Action::Allow, rule: Rule::Allow, clamps: Vec::new() },
+        Standing::Denied => return Draft { action: Action::Block, rule: Rule::Deny, clamps: Vec::new() },
+        Standing::Ordinary => {}
+    }
+    let category = visitor.agent.category;
+    let choice = settings.policy.get(&category).copied().unwrap_or(Choice::Word(Word::Score));
+    let (action, rule) = match choice.word() {
+        Word::Allow => (Action::Allow, Rule::Policy(category)),
+        Word::Limit => (Action::Limit, Rule::Policy(category)),
+        Word::Block => (Action::Block, Rule::Policy(category)),
+        Word::Score => (bucket(assessment.score), Rule::Score),
+    };
+    let mut draft = Draft { action, rule, clamps: Vec::new() };
+    clamp_route(&mut draft, visitor, assessment);
+    cap(&mut draft, choice.cap(), Clamp::Category);
+    if assessment.first_request && !clear_claim(assessment) && draft.rule == Rule::Score {
+        cap(&mut draft, Action::Tag, Clamp::FirstRequest);
+    }
+    draft
+}
+
+/// The clamps of the moment, last of all.
+pub(super) fn clamp(draft: &mut Draft, settings: &Settings, now: Circumstances) {
+    if now.warm_up && draft.rule != Rule::Deny {
+        cap(draft, Action::Limit, Clamp::WarmUp);
+    }
+    cap(draft, settings.max_action, Clamp::MaxAction);
+    if now.mode == Mode::Observe {
+        cap(draft, Action::Allow, Clamp::Observe);
+    }
+}
+
+fn bucket(score: u8) -> Action {
+    BUCKETS.iter().find(|(least, _)| score >= *least).map_or(Action::Allow, |(_, action)| *action)
+}
+
+/// Only pages are slowed or limited by the score; robots.txt and the like by nothing.
+fn clamp_route(draft: &mut Draft, visitor: &Visitor, assessment: &Assessment) {
+    match visitor.route {
+        RouteClass::Wellknown | RouteClass::Own => cap(draft, Action::Allow, Clamp::Route),
+        _ if !assessment.counts_as_page && draft.action != Action::Block => cap(draft, Action::Tag, Clamp::Asset),
+        _ => {}
+    }
+}
+
+fn clear_claim(assessment: &Assessment) -> bool {
+    let claim: u8 =
+        assessment.signals.iter().filter(|s| s.group() == Group::Claim).map(|s: &Signal| s.weight()).sum();
+    claim >= CLEAR_CLAIM
+}
+
+fn cap(draft: &mut Draft, most: Action, why: Clamp) {
+    if draft.action > most {
+        draft.action = most;
+        draft.clamps.push(why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn visitor(ua: &str, path: &str) -> Visitor {
+        let (head, ()) = http::Request::builder().uri(path).header("user-agent", ua).body(()).unwrap().into_parts();
+        Visitor::from_head(&head, &crate::visitor::Settings::default(), Duration::ZERO).unwrap()
+    }
+
+    fn at(score: u8, first: bool, page: bool) -> Assessment {
+        Assessment { score, first_request: first, counts_as_page: page, ..Assessment::unknown() }
+    }
+
+    const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+    #[test]
+    fn scores_become_actions() {
+        let settings = Settings::default();
+        let table = [(0, Action::Allow), (19, Action::Allow), (20, Action::Tag), (39, Action::Tag), (40, Action::Slow),
+            (54, Action::Slow), (55, Action::Limit), (94, Action::Limit), (95, Action::Block), (100, Action::Block)];
+        for (score, action) in table {
+            assert_eq!(decide(&settings, &visitor(FIREFOX, "/a"), &at(score, false, true)).action, action, "{score}");
+        }
+    }
+
+    #[test]
+    fn clamps_keep_readers_and_crawlers_safe() {
+        let settings = Settings::default();
+        let robots = decide(&settings, &visitor("nikto", "/robots.txt"), &at(100, false, false));
+        assert_eq!((robots.action, robots.clamps.as_slice()), (Action::Allow, &[Clamp::Route][..]));
+        let asset = decide(&settings, &visitor(FIREFOX, "/a.css"), &at(80, false, false));
+        assert_eq!((asset.action, asset.clamps.as_slice()), (Action::Tag, &[Clamp::Asset][..]));
+        let first = decide(&settings, &visitor(FIREFOX, "/a"), &at(60, true, true));
+        assert_eq!((first.action, first.clamps.as_slice()), (Action::Tag, &[Clamp::FirstRequest][..]));
+        let google = decide(&settings, &visitor("Googlebot/2.1", "/a"), &at(100, false, true));
+        assert_eq!((google.action, google.clamps.as_slice()), (Action::Limit, &[Clamp::Category][..]));
+        let lynx = decide(&settings, &visitor("Lynx/2.9", "/a"), &at(100, false, true));
+        assert_eq!(lynx.action, Action::Slow);
+    }
+
+    #[test]
+    fn categories_have_policies() {
+        let settings = Settings::default();
+        let gpt = decide(&settings, &visitor("GPTBot/1.2", "/a"), &at(15, true, true));
+        assert_eq!((gpt.action, gpt.rule.to_string().as_str()), (Action::Limit, "action.policy.ai-train"));
+        let nikto = decide(&settings, &visitor("Mozilla/5.0 (Nikto/2.1.6)", "/a"), &at(40, true, true));
+        assert_eq!(nikto.action, Action::Block);
+    }
+
+    #[test]
+    fn observing_does_nothing() {
+        let settings = Settings::default();
+        let mut draft = decide(&settings, &visitor(FIREFOX, "/a"), &at(100, false, true));
+        clamp(&mut draft, &settings, Circumstances { mode: Mode::Observe, warm_up: true });
+        assert_eq!(draft.action, Action::Allow);
+        assert_eq!(draft.clamps, [Clamp::WarmUp, Clamp::Observe]);
+    }
+}

@@ -1,7 +1,10 @@
 //! deckle
 pub mod action;
 pub mod clock;
+#[cfg(feature = "html")]
+pub mod page;
 pub mod secret;
+pub mod slot;
 pub mod suspicion;
 pub mod unit;
 pub mod visitor;

@@ -1,0 +1,153 @@
+//! Which charset a page is in, and whether its text may carry marks.
+//!
+//! Order (WHATWG HTML §13.2.3.2): byte-order mark, `charset` of `Content-Type`, the prescan of the first 1,024 bytes for
+//! a `<meta>`, then `page.fallback_charset`. Only a *declared* UTF-8 or single-byte charset lets text be marked: elsewhere
+//! words would be read wrongly.
+
+use encoding_rs::{Encoding, ISO_2022_JP, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use http::{HeaderMap, header};
+
+/// How many bytes the prescan looks at (WHATWG HTML §4.2.5.4).
+pub(crate) const PRESCAN: usize = 1_024;
+
+/// What the start of a page says about its charset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Charset {
+    pub(crate) encoding: &'static Encoding,
+    /// Said by the page or its header, not guessed.
+    pub(crate) declared: bool,
+}
+
+/// What text slots are possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextKind {
+    Utf8,
+    SingleByte,
+    /// No slots, and why.
+    None(&'static str),
+}
+
+impl Charset {
+    pub(crate) fn text_kind(self) -> TextKind {
+        match (self.declared, self.encoding) {
+            (false, _) => TextKind::None("charset_late"),
+            (true, e) if e == UTF_8 => TextKind::Utf8,
+            (true, e) if e.is_single_byte() => TextKind::SingleByte,
+            _ => TextKind::None("encoding"),
+        }
+    }
+}
+
+/// Encodings in which `<` is not one byte 0x3C; nothing can be inserted there.
+pub(crate) fn is_refused(encoding: &'static Encoding) -> bool {
+    [UTF_16LE, UTF_16BE, ISO_2022_JP, REPLACEMENT].contains(&encoding)
+}
+
+/// The `charset` parameter of `Content-Type`, with the label it holds, if any.
+pub(crate) fn from_header(headers: &HeaderMap) -> Option<&'static Encoding> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let parameter = value.split(';').skip(1).find_map(|p| {
+        let (name, value) = p.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then_some(value.trim().trim_matches('"'))
+    })?;
+    Encoding::for_label(parameter.as_bytes())
+}
+
+/// Decides from the header and the first bytes.
+pub(crate) fn decide(header: Option<&'static Encoding>, start: &[u8], fallback: &'static Encoding) -> Charset {
+    let declared = |encoding| Charset { encoding, declared: true };
+    if let Some((encoding, _)) = Encoding::for_bom(start) {
+        return declared(encoding);
+    }
+    header
+        .or_else(|| prescan(start.get(..PRESCAN.min(start.len())).unwrap_or_default()))
+        .map_or(Charset { encoding: fallback, declared: false }, declared)
+}
+
+/// A label of the configuration; windows-1252 for one that does not exist or cannot be a fallback.
+pub(crate) fn fallback(label: &str) -> &'static Encoding {
+    Encoding::for_label(label.as_bytes()).filter(|e| !is_refused(e)).unwrap_or(WINDOWS_1252)
+}
+
+/// The first `<meta>` that names a charset, comments skipped. UTF-16 there means UTF-8 (WHATWG HTML §13.2.3.2).
+fn prescan(start: &[u8]) -> Option<&'static Encoding> {
+    let mut at = 0;
+    while let Some(offset) = memchr::memchr(b'<', start.get(at..)?) {
+        at += offset;
+        let rest = start.get(at..)?;
+        if rest.starts_with(b"<!--") {
+            at += memchr::memmem::find(rest, b"-->")? + 3;
+        } else if rest.get(..5).is_some_and(|tag| tag.eq_ignore_ascii_case(b"<meta"))
+            && rest.get(5).is_some_and(|b| b.is_ascii_whitespace() || *b == b'/')
+        {
+            let end = memchr::memchr(b'>', rest)?;
+            let tag = String::from_utf8_lossy(rest.get(..end)?).to_ascii_lowercase();
+            if let Some(encoding) = charset_of_meta(&tag) {
+                return Some(encoding);
+            }
+            at += end;
+        } else {
+            at += 1;
+        }
+    }
+    None
+}
+
+fn charset_of_meta(tag: &str) -> Option<&'static Encoding> {
+    let at = tag.find("charset")?;
+    let is_pragma = tag.contains("http-equiv");
+    let inside_content = tag.find("content").is_some_and(|c| c < at);
+    if inside_content && !is_pragma {
+        return None;
+    }
+    let value = tag.get(at + 7..)?.trim_start().strip_prefix('=')?.trim_start();
+    let value = value.trim_start_matches(['"', '\'']);
+    let end = value.find(|c: char| c.is_ascii_whitespace() || matches!(c, '"' | '\'' | ';' | '/')).unwrap_or(value.len());
+    let encoding = Encoding::for_label(value.get(..end)?.as_bytes())?;
+    Some(if encoding == UTF_16BE || encoding == UTF_16LE { UTF_8 } else { encoding })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use encoding_rs::{SHIFT_JIS, WINDOWS_1251};
+
+    fn of(start: &str) -> (&'static str, bool) {
+        let c = decide(None, start.as_bytes(), WINDOWS_1252);
+        (c.encoding.name(), c.declared)
+    }
+
+    #[test]
+    fn the_page_says_its_charset() {
+        assert_eq!(of("\u{FEFF}<html>"), ("UTF-8", true));
+        assert_eq!(of("<!doctype html><meta charset=utf-8>"), ("UTF-8", true));
+        assert_eq!(of("<META CHARSET=\"windows-1251\">"), ("windows-1251", true));
+        assert_eq!(of("<meta http-equiv=content-type content=\"text/html; charset=iso-8859-1\">"), ("windows-1252", true));
+        assert_eq!(of("<meta content=\"text/html; charset=utf-8\">"), ("windows-1252", false));
+        assert_eq!(of("<!-- <meta charset=utf-8> --><meta charset=koi8-r>"), ("KOI8-R", true));
+        assert_eq!(of("<meta charset=bogus><meta charset=utf-8>"), ("UTF-8", true));
+        assert_eq!(of("<meta charset=utf-16le>"), ("UTF-8", true));
+        assert_eq!(of(&format!("{}<meta charset=utf-8>", " ".repeat(1_100))), ("windows-1252", false));
+        assert_eq!(of("<meta charset=utf-8"), ("windows-1252", false));
+    }
+
+    #[test]
+    fn the_header_beats_the_meta_and_the_mark_beats_both() {
+        let page = b"<meta charset=utf-8>";
+        assert_eq!(decide(Some(WINDOWS_1251), page, WINDOWS_1252).encoding, WINDOWS_1251);
+        assert_eq!(decide(Some(UTF_8), b"\xFF\xFE<\0", WINDOWS_1252).encoding, UTF_16LE);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, "text/html; Charset=\"Shift_JIS\"".parse().unwrap());
+        assert_eq!(from_header(&headers), Some(SHIFT_JIS));
+    }
+
+    #[test]
+    fn only_declared_simple_charsets_carry_marks() {
+        let kind = |encoding, declared| Charset { encoding, declared }.text_kind();
+        assert_eq!(kind(UTF_8, true), TextKind::Utf8);
+        assert_eq!(kind(WINDOWS_1251, true), TextKind::SingleByte);
+        assert_eq!(kind(SHIFT_JIS, true), TextKind::None("encoding"));
+        assert_eq!(kind(UTF_8, false), TextKind::None("charset_late"));
+        assert!(is_refused(UTF_16LE) && is_refused(ISO_2022_JP) && !is_refused(SHIFT_JIS));
+    }
+}

@@ -1,0 +1,157 @@
+//! Where the head insertion goes: the scan of a page's beginning.
+//!
+//! The place is *before the first element of `head` that is not `meta`*: the charset stays within the first 1,024
+//! bytes, a policy in a `<meta>` is seen before the tag is written, and a `<base>` comes behind it. A page without
+//! doctype, `html`, `head` or `body` is a fragment; nothing is inserted there. Content decides, never request headers.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
+
+use lol_html::html_content::{Doctype, EndTag};
+use lol_html::Selector;
+use lol_html::send::{DocumentContentHandlers, Element, ElementContentHandlers, Settings};
+
+use super::csp;
+use super::scan::Border;
+
+/// What the beginning of a page shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeadFindings {
+    /// Where the scan of the body starts, and what is inserted there.
+    pub(crate) place: Option<Place>,
+    /// `lang` of the `html` element.
+    pub(crate) lang: Option<String>,
+    /// The page is AMP: no author script, no marks.
+    pub(crate) amp: bool,
+    /// A policy in a `<meta>` does not let our script run.
+    pub(crate) csp_refuses: bool,
+    /// The page already names its copyright in a `<meta>`.
+    pub(crate) has_copyright: bool,
+    is_document: bool,
+    in_html: bool,
+}
+
+/// The end of the head scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Insert at this offset.
+    Insert(u64),
+    /// A fragment: nothing is inserted, text may be marked from here on.
+    Fragment(u64),
+    /// Nothing may be inserted or marked: frames, another deckle's work, a signed page.
+    Leave(LeaveReason),
+}
+
+/// Why a page is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeaveReason {
+    Frameset,
+    Already,
+    Signed,
+}
+
+impl HeadFindings {
+    pub(crate) fn new() -> Self {
+        Self {
+            place: None,
+            lang: None,
+            amp: false,
+            csp_refuses: false,
+            has_copyright: false,
+            is_document: false,
+            in_html: false,
+        }
+    }
+
+    /// The tags that the body scan has to be told are open.
+    pub(crate) fn prefix(&self) -> &'static [u8] {
+        if self.in_html { b"<html>" } else { b"" }
+    }
+
+    fn start_tag(&mut self, element: &Element<'_, '_>) {
+        let at = element.source_location().bytes().start as u64;
+        let name = element.tag_name();
+        if !self.is_document && !matches!(name.as_str(), "html" | "head" | "body") {
+            self.place = Some(Place::Fragment(at));
+            return;
+        }
+        self.is_document = true;
+        match name.as_str() {
+            "html" => {
+                self.in_html = true;
+                self.lang = element.get_attribute("lang").map(|l| l.trim().to_owned()).filter(|l| l.len() <= 35);
+                let amp = ["amp", "⚡", "⚡4email", "amp4email", "⚡4ads", "amp4ads"];
+                self.amp = element.attributes().iter().any(|a| amp.contains(&a.name().as_str()));
+            }
+            "head" => {}
+            "meta" => self.meta(element),
+            "frameset" => self.place = Some(Place::Leave(LeaveReason::Frameset)),
+            "script" if element.get_attribute("data-deckle").as_deref() == Some("guard") => {
+                self.place = Some(Place::Leave(LeaveReason::Already));
+            }
+            "link" if has_token(element.get_attribute("rel"), "c2pa-manifest") => {
+                self.place = Some(Place::Leave(LeaveReason::Signed));
+            }
+            _ => self.place = Some(Place::Insert(at)),
+        }
+    }
+
+    fn meta(&mut self, element: &Element<'_, '_>) {
+        let text = |name| element.get_attribute(name).unwrap_or_default();
+        if text("http-equiv").eq_ignore_ascii_case("content-security-policy") {
+            self.csp_refuses |= !csp::allows_own_script(&text("content"));
+        }
+        self.has_copyright |= text("name").eq_ignore_ascii_case("copyright");
+    }
+}
+
+fn has_token(list: Option<String>, token: &str) -> bool {
+    list.is_some_and(|list| list.split_ascii_whitespace().any(|t| t.eq_ignore_ascii_case(token)))
+}
+
+/// Handlers that look at every start tag until the place is found.
+pub(crate) fn handlers<'h>(
+    settings: Settings<'h, 'static>,
+    findings: &Arc<Mutex<HeadFindings>>,
+    border: &Arc<Border>,
+) -> Settings<'h, 'static> {
+    let Ok(any) = "*".parse::<Selector>() else { return settings };
+    let (seen, edge) = (Arc::clone(findings), Arc::clone(border));
+    let elements = move |element: &mut Element<'_, '_>| {
+        edge.event(element.source_location().bytes().start as u64);
+        let Ok(mut findings) = seen.lock() else { return Ok(()) };
+        if findings.place.is_some() {
+            return Ok(());
+        }
+        findings.start_tag(element);
+        if element.tag_name() == "head" {
+            on_head_end(element, Arc::clone(&seen));
+        }
+        Ok(())
+    };
+    let (seen, edge) = (Arc::clone(findings), Arc::clone(border));
+    let doctype = move |doctype: &mut Doctype<'_>| {
+        edge.event(doctype.source_location().bytes().start as u64);
+        if let Ok(mut findings) = seen.lock() {
+            findings.is_document = true;
+        }
+        Ok(())
+    };
+    settings
+        .append_element_content_handler((Cow::Owned(any), ElementContentHandlers::default().element(elements)))
+        .append_document_content_handler(DocumentContentHandlers::default().doctype(doctype))
+}
+
+/// An explicit `</head>` is the last chance. The handler also fires for an implied end, with an ancestor's tag.
+fn on_head_end(element: &mut Element<'_, '_>, findings: Arc<Mutex<HeadFindings>>) {
+    let Some(handlers) = element.end_tag_handlers() else { return };
+    handlers.push(Box::new(move |end: &mut EndTag<'_>| {
+        if let Ok(mut findings) = findings.lock()
+            && findings.place.is_none()
+            && end.name() == "head"
+        {
+            findings.place = Some(Place::Insert(end.source_location().bytes().start as u64));
+        }
+        Ok(())
+    }));
+}

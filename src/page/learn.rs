@@ -1,0 +1,163 @@
+//! What only the end of a page can tell, remembered per host and kind of path.
+//!
+//! Whether a page is hydrated by a script that compares its text, and whether it has an article element at all, is known
+//! too late for the page itself. Until one page of a host has been read to its end its pages carry no marks; afterwards
+//! the last finding of the kind holds, and for a kind not seen yet that of the host.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+/// Hosts that are remembered.
+const MAX_HOSTS: usize = 64;
+/// Kinds of paths of one host.
+const MAX_KINDS: usize = 64;
+/// Longest needle, so that one that is cut by a chunk border is found.
+const OVERLAP: usize = 32;
+
+/// What a page showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// It has an `article`, `main` or the like.
+    pub has_root: bool,
+    /// A script compares its text with its own.
+    pub hydrated: bool,
+    /// It is AMP.
+    pub amp: bool,
+}
+
+/// Findings of a site. Fixed bounds; the oldest kinds stay.
+#[derive(Debug, Default)]
+pub struct Findings {
+    hosts: Mutex<BTreeMap<String, Host>>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Host {
+    last: Option<Finding>,
+    kinds: BTreeMap<String, Finding>,
+}
+
+impl Findings {
+    /// What is known about pages like this one.
+    pub fn lookup(&self, host: &str, path: &str) -> Option<Finding> {
+        let hosts = self.hosts.lock().ok()?;
+        let host = hosts.get(host)?;
+        host.kinds.get(&kind(path)).copied().or(host.last)
+    }
+
+    /// Remembers what a page showed.
+    pub fn learn(&self, host: &str, path: &str, finding: Finding) {
+        let Ok(mut hosts) = self.hosts.lock() else { return };
+        if !hosts.contains_key(host) && hosts.len() >= MAX_HOSTS {
+            return;
+        }
+        let entry = hosts.entry(host.to_owned()).or_default();
+        entry.last = Some(finding);
+        let kind = kind(path);
+        if entry.kinds.contains_key(&kind) || entry.kinds.len() < MAX_KINDS {
+            entry.kinds.insert(kind, finding);
+        }
+    }
+
+    /// The findings as JSON, for a file that outlives a restart.
+    pub fn to_json(&self) -> String {
+        self.hosts.lock().ok().and_then(|hosts| serde_json::to_string(&*hosts).ok()).unwrap_or_else(|| "{}".to_owned())
+    }
+
+    /// Reads [`Findings::to_json`]; what does not parse is nothing.
+    pub fn load_json(&self, text: &str) {
+        if let (Ok(read), Ok(mut hosts)) = (serde_json::from_str(text), self.hosts.lock()) {
+            *hosts = read;
+        }
+    }
+}
+
+/// First path segment and number of segments.
+fn kind(path: &str) -> String {
+    let mut segments = path.split('/').filter(|s| !s.is_empty());
+    let first: String = segments.next().unwrap_or_default().chars().take(32).collect();
+    format!("{}/{first}", 1 + segments.count())
+}
+
+/// Traces of frameworks that compare the server's text with their own.
+#[derive(Debug, Default)]
+pub(crate) struct Needles {
+    hydrated: bool,
+    carry: Vec<u8>,
+}
+
+const HYDRATION: [&[u8]; 7] = [
+    b"__NEXT_DATA__", b"self.__next_f", b"data-reactroot", b"id=\"__nuxt\"", b"<astro-island", b"ng-version=",
+    b"data-sveltekit-hydrate",
+];
+
+impl Needles {
+    pub(crate) fn look(&mut self, piece: &[u8]) {
+        if self.hydrated {
+            return;
+        }
+        let found = |haystack: &[u8]| HYDRATION.iter().any(|n| memchr::memmem::find(haystack, n).is_some());
+        let joint = piece.get(..OVERLAP.min(piece.len())).unwrap_or_default();
+        self.carry.extend_from_slice(joint);
+        self.hydrated = found(piece) || found(&self.carry);
+        if piece.len() >= OVERLAP {
+            self.carry.clear();
+            self.carry.extend_from_slice(piece.get(piece.len() - OVERLAP..).unwrap_or_default());
+        } else if self.carry.len() > OVERLAP {
+            let excess = self.carry.len() - OVERLAP;
+            self.carry.drain(..excess);
+        }
+    }
+
+    pub(crate) fn hydrated(&self) -> bool {
+        self.hydrated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Finding = Finding { has_root: true, hydrated: false, amp: false };
+
+    #[test]
+    fn kinds_are_remembered_apart_and_the_host_fills_in() {
+        let findings = Findings::default();
+        assert_eq!(findings.lookup("a", "/x/1"), None);
+        findings.learn("a", "/x/1", PLAIN);
+        findings.learn("a", "/app/1", Finding { hydrated: true, ..PLAIN });
+        assert_eq!(findings.lookup("a", "/x/2"), Some(PLAIN));
+        assert!(findings.lookup("a", "/app/9").unwrap().hydrated);
+        assert!(findings.lookup("a", "/new/1/2").unwrap().hydrated, "the last one of the host");
+        assert_eq!(findings.lookup("b", "/x/1"), None);
+        let copy = Findings::default();
+        copy.load_json(&findings.to_json());
+        assert_eq!(copy.lookup("a", "/x/2"), Some(PLAIN));
+        copy.load_json("not json");
+        assert_eq!(copy.lookup("a", "/x/2"), Some(PLAIN));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let findings = Findings::default();
+        for i in 0..10_000 {
+            findings.learn(&format!("h{}", i % 200), &format!("/k{i}/x"), PLAIN);
+        }
+        assert!(findings.to_json().len() < 2 << 20);
+    }
+
+    #[test]
+    fn needles_are_found_across_chunks() {
+        let page = b"<html><script id=\"__NEXT_DATA__\">{}</script>";
+        for chunk in 1..page.len() {
+            let mut needles = Needles::default();
+            page.chunks(chunk).for_each(|c| needles.look(c));
+            assert!(needles.hydrated(), "{chunk}");
+        }
+        let mut needles = Needles::default();
+        needles.look(b"<p>plain</p>");
+        assert!(!needles.hydrated());
+    }
+}

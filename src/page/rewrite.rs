@@ -1,0 +1,575 @@
+//! Scan and splice: the source bytes are sacred.
+//!
+//! The [`Rewriter`] keeps a bounded window of the source, lets lol_html look at it, and copies it to the output with the
+//! edits that were found. Nothing outside an edit can change or get lost: a parser error, a memory limit, an ambiguity
+//! or a panic only ends the list of edits, and the rest of the page flows on.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use super::article::{self, Shared};
+use super::charset::Charset;
+use super::head::{self, HeadFindings, LeaveReason, Place};
+use super::learn::{Finding, Needles};
+use super::scan::{Border, ScanEnd, Scanner};
+use super::text::Text;
+use super::window::Window;
+use crate::slot::{Choose, Edit, Slot, What};
+
+/// The head scan looks at every tag; it is fed little by little, so that not much is read twice.
+const HEAD_STEP: usize = 1_024;
+
+/// What to do with one page.
+pub(crate) struct Job {
+    pub(crate) charset: Charset,
+    /// Makes the head insertion from what the head shows.
+    pub(crate) head: Box<dyn FnOnce(&HeadFindings) -> Bytes + Send>,
+    /// The visible notice.
+    pub(crate) footer: Option<Bytes>,
+    /// Why there are no text slots; `None`: there may be some.
+    pub(crate) no_slots: Option<&'static str>,
+    /// The whole body is the article.
+    pub(crate) body_is_root: bool,
+    /// Read to the end even without slots, to learn about the site.
+    pub(crate) learn: bool,
+    pub(crate) max_memory: usize,
+    pub(crate) window: u64,
+    /// Slots end at this offset.
+    pub(crate) max_page: u64,
+}
+
+/// What happened to a page.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    /// Why the list of edits ended before the page; `None`: it did not.
+    pub(crate) ended: Option<&'static str>,
+    pub(crate) head_placed: bool,
+    pub(crate) footer_placed: bool,
+    /// Why no slot was used, if so.
+    pub(crate) no_slots: Option<&'static str>,
+    pub(crate) gaps: u32,
+    pub(crate) seals: u32,
+    /// Learned only when the page was read to its end.
+    pub(crate) finding: Option<Finding>,
+    /// Edits that came too late: a bug, never a broken page.
+    pub(crate) late: u32,
+}
+
+enum Phase {
+    Head(Scanner),
+    Article(Scanner),
+    /// Nothing more is looked at.
+    Copy,
+}
+
+/// One page on its way.
+pub(crate) struct Rewriter {
+    phase: Phase,
+    job: Option<Job>,
+    shared: Arc<Mutex<Shared>>,
+    findings: Arc<Mutex<HeadFindings>>,
+    needles: Needles,
+    fed: u64,
+    outcome: Outcome,
+    encoding: Charset,
+    max_memory: usize,
+    /// Edits as they were applied; kept only when asked for.
+    log: Option<Vec<Edit>>,
+    learn: bool,
+}
+
+impl Rewriter {
+    pub(crate) fn new(job: Job) -> Self {
+        let findings = Arc::new(Mutex::new(HeadFindings::new()));
+        let border = Arc::new(Border::default());
+        let scanner = Scanner::new(job.charset.encoding, job.max_memory, Arc::clone(&border), |settings| {
+            head::handlers(settings, &findings, &border)
+        });
+        let text = Text::new(job.charset, job.no_slots, job.body_is_root, job.window, job.max_page);
+        Self {
+            phase: Phase::Head(scanner),
+            shared: Arc::new(Mutex::new(Shared::new(Window::default(), text))),
+            findings,
+            needles: Needles::default(),
+            fed: 0,
+            outcome: Outcome { no_slots: job.no_slots, ..Outcome::default() },
+            encoding: job.charset,
+            max_memory: job.max_memory,
+            log: None,
+            learn: job.learn,
+            job: Some(job),
+        }
+    }
+
+    /// Keeps the list of edits for [`Rewriter::into_edits`].
+    pub(crate) fn keep_edits(&mut self) {
+        self.log = Some(Vec::new());
+    }
+
+    pub(crate) fn into_edits(self) -> Vec<Edit> {
+        self.log.unwrap_or_default()
+    }
+
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.outcome.clone()
+    }
+
+    /// Takes a piece of the source and gives what may leave.
+    pub(crate) fn push(&mut self, piece: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>) {
+        self.needles.look(piece);
+        if let Phase::Copy = self.phase {
+            self.fed += piece.len() as u64;
+            self.state(|s| s.window.push(piece));
+            return self.splice(self.fed, choose, out);
+        }
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let step = if matches!(self.phase, Phase::Head(_)) { HEAD_STEP.min(rest.len()) } else { rest.len() };
+            let (now, later) = rest.split_at(step);
+            self.fed += now.len() as u64;
+            self.state(|s| s.window.push(now));
+            self.scan(now);
+            rest = later;
+        }
+        let safe = self.safe();
+        self.splice(safe, choose, out);
+    }
+
+    /// The source is over.
+    pub(crate) fn finish(&mut self, choose: &mut dyn Choose, out: &mut Vec<u8>) {
+        let result = match &mut self.phase {
+            Phase::Head(scanner) | Phase::Article(scanner) => scanner.end(),
+            Phase::Copy => Ok(()),
+        };
+        // A head insertion that was found by the last token.
+        if let Phase::Head(_) = self.phase {
+            self.leave_head(false);
+        }
+        if self.state(|s| s.ambiguous) {
+            self.end("ambiguous");
+        }
+        let complete = result.is_ok() && matches!(self.phase, Phase::Article(_));
+        if let Err(end) = result {
+            self.end(code(end));
+        }
+        self.splice(self.fed, choose, out);
+        let (text_stop, saw_root, footer_placed) =
+            self.state(|s| (s.text.stopped, s.text.saw_root, s.footer_placed));
+        self.outcome.footer_placed = footer_placed;
+        self.outcome.no_slots = self.outcome.no_slots.or(text_stop);
+        if complete {
+            let amp = self.head_findings(|f| f.amp);
+            self.outcome.finding = Some(Finding { has_root: saw_root, hydrated: self.needles.hydrated(), amp });
+        }
+    }
+
+    fn scan(&mut self, piece: &[u8]) {
+        let result = match &mut self.phase {
+            Phase::Head(scanner) | Phase::Article(scanner) => scanner.write(piece),
+            Phase::Copy => return,
+        };
+        if let Err(end) = result {
+            return self.end(code(end));
+        }
+        if matches!(self.phase, Phase::Head(_)) && self.head_findings(|f| f.place.is_some()) {
+            self.leave_head(true);
+        }
+        if self.state(|s| s.ambiguous) {
+            self.end("ambiguous");
+        }
+    }
+
+    /// The head is over: make the insertion, and start the scan of the article where it stands.
+    fn leave_head(&mut self, more: bool) {
+        let Some(job) = self.job.take() else { return };
+        let findings = self.head_findings(|f| f.clone());
+        let (start, document) = match findings.place {
+            Some(Place::Insert(at)) => (at, true),
+            Some(Place::Fragment(at)) => (at, false),
+            Some(Place::Leave(reason)) => {
+                self.phase = Phase::Copy;
+                self.outcome.ended = Some(leave_code(reason));
+                return;
+            }
+            None => {
+                self.phase = Phase::Copy;
+                return;
+            }
+        };
+        if document {
+            let bytes = (job.head)(&findings);
+            if !bytes.is_empty() {
+                self.state(|s| s.edits.push(Edit { range: start..start, what: What::Fixed(bytes) }));
+                self.outcome.head_placed = true;
+            }
+        }
+        if findings.amp {
+            self.state(|s| s.text.stop("amp"));
+        }
+        let footer = job.footer.filter(|_| document);
+        let idle = footer.is_none() && !self.learn && self.state(|s| s.text.stopped.is_some());
+        if idle || !more {
+            self.phase = Phase::Copy;
+            return;
+        }
+        let mut scanner =
+            article::scanner(&self.shared, start, findings.prefix(), footer, self.encoding.encoding, self.max_memory);
+        let seen = self.state(|s| s.window.get(start..self.fed).map(<[u8]>::to_vec)).unwrap_or_default();
+        let result = scanner.write(&seen);
+        self.phase = Phase::Article(scanner);
+        if let Err(end) = result {
+            self.end(code(end));
+        }
+    }
+
+    /// From here on the source is copied.
+    fn end(&mut self, why: &'static str) {
+        self.phase = Phase::Copy;
+        self.outcome.ended.get_or_insert(why);
+    }
+
+    /// All bytes before this may leave.
+    fn safe(&mut self) -> u64 {
+        let fed = self.fed;
+        match &self.phase {
+            Phase::Copy => fed,
+            Phase::Head(scanner) => scanner.border.settled().min(fed),
+            Phase::Article(scanner) => {
+                let settled = scanner.border.settled();
+                self.state(|s| {
+                    let settled = s.source_of(settled).min(fed);
+                    s.text.hold(settled).map_or(settled, |hold| hold.min(settled))
+                })
+            }
+        }
+    }
+
+    /// Copies the source up to `safe`, with the edits that lie before it.
+    fn splice(&mut self, safe: u64, choose: &mut dyn Choose, out: &mut Vec<u8>) {
+        let mut shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let ready = shared.edits.iter().take_while(|e| e.range.end <= safe).count();
+        let edits: Vec<Edit> = shared.edits.drain(..ready).collect();
+        // An edit that is not complete yet keeps its source here.
+        let safe = shared.edits.first().map_or(safe, |e| e.range.start.min(safe));
+        let mut at = shared.window.base();
+        for edit in edits {
+            let Some(before) = shared.window.get(at..edit.range.start) else {
+                self.outcome.late += 1;
+                continue;
+            };
+            out.extend_from_slice(before);
+            let source = shared.window.get(edit.range.clone()).unwrap_or_default();
+            apply(&edit.what, source, choose, out, &mut self.outcome);
+            at = edit.range.end;
+            if let Some(log) = &mut self.log {
+                log.push(edit);
+            }
+        }
+        if let Some(rest) = shared.window.get(at..safe) {
+            out.extend_from_slice(rest);
+        }
+        shared.window.forget(safe.max(at));
+    }
+
+    fn state<T>(&self, f: impl FnOnce(&mut Shared) -> T) -> T {
+        f(&mut self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn head_findings<T>(&self, f: impl FnOnce(&HeadFindings) -> T) -> T {
+        f(&self.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+fn apply(what: &What, source: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>, outcome: &mut Outcome) {
+    match what {
+        What::Fixed(bytes) => out.extend_from_slice(bytes),
+        What::Choice(Slot::Gap { context }) => match choose.gap(context) {
+            Some(byte) => {
+                out.push(byte);
+                outcome.gaps += 1;
+            }
+            None => out.extend_from_slice(source),
+        },
+        // The white space goes only where the seal comes.
+        What::Choice(Slot::Trim) => {
+            if choose.seal().is_none() {
+                out.extend_from_slice(source);
+            }
+        }
+        What::Choice(Slot::Seal) => {
+            if let Some(seal) = choose.seal() {
+                out.extend_from_slice(&seal);
+                outcome.seals += 1;
+            }
+        }
+    }
+}
+
+fn code(end: ScanEnd) -> &'static str {
+    match end {
+        ScanEnd::Memory => "memory",
+        ScanEnd::Handler => "handler",
+    }
+}
+
+fn leave_code(reason: LeaveReason) -> &'static str {
+    match reason {
+        LeaveReason::Frameset => "frameset",
+        LeaveReason::Already => "already",
+        LeaveReason::Signed => "signed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use encoding_rs::Encoding;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TAG: &[u8] = b"<S>";
+    const SEAL: &[u8] = b"<seal/>";
+    const NOTICE: &[u8] = b"<notice/>";
+
+    /// Marks every gap with a line feed and seals every block.
+    struct Everything;
+
+    impl Choose for Everything {
+        fn gap(&mut self, _: &[u8]) -> Option<u8> {
+            Some(b'\n')
+        }
+        fn seal(&mut self) -> Option<Bytes> {
+            Some(Bytes::from_static(SEAL))
+        }
+    }
+
+    fn job(label: &str) -> Job {
+        let encoding = Encoding::for_label(label.as_bytes()).unwrap();
+        Job {
+            charset: Charset { encoding, declared: true },
+            head: Box::new(|_| Bytes::from_static(TAG)),
+            footer: Some(Bytes::from_static(NOTICE)),
+            no_slots: None,
+            body_is_root: false,
+            learn: true,
+            max_memory: 2 << 20,
+            window: 64 << 10,
+            max_page: 4 << 20,
+        }
+    }
+
+    struct Run {
+        out: Vec<u8>,
+        edits: Vec<Edit>,
+        outcome: Outcome,
+    }
+
+    fn run(job: Job, source: &[u8], chunk: usize) -> Run {
+        let mut rewriter = Rewriter::new(job);
+        rewriter.keep_edits();
+        let mut out = Vec::new();
+        for piece in source.chunks(chunk.max(1)) {
+            rewriter.push(piece, &mut Everything, &mut out);
+        }
+        rewriter.finish(&mut Everything, &mut out);
+        let outcome = rewriter.outcome();
+        Run { out, edits: rewriter.into_edits(), outcome }
+    }
+
+    /// Takes the edits back out of the output.
+    fn undo(run: &Run, source: &[u8]) -> Vec<u8> {
+        let (mut back, mut at, mut from) = (Vec::new(), 0usize, 0usize);
+        for edit in &run.edits {
+            let (start, end) = (edit.range.start as usize, edit.range.end as usize);
+            let kept = start - from;
+            back.extend_from_slice(&run.out[at..at + kept]);
+            at += kept;
+            at += match &edit.what {
+                What::Fixed(bytes) => bytes.len(),
+                What::Choice(Slot::Gap { .. }) => 1,
+                What::Choice(Slot::Trim) => 0,
+                What::Choice(Slot::Seal) => SEAL.len(),
+            };
+            back.extend_from_slice(&source[start..end]);
+            from = end;
+        }
+        back.extend_from_slice(&run.out[at..]);
+        back
+    }
+
+    fn check(name: &str, source: &[u8], label: &str, chunks: &[usize]) -> Run {
+        let whole = run(job(label), source, usize::MAX);
+        assert!(undo(&whole, source) == source, "{name} {label}: undo differs");
+        assert_eq!(whole.outcome.late, 0, "{name} {label}");
+        for chunk in chunks {
+            let cut = run(job(label), source, *chunk);
+            assert_eq!(cut.edits, whole.edits, "{name} {label} in chunks of {chunk}");
+            assert!(cut.out == whole.out, "{name} {label} in chunks of {chunk}");
+        }
+        whole
+    }
+
+    const PAGE: &str = "<!doctype html><html lang=en><head><meta charset=utf-8><title>t</title></head><body><article>\
+        <p>The committee said on <b>Mon</b>day that it won’t publish the full &amp; final report before the end of June,\n\
+        because members <i>can’t agree </i>on the wording of three chapters. </p>\
+        <p>Short.</p><ul><li>one <br> two<li>three</ul><pre>a b c d e f</pre>\
+        <p>Caf&eacute; society in the old town was never what the papers said it was, and the old town knew it well. <em> </em> \
+        </p><p>Ends in a link that nobody will ever follow because it goes nowhere at all: <a href=x>see here</a></p>\
+        </article></body></html>";
+
+    #[test]
+    fn a_page_gets_its_slots_in_any_chunking() {
+        let chunks: Vec<usize> = (1..80).chain([333, 1_000]).collect();
+        let whole = check("fixture", PAGE.as_bytes(), "utf-8", &chunks);
+        let text = String::from_utf8(whole.out).unwrap();
+        assert!(text.contains("<meta charset=utf-8><S><title>"), "{text}");
+        assert!(text.contains("<notice/></body>"), "{text}");
+        assert_eq!(whole.outcome.seals, 2, "{text}");
+        assert!(text.contains("of\nthree chapters.<seal/></p>"), "{text}");
+        assert!(text.contains("on <b>Mon</b>day\nthat\nit\nwon’t\npublish"), "{text}");
+        assert!(text.contains("full &amp; final\nreport"), "{text}");
+        assert!(text.contains("Caf&eacute; society"), "{text}");
+        assert!(text.contains("<pre>a b c d e f</pre>"), "{text}");
+        assert!(text.contains("well.<em></em><seal/></p>"), "{text}");
+        assert!(text.contains("see here</a></p>"), "{text}");
+        assert_eq!(whole.outcome.finding.map(|f| f.has_root), Some(true));
+    }
+
+    #[test]
+    fn every_corpus_page_survives_every_charset_and_chunking() {
+        let dir = std::env::var("DECKLE_CORPUS").unwrap_or_else(|_| "../shared/corpus".to_owned());
+        let Ok(entries) = std::fs::read_dir(format!("{dir}/pages")) else {
+            eprintln!("skipped: no corpus at {dir} (set DECKLE_CORPUS)");
+            return;
+        };
+        let mut pages = 0;
+        for entry in entries.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "html")) {
+            let source = std::fs::read(entry.path()).unwrap();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            pages += 1;
+            for label in ["utf-8", "windows-1252", "shift_jis", "gbk", "euc-kr"] {
+                let chunks: &[usize] = if label == "utf-8" { &[1, 7, 333, 65_536] } else { &[333] };
+                check(&name, &source, label, chunks);
+            }
+        }
+        assert!(pages >= 20, "{pages}");
+    }
+
+    fn insertion(page: &str) -> String {
+        let mut job = job("utf-8");
+        job.footer = None;
+        String::from_utf8(run(job, page.as_bytes(), 1).out).unwrap()
+    }
+
+    #[test]
+    fn the_head_insertion_finds_its_place() {
+        #[rustfmt::skip]
+        let table = [
+            ("<!doctype html><html><head><meta charset=utf-8><title>t</title></head><body>x", "<!doctype html><html><head><meta charset=utf-8><S><title>t</title></head><body>x"),
+            ("<!doctype html><html><head></head><body>x</body></html>", "<!doctype html><html><head><S></head><body>x</body></html>"),
+            ("<!doctype html><html><head><meta charset=utf-8></head><body>x", "<!doctype html><html><head><meta charset=utf-8><S></head><body>x"),
+            ("<!doctype html><html><head><meta charset=utf-8><body>x", "<!doctype html><html><head><meta charset=utf-8><S><body>x"),
+            ("<!doctype html><title>t</title><p>x", "<!doctype html><S><title>t</title><p>x"),
+            ("<!doctype html><p>x", "<!doctype html><S><p>x"),
+            ("<!doctype html><html><body class=a>x", "<!doctype html><html><S><body class=a>x"),
+            ("<body>x", "<S><body>x"),
+            ("<!doctype html>just text", "<!doctype html>just text"),
+            ("<p>frag</p>", "<p>frag</p>"),
+            ("<tr><td>x</td></tr>", "<tr><td>x</td></tr>"),
+            ("just text", "just text"),
+            ("", ""),
+            ("<title>x</title><p>y", "<title>x</title><p>y"),
+            ("<div hx-swap-oob=true>x</div><html>", "<div hx-swap-oob=true>x</div><html>"),
+            ("<html><frameset cols=*><frame src=a></frameset></html>", "<html><frameset cols=*><frame src=a></frameset></html>"),
+            ("<html><head><title>x</title></head><frameset>", "<html><head><S><title>x</title></head><frameset>"),
+            ("<html><head><script data-deckle=guard src=x></script><title>a</title>", "<html><head><script data-deckle=guard src=x></script><title>a</title>"),
+            ("<html><head><!-- c --><meta charset=utf-8><base href=/><title>a", "<html><head><!-- c --><meta charset=utf-8><S><base href=/><title>a"),
+            ("<html><head><base href=https://cdn.example/><meta charset=utf-8>", "<html><head><S><base href=https://cdn.example/><meta charset=utf-8>"),
+            ("\u{FEFF}<!doctype html><html lang=de><head><meta charset=utf-8><title>", "\u{FEFF}<!doctype html><html lang=de><head><meta charset=utf-8><S><title>"),
+            ("<html><head><!--[if lt IE 9]><script src=x></script><![endif]--><meta charset=utf-8><link>", "<html><head><!--[if lt IE 9]><script src=x></script><![endif]--><meta charset=utf-8><S><link>"),
+            ("<!--[if IE]><html class=ie><![endif]--><!doctype html><html><head><title>", "<!--[if IE]><html class=ie><![endif]--><!doctype html><html><head><S><title>"),
+            ("<!doctype html><html><head><meta name=a", "<!doctype html><html><head><meta name=a"),
+            ("<!doctype html><HTML><HEAD><TITLE>x", "<!doctype html><HTML><HEAD><S><TITLE>x"),
+            ("<html><head><meta charset=utf-8><template><head><title>x</title></head></template></head><body><head></head>", "<html><head><meta charset=utf-8><S><template><head><title>x</title></head></template></head><body><head></head>"),
+            ("<!doctype html><header>h</header>", "<!doctype html><S><header>h</header>"),
+            ("<!doctype html><html><head>text<p>x", "<!doctype html><html><head>text<S><p>x"),
+            ("<html><head><link rel=c2pa-manifest href=x><title>a", "<html><head><link rel=c2pa-manifest href=x><title>a"),
+        ];
+        for (page, expect) in table {
+            assert_eq!(insertion(page), expect);
+        }
+    }
+
+    #[test]
+    fn behind_an_ambiguity_nothing_is_changed() {
+        let page = "<!doctype html><title>t</title><article><p>one two three four five six</p><select><xmp><script>1</script>\
+            </select><p>one two three four five six</p></article></body></html>";
+        for chunk in [1, 2, 3, 5, 7, 11, 10_000] {
+            let got = run(job("utf-8"), page.as_bytes(), chunk);
+            let text = String::from_utf8(got.out.clone()).unwrap();
+            assert!(text.contains("<p>one two\nthree\nfour\nfive six</p><select>"), "{chunk}: {text}");
+            assert!(text.ends_with("<p>one two three four five six</p></article></body></html>"), "{chunk}: {text}");
+            assert_eq!(got.outcome.ended, Some("ambiguous"));
+            assert!(undo(&got, page.as_bytes()) == page.as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_memory_limit_ends_the_edits_and_not_the_page() {
+        let page = format!("<!doctype html><title>t</title><article>{}end of it all", "<p>".repeat(50_000));
+        let mut small = job("utf-8");
+        small.max_memory = 256 << 10;
+        let got = run(small, page.as_bytes(), 4_096);
+        assert_eq!(got.outcome.ended, Some("memory"));
+        assert!(undo(&got, page.as_bytes()) == page.as_bytes());
+        assert_eq!(got.outcome.finding, None);
+    }
+
+    #[test]
+    fn bad_utf8_ends_the_slots_but_not_the_notice() {
+        let mut page = b"<!doctype html><title>t</title><body><article><p>one two three four five six</p><p>caf\xE9 one two three four</p>".to_vec();
+        page.extend_from_slice(b"<p>one two three four five six</p></article></body>");
+        let got = check("bad utf-8", &page, "utf-8", &[1, 7]);
+        assert_eq!(got.outcome.no_slots, Some("bad_utf8"));
+        assert_eq!(got.outcome.gaps, 3);
+        assert!(got.outcome.footer_placed);
+    }
+
+    #[test]
+    fn a_text_node_longer_than_the_window_is_given_up() {
+        let long = "word ".repeat(20_000);
+        let page = format!("<!doctype html><title>t</title><article><p>{long}</p><p>one two three four five six</p></article>");
+        let got = check("long", page.as_bytes(), "utf-8", &[1_000, 65_536]);
+        assert_eq!(got.outcome.gaps, 3);
+    }
+
+    #[test]
+    fn what_is_read_leaves_at_once() {
+        let start = format!("{}{}", &PAGE[..PAGE.find("<p>Short").unwrap()], "<p>");
+        let mut rewriter = Rewriter::new(job("utf-8"));
+        let mut out = Vec::new();
+        rewriter.push(start.as_bytes(), &mut Everything, &mut out);
+        assert!(String::from_utf8(out).unwrap().contains("of\nthree chapters."), "the first paragraph has left");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn any_bytes_survive(pieces in proptest::collection::vec(prop_oneof![
+            Just("<p>"), Just("</p>"), Just("<!doctype html>"), Just("<html>"), Just("<head>"), Just("</head>"), Just("<body>"),
+            Just("</body></html>"), Just("<article>"), Just("</article>"), Just("one two three four five "), Just("<b>"), Just("</b>"),
+            Just("wörd’s “quoted” "), Just("&amp;"), Just("&bogus;"), Just("<select>"), Just("<template>"), Just("<script>"),
+            Just("</script>"), Just("<!-- x -->"), Just("<"), Just("\u{1F600}"), Just("<li>"), Just("<pre>"), Just("</pre>"), Just("\0"),
+            Just("twelve words in a paragraph are just about enough to be sealed at its very end, so here they are. "),
+        ], 0..40), chunk in 1usize..50) {
+            let source = pieces.concat();
+            let whole = run(job("utf-8"), source.as_bytes(), usize::MAX);
+            prop_assert!(undo(&whole, source.as_bytes()) == source.as_bytes());
+            prop_assert_eq!(whole.outcome.late, 0);
+            let cut = run(job("utf-8"), source.as_bytes(), chunk);
+            prop_assert_eq!(cut.edits, whole.edits);
+            prop_assert!(cut.out == whole.out);
+        }
+    }
+}

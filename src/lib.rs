@@ -8,5 +8,6 @@ pub mod slot;
 pub mod suspicion;
 pub mod unit;
 pub mod visitor;
+pub mod watermark;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -3,6 +3,7 @@ pub mod action;
 pub mod clock;
 #[cfg(feature = "html")]
 pub mod page;
+pub mod rights;
 pub mod secret;
 pub mod slot;
 pub mod suspicion;

@@ -9,12 +9,28 @@ use pin_project_lite::pin_project;
 pin_project! {
     /// The inner body, or deckle's own answer.
     #[derive(Debug)]
+    pub struct ActionBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
     #[project = Projected]
-    pub enum ActionBody<B> {
-        /// As it came.
+    enum Kind<B> {
         Inner { #[pin] body: B },
-        /// Made here.
         Own { #[pin] body: Full<Bytes> },
+    }
+}
+
+impl<B> ActionBody<B> {
+    pub(super) fn inner(body: B) -> Self {
+        Self { kind: Kind::Inner { body } }
+    }
+
+    pub(super) fn own(body: Full<Bytes>) -> Self {
+        Self { kind: Kind::Own { body } }
     }
 }
 
@@ -23,23 +39,23 @@ impl<B: Body<Data = Bytes>> Body for ActionBody<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.project() {
+        match self.project().kind.project() {
             Projected::Inner { body } => body.poll_frame(cx),
             Projected::Own { body } => body.poll_frame(cx).map_err(|never| match never {}),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Inner { body } => body.is_end_stream(),
-            Self::Own { body } => body.is_end_stream(),
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Own { body } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Inner { body } => body.size_hint(),
-            Self::Own { body } => body.size_hint(),
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint(),
+            Kind::Own { body } => body.size_hint(),
         }
     }
 }

@@ -1,15 +1,136 @@
-//! page
+//! **Rewrite**: outgoing HTML, the same for every visitor but for the alternatives of its slots.
+//!
+//! [`ProtectLayer`] decides once, when the head of a response is here ([`plan`]), and then changes the page in a stream:
+//! the copy guard ([`guard`]), the notice ([`notice`]), and the marks that [`watermark`](crate::watermark) chooses.
+//!
+//! 1. *Scan and splice*: lol_html only looks; deckle copies the source and puts its edits in by byte range. Nothing
+//!    outside an edit can change or get lost.
+//! 2. Everything inserted is ASCII, before the first element of the head that is not `meta`, and before an explicit
+//!    `</body>` or `</html>`. Fragments, AMP and frames get no script.
+//! 3. Whatever goes wrong ends the list of edits; the rest of the page goes through byte for byte, and the
+//!    [`PageReport`] says why.
+//! 4. A marked page is `private`, has no ranges and no digests, and an entity tag that only its visitor can use.
+//!
+//! # Deployment caveat
+//! Client code stops no bot: a scraper takes the page before any script runs. The guard informs readers; what helps
+//! against scrapers are limits, marks and the log.
+
 mod ambiguity;
 mod article;
+mod body;
 mod charset;
 mod csp;
 mod decode;
 pub mod encoding;
+mod etag;
+pub mod guard;
 mod head;
+mod headers;
 mod learn;
+mod markup;
+pub mod notice;
+mod pipeline;
+pub mod plan;
+mod protect;
+mod report;
 mod rewrite;
 mod scan;
 mod tail;
 mod text;
 mod window;
+
+use serde::{Deserialize, Serialize};
+
+use crate::unit::Size;
+
+pub use body::{BodyError, PageBody};
+pub use guard::GuardSettings;
 pub use learn::{Finding, Findings};
+pub use notice::NoticeSettings;
+pub use plan::Skip;
+pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture};
+pub use report::{PageFacts, PageReport, Rewrite};
+
+/// Section `[page]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `false`: every body leaves byte for byte.
+    pub enabled: bool,
+    /// What is left alone.
+    pub skip: SkipSettings,
+    /// Obey `Cache-Control: no-transform` of the site (RFC 9110 §7.7).
+    pub respect_no_transform: bool,
+    /// Charset of pages that name none.
+    pub fallback_charset: String,
+    /// Most bytes of a decoded page; at least 1 MiB.
+    pub max_decoded: Size,
+    /// Most memory of one scan; 64 KiB to 64 MiB.
+    pub max_memory: Size,
+    /// Most bytes that are held back; 16 KiB to 1 MiB.
+    pub window: Size,
+    /// The copy guard.
+    pub guard: GuardSettings,
+    /// The notice.
+    pub notice: NoticeSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            skip: SkipSettings::default(),
+            respect_no_transform: true,
+            fallback_charset: "windows-1252".to_owned(),
+            max_decoded: Size(64 << 20),
+            max_memory: Size(2 << 20),
+            window: Size(64 << 10),
+            guard: GuardSettings::default(),
+            notice: NoticeSettings::default(),
+        }
+    }
+}
+
+/// Section `[page.skip]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SkipSettings {
+    /// Globs of paths.
+    pub paths: Vec<String>,
+}
+
+/// Why the settings of `[page]` were refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PageError {
+    /// A key whose value does not hold.
+    #[error("`{key}`: {message}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), PageError> {
+        let size = |key, value: Size, range: std::ops::RangeInclusive<u64>| {
+            if range.contains(&value.0) {
+                Ok(())
+            } else {
+                let message = format!("`{value}` is not between {} and {}", Size(*range.start()), Size(*range.end()));
+                Err(PageError::Value { key, message })
+            }
+        };
+        size("page.max_decoded", self.max_decoded, 1 << 20..=1 << 40)?;
+        size("page.max_memory", self.max_memory, 64 << 10..=64 << 20)?;
+        size("page.window", self.window, 16 << 10..=1 << 20)?;
+        let label = encoding_rs::Encoding::for_label(self.fallback_charset.as_bytes());
+        if label.is_none_or(charset::is_refused) {
+            let message = format!("`{}` is no ASCII-compatible charset", self.fallback_charset);
+            return Err(PageError::Value { key: "page.fallback_charset", message });
+        }
+        self.guard.check().map_err(|(key, message)| PageError::Value { key, message })
+    }
+}

@@ -26,6 +26,7 @@ impl Window {
     }
 
     /// Offset behind the last byte.
+    #[cfg(test)]
     pub(crate) fn end(&self) -> u64 {
         self.base + (self.bytes.len() - self.head) as u64
     }

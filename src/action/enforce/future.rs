@@ -77,10 +77,10 @@ where
                     let Some((mut service, request)) = held.take() else { return Poll::Pending };
                     Step::Forward { inner: service.call(request) }
                 }
-                StepProjected::Forward { inner } => break ready!(inner.poll(cx))?.map(|body| ActionBody::Inner { body }),
+                StepProjected::Forward { inner } => break ready!(inner.poll(cx))?.map(ActionBody::inner),
                 StepProjected::Answer { response } => {
                     let Some(response) = response.take() else { return Poll::Pending };
-                    break response.map(|body| ActionBody::Own { body });
+                    break response.map(ActionBody::own);
                 }
             };
             this.step.set(next);

@@ -1,0 +1,192 @@
+//! The body of a response behind [`ProtectLayer`](super::ProtectLayer).
+//!
+//! Source → decoder → scan and splice → encoder → client, each step on what is there. A frame's bytes leave on the poll
+//! that brought them, but for what the scan holds back. Rewriting itself cannot fail; a corrupt coding or a broken
+//! upstream ends the body with an error, never cleanly.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+
+use super::encoding::Coding;
+use super::headers::strip_digests;
+use super::pipeline::Pipeline;
+use super::report::{PageReport, Rewrite};
+
+/// Most bytes that are rewritten in one poll.
+const STEP: usize = 64 * 1024;
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError<E> {
+    /// The inner body's own error.
+    #[error("the inner body failed")]
+    Inner(#[source] E),
+    /// The upstream's content coding is cut off or corrupt.
+    #[error("the content coding of the inner body is broken")]
+    Coding(#[source] io::Error),
+}
+
+pin_project! {
+    /// The inner body, a page on its way, or an answer of deckle's own.
+    #[derive(Debug)]
+    pub struct PageBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = Projected]
+    enum Kind<B> {
+        Inner { #[pin] body: B },
+        Page { #[pin] body: B, page: Box<Page> },
+        Own { #[pin] body: Full<Bytes> },
+    }
+}
+
+impl<B> PageBody<B> {
+    /// As it came.
+    pub(crate) fn inner(body: B) -> Self {
+        Self { kind: Kind::Inner { body } }
+    }
+
+    /// Rewritten.
+    pub(crate) fn page(body: B, page: Page) -> Self {
+        Self { kind: Kind::Page { body, page: Box::new(page) } }
+    }
+
+    /// Made here.
+    pub(crate) fn own(body: Full<Bytes>) -> Self {
+        Self { kind: Kind::Own { body } }
+    }
+}
+
+/// A page on its way.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pipeline: Pipeline,
+    report: PageReport,
+    /// Of the last frame, what was too much for one poll.
+    rest: Bytes,
+    trailers: Option<HeaderMap>,
+    ended: bool,
+    done: bool,
+}
+
+impl Page {
+    pub(crate) fn new(pipeline: Pipeline, report: PageReport) -> Self {
+        Self { pipeline, report, rest: Bytes::new(), trailers: None, ended: false, done: false }
+    }
+
+    fn fail(&mut self, error: &'static str) {
+        self.done = true;
+        let mut facts = self.report.facts_mut();
+        facts.rewrite = Rewrite::Aborted;
+        facts.error = Some(error);
+    }
+
+    fn poll<B>(&mut self, mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let mut out = Vec::new();
+        loop {
+            if self.done {
+                return Poll::Ready(self.trailers.take().map(|t| Ok(Frame::trailers(t))));
+            }
+            let step = if !self.rest.is_empty() {
+                let piece = self.rest.split_to(self.rest.len().min(STEP));
+                self.pipeline.push(&piece, &mut out)
+            } else if self.ended {
+                self.done = true;
+                self.pipeline.finish(&mut out)
+            } else {
+                match body.as_mut().poll_frame(cx) {
+                    Poll::Pending => {
+                        self.pipeline.flush(&mut out).map_err(|e| self.coding_error(e))?;
+                        self.note();
+                        return if out.is_empty() { Poll::Pending } else { data(out) };
+                    }
+                    Poll::Ready(None) => self.ended = true,
+                    Poll::Ready(Some(Err(error))) => {
+                        self.fail("upstream_truncated");
+                        return Poll::Ready(Some(Err(BodyError::Inner(error))));
+                    }
+                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(bytes) => self.rest = bytes,
+                        Err(other) => {
+                            if let Ok(mut trailers) = other.into_trailers() {
+                                strip_digests(&mut trailers);
+                                self.trailers = Some(trailers).filter(|t| !t.is_empty());
+                            }
+                            self.ended = true;
+                        }
+                    },
+                }
+                Ok(())
+            };
+            step.map_err(|e| self.coding_error(e))?;
+            self.note();
+            if !out.is_empty() {
+                return data(out);
+            }
+        }
+    }
+
+    fn coding_error<E>(&mut self, error: io::Error) -> BodyError<E> {
+        self.fail(if error.kind() == io::ErrorKind::UnexpectedEof { "coding_truncated" } else { "coding_broken" });
+        BodyError::Coding(error)
+    }
+
+    fn note(&self) {
+        self.pipeline.report(&mut self.report.facts_mut());
+    }
+}
+
+fn data<E>(out: Vec<u8>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+    Poll::Ready(Some(Ok(Frame::data(Bytes::from(out)))))
+}
+
+impl<B: Body<Data = Bytes>> Body for PageBody<B> {
+    type Data = Bytes;
+    type Error = BodyError<B::Error>;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.project().kind.project() {
+            Projected::Inner { body } => body.poll_frame(cx).map_err(BodyError::Inner),
+            Projected::Own { body } => body.poll_frame(cx).map_err(|never| match never {}),
+            Projected::Page { body, page } => page.poll(body, cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Own { body } => body.is_end_stream(),
+            // Only when the last flush is out: the inner body ends earlier.
+            Kind::Page { page, .. } => page.done && page.trailers.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint(),
+            Kind::Own { body } => body.size_hint(),
+            // An exact hint would become a Content-Length that cuts the page.
+            Kind::Page { .. } => SizeHint::default(),
+        }
+    }
+}
+
+/// The coding that a page leaves in: the one it came in, the outermost if there were two.
+pub(crate) fn outgoing(codings: &[Coding]) -> Coding {
+    codings.last().copied().unwrap_or(Coding::Identity)
+}

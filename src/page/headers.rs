@@ -1,0 +1,321 @@
+//! Header fields of the request that goes in and of the response that comes out, so that a rewritten page stays a
+//! correct HTTP response (RFC 9110, RFC 9111).
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use super::encoding::{Coding, accept_encoding};
+use super::etag::{EntityTag, TagMap, original};
+
+/// Fields that a rewritten body makes wrong (RFC 9530 §2–3, RFC 3230, RFC 1864).
+const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+
+/// Changes a request so that the answer can be rewritten.
+pub(crate) fn prepare_request(method: &Method, headers: &mut HeaderMap, asset: bool, tags: &TagMap<'_>, activated: u64) {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        if !asset {
+            // A part of a page would be a part without marks (RFC 9110 §14.2: a server may ignore Range).
+            headers.remove(header::RANGE);
+            headers.remove(header::IF_RANGE);
+        }
+        map_none_match(headers, asset, tags);
+        if !asset && let Some(since) = headers.get(header::IF_MODIFIED_SINCE) {
+            let older = since.to_str().ok().and_then(parse_date).is_none_or(|date| date < activated);
+            if older {
+                headers.remove(header::IF_MODIFIED_SINCE);
+            }
+        }
+    } else {
+        map_match(headers);
+    }
+    if !asset && headers.contains_key(header::ACCEPT_ENCODING) {
+        let all: Vec<&str> = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).collect();
+        let wanted = accept_encoding(&all.join(","));
+        if let Ok(value) = HeaderValue::from_str(&wanted) {
+            headers.insert(header::ACCEPT_ENCODING, value);
+        }
+    }
+}
+
+fn map_none_match(headers: &mut HeaderMap, asset: bool, tags: &TagMap<'_>) {
+    if !headers.contains_key(header::IF_NONE_MATCH) {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(header::IF_NONE_MATCH).iter().map(HeaderValue::as_bytes).collect();
+    let joined = lines.join(&b", "[..]);
+    if joined == b"*" {
+        return;
+    }
+    let kept: Vec<HeaderValue> = EntityTag::parse_list(&joined)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|tag| tags.none_match(tag, asset))
+        .filter_map(|tag| tag.to_header())
+        .collect();
+    headers.remove(header::IF_NONE_MATCH);
+    if kept.is_empty() {
+        // It is only ignored while If-None-Match is there (RFC 9110 §13.1.3).
+        headers.remove(header::IF_MODIFIED_SINCE);
+    }
+    if let Some(line) = join(&kept) {
+        headers.insert(header::IF_NONE_MATCH, line);
+    }
+}
+
+fn map_match(headers: &mut HeaderMap) {
+    for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
+        let Some(value) = headers.get(&name) else { continue };
+        let Some(tags) = EntityTag::parse_list(value.as_bytes()) else { continue };
+        let mapped: Vec<HeaderValue> = tags.iter().filter_map(|t| original(t).to_header()).collect();
+        if let Some(line) = join(&mapped) {
+            headers.insert(name, line);
+        }
+    }
+}
+
+fn join(values: &[HeaderValue]) -> Option<HeaderValue> {
+    let lines: Vec<&[u8]> = values.iter().map(HeaderValue::as_bytes).collect();
+    if lines.is_empty() { None } else { HeaderValue::from_bytes(&lines.join(&b", "[..])).ok() }
+}
+
+/// How the answer was made.
+pub(crate) struct Made<'m> {
+    pub(crate) coding: Coding,
+    pub(crate) tags: &'m TagMap<'m>,
+    /// Copies differ by visitor.
+    pub(crate) per_visitor: bool,
+    /// The page may look different the next time without its source having changed.
+    pub(crate) provisional: bool,
+    /// When the present way of rewriting began, in seconds since 1970.
+    pub(crate) activated: u64,
+}
+
+/// Changes the header of a page that is rewritten, or of its `HEAD` or 304.
+pub(crate) fn rewrite_response(headers: &mut HeaderMap, made: &Made<'_>, not_modified: bool) {
+    if !not_modified {
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+        set_coding(headers, made.coding);
+    }
+    map_etag(headers, made);
+    if let Some(date) = headers.get(header::LAST_MODIFIED).and_then(|v| v.to_str().ok()).and_then(parse_date)
+        && date < made.activated
+        && let Ok(value) = HeaderValue::from_str(&format_date(made.activated))
+    {
+        headers.insert(header::LAST_MODIFIED, value);
+    }
+    if made.provisional {
+        headers.remove(header::ETAG);
+        headers.remove(header::LAST_MODIFIED);
+    }
+    if made.per_visitor {
+        make_private(headers);
+    }
+    add_vary(headers);
+    for name in DIGESTS {
+        headers.remove(name);
+    }
+    strip_trailer_names(headers);
+}
+
+fn set_coding(headers: &mut HeaderMap, coding: Coding) {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        match coding {
+            Coding::Identity => {
+                headers.remove(header::CONTENT_ENCODING);
+            }
+            coding => {
+                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.code()));
+            }
+        }
+    }
+}
+
+fn map_etag(headers: &mut HeaderMap, made: &Made<'_>) {
+    let Some(value) = headers.get(header::ETAG) else { return };
+    let mapped = EntityTag::parse(value.as_bytes()).and_then(|tag| made.tags.outgoing(&tag, made.coding).to_header());
+    match mapped {
+        Some(value) => {
+            headers.insert(header::ETAG, value);
+        }
+        // Not a tag: it must not stand for bytes that it does not describe.
+        None => {
+            headers.remove(header::ETAG);
+        }
+    }
+}
+
+/// No shared cache may hand one visitor's copy to another (RFC 9111 §5.2.2.7, RFC 9213 §2).
+fn make_private(headers: &mut HeaderMap) {
+    let strict = headers.get_all(header::CACHE_CONTROL).iter().any(|v| {
+        v.to_str().is_ok_and(|line| line.split(',').any(|d| d.trim().eq_ignore_ascii_case("no-store")))
+    });
+    let value = if strict { "private, no-store" } else { "private, no-cache" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
+    let targeted: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            matches!(name, "expires" | "surrogate-control" | "pragma") || name.ends_with("cdn-cache-control")
+        })
+        .cloned()
+        .collect();
+    for name in targeted {
+        headers.remove(name);
+    }
+}
+
+fn add_vary(headers: &mut HeaderMap) {
+    let present = headers.get_all(header::VARY).iter().filter_map(|v| v.to_str().ok()).any(|line| {
+        line.split(',').any(|token| token.trim() == "*" || token.trim().eq_ignore_ascii_case("accept-encoding"))
+    });
+    if !present {
+        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+}
+
+fn strip_trailer_names(headers: &mut HeaderMap) {
+    let Some(line) = headers.get(header::TRAILER).and_then(|v| v.to_str().ok()) else { return };
+    let kept: Vec<&str> =
+        line.split(',').map(str::trim).filter(|name| !DIGESTS.iter().any(|d| d.eq_ignore_ascii_case(name))).collect();
+    let line = kept.join(", ");
+    match HeaderValue::from_str(&line) {
+        Ok(value) if !line.is_empty() => {
+            headers.insert(header::TRAILER, value);
+        }
+        _ => {
+            headers.remove(header::TRAILER);
+        }
+    }
+}
+
+/// Takes the digests out of trailers.
+pub(crate) fn strip_digests(trailers: &mut HeaderMap) {
+    for name in DIGESTS {
+        trailers.remove(name);
+    }
+}
+
+/// Seconds since 1970 of an HTTP date (RFC 9110 §5.6.7).
+fn parse_date(text: &str) -> Option<u64> {
+    let time = jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", text).ok()?.to_datetime().ok()?;
+    let time = jiff::tz::TimeZone::UTC.to_timestamp(time).ok()?;
+    u64::try_from(time.as_second()).ok()
+}
+
+fn format_date(seconds: u64) -> String {
+    jiff::Timestamp::from_second(seconds as i64)
+        .map(|t| t.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAGS: TagMap<'static> = TagMap { version: 3, visitor: None };
+
+    fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    fn made(per_visitor: bool) -> Made<'static> {
+        Made { coding: Coding::Gzip, tags: &TAGS, per_visitor, provisional: false, activated: 1_769_904_000 }
+    }
+
+    #[test]
+    fn ranges_pass_for_assets_only() {
+        let lines = [("range", "bytes=0-99"), ("if-range", "\"v1~dk3.g\"")];
+        let mut page = map(&lines);
+        prepare_request(&Method::GET, &mut page, false, &TAGS, 0);
+        assert!(page.is_empty());
+        let mut asset = map(&lines);
+        prepare_request(&Method::GET, &mut asset, true, &TAGS, 0);
+        assert_eq!(asset.len(), 2);
+    }
+
+    #[test]
+    fn validators_of_other_versions_are_dropped() {
+        let date = "Sun, 01 Feb 2026 00:00:00 GMT";
+        let with = |tag: &str| {
+            let mut headers = map(&[("if-none-match", tag), ("if-modified-since", date)]);
+            prepare_request(&Method::GET, &mut headers, false, &TAGS, 1_769_904_000);
+            headers
+        };
+        let current = with("\"x~dk2.i\", W/\"a,b~dk3s.g\"");
+        assert_eq!(current["if-none-match"], "\"a,b\"");
+        assert_eq!(current["if-modified-since"], date);
+        assert!(with("\"x~dk2.i\"").is_empty());
+        let mut put = map(&[("if-match", "W/\"abc~dk2s-00000000.g\"")]);
+        prepare_request(&Method::PUT, &mut put, false, &TAGS, 0);
+        assert_eq!(put["if-match"], "\"abc\"");
+    }
+
+    #[test]
+    fn dates_before_the_present_way_of_rewriting_are_dropped() {
+        for (since, kept) in [("Thu, 15 Jan 2026 00:00:00 GMT", false), ("Sun, 01 Feb 2026 00:00:00 GMT", true), ("rubbish", false)] {
+            let mut headers = map(&[("if-modified-since", since)]);
+            prepare_request(&Method::GET, &mut headers, false, &TAGS, 1_769_904_000);
+            assert_eq!(headers.contains_key("if-modified-since"), kept, "{since}");
+        }
+        let mut response = map(&[("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT")]);
+        rewrite_response(&mut response, &made(false), false);
+        assert_eq!(response["last-modified"], "Sun, 01 Feb 2026 00:00:00 GMT");
+    }
+
+    #[test]
+    fn a_page_loses_what_its_body_makes_wrong() {
+        let mut headers = map(&[
+            ("content-encoding", "gzip"),
+            ("etag", "\"v1\""),
+            ("content-length", "812"),
+            ("accept-ranges", "bytes"),
+            ("repr-digest", "sha-256=:AA==:"),
+            ("trailer", "Content-MD5, x-sum"),
+        ]);
+        rewrite_response(&mut headers, &made(false), false);
+        assert_eq!(headers["etag"], "\"v1~dk3.g\"");
+        assert_eq!(headers["accept-ranges"], "none");
+        assert_eq!(headers["vary"], "Accept-Encoding");
+        assert_eq!(headers["trailer"], "x-sum");
+        assert!(!headers.contains_key("content-length") && !headers.contains_key("repr-digest"));
+    }
+
+    #[test]
+    fn a_marked_page_is_private() {
+        let mut headers = map(&[
+            ("cache-control", "public, s-maxage=600"),
+            ("cdn-cache-control", "max-age=600"),
+            ("surrogate-control", "max-age=1"),
+            ("expires", "Thu, 01 Jan 2026 00:00:00 GMT"),
+        ]);
+        rewrite_response(&mut headers, &made(true), false);
+        assert_eq!(headers["cache-control"], "private, no-cache");
+        for gone in ["cdn-cache-control", "surrogate-control", "expires"] {
+            assert!(!headers.contains_key(gone), "{gone}");
+        }
+        let mut strict = map(&[("cache-control", "no-store")]);
+        rewrite_response(&mut strict, &made(true), false);
+        assert_eq!(strict["cache-control"], "private, no-store");
+    }
+
+    #[test]
+    fn vary_is_not_said_twice() {
+        for vary in ["accept-encoding, Cookie", "*"] {
+            let mut headers = map(&[("vary", vary)]);
+            rewrite_response(&mut headers, &made(false), false);
+            assert_eq!(headers.get_all("vary").iter().count(), 1, "{vary}");
+        }
+    }
+
+    #[test]
+    fn a_304_gets_the_tag_of_the_200() {
+        let mut headers = map(&[("etag", "\"v1\"")]);
+        rewrite_response(&mut headers, &made(false), true);
+        assert_eq!(headers["etag"], "\"v1~dk3.g\"");
+        assert!(!headers.contains_key("accept-ranges"));
+    }
+}

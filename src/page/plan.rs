@@ -1,0 +1,231 @@
+//! What is done with a response, decided once, when its head is here: a pure function.
+
+use http::response::Parts;
+use http::{HeaderMap, Method, StatusCode, header};
+
+use super::charset;
+use super::encoding::{Coding, CodingError, content_codings};
+
+/// Why a response is not rewritten, or not to its end. The codes go to the audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Skip {
+    /// 1xx, 204, 205, 206, 304, 416, a redirect without a page.
+    Status,
+    /// A `HEAD` request.
+    Head,
+    /// Not HTML.
+    Type,
+    /// No `Content-Type`.
+    TypeMissing,
+    /// XHTML: the scanner has no XML mode.
+    Xhtml,
+    /// `Content-Disposition: attachment`.
+    Attachment,
+    /// Server-sent events, multipart.
+    StreamType,
+    /// `Cache-Control: no-transform` (RFC 9110 §7.7).
+    NoTransform,
+    /// A content coding that deckle cannot read.
+    CodingUnknown,
+    /// More than two codings.
+    CodingStacked,
+    /// UTF-16, ISO-2022-JP and the like.
+    CharsetUnsafe,
+    /// The body does not begin with `<`.
+    NotMarkup,
+    /// Signed by RFC 9421 or C2PA.
+    Signed,
+    /// Another deckle has rewritten it.
+    Already,
+    /// `page.enabled = false` or `page.skip.paths`.
+    Route,
+    /// From a doubtful place on, see [`ambiguity`](super).
+    Ambiguous,
+    /// The scanner's memory limit.
+    Memory,
+    /// A fault in a handler.
+    Handler,
+    /// A page of frames.
+    Frameset,
+}
+
+impl Skip {
+    /// The stable spelling.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Head => "head",
+            Self::Type => "type",
+            Self::TypeMissing => "type_missing",
+            Self::Xhtml => "xhtml",
+            Self::Attachment => "attachment",
+            Self::StreamType => "stream_type",
+            Self::NoTransform => "no_transform",
+            Self::CodingUnknown => "coding_unknown",
+            Self::CodingStacked => "coding_stacked",
+            Self::CharsetUnsafe => "charset_unsafe",
+            Self::NotMarkup => "not_markup",
+            Self::Signed => "signed",
+            Self::Already => "already",
+            Self::Route => "route",
+            Self::Ambiguous => "ambiguous",
+            Self::Memory => "memory",
+            Self::Handler => "handler",
+            Self::Frameset => "frameset",
+        }
+    }
+
+    pub(crate) fn from_code(code: &str) -> Self {
+        match code {
+            "ambiguous" => Self::Ambiguous,
+            "memory" => Self::Memory,
+            "frameset" => Self::Frameset,
+            "already" => Self::Already,
+            "signed" => Self::Signed,
+            _ => Self::Handler,
+        }
+    }
+}
+
+/// The decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The body is rewritten; these codings are taken off, the last one first.
+    Rewrite { codings: Vec<Coding> },
+    /// Only the header is changed, as it would be for the page.
+    HeadersOnly(Skip),
+    /// Nothing is changed.
+    Untouched(Skip),
+}
+
+/// Decides about a response to a request with `method`.
+pub(crate) fn decide(method: &Method, response: &Parts, respect_no_transform: bool) -> Decision {
+    use Decision::{HeadersOnly, Rewrite, Untouched};
+    let headers = &response.headers;
+    if response.status == StatusCode::NOT_MODIFIED {
+        return HeadersOnly(Skip::Status);
+    }
+    if !may_have_page(response.status) {
+        return Untouched(Skip::Status);
+    }
+    if let Err(skip) = is_html(headers) {
+        return Untouched(skip);
+    }
+    if respect_no_transform && has_directive(headers, "no-transform") {
+        return Untouched(Skip::NoTransform);
+    }
+    if headers.contains_key("signature-input") || links_to_manifest(headers) {
+        return Untouched(Skip::Signed);
+    }
+    if charset::from_header(headers).is_some_and(charset::is_refused) || names_utf7(headers) {
+        return Untouched(Skip::CharsetUnsafe);
+    }
+    match content_codings(headers) {
+        Err(CodingError::Unknown) => Untouched(Skip::CodingUnknown),
+        Err(CodingError::Stacked) => Untouched(Skip::CodingStacked),
+        Ok(_) if *method == Method::HEAD => HeadersOnly(Skip::Head),
+        Ok(codings) => Rewrite { codings },
+    }
+}
+
+fn may_have_page(status: StatusCode) -> bool {
+    !status.is_informational()
+        && !matches!(
+            status,
+            StatusCode::NO_CONTENT
+                | StatusCode::RESET_CONTENT
+                | StatusCode::PARTIAL_CONTENT
+                | StatusCode::RANGE_NOT_SATISFIABLE
+        )
+}
+
+fn is_html(headers: &HeaderMap) -> Result<(), Skip> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(first) = types.next() else { return Err(Skip::TypeMissing) };
+    if types.any(|other| other != first) {
+        return Err(Skip::Type);
+    }
+    let text = first.to_str().map_err(|_| Skip::Type)?;
+    let media = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media.as_str() {
+        "text/html" => {}
+        "application/xhtml+xml" => return Err(Skip::Xhtml),
+        "text/event-stream" => return Err(Skip::StreamType),
+        other if other.starts_with("multipart/") => return Err(Skip::StreamType),
+        _ => return Err(Skip::Type),
+    }
+    let attachment = headers.get(header::CONTENT_DISPOSITION).is_some_and(|v| {
+        v.as_bytes().get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"attachment"))
+    });
+    if attachment { Err(Skip::Attachment) } else { Ok(()) }
+}
+
+/// UTF-7 has no label in the Encoding Standard, and `<` may be written in letters there.
+fn names_utf7(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|v| v.to_ascii_lowercase().contains("utf-7"))
+}
+
+fn links_to_manifest(headers: &HeaderMap) -> bool {
+    headers.get_all(header::LINK).iter().any(|v| memchr::memmem::find(v.as_bytes(), b"c2pa-manifest").is_some())
+}
+
+/// Does `Cache-Control` hold this directive (RFC 9111 §5.2)?
+pub(crate) fn has_directive(headers: &HeaderMap, directive: &str) -> bool {
+    headers.get_all(header::CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok()).any(|line| {
+        line.split(',').any(|item| item.split('=').next().unwrap_or_default().trim().eq_ignore_ascii_case(directive))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(method: &Method, status: u16, headers: &[(&str, &str)]) -> Decision {
+        let mut builder = http::Response::builder().status(status);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        let (parts, ()) = builder.body(()).unwrap().into_parts();
+        decide(method, &parts, true)
+    }
+
+    #[test]
+    fn every_row_of_the_table() {
+        use Decision::{HeadersOnly, Rewrite, Untouched};
+        const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");
+        #[rustfmt::skip]
+        let table: Vec<(&str, Method, u16, Vec<(&str, &str)>, Decision)> = vec![
+            ("page", Method::GET, 200, vec![HTML], Rewrite { codings: vec![] }),
+            ("upper case", Method::GET, 200, vec![("content-type", "TEXT/HTML")], Rewrite { codings: vec![] }),
+            ("error page", Method::GET, 404, vec![HTML], Rewrite { codings: vec![] }),
+            ("post", Method::POST, 200, vec![HTML], Rewrite { codings: vec![] }),
+            ("gzip", Method::GET, 200, vec![HTML, ("content-encoding", "gzip")], Rewrite { codings: vec![Coding::Gzip] }),
+            ("no content", Method::GET, 204, vec![HTML], Untouched(Skip::Status)),
+            ("partial", Method::GET, 206, vec![HTML], Untouched(Skip::Status)),
+            ("not modified", Method::GET, 304, vec![], HeadersOnly(Skip::Status)),
+            ("range", Method::GET, 416, vec![HTML], Untouched(Skip::Status)),
+            ("head", Method::HEAD, 200, vec![HTML], HeadersOnly(Skip::Head)),
+            ("image", Method::GET, 200, vec![("content-type", "image/png")], Untouched(Skip::Type)),
+            ("no type", Method::GET, 200, vec![], Untouched(Skip::TypeMissing)),
+            ("two types", Method::GET, 200, vec![HTML, ("content-type", "text/plain")], Untouched(Skip::Type)),
+            ("markdown", Method::GET, 200, vec![("content-type", "text/markdown")], Untouched(Skip::Type)),
+            ("xhtml", Method::GET, 200, vec![("content-type", "application/xhtml+xml")], Untouched(Skip::Xhtml)),
+            ("events", Method::GET, 200, vec![("content-type", "text/event-stream")], Untouched(Skip::StreamType)),
+            ("attachment", Method::GET, 200, vec![HTML, ("content-disposition", "Attachment; filename=a")], Untouched(Skip::Attachment)),
+            ("no-transform", Method::GET, 200, vec![HTML, ("cache-control", "public, No-Transform")], Untouched(Skip::NoTransform)),
+            ("compress", Method::GET, 200, vec![HTML, ("content-encoding", "compress")], Untouched(Skip::CodingUnknown)),
+            ("three codings", Method::GET, 200, vec![HTML, ("content-encoding", "gzip, br, zstd")], Untouched(Skip::CodingStacked)),
+            ("utf-16", Method::GET, 200, vec![("content-type", "text/html; charset=utf-16le")], Untouched(Skip::CharsetUnsafe)),
+            ("utf-7", Method::GET, 200, vec![("content-type", "text/html; charset=UTF-7")], Untouched(Skip::CharsetUnsafe)),
+            ("signed", Method::GET, 200, vec![HTML, ("signature-input", "s=()")], Untouched(Skip::Signed)),
+            ("c2pa", Method::GET, 200, vec![HTML, ("link", "</m>; rel=\"c2pa-manifest\"")], Untouched(Skip::Signed)),
+        ];
+        for (name, method, status, headers, expect) in table {
+            assert_eq!(of(&method, status, &headers), expect, "{name}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body::Body;
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+
+use super::site::{Ask, Site};
+use crate::page::body::{Page, outgoing};
+use crate::page::encoding::{Coding, content_codings};
+use crate::page::plan::{Decision, decide};
+use crate::page::{PageBody, PageReport, Rewrite, Skip};
+
+pin_project! {
+    /// Response future of [`Protect`](super::Protect).
+    pub struct ResponseFuture<F> {
+        #[pin]
+        kind: Kind<F>,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    enum Kind<F> {
+        Own { response: Option<Response<Full<Bytes>>> },
+        Page { #[pin] inner: F, ask: Option<Box<(Ask, Arc<Site>)>> },
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    pub(super) fn own(response: Response<Full<Bytes>>) -> Self {
+        Self { kind: Kind::Own { response: Some(response) } }
+    }
+
+    pub(super) fn page(inner: F, ask: Ask, site: Arc<Site>) -> Self {
+        Self { kind: Kind::Page { inner, ask: Some(Box::new((ask, site))) } }
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Body<Data = Bytes>,
+{
+    type Output = Result<Response<PageBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().kind.project() {
+            Projected::Own { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response.map(PageBody::own))),
+                None => Poll::Pending,
+            },
+            Projected::Page { inner, ask } => {
+                let response = ready!(inner.poll(cx))?;
+                Poll::Ready(Ok(match ask.take() {
+                    Some(asked) => protect(&asked.0, &asked.1, response),
+                    None => response.map(PageBody::inner),
+                }))
+            }
+        }
+    }
+}
+
+fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Response<R>) -> Response<PageBody<R>> {
+    let (mut head, body) = response.into_parts();
+    let report = |rewrite, skip| PageReport::new(rewrite, Some(skip));
+    let decision = if !ask.enabled {
+        Decision::Untouched(Skip::Route)
+    } else if head.extensions.get::<PageReport>().is_some() {
+        Decision::Untouched(Skip::Already)
+    } else {
+        decide(&ask.method, &head, site.settings.respect_no_transform)
+    };
+    match decision {
+        Decision::Untouched(skip) => {
+            // A deckle further in has already said what it did.
+            if skip != Skip::Already {
+                head.extensions.insert(report(Rewrite::Skipped, skip));
+            }
+            Response::from_parts(head, PageBody::inner(body))
+        }
+        Decision::HeadersOnly(skip) => {
+            let not_modified = head.status == StatusCode::NOT_MODIFIED;
+            let coding = content_codings(&head.headers).map_or(Coding::Identity, |codings| outgoing(&codings));
+            if !not_modified || ask.may_be_page() {
+                site.edit_headers(ask, &mut head.headers, coding, not_modified);
+            }
+            head.extensions.insert(report(Rewrite::Headers, skip));
+            Response::from_parts(head, PageBody::inner(body))
+        }
+        Decision::Rewrite { codings } => {
+            let (pipeline, mark, no_mark) = site.pipeline(ask, &head.headers, &codings);
+            let report = PageReport::new(Rewrite::Done, None);
+            {
+                let mut facts = report.facts_mut();
+                facts.coding_in = Some(outgoing(&codings));
+                facts.coding_out = facts.coding_in;
+                facts.mark = mark.map(|m| m.to_string());
+                facts.mark_skip = no_mark;
+            }
+            site.edit_headers(ask, &mut head.headers, outgoing(&codings), false);
+            head.extensions.insert(report.clone());
+            Response::from_parts(head, PageBody::page(body, Page::new(pipeline, report)))
+        }
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}

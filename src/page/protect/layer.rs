@@ -1,0 +1,112 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::service::Protect;
+use super::site::Site;
+use crate::page::{Findings, PageError, Settings};
+use crate::rights;
+use crate::secret::Secrets;
+use crate::slot::Edit;
+use crate::watermark::{self, Level, Whitespace};
+
+/// Layer that rewrites outgoing pages.
+///
+/// ```
+/// use deckle::page::{ProtectLayer, Settings};
+/// use http::{Request, Response};
+/// use http_body_util::{BodyExt, Full};
+/// use tower::{Layer, ServiceExt};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let layer = ProtectLayer::new(&Settings::default(), &Default::default(), "/.deckle").unwrap();
+/// let site = |page: &'static str| tower::service_fn(move |_: Request<()>| async move {
+///     let body = Full::new(bytes::Bytes::from(page));
+///     Ok::<_, std::convert::Infallible>(Response::builder().header("content-type", "text/html").body(body).unwrap())
+/// });
+/// let get = || Request::builder().uri("/").body(()).unwrap();
+/// let page = layer.layer(site("<!doctype html><title>t</title>")).oneshot(get()).await.unwrap();
+/// assert!(page.into_body().collect().await.unwrap().to_bytes().starts_with(b"<!doctype html><script src="));
+/// // A fragment is left alone.
+/// let part = layer.layer(site("<p>part</p>")).oneshot(get()).await.unwrap();
+/// assert_eq!(part.into_body().collect().await.unwrap().to_bytes(), "<p>part</p>");
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct ProtectLayer {
+    site: Arc<Site>,
+}
+
+/// How copies are marked.
+#[derive(Debug, Clone)]
+pub struct Marking {
+    /// The secret that marks are derived from.
+    pub secrets: Secrets,
+    /// Section `[watermark]`.
+    pub settings: watermark::Settings,
+    /// What was learned about the site; shared, so that it can outlive a reload.
+    pub findings: Arc<Findings>,
+}
+
+impl Marking {
+    /// May white space be marked?
+    pub(super) fn gaps(&self) -> bool {
+        // `auto` waits until the style sheets of a page are known to collapse white space.
+        self.settings.channels.whitespace == Whitespace::Always
+    }
+
+    pub(super) fn level(&self) -> Level {
+        self.settings.level.unwrap_or(Level::InvisibleSafe)
+    }
+}
+
+impl ProtectLayer {
+    /// A layer that inserts guard and notice, and marks nothing. `mount` is where its own paths are.
+    ///
+    /// # Errors
+    /// [`PageError`] for settings that do not hold.
+    pub fn new(settings: &Settings, rights: &rights::Settings, mount: &str) -> Result<Self, PageError> {
+        Ok(Self { site: Arc::new(Site::new(settings, rights, mount)?) })
+    }
+
+    /// Marks copies, too.
+    pub fn marking(self, marking: Marking) -> Self {
+        let mut site = Arc::unwrap_or_clone(self.site);
+        site.mark_with(marking);
+        Self { site: Arc::new(site) }
+    }
+
+    /// When the present way of rewriting began, in seconds since 1970: copies that are older are fetched anew.
+    pub fn activated(self, seconds: u64) -> Self {
+        let mut site = Arc::unwrap_or_clone(self.site);
+        site.activated = seconds;
+        Self { site: Arc::new(site) }
+    }
+
+    /// The list of edits that a page in this `Content-Type` would get, slots included: what deckle would change, and
+    /// where. The page is read as one of a site whose pages have an article element.
+    pub fn edits(&self, page: &[u8], content_type: &str) -> Vec<Edit> {
+        self.site.edits(page, content_type)
+    }
+
+    /// The number that stands for everything that shapes a page; it changes with the configuration and the crate.
+    pub fn version(&self) -> u32 {
+        self.site.version
+    }
+}
+
+impl fmt::Debug for ProtectLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProtectLayer").field("version", &self.site.version).finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for ProtectLayer {
+    type Service = Protect<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Protect::new(inner, Arc::clone(&self.site))
+    }
+}

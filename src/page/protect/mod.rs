@@ -1,0 +1,10 @@
+//! The Tower layer of the stage, where page and watermark meet.
+
+mod future;
+mod layer;
+mod service;
+mod site;
+
+pub use future::ResponseFuture;
+pub use layer::{Marking, ProtectLayer};
+pub use service::Protect;

@@ -1,0 +1,56 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::future::ResponseFuture;
+use super::site::Site;
+use crate::page::PageBody;
+
+/// Middleware of [`ProtectLayer`](super::ProtectLayer).
+#[derive(Clone)]
+pub struct Protect<S> {
+    inner: S,
+    site: Arc<Site>,
+}
+
+impl<S> Protect<S> {
+    pub(super) fn new(inner: S, site: Arc<Site>) -> Self {
+        Self { inner, site }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Protect<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes>,
+{
+    type Response = Response<PageBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let own = self.site.guard().answer(request.method(), request.uri().path(), request.headers());
+        if let Some(response) = own {
+            return ResponseFuture::own(response);
+        }
+        let (mut head, body) = request.into_parts();
+        let ask = self.site.ask(&mut head);
+        let inner = self.inner.call(Request::from_parts(head, body));
+        ResponseFuture::page(inner, ask, Arc::clone(&self.site))
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Protect<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Protect").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

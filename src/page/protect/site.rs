@@ -1,0 +1,316 @@
+//! Everything about a site that shapes its pages, built once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri, header};
+use sha2::{Digest, Sha256};
+
+use super::layer::Marking;
+use crate::page::charset::{self, Charset, TextKind};
+use crate::page::csp;
+use crate::page::encoding::Coding;
+use crate::page::etag::TagMap;
+use crate::page::guard::Guard;
+use crate::page::head::HeadFindings;
+use crate::page::headers::{self, Made};
+use crate::page::notice::Notice;
+use crate::page::pipeline::{Pipeline, unmarked};
+use crate::page::rewrite::{Job, Rewriter};
+use crate::page::{Finding, PageError, Settings};
+use crate::rights;
+use crate::secret::hmac_sha256;
+use crate::slot::{Choose, Edit, Unmarked};
+use crate::visitor::{ASSET_EXTENSIONS, Category, PathGlobs, Verification, Visitor, normalise};
+use crate::watermark::{Level, Mark, Marker, SealForm};
+
+const DAY: u64 = 86_400;
+/// Slots end at this offset of a page.
+const MAX_MARKED: u64 = 4 << 20;
+
+#[derive(Clone)]
+pub(super) struct Site {
+    pub(super) settings: Settings,
+    guard: Guard,
+    notice: Notice,
+    skip: PathGlobs,
+    marking: Option<(Marking, Marker, [u8; 32])>,
+    pub(super) version: u32,
+    pub(super) activated: u64,
+}
+
+/// What is known about a request when its answer comes.
+#[derive(Clone)]
+pub(super) struct Ask {
+    pub(super) method: Method,
+    host: String,
+    path: String,
+    asset: bool,
+    year: i16,
+    pub(super) enabled: bool,
+    /// The mark that this visitor's copies carry.
+    mark: Option<Mark>,
+    /// Copies differ by visitor, even if this one carries no mark.
+    per_visitor: bool,
+    unmarked: Option<&'static str>,
+}
+
+impl Ask {
+    /// A 304 belongs to a page unless its path names a file that is none.
+    pub(super) fn may_be_page(&self) -> bool {
+        !self.asset
+    }
+}
+
+impl Site {
+    pub(super) fn new(settings: &Settings, rights: &rights::Settings, mount: &str) -> Result<Self, PageError> {
+        let value = |(key, message)| PageError::Value { key, message };
+        settings.check()?;
+        rights.check().map_err(|e| PageError::Value { key: "rights.license.page", message: e.to_string() })?;
+        let mut site = Self {
+            guard: Guard::new(&settings.guard, &rights.license.name, mount),
+            notice: Notice::new(&settings.notice, rights).map_err(value)?,
+            skip: PathGlobs::new(&settings.skip.paths).map_err(|message| PageError::Value { key: "page.skip.paths", message })?,
+            settings: settings.clone(),
+            marking: None,
+            version: 0,
+            activated: 0,
+        };
+        site.version = site.fingerprint(rights);
+        Ok(site)
+    }
+
+    pub(super) fn mark_with(&mut self, marking: Marking) {
+        if marking.level() != Level::Off {
+            let marker = Marker::new(&marking.secrets);
+            let etag_key = marking.secrets.active().derive("deckle-etag-1", "mark");
+            self.marking = Some((marking, marker, etag_key));
+        }
+    }
+
+    /// The first 32 bits of a hash over everything that shapes a page.
+    fn fingerprint(&self, rights: &rights::Settings) -> u32 {
+        let mut hash = Sha256::new();
+        hash.update(env!("CARGO_PKG_VERSION"));
+        hash.update(self.guard.tag().map_or(&[][..], |t| t));
+        for part in [serde_json::to_vec(&self.settings), serde_json::to_vec(rights)] {
+            hash.update(part.unwrap_or_default());
+        }
+        let digest = hash.finalize();
+        digest.iter().take(4).fold(0, |v, b| v << 8 | u32::from(*b))
+    }
+
+    pub(super) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Reads a request, and changes it so that its answer can be rewritten.
+    pub(super) fn ask(&self, head: &mut Parts) -> Ask {
+        let visitor = head.extensions.get::<Visitor>();
+        let path = visitor.map_or_else(|| normalise(head.uri.path()), |v| v.path.to_string());
+        let asset = visitor.map_or_else(|| has_asset_extension(&path), |v| v.asset_path);
+        let enabled = self.settings.enabled && !self.skip.is_match(&path);
+        let arrived = visitor.map_or(0, |v| v.arrived.as_secs());
+        let (mark, unmarked) = self.mark_of(visitor, arrived);
+        let ask = Ask {
+            method: head.method.clone(),
+            host: host_of(&head.uri, &head.headers),
+            path,
+            asset,
+            year: year_of(arrived),
+            enabled,
+            per_visitor: self.marking.is_some(),
+            mark,
+            unmarked,
+        };
+        if enabled {
+            self.with_tags(&ask, |tags| {
+                headers::prepare_request(&ask.method, &mut head.headers, ask.asset, tags, self.activated);
+            });
+        }
+        ask
+    }
+
+    fn mark_of(&self, visitor: Option<&Visitor>, arrived: u64) -> (Option<Mark>, Option<&'static str>) {
+        let (Some((_, marker, _)), Some(visitor)) = (&self.marking, visitor) else { return (None, Some("level_off")) };
+        // A proven search engine gets the unmarked page, so that its snippets stay clean.
+        if visitor.agent.category == Category::Search && visitor.verification == Verification::Verified {
+            return (None, Some("verified_search"));
+        }
+        (Some(marker.mark_for(&visitor.key.0, (arrived / DAY) as u32)), None)
+    }
+
+    /// Entity tags as this visitor's copies carry them.
+    fn with_tags<T>(&self, ask: &Ask, f: impl FnOnce(&TagMap<'_>) -> T) -> T {
+        let visitor = |opaque: &[u8]| -> String {
+            let (Some(mark), Some((_, _, key))) = (ask.mark, &self.marking) else { return String::new() };
+            let id = mark.id.to_be_bytes();
+            let digest = hmac_sha256(key, &[&[mark.kid], &id[2..], &[0], opaque]);
+            HEXLOWER.encode(&digest[..4])
+        };
+        let visitor: Option<&dyn Fn(&[u8]) -> String> = if ask.mark.is_some() { Some(&visitor) } else { None };
+        f(&TagMap { version: self.version, visitor })
+    }
+
+    fn finding(&self, ask: &Ask) -> Option<Finding> {
+        self.marking.as_ref().and_then(|(marking, ..)| marking.findings.lookup(&ask.host, &ask.path))
+    }
+
+    /// Changes the header of an answer.
+    pub(super) fn edit_headers(&self, ask: &Ask, headers: &mut HeaderMap, coding: Coding, not_modified: bool) {
+        // Until the site is known a copy carries no mark: it must not be kept for later.
+        let provisional = self.marking.is_some() && self.finding(ask).is_none() && !not_modified;
+        self.with_tags(ask, |tags| {
+            let made = Made { coding, tags, per_visitor: ask.per_visitor, provisional, activated: self.activated };
+            headers::rewrite_response(headers, &made, not_modified);
+        });
+    }
+
+    /// The way of one page, and its mark if it gets one.
+    pub(super) fn pipeline(self: &Arc<Self>, ask: &Ask, response: &HeaderMap, codings: &[Coding]) -> (Pipeline, Option<Mark>, Option<&'static str>) {
+        let finding = self.finding(ask);
+        let no_slots = ask.unmarked.or(match finding {
+            None => Some("learning"),
+            Some(finding) if finding.hydrated => Some("hydrated"),
+            Some(finding) if finding.amp => Some("amp"),
+            Some(_) => None,
+        });
+        let body_is_root = finding.is_some_and(|f| !f.has_root);
+        let csp_allows = csp::headers_allow(response);
+        let (site, for_page) = (Arc::clone(self), ask.clone());
+        let start = Box::new(move |charset: Charset| site.start(&for_page, charset, no_slots, body_is_root, csp_allows));
+        let (site, for_learning) = (Arc::clone(self), ask.clone());
+        let learn = Box::new(move |finding: Finding| {
+            if let Some((marking, ..)) = &site.marking {
+                marking.findings.learn(&for_learning.host, &for_learning.path, finding);
+            }
+        });
+        let pipeline = Pipeline::new(
+            codings,
+            self.settings.max_decoded.0,
+            charset::from_header(response),
+            charset::fallback(&self.settings.fallback_charset),
+            start,
+            learn,
+        );
+        (pipeline, ask.mark.filter(|_| no_slots.is_none()), no_slots)
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        ask: &Ask,
+        charset: Charset,
+        no_slots: Option<&'static str>,
+        body_is_root: bool,
+        csp_allows: bool,
+    ) -> (Job, Box<dyn Choose>) {
+        let choose = match (&self.marking, ask.mark) {
+            (Some((marking, marker, _)), Some(mark)) if no_slots.is_none() => {
+                let form = if charset.text_kind() == TextKind::Utf8 { SealForm::Characters } else { SealForm::References };
+                Box::new(marker.choices(mark, marking.gaps(), form))
+            }
+            _ => unmarked(),
+        };
+        let (site, year) = (Arc::clone(self), ask.year);
+        let job = Job {
+            charset,
+            head: Box::new(move |findings: &HeadFindings| site.head(findings, year, csp_allows)),
+            footer: self.notice.footer(ask.year).map(Bytes::from),
+            no_slots,
+            body_is_root,
+            learn: self.marking.is_some(),
+            max_memory: self.settings.max_memory.0 as usize,
+            window: self.settings.window.0,
+            max_page: MAX_MARKED,
+        };
+        (job, choose)
+    }
+
+    /// The edits of a page that is here as a whole.
+    pub(super) fn edits(self: &Arc<Self>, page: &[u8], content_type: &str) -> Vec<Edit> {
+        let mut headers = HeaderMap::new();
+        if let Ok(value) = content_type.parse() {
+            headers.insert(header::CONTENT_TYPE, value);
+        }
+        let charset =
+            charset::decide(charset::from_header(&headers), page, charset::fallback(&self.settings.fallback_charset));
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        let ask = self.ask(&mut head);
+        let (job, _) = self.start(&ask, charset, None, false, true);
+        let mut rewriter = Rewriter::new(job);
+        rewriter.keep_edits();
+        let mut out = Vec::new();
+        rewriter.push(page, &mut Unmarked, &mut out);
+        rewriter.finish(&mut Unmarked, &mut out);
+        rewriter.into_edits()
+    }
+
+    /// The head insertion: guard, comment, metas.
+    fn head(&self, findings: &HeadFindings, year: i16, csp_allows: bool) -> Bytes {
+        let mut out = Vec::new();
+        if let Some(tag) = self.guard.tag().filter(|_| csp_allows && !findings.csp_refuses && !findings.amp) {
+            out.extend_from_slice(tag);
+        }
+        out.extend_from_slice(self.notice.head(year, findings.has_copyright).as_bytes());
+        Bytes::from(out)
+    }
+}
+
+fn has_asset_extension(path: &str) -> bool {
+    path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).is_some_and(|(_, extension)| {
+        ASSET_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+    })
+}
+
+fn host_of(uri: &Uri, headers: &HeaderMap) -> String {
+    let header = || headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    uri.authority().map_or_else(header, |a| a.as_str()).chars().take(255).collect::<String>().to_ascii_lowercase()
+}
+
+fn year_of(unix: u64) -> i16 {
+    jiff::Timestamp::from_second(unix as i64).map_or(1970, |t| jiff::tz::TimeZone::UTC.to_datetime(t).year())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::Findings;
+    use crate::page::etag::EntityTag;
+    use crate::secret::{Secret, Secrets};
+    use crate::watermark;
+
+    #[test]
+    fn the_visitors_part_of_a_tag_matches_the_reference() {
+        let secret = Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap();
+        let mut site = Site::new(&Settings::default(), &rights::Settings::default(), "/.deckle").unwrap();
+        site.mark_with(Marking {
+            secrets: Secrets::from(secret),
+            settings: watermark::Settings::default(),
+            findings: Arc::new(Findings::default()),
+        });
+        let (mut head, ()) = http::Request::builder().uri("/a").body(()).unwrap().into_parts();
+        let mut ask = site.ask(&mut head);
+        ask.mark = Some("k1-0123456789ab".parse().unwrap());
+        site.version = 3;
+        // Computed with Python's hmac module.
+        for (tag, coding, expect) in [
+            ("\"abc\"", Coding::Gzip, "W/\"abc~dk3s-fe3f4481.g\""),
+            ("\"v1\"", Coding::Identity, "W/\"v1~dk3s-9b595e5b.i\""),
+            ("W/\"a,b\"", Coding::Gzip, "W/\"a,b~dk3-2e6eae69.g\""),
+        ] {
+            let tag = EntityTag::parse(tag.as_bytes()).unwrap();
+            let got = site.with_tags(&ask, |tags| tags.outgoing(&tag, coding));
+            assert_eq!(got.to_header().unwrap(), expect);
+        }
+    }
+
+    #[test]
+    fn years_and_hosts() {
+        assert_eq!(year_of(1_795_000_000), 2026);
+        let (head, ()) = http::Request::builder().uri("http://News.Example/a").body(()).unwrap().into_parts();
+        assert_eq!(host_of(&head.uri, &head.headers), "news.example");
+        assert!(has_asset_extension("/a/b.CSS") && !has_asset_extension("/a.css/b"));
+    }
+}

@@ -1,0 +1,100 @@
+//! What was done to a response: filled in while the body flows, read at its end.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::encoding::Coding;
+use super::plan::Skip;
+
+/// How far the rewriting went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rewrite {
+    /// To the end.
+    Done,
+    /// Only the header.
+    Headers,
+    /// Not at all.
+    Skipped,
+    /// The edits ended in mid-body; the rest went out as it came.
+    Partial,
+    /// The upstream's body broke off.
+    Aborted,
+}
+
+impl Rewrite {
+    /// The stable spelling.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Headers => "headers",
+            Self::Skipped => "skipped",
+            Self::Partial => "partial",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// The facts of a [`PageReport`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PageFacts {
+    /// How far it went.
+    pub rewrite: Rewrite,
+    /// Why not further.
+    pub skip: Option<Skip>,
+    /// Decoded bytes read.
+    pub body_in: u64,
+    /// Rewritten bytes before encoding.
+    pub body_out: u64,
+    /// The coding of the upstream.
+    pub coding_in: Option<Coding>,
+    /// The coding of the answer.
+    pub coding_out: Option<Coding>,
+    /// The mark of this copy, if it carries one.
+    pub mark: Option<String>,
+    /// Seals and gaps that were marked.
+    pub seals: u32,
+    /// Gaps that were marked.
+    pub gaps: u32,
+    /// Why the copy carries no mark.
+    pub mark_skip: Option<&'static str>,
+    /// What the upstream did wrong.
+    pub error: Option<&'static str>,
+    /// The guard's tag was placed.
+    pub guard_placed: bool,
+    /// The visible notice was placed.
+    pub notice_placed: bool,
+}
+
+/// A handle on the facts; in the response's extensions behind [`ProtectLayer`](super::ProtectLayer).
+#[derive(Debug, Clone)]
+pub struct PageReport(Arc<Mutex<PageFacts>>);
+
+impl PageReport {
+    pub(crate) fn new(rewrite: Rewrite, skip: Option<Skip>) -> Self {
+        Self(Arc::new(Mutex::new(PageFacts {
+            rewrite,
+            skip,
+            body_in: 0,
+            body_out: 0,
+            coding_in: None,
+            coding_out: None,
+            mark: None,
+            seals: 0,
+            gaps: 0,
+            mark_skip: None,
+            error: None,
+            guard_placed: false,
+            notice_placed: false,
+        })))
+    }
+
+    pub(crate) fn facts_mut(&self) -> MutexGuard<'_, PageFacts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known so far; complete once the body has ended.
+    pub fn facts(&self) -> PageFacts {
+        self.facts_mut().clone()
+    }
+}

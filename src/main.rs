@@ -1,1 +1,5 @@
-fn main() { deckle::cli::reference_main().unwrap() }
+//! The program `deckle`.
+
+fn main() -> std::process::ExitCode {
+    deckle::cli::run(std::env::args_os())
+}

@@ -1,9 +1,42 @@
-//! The program `deckle`.
-pub(crate) mod reference;
-#[doc(hidden)]
-pub fn reference_main() -> anyhow::Result<()> {
-    let mut a = std::env::args().skip(2);
-    let (k, d) = (a.next().unwrap(), a.next().unwrap());
-    let t = if k == "agents" { reference::agents(d.as_ref(), &std::fs::read_to_string("tests/vectors/clean_agents.txt")?)? } else { reference::ranges(d.as_ref(), "cloudflare")? };
-    print!("{t}"); Ok(())
+//! The program `deckle`: parses, dispatches, and turns results into exit codes.
+
+mod args;
+mod output;
+mod proxy;
+mod reference;
+mod review;
+mod trace;
+
+use std::ffi::OsString;
+use std::process::{ExitCode, Termination};
+
+use clap::Parser;
+
+use args::{Args, Command};
+pub use output::Exit;
+
+/// Runs the program with these arguments, the program's name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no errors.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let _ = error.print();
+            return exit.report();
+        }
+    };
+    let result = match args.command {
+        Command::Proxy(args) => proxy::run(&args),
+        Command::Review(args) => review::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Reference(args) => args.run(),
+    };
+    match result {
+        Ok(exit) => exit.report(),
+        Err(error) => {
+            output::complain(&error);
+            Exit::Usage.report()
+        }
+    }
 }

@@ -95,6 +95,24 @@ impl<'s> Decoded<'s> {
     }
 }
 
+/// A text with its character references resolved; unknown ones stay as they are.
+pub(crate) fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        let (before, tail) = rest.split_at(at);
+        out.push_str(before);
+        let (length, c) = reference(tail.as_bytes()).unwrap_or((1, None));
+        match c {
+            Some(c) => out.push(c),
+            None => out.push_str(tail.get(..length).unwrap_or("&")),
+        }
+        rest = tail.get(length..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
+}
+
 fn single_byte(byte: u8, encoding: &'static Encoding) -> char {
     if byte.is_ascii() {
         return char::from(byte);

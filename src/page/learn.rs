@@ -9,6 +9,8 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+/// Stands for hosts of which nothing is known.
+const ANY_HOST: &str = "*";
 /// Hosts that are remembered.
 const MAX_HOSTS: usize = 64;
 /// Kinds of paths of one host.
@@ -43,8 +45,20 @@ impl Findings {
     /// What is known about pages like this one.
     pub fn lookup(&self, host: &str, path: &str) -> Option<Finding> {
         let hosts = self.hosts.lock().ok()?;
-        let host = hosts.get(host)?;
-        host.kinds.get(&kind(path)).copied().or(host.last)
+        let known = |host: &Host| host.kinds.get(&kind(path)).copied().or(host.last);
+        hosts.get(host).and_then(known).or_else(|| hosts.get(ANY_HOST).and_then(known))
+    }
+
+    /// Is anything known about any host?
+    pub fn knows_any(&self) -> bool {
+        self.hosts.lock().is_ok_and(|hosts| !hosts.is_empty())
+    }
+
+    /// Reads a page that is here as a whole, and remembers what it shows for every host that is not known better.
+    pub fn learn_page(&self, page: &[u8]) {
+        if let Some(finding) = super::rewrite::survey(page) {
+            self.learn(ANY_HOST, "/", finding);
+        }
     }
 
     /// Remembers what a page showed.
@@ -132,7 +146,10 @@ mod tests {
         assert!(findings.lookup("a", "/app/9").unwrap().hydrated);
         assert!(findings.lookup("a", "/new/1/2").unwrap().hydrated, "the last one of the host");
         assert_eq!(findings.lookup("b", "/x/1"), None);
+        findings.learn_page(b"<!doctype html><title>t</title><article><p>x</p></article>");
+        assert_eq!(findings.lookup("b", "/x/1"), Some(PLAIN));
         let copy = Findings::default();
+        assert!(!copy.knows_any());
         copy.load_json(&findings.to_json());
         assert_eq!(copy.lookup("a", "/x/2"), Some(PLAIN));
         copy.load_json("not json");

@@ -281,6 +281,27 @@ impl Rewriter {
     }
 }
 
+/// What a page shows that is here as a whole; `None` when it cannot be read to its end.
+pub(super) fn survey(page: &[u8]) -> Option<Finding> {
+    let charset = super::charset::decide(None, page, encoding_rs::WINDOWS_1252);
+    let job = Job {
+        charset,
+        head: Box::new(|_| Bytes::new()),
+        footer: None,
+        no_slots: Some("learning"),
+        body_is_root: false,
+        learn: true,
+        max_memory: 2 << 20,
+        window: 64 << 10,
+        max_page: 0,
+    };
+    let mut rewriter = Rewriter::new(job);
+    let mut out = Vec::new();
+    rewriter.push(page, &mut crate::slot::Unmarked, &mut out);
+    rewriter.finish(&mut crate::slot::Unmarked, &mut out);
+    rewriter.outcome().finding
+}
+
 fn apply(what: &What, source: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>, outcome: &mut Outcome) {
     match what {
         What::Fixed(bytes) => out.extend_from_slice(bytes),

@@ -286,7 +286,7 @@ fn ignored_wait(record: &mut Record, now: u64, page: bool) -> Option<Signal> {
 }
 
 /// Paths of articles end in a headline, a number or a document; those of sections in one word.
-fn looks_like_article(path: &str) -> bool {
+pub(crate) fn looks_like_article(path: &str) -> bool {
     let last = path.rsplit('/').next().unwrap_or_default();
     let digits = last.bytes().filter(u8::is_ascii_digit).count();
     last.matches('-').count() >= 2 || digits >= 3 || last.ends_with(".html") || last.ends_with(".htm")

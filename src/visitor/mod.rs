@@ -130,7 +130,7 @@ pub struct Visitor {
 }
 
 /// Section `[visitor]` of the configuration.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Prefixes, or `preset:` and one of `cloudflare fastly cloudfront bunny akamai loopback private`.
@@ -172,7 +172,7 @@ pub enum Switch {
 }
 
 /// Section `[visitor.routes]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouteSettings {
     /// Where deckle's own paths are.

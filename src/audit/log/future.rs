@@ -1,0 +1,177 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header, response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tracing::Span;
+use tracing::field::Empty;
+
+use super::body::LogBody;
+use crate::action::Decision;
+use crate::audit::{AuditRecord, Sink};
+use crate::clock::SharedClock;
+
+#[cfg(feature = "html")]
+type Report = crate::page::PageReport;
+#[cfg(not(feature = "html"))]
+type Report = ();
+
+/// A record that is not finished. Dropping it writes it down as it is, incomplete.
+pub(super) struct Open {
+    record: Option<Box<AuditRecord>>,
+    page: Option<Report>,
+    sink: Arc<dyn Sink>,
+    clock: SharedClock,
+    start: Duration,
+}
+
+impl Open {
+    pub(super) fn new(record: AuditRecord, sink: Arc<dyn Sink>, clock: SharedClock) -> Self {
+        Self { record: Some(Box::new(record)), page: None, sink, start: clock.elapsed(), clock }
+    }
+
+    /// The span of the request; its late fields are recorded when they are known.
+    pub(super) fn span(&self) -> Span {
+        let Some(record) = &self.record else { return Span::none() };
+        tracing::info_span!(
+            target: "deckle", "deckle",
+            http.request.method = %record.method,
+            url.path = ?record.path,
+            deckle.request.id = %record.request_id,
+            deckle.visitor.category = record.visitor.as_ref().map(|v| v.agent.category.code()),
+            deckle.score = record.assessment.as_ref().map(|a| a.score),
+            deckle.action = Empty,
+            http.response.status_code = Empty,
+        )
+    }
+
+    fn head(&mut self, head: &response::Parts, span: &Span) {
+        let now = self.clock.elapsed();
+        let Some(record) = &mut self.record else { return };
+        record.status = Some(head.status.as_u16());
+        record.upstream = Some(now.saturating_sub(self.start));
+        record.content_type = head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(|t| {
+            t.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().chars().take(64).collect()
+        });
+        record.decision = head.extensions.get::<Decision>().cloned();
+        self.page = head.extensions.get::<Report>().cloned();
+        if !span.is_disabled() {
+            span.record("http.response.status_code", head.status.as_u16());
+            if let Some(decision) = &record.decision {
+                span.record("deckle.action", decision.action.code());
+            }
+        }
+    }
+
+    pub(super) fn count(&mut self, bytes: usize) {
+        if let Some(record) = &mut self.record {
+            record.body_size += bytes as u64;
+        }
+    }
+
+    pub(super) fn fail(&mut self, error: &'static str) {
+        if let Some(record) = &mut self.record {
+            record.error = Some(error);
+        }
+    }
+
+    /// Hands the record over; only the first call does.
+    pub(super) fn finish(&mut self, complete: bool) {
+        let Some(mut record) = self.record.take() else { return };
+        record.complete = complete;
+        record.duration = self.clock.elapsed().saturating_sub(self.start);
+        #[cfg(feature = "html")]
+        {
+            record.page = self.page.as_ref().map(summary);
+        }
+        if record.error.is_none() && !complete && std::thread::panicking() {
+            record.error = Some("inner_panic");
+            record.status = record.status.or(Some(500));
+        }
+        self.sink.record(*record);
+    }
+}
+
+#[cfg(feature = "html")]
+fn summary(report: &crate::page::PageReport) -> crate::audit::PageSummary {
+    let facts = report.facts();
+    let carriers = [("s", facts.seals), ("w", facts.gaps)];
+    let carriers: Vec<String> = carriers.iter().filter(|(_, n)| *n > 0).map(|(c, n)| format!("{c}:{n}")).collect();
+    let marked = !carriers.is_empty();
+    crate::audit::PageSummary {
+        rewrite: facts.rewrite.code(),
+        skip: facts.skip.map(crate::page::Skip::code),
+        body_in: facts.body_in,
+        body_out: facts.body_out,
+        encoding: facts.coding_in.zip(facts.coding_out).map(|(a, b)| (a.code(), b.code())),
+        mark_skip: facts.mark_skip.or((facts.mark.is_some() && !marked).then_some("no_article")),
+        mark: facts.mark.filter(|_| marked),
+        carriers,
+        error: facts.error,
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.finish(false);
+    }
+}
+
+pin_project! {
+    /// Response future of [`Audit`](super::Audit).
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        open: Option<Open>,
+        span: Span,
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    pub(super) fn new(inner: F, open: Open, span: Span) -> Self {
+        Self { inner, open: Some(open), span }
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Body<Data = Bytes>,
+{
+    type Output = Result<Response<LogBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = {
+            let _in_span = this.span.enter();
+            ready!(this.inner.poll(cx))
+        };
+        let Some(mut open) = this.open.take() else { return Poll::Pending };
+        match result {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                open.head(&head, this.span);
+                // Nothing will be asked of such a body.
+                let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+                    || head.status.is_informational()
+                    || open.record.as_ref().is_some_and(|r| r.method == "HEAD");
+                Poll::Ready(Ok(Response::from_parts(head, LogBody::new(body, open, bodiless))))
+            }
+            Err(error) => {
+                open.fail("inner_error");
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}

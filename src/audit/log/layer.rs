@@ -1,0 +1,72 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::service::Audit;
+use crate::audit::Sink;
+use crate::clock::{SharedClock, SystemClock};
+
+/// Layer that writes one record a response.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use deckle::audit::{AuditLayer, AuditRecord, Sink};
+/// use http::{Request, Response};
+/// use http_body_util::{BodyExt, Full};
+/// use tower::{Layer, ServiceExt};
+///
+/// #[derive(Default)]
+/// struct Memory(Mutex<Vec<AuditRecord>>);
+/// impl Sink for Memory {
+///     fn record(&self, record: AuditRecord) {
+///         self.0.lock().unwrap().push(record);
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let memory = Arc::new(Memory::default());
+/// let service = AuditLayer::new(memory.clone()).layer(tower::service_fn(|_: Request<()>| async {
+///     Ok::<_, std::convert::Infallible>(Response::new(Full::new(bytes::Bytes::from("ten bytes!"))))
+/// }));
+/// let response = service.clone().oneshot(Request::new(())).await.unwrap();
+/// response.into_body().collect().await.unwrap();
+/// // A response that is dropped before its end is written down, too, as incomplete.
+/// drop(service.oneshot(Request::new(())).await.unwrap());
+/// let records = memory.0.lock().unwrap();
+/// assert_eq!((records[0].body_size, records[0].complete), (10, true));
+/// assert_eq!((records[1].body_size, records[1].complete), (0, false));
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct AuditLayer {
+    sink: Arc<dyn Sink>,
+    clock: SharedClock,
+}
+
+impl AuditLayer {
+    /// Hands records to `sink`.
+    pub fn new(sink: impl Sink) -> Self {
+        Self::with_clock(sink, SystemClock::shared())
+    }
+
+    /// The same on another clock.
+    pub fn with_clock(sink: impl Sink, clock: SharedClock) -> Self {
+        Self { sink: Arc::new(sink), clock }
+    }
+}
+
+impl fmt::Debug for AuditLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for AuditLayer {
+    type Service = Audit<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Audit::new(inner, Arc::clone(&self.sink), self.clock.clone())
+    }
+}

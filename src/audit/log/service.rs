@@ -1,0 +1,105 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, Version, header};
+use http_body::Body;
+use tower_service::Service;
+use uuid::Uuid;
+
+use super::body::LogBody;
+use super::future::{Open, ResponseFuture};
+use crate::audit::{AuditRecord, Sink};
+use crate::clock::SharedClock;
+use crate::suspicion::Assessment;
+use crate::visitor::Visitor;
+
+/// Middleware of [`AuditLayer`](super::AuditLayer).
+#[derive(Clone)]
+pub struct Audit<S> {
+    inner: S,
+    sink: Arc<dyn Sink>,
+    clock: SharedClock,
+}
+
+impl<S> Audit<S> {
+    pub(super) fn new(inner: S, sink: Arc<dyn Sink>, clock: SharedClock) -> Self {
+        Self { inner, sink, clock }
+    }
+
+    fn open<B>(&self, request: &Request<B>) -> Open {
+        let headers = request.headers();
+        let visitor = request.extensions().get::<Visitor>().cloned();
+        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let bytes = |name| headers.get(name).map(|v| v.as_bytes().to_vec());
+        let record = AuditRecord {
+            time: visitor.as_ref().map_or_else(|| self.clock.unix(), |v| v.arrived),
+            request_id: visitor.as_ref().map_or_else(Uuid::now_v7, |v| v.request_id),
+            method: request.method().as_str().to_owned(),
+            scheme: if visitor.as_ref().is_some_and(|v| v.secure) { "https" } else { "http" },
+            host: host(request.uri(), headers),
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().map(str::to_owned),
+            status: None,
+            body_size: 0,
+            content_type: None,
+            protocol: protocol(request.version()),
+            user_agent: bytes(header::USER_AGENT),
+            referer: bytes(header::REFERER),
+            trace_parent: text("traceparent"),
+            assessment: request.extensions().get::<Assessment>().cloned(),
+            visitor,
+            decision: None,
+            page: None,
+            duration: Duration::ZERO,
+            upstream: None,
+            complete: false,
+            error: None,
+        };
+        Open::new(record, Arc::clone(&self.sink), self.clock.clone())
+    }
+}
+
+fn host(uri: &http::Uri, headers: &HeaderMap) -> String {
+    let header = || headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let text = uri.authority().map_or_else(header, |a| a.as_str());
+    text.chars().filter(|c| c.is_ascii_graphic()).take(255).collect::<String>().to_ascii_lowercase()
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 | Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Audit<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes>,
+{
+    type Response = Response<LogBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let open = self.open(&request);
+        let span = open.span();
+        let inner = span.in_scope(|| self.inner.call(request));
+        ResponseFuture::new(inner, open, span)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Audit<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audit").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

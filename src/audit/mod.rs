@@ -1,0 +1,180 @@
+//! **Write down**: one record a response, off the request path, at the end of the body.
+//!
+//! [`AuditLayer`] puts an [`AuditRecord`] together and hands it to a [`Sink`]: [`FileSink`] writes NDJSON segments on a
+//! thread of its own, [`TracingSink`] (the library's default) makes one event of each.
+//!
+//! 1. The request path never waits: a full queue drops the new record and counts it, and the count goes into the log.
+//! 2. A record is written when the body has ended, broken off, or was dropped; then `deckle.complete` is false.
+//! 3. Addresses are cut to /24 and /48; only declared robots and blocked visitors are named in full.
+//!
+//! # Deployment caveat
+//! A killed process loses what is in the queue and at most `audit.flush` (50 ms) of lines.
+
+mod file;
+mod json;
+pub mod log;
+mod privacy;
+pub mod reader;
+pub mod record;
+mod sink;
+mod writer;
+
+use serde::{Deserialize, Serialize};
+
+pub use file::FileSink;
+pub use json::is_hidden;
+pub use log::{Audit, AuditLayer, LogBody};
+pub use record::{AuditRecord, PageSummary};
+pub use sink::{Sink, SinkError, Stats, TracingSink};
+
+use crate::unit::{Size, Span};
+#[cfg(feature = "proxy")]
+pub(crate) use privacy::write_private;
+
+/// Where records go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum SinkKind {
+    /// NDJSON segments in `audit.dir`.
+    File,
+    /// Events of target `deckle::hit`.
+    Tracing,
+}
+
+/// How addresses are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AddressMode {
+    /// Cut to `audit.ipv4_prefix` and `audit.ipv6_prefix`.
+    #[default]
+    Truncate,
+    /// In full.
+    Full,
+    /// Only as part of the visitor's pseudonym.
+    Pseudonym,
+    /// Not at all.
+    None,
+}
+
+/// Section `[audit]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Write records at all.
+    pub enabled: bool,
+    /// Where to; unset: `file` in the proxy, `tracing` in the library.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sinks: Option<Vec<SinkKind>>,
+    /// Directory of the segments.
+    pub dir: String,
+    /// Names this writer among several; unset: the host's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Names the site.
+    pub site: String,
+    /// Records that may wait; 64–1,048,576.
+    pub queue: usize,
+    /// The same for records of which the action is not `allow`.
+    pub queue_priority: usize,
+    /// Longest time that a line waits to be written.
+    pub flush: Span,
+    /// A segment is closed from this size on.
+    pub rotate_size: Size,
+    /// A segment is closed at this age.
+    pub rotate_every: Span,
+    /// Closed segments older than this are deleted.
+    pub max_age: Span,
+    /// The oldest closed segments are deleted beyond this size.
+    pub max_total: Size,
+    /// How addresses are written.
+    pub address: AddressMode,
+    /// Bits kept of an IPv4 address; 8–32.
+    pub ipv4_prefix: u8,
+    /// Bits kept of an IPv6 address; 16–64.
+    pub ipv6_prefix: u8,
+    /// Names of query parameters whose values are kept; a final `*` makes a prefix.
+    pub query_allow: Vec<String>,
+    /// Replace mail addresses and tokens in paths.
+    pub path_redact: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            sinks: None,
+            dir: "deckle-log".to_owned(),
+            instance: None,
+            site: "default".to_owned(),
+            queue: 8_192,
+            queue_priority: 1_024,
+            flush: Span(std::time::Duration::from_millis(50)),
+            rotate_size: Size(256 << 20),
+            rotate_every: Span::seconds(86_400),
+            max_age: Span::seconds(30 * 86_400),
+            max_total: Size(10 << 30),
+            address: AddressMode::Truncate,
+            ipv4_prefix: 24,
+            ipv6_prefix: 48,
+            query_allow: ["p", "page", "paged", "cat", "tag", "id", "feed", "m", "year", "monthnum", "utm_*"]
+                .map(str::to_owned)
+                .to_vec(),
+            path_redact: true,
+        }
+    }
+}
+
+impl Settings {
+    /// The instance, or the host's name in the letters that a file name may hold.
+    pub(crate) fn instance(&self) -> std::borrow::Cow<'_, str> {
+        match &self.instance {
+            Some(name) => name.as_str().into(),
+            None => {
+                static HOST: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+                    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+                    let clean: String = name
+                        .trim()
+                        .to_ascii_lowercase()
+                        .chars()
+                        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+                        .take(32)
+                        .collect();
+                    if clean.is_empty() { "local".to_owned() } else { clean }
+                });
+                HOST.as_str().into()
+            }
+        }
+    }
+
+    /// # Errors
+    /// [`SinkError`] naming the first key that does not hold.
+    pub fn check(&self) -> Result<(), SinkError> {
+        let refuse = |key: &'static str, message: &str| Err(SinkError::Setting { key, message: message.to_owned() });
+        let named = |text: &str| {
+            (1..=32).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        if !named(&self.site) {
+            return refuse("audit.site", "1 to 32 letters out of a-z, 0-9 and `-`");
+        }
+        if self.instance.as_deref().is_some_and(|name| !named(name)) {
+            return refuse("audit.instance", "1 to 32 letters out of a-z, 0-9 and `-`");
+        }
+        for (key, queue) in [("audit.queue", self.queue), ("audit.queue_priority", self.queue_priority)] {
+            if !(64..=1_048_576).contains(&queue) {
+                return refuse(key, "between 64 and 1048576");
+            }
+        }
+        if !(8..=32).contains(&self.ipv4_prefix) {
+            return refuse("audit.ipv4_prefix", "between 8 and 32");
+        }
+        if !(16..=64).contains(&self.ipv6_prefix) {
+            return refuse("audit.ipv6_prefix", "between 16 and 64");
+        }
+        if self.flush.0.is_zero() || self.rotate_every.0.is_zero() {
+            return refuse("audit.flush", "`flush` and `rotate_every` must be longer than 0");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,403 @@
+//! [`AuditRecord`]: one response, one line.
+//!
+//! Keys are those of OpenTelemetry's semantic conventions where there is one, `deckle.*` otherwise; their order is fixed;
+//! an absent value is an absent key. `docs/reference/record.md` explains each.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::json::ObjectWriter;
+use super::privacy::{Pseudonyms, render_address};
+use super::{AddressMode, Settings};
+use crate::action::{Action, Decision};
+use crate::suspicion::Assessment;
+use crate::visitor::{RouteClass, Visitor};
+
+/// Longest path, query, header values in bytes.
+const MAX_PATH: usize = 2_048;
+const MAX_QUERY: usize = 1_024;
+const MAX_HEADER: usize = 512;
+
+/// Everything that is written about one response.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct AuditRecord {
+    /// When the request arrived, since 1970.
+    pub time: Duration,
+    /// Its id.
+    pub request_id: Uuid,
+    /// Method as sent.
+    pub method: String,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Host, lower case.
+    pub host: String,
+    /// Path as sent.
+    pub path: String,
+    /// Query as sent; redacted when written.
+    pub query: Option<String>,
+    /// What the client saw; absent when it saw nothing.
+    pub status: Option<u16>,
+    /// Bytes handed to the connection.
+    pub body_size: u64,
+    /// Media type.
+    pub content_type: Option<String>,
+    /// `1.0`, `1.1`, `2` or `3`.
+    pub protocol: &'static str,
+    /// `User-Agent`, `Referer` as sent.
+    pub user_agent: Option<Vec<u8>>,
+    /// As sent; cut when written.
+    pub referer: Option<Vec<u8>>,
+    /// `traceparent` (W3C Trace Context).
+    pub trace_parent: Option<String>,
+    /// Who asked.
+    pub visitor: Option<Visitor>,
+    /// How sure.
+    pub assessment: Option<Assessment>,
+    /// What was done.
+    pub decision: Option<Decision>,
+    /// What happened to the page.
+    pub page: Option<PageSummary>,
+    /// Arrival to end of body.
+    pub duration: Duration,
+    /// The inner call to its response head.
+    pub upstream: Option<Duration>,
+    /// The whole body went out.
+    pub complete: bool,
+    /// What went wrong.
+    pub error: Option<&'static str>,
+}
+
+/// What the record says about a page.
+#[derive(Debug, Clone, Default)]
+pub struct PageSummary {
+    /// `done`, `headers`, `skipped`, `partial` or `aborted`.
+    pub rewrite: &'static str,
+    /// Why not further.
+    pub skip: Option<&'static str>,
+    /// Decoded bytes read and rewritten.
+    pub body_in: u64,
+    /// Rewritten bytes before encoding.
+    pub body_out: u64,
+    /// Coding of the upstream and of the answer.
+    pub encoding: Option<(&'static str, &'static str)>,
+    /// The mark of the copy.
+    pub mark: Option<String>,
+    /// Channel and number of places, such as `s:13`.
+    pub carriers: Vec<String>,
+    /// Why there is no mark.
+    pub mark_skip: Option<&'static str>,
+    /// What the upstream did wrong.
+    pub error: Option<&'static str>,
+}
+
+impl AuditRecord {
+    /// Something was done about it, so it must not be lost in a flood.
+    pub(crate) fn has_priority(&self) -> bool {
+        self.decision.as_ref().is_some_and(|d| d.action > Action::Allow)
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.visitor.as_ref().and_then(|v| v.address.ip)
+    }
+
+    /// Declared robots and blocked visitors are named in full; people are not.
+    fn escalates(&self) -> bool {
+        let declared = self.visitor.as_ref().is_some_and(|v| v.agent.category.is_declared_bot());
+        declared || self.decision.as_ref().is_some_and(|d| d.action >= Action::Block)
+    }
+
+    /// Appends the line.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, seq: u64, settings: &Settings, pseudonyms: &mut Pseudonyms) {
+        let mut notes = Notes::default();
+        let mut object = ObjectWriter::new(out);
+        object.number("v", 1);
+        object.text("time", &render_time(self.time));
+        object.number("deckle.seq", seq);
+        object.text("deckle.instance", &settings.instance());
+        object.text("deckle.site", &settings.site);
+        object.text("deckle.request.id", &self.request_id.to_string());
+        self.write_request(&mut object, &mut notes, settings);
+        self.write_response(&mut object);
+        self.write_client(&mut object, &mut notes, settings, pseudonyms);
+        self.write_decision(&mut object);
+        self.write_page(&mut object);
+        object.number("deckle.duration_us", micros(self.duration));
+        object.number_if("deckle.upstream_us", self.upstream.map(micros));
+        object.number_if("deckle.decide_us", self.assessment.as_ref().map(|a| micros(a.took)));
+        object.flag("deckle.complete", self.complete);
+        object.text_if("deckle.error", self.error.or(self.page.as_ref().and_then(|p| p.error)));
+        if let Some((trace, span)) = self.trace_parent.as_deref().and_then(trace_context) {
+            object.text("trace_id", trace);
+            object.text("span_id", span);
+        }
+        object.list("deckle.truncated", &notes.truncated);
+        object.list("deckle.lossy", &notes.lossy);
+        object.end();
+    }
+
+    fn write_request(&self, object: &mut ObjectWriter<'_>, notes: &mut Notes, settings: &Settings) {
+        const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+        let known = KNOWN.contains(&self.method.as_str());
+        object.text("http.request.method", if known { &self.method } else { "_OTHER" });
+        if !known {
+            object.text("http.request.method_original", cut(&self.method, 32).0);
+        }
+        object.text("url.scheme", self.scheme);
+        object.text("server.address", if self.host.is_empty() { "_other" } else { &self.host });
+        object.text("url.path", &notes.text("url.path", &settings.redact_path(&self.path), MAX_PATH));
+        if let Some(query) = self.query.as_deref().filter(|q| !q.is_empty()) {
+            object.text("url.query", &notes.text("url.query", &settings.redact_query(query), MAX_QUERY));
+        }
+    }
+
+    fn write_response(&self, object: &mut ObjectWriter<'_>) {
+        object.number_if("http.response.status_code", self.status.map(u64::from));
+        object.number("http.response.body.size", self.body_size);
+        object.text_if("http.response.header.content-type", self.content_type.as_deref());
+        object.text("network.protocol.version", self.protocol);
+    }
+
+    fn write_client(&self, object: &mut ObjectWriter<'_>, notes: &mut Notes, settings: &Settings, pseudonyms: &mut Pseudonyms) {
+        let full = self.escalates() || settings.address == AddressMode::Full;
+        if let Some(ip) = self.address() {
+            object.text_if("client.address", render_address(ip, settings, full).as_deref());
+        }
+        if let Some(visitor) = &self.visitor {
+            object.text_if("network.peer.address", visitor.address.peer.map(|p| p.to_string()).as_deref());
+            object.text("deckle.client.source", visitor.address.source.code());
+            if visitor.address.hops > 0 {
+                object.number("deckle.client.hops", visitor.address.hops.into());
+            }
+        }
+        if let Some(agent) = &self.user_agent {
+            object.text("user_agent.original", &notes.bytes("user_agent.original", agent, MAX_HEADER));
+        }
+        if let Some(referer) = self.referer.as_deref() {
+            let text = notes.bytes("http.request.header.referer", referer, MAX_HEADER);
+            object.text("http.request.header.referer", &cut_referer(&text, &self.host));
+        }
+        let Some(visitor) = &self.visitor else { return };
+        let id = pseudonyms.visitor_id(self.time, visitor.address.client(), self.user_agent.as_deref(), &settings.site);
+        object.text_if("deckle.visitor.id", id.as_deref());
+        object.text("deckle.visitor.category", visitor.agent.category.code());
+        object.text_if("deckle.visitor.agent", visitor.agent.name.as_deref());
+        object.text("deckle.visitor.verification", visitor.verification.code());
+        object.text("deckle.route", visitor.route.code());
+        object.flag("deckle.navigation", visitor.navigation);
+    }
+
+    fn write_decision(&self, object: &mut ObjectWriter<'_>) {
+        if let Some(assessment) = &self.assessment {
+            object.number("deckle.score", assessment.score.into());
+            object.list("deckle.points", &assessment.points.codes());
+            let signals: Vec<String> =
+                assessment.signals.iter().map(|s| format!("{}:{}", s.code(), s.weight())).collect();
+            object.list("deckle.signals", &signals);
+        }
+        if let Some(decision) = &self.decision {
+            object.text("deckle.action", decision.action.code());
+            object.text_if("deckle.would_action", decision.would.map(Action::code));
+            object.text("deckle.rule", &decision.rule.to_string());
+            let clamps: Vec<&str> = decision.clamps.iter().map(|c| c.code()).collect();
+            object.list("deckle.clamps", &clamps);
+            if let Some(limit) = decision.limit {
+                object.text("deckle.limit.name", limit.name);
+                object.number_if("deckle.limit.retry_after", limit.retry_after);
+            }
+            object.number_if("deckle.delay_ms", decision.delay.map(|d| d.as_millis() as u64));
+        }
+        if self.assessment.as_ref().is_some_and(|a| a.degraded) {
+            object.list("deckle.degraded", &["record"]);
+        }
+    }
+
+    fn write_page(&self, object: &mut ObjectWriter<'_>) {
+        let kind = self.page_kind();
+        object.text("deckle.page.kind", kind);
+        if kind == "article" {
+            object.text("deckle.page.article", cut(&self.path, 64).0);
+        }
+        let Some(page) = &self.page else { return };
+        if let Some(mark) = &page.mark {
+            object.text("deckle.mark.id", mark);
+            object.text("deckle.mark.level", "invisible-safe");
+            object.list("deckle.mark.carriers", &page.carriers);
+        } else {
+            object.text_if("deckle.mark.skip", page.mark_skip);
+        }
+        object.text("deckle.rewrite", page.rewrite);
+        object.text_if("deckle.rewrite.skip", page.skip);
+        if let Some((before, after)) = page.encoding {
+            object.number("deckle.body.in", page.body_in);
+            object.number("deckle.body.out", page.body_out);
+            object.text("deckle.encoding.in", before);
+            object.text("deckle.encoding.out", after);
+        }
+    }
+
+    fn page_kind(&self) -> &'static str {
+        let html = self.content_type.as_deref() == Some("text/html");
+        match self.visitor.as_ref().map(|v| v.route) {
+            Some(RouteClass::Wellknown) if self.path == "/robots.txt" => "robots",
+            Some(RouteClass::Wellknown) if self.path.starts_with("/sitemap") => "sitemap",
+            Some(RouteClass::Feed) if !html => "feed",
+            Some(RouteClass::Api) if !html => "api",
+            Some(RouteClass::Asset) if !html => asset_kind(self.content_type.as_deref()),
+            Some(_) if html && crate::suspicion::looks_like_article(&self.path) => "article",
+            Some(_) if html => "index",
+            _ => "other",
+        }
+    }
+}
+
+fn asset_kind(content_type: Option<&str>) -> &'static str {
+    let media = content_type.is_some_and(|t| t.starts_with("image/") || t.starts_with("video/") || t.starts_with("audio/"));
+    if media { "media" } else { "asset" }
+}
+
+/// What was cut or replaced on the way.
+#[derive(Default)]
+struct Notes {
+    truncated: Vec<String>,
+    lossy: Vec<&'static str>,
+}
+
+impl Notes {
+    fn text(&mut self, key: &'static str, text: &str, max: usize) -> String {
+        let (kept, whole) = cut(text, max);
+        if let Some(length) = whole {
+            self.truncated.push(format!("{key}:{length}"));
+        }
+        kept.to_owned()
+    }
+
+    fn bytes(&mut self, key: &'static str, bytes: &[u8], max: usize) -> String {
+        let text = String::from_utf8_lossy(bytes);
+        if matches!(text, std::borrow::Cow::Owned(_)) {
+            self.lossy.push(key);
+        }
+        self.text(key, &text, max)
+    }
+}
+
+/// The text up to `max` bytes, and its length if it was longer.
+fn cut(text: &str, max: usize) -> (&str, Option<usize>) {
+    if text.len() <= max {
+        return (text, None);
+    }
+    let mut end = max;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    (text.get(..end).unwrap_or_default(), Some(text.len()))
+}
+
+/// Same site: with its path; another one: its origin only. Never a query.
+fn cut_referer(referer: &str, host: &str) -> String {
+    let bare = referer.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = bare.split_once("://") else { return bare.to_owned() };
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.eq_ignore_ascii_case(host) { bare.to_owned() } else { format!("{scheme}://{authority}/") }
+}
+
+/// Trace and span id of a `traceparent`.
+fn trace_context(header: &str) -> Option<(&str, &str)> {
+    let mut parts = header.split('-').skip(1);
+    let (trace, span) = (parts.next()?, parts.next()?);
+    let hex = |t: &str, n: usize| t.len() == n && t.bytes().all(|b| b.is_ascii_hexdigit());
+    (hex(trace, 32) && hex(span, 16)).then_some((trace, span))
+}
+
+/// RFC 3339 in UTC with three decimals.
+pub(crate) fn render_time(unix: Duration) -> String {
+    jiff::Timestamp::from_millisecond(unix.as_millis() as i64)
+        .map_or_else(|_| "1970-01-01T00:00:00.000Z".to_owned(), |t| format!("{t:.3}"))
+}
+
+fn micros(duration: Duration) -> u64 {
+    duration.as_micros() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn blank() -> AuditRecord {
+        AuditRecord {
+            time: Duration::from_millis(1_795_466_712_345),
+            request_id: Uuid::nil(),
+            method: "GET".into(),
+            scheme: "https",
+            host: "news.example".into(),
+            path: "/2026/11/20/a-b-c".into(),
+            query: None,
+            status: Some(200),
+            body_size: 10,
+            content_type: Some("text/html".into()),
+            protocol: "1.1",
+            user_agent: None,
+            referer: None,
+            trace_parent: None,
+            visitor: None,
+            assessment: None,
+            decision: None,
+            page: None,
+            duration: Duration::from_micros(5),
+            upstream: None,
+            complete: true,
+            error: None,
+        }
+    }
+
+    fn line(record: &AuditRecord) -> serde_json::Value {
+        let mut out = Vec::new();
+        record.write(&mut out, 7, &Settings::default(), &mut Pseudonyms::in_memory());
+        assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
+        assert!(out.len() < 16_384);
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn times_have_three_decimals() {
+        assert_eq!(render_time(Duration::from_millis(1_795_466_712_345)), "2026-11-23T20:45:12.345Z");
+        assert_eq!(render_time(Duration::from_millis(1_795_466_712_000)), "2026-11-23T20:45:12.000Z");
+    }
+
+    #[test]
+    fn long_and_broken_values_are_cut_and_noted() {
+        let mut record = blank();
+        record.user_agent = Some([b"a\xFFb".to_vec(), vec![b'x'; 70_208]].concat());
+        record.method = "PROPFINDX".into();
+        let json = line(&record);
+        assert_eq!(json["user_agent.original"].as_str().unwrap().len(), 512);
+        assert_eq!(json["deckle.truncated"][0], "user_agent.original:70213");
+        assert_eq!(json["deckle.lossy"][0], "user_agent.original");
+        assert_eq!(json["http.request.method"], "_OTHER");
+        assert_eq!(json["http.request.method_original"], "PROPFINDX");
+        assert!(json.get("deckle.score").is_none());
+    }
+
+    #[test]
+    fn queries_and_referrers_tell_no_secrets() {
+        let mut record = blank();
+        record.query = Some("p=42&token=abc&utm_source=x&flag".into());
+        record.referer = Some(b"https://google.com/search?q=secret".to_vec());
+        let json = line(&record);
+        assert_eq!(json["url.query"], "p=42&token=REDACTED&utm_source=x&flag");
+        assert_eq!(json["http.request.header.referer"], "https://google.com/");
+        record.referer = Some(b"https://news.example/a?x=1#f".to_vec());
+        assert_eq!(line(&record)["http.request.header.referer"], "https://news.example/a");
+    }
+
+    #[test]
+    fn trace_ids_come_from_the_header() {
+        let mut record = blank();
+        record.trace_parent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
+        assert_eq!(line(&record)["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        record.trace_parent = Some("nonsense".into());
+        assert!(line(&record).get("trace_id").is_none());
+    }
+}

@@ -1,0 +1,118 @@
+//! Arguments, and nothing that they mean.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::output::Exit;
+use super::reference;
+use crate::action::Mode;
+
+/// Protects what a news site publishes: limits scrapers, rewrites pages, marks copies and traces leaks.
+#[derive(Parser)]
+#[command(name = "deckle", version, after_help = "Examples:
+  deckle proxy --upstream http://127.0.0.1:9000
+  deckle review deckle-log
+  deckle trace stolen.html --log-dir deckle-log")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Stand in front of a site.
+    Proxy(ProxyArgs),
+    /// Who scraped, and what did they take?
+    Review(ReviewArgs),
+    /// Which response did this copy come from?
+    Trace(TraceArgs),
+    /// Make the committed tables from upstream snapshots.
+    #[command(hide = true)]
+    Reference(ReferenceArgs),
+}
+
+#[derive(clap::Args, Clone)]
+#[command(after_help = "Without --upstream an embedded demo news site is served.
+Signals: SIGTERM and SIGINT stop after running responses; SIGHUP reloads the configuration and reopens the log.
+
+Examples:
+  deckle proxy --upstream http://127.0.0.1:9000 --listen 0.0.0.0:80
+  deckle proxy --config deckle.toml --mode enforce")]
+pub(super) struct ProxyArgs {
+    /// Address of the site, http:// or https://.
+    #[arg(long, value_name = "URL")]
+    pub(super) upstream: Option<String>,
+    /// Where to listen; port 0 takes any free one.
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<String>,
+    /// Configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Directory of the audit log.
+    #[arg(long, value_name = "DIR")]
+    pub(super) log_dir: Option<String>,
+    /// observe: log what would be done. enforce: do it.
+    #[arg(long, value_name = "MODE")]
+    pub(super) mode: Option<Mode>,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Reads deckle's log and the Common and Combined formats, plain, gzip or zstd.
+
+Examples:
+  deckle review deckle-log
+  deckle review /var/log/nginx/access.log*
+  zcat old.gz | deckle review - --json -")]
+pub(super) struct ReviewArgs {
+    /// Files, log directories, or - for standard input.
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Write JSON to FILE, or to standard output with -.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Exit codes: 0 traced, 1 not traced, 2 usage, 5 a copy could not be read.
+
+Examples:
+  deckle trace stolen.html --log-dir deckle-log
+  pdftotext report.pdf - | deckle trace - --log-dir deckle-log --json")]
+pub(super) struct TraceArgs {
+    /// Copies as text or HTML, or - for standard input.
+    #[arg(required = true, value_name = "COPY")]
+    pub(super) copies: Vec<PathBuf>,
+    /// Directory of the audit log; may be given again.
+    #[arg(long, value_name = "DIR", default_value = "deckle-log")]
+    pub(super) log_dir: Vec<PathBuf>,
+    /// Configuration file, for its `secret_file`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(clap::Args)]
+pub(super) struct ReferenceArgs {
+    /// agents or cloudflare.
+    kind: String,
+    /// Directory of the snapshots.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Clean user agents, one a line.
+    #[arg(long, value_name = "FILE", default_value = "tests/vectors/clean_agents.txt")]
+    clean: PathBuf,
+}
+
+impl ReferenceArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
+        let text = match self.kind.as_str() {
+            "agents" => reference::agents(&self.from, &std::fs::read_to_string(&self.clean)?)?,
+            name => reference::ranges(&self.from, name)?,
+        };
+        super::output::print(&text)?;
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,104 @@
+use serde::{Deserialize, Serialize};
+
+use crate::unit::{Size, Span};
+
+/// Section `[proxy]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProxySettings {
+    /// `http://` or `https://` address of the site; unset: the embedded demo site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// Where to listen; port 0 takes any free one.
+    pub listen: String,
+    /// Certificate and key for TLS.
+    pub tls: TlsSettings,
+    /// Names that are served; empty: any. Others get 421.
+    pub hosts: Vec<String>,
+    /// Which name the upstream is asked by.
+    pub host: HostMode,
+    /// Longest request body; unset: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_request_body: Option<Size>,
+    /// Longest request head.
+    pub max_header_bytes: Size,
+    /// Most header fields.
+    pub max_headers: usize,
+    /// Longest request target.
+    pub max_uri: Size,
+    /// How long is waited.
+    pub timeouts: TimeoutSettings,
+    /// Idle connections to the upstream are closed after this; below its keep-alive.
+    pub pool_idle: Span,
+    /// How long running responses may go on after a stop is asked for.
+    pub drain: Span,
+}
+
+impl Default for ProxySettings {
+    fn default() -> Self {
+        Self {
+            upstream: None,
+            listen: "127.0.0.1:8080".to_owned(),
+            tls: TlsSettings::default(),
+            hosts: Vec::new(),
+            host: HostMode::Preserve,
+            max_request_body: None,
+            max_header_bytes: Size(64 << 10),
+            max_headers: 100,
+            max_uri: Size(16 << 10),
+            timeouts: TimeoutSettings::default(),
+            pool_idle: Span::seconds(4),
+            drain: Span::seconds(30),
+        }
+    }
+}
+
+/// Which `Host` the upstream sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostMode {
+    /// The client's.
+    Preserve,
+    /// The upstream's own.
+    Upstream,
+}
+
+/// Section `[proxy.tls]`: both files or none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsSettings {
+    /// PEM file of the certificate chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<String>,
+    /// PEM file of the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// Section `[proxy.timeouts]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeoutSettings {
+    /// For a request head to arrive.
+    pub header_read: Span,
+    /// For a connection to the upstream.
+    pub connect: Span,
+    /// For the head of its answer.
+    pub first_byte: Span,
+    /// Between two pieces of its answer; event streams may pause for `upgrade_idle`.
+    pub response_idle: Span,
+    /// Without any byte on a tunnelled connection.
+    pub upgrade_idle: Span,
+}
+
+impl Default for TimeoutSettings {
+    fn default() -> Self {
+        Self {
+            header_read: Span::seconds(10),
+            connect: Span::seconds(5),
+            first_byte: Span::seconds(60),
+            response_idle: Span::seconds(60),
+            upgrade_idle: Span::seconds(600),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::DeckleLayer;
+use crate::action::{ActionError, EnforceLayer, Mode};
+use crate::audit::{AuditLayer, FileSink, Sink, SinkError, SinkKind, TracingSink};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::Config;
+use crate::secret::{SecretError, Secrets};
+use crate::suspicion::{AssessLayer, State};
+use crate::visitor::{IdentifyLayer, VisitorError};
+
+/// Builds a [`DeckleLayer`]. Setters beat the configuration.
+#[derive(Clone)]
+#[must_use]
+pub struct Builder {
+    config: Config,
+    secrets: Option<Secrets>,
+    sink: Option<Arc<dyn Sink>>,
+    clock: Option<SharedClock>,
+    state: Option<Arc<State>>,
+    #[cfg(feature = "html")]
+    findings: Option<Arc<crate::page::Findings>>,
+    activated: u64,
+}
+
+/// Why a layer could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Section `[visitor]`.
+    #[error(transparent)]
+    Visitor(#[from] VisitorError),
+    /// Section `[action]`.
+    #[error(transparent)]
+    Action(#[from] ActionError),
+    /// Section `[page]` or `[rights]`.
+    #[cfg(feature = "html")]
+    #[error(transparent)]
+    Page(#[from] crate::page::PageError),
+    /// Section `[audit]`.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A level of marking without a secret to derive marks from.
+    #[error("`watermark.level` is set, but there is no secret (set `secret_file` or DECKLE_SECRET)")]
+    NoSecret,
+    /// A section whose feature is not compiled in.
+    #[error("section `[{section}]` needs feature `{feature}`")]
+    Feature {
+        /// The section.
+        section: &'static str,
+        /// The feature.
+        feature: &'static str,
+    },
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            config: Config::default(),
+            secrets: None,
+            sink: None,
+            clock: None,
+            state: None,
+            #[cfg(feature = "html")]
+            findings: None,
+            activated: 0,
+        }
+    }
+
+    /// The settings of all stages.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The secret that marks are derived from.
+    pub fn secret(mut self, secrets: Secrets) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// Whether actions are carried out.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.config.mode = mode;
+        self
+    }
+
+    /// Prefixes of proxies that are believed about the client's address.
+    pub fn trusted_proxies(mut self, prefixes: impl IntoIterator<Item = ipnet::IpNet>) -> Self {
+        self.config.visitor.trusted_proxies = prefixes.into_iter().map(|p| p.to_string()).collect();
+        self
+    }
+
+    /// Where records go.
+    pub fn sink(mut self, sink: impl Sink) -> Self {
+        self.sink = Some(Arc::new(sink));
+        self
+    }
+
+    /// The clock of all stages.
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Tables that outlive this layer, so that a reload forgets nobody.
+    pub fn state(mut self, state: Arc<State>) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// What was learned about the pages of the site, to outlive this layer.
+    #[cfg(feature = "html")]
+    pub fn findings(mut self, findings: Arc<crate::page::Findings>) -> Self {
+        self.findings = Some(findings);
+        self
+    }
+
+    /// When the present way of rewriting began, in seconds since 1970.
+    pub fn activated(mut self, seconds: u64) -> Self {
+        self.activated = seconds;
+        self
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    /// [`BuildError`] for settings that do not hold.
+    pub fn build(self) -> Result<DeckleLayer, BuildError> {
+        let clock = self.clock.clone().unwrap_or_else(SystemClock::shared);
+        let state = self.state.clone().unwrap_or_else(|| Arc::new(State::new(clock.clone())));
+        let config = &self.config;
+        let identify = IdentifyLayer::with_clock(&config.visitor, clock.clone())?;
+        let assess = AssessLayer::new(Arc::clone(&state), config.action.limits.soft());
+        let enforce = EnforceLayer::new(state, &config.action, config.mode)?;
+        let audit = AuditLayer::with_clock(self.audit_sink()?, clock);
+        #[cfg(feature = "html")]
+        let protect = self.protect()?;
+        #[cfg(not(feature = "html"))]
+        let protect = {
+            if config.page.is_some() {
+                return Err(BuildError::Feature { section: "page", feature: "html" });
+            }
+            tower_layer::Identity::new()
+        };
+        Ok(DeckleLayer::new(identify, assess, audit, enforce, protect))
+    }
+
+    fn audit_sink(&self) -> Result<Arc<dyn Sink>, BuildError> {
+        self.config.audit.check()?;
+        if !self.config.audit.enabled {
+            return Ok(Arc::new(Silent));
+        }
+        if let Some(sink) = &self.sink {
+            return Ok(Arc::clone(sink));
+        }
+        match self.config.audit.sinks.as_deref() {
+            Some([SinkKind::File, ..]) => Ok(Arc::new(FileSink::open(&self.config.audit)?)),
+            _ => Ok(Arc::new(TracingSink)),
+        }
+    }
+
+    #[cfg(feature = "html")]
+    fn protect(&self) -> Result<crate::page::ProtectLayer, BuildError> {
+        use crate::page::{Marking, ProtectLayer};
+        use crate::watermark::Level;
+        let config = &self.config;
+        let protect = ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?.activated(self.activated);
+        let secrets = match (&self.secrets, &config.secret_file) {
+            (Some(secrets), _) => Some(secrets.clone()),
+            (None, Some(file)) => Some(Secrets::from_file(file)?),
+            (None, None) => None,
+        };
+        match (secrets, config.watermark.level) {
+            (_, Some(Level::Off)) | (None, None) => Ok(protect),
+            (None, Some(_)) => Err(BuildError::NoSecret),
+            (Some(secrets), _) => {
+                let findings = self.findings.clone().unwrap_or_default();
+                Ok(protect.marking(Marking { secrets, settings: config.watermark.clone(), findings }))
+            }
+        }
+    }
+}
+
+/// Takes records and forgets them.
+struct Silent;
+
+impl Sink for Silent {
+    fn record(&self, _: crate::audit::AuditRecord) {}
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,159 @@
+//! Header fields that belong to one hop, and those that tell the next hop about the last (RFC 9110 §7.6, RFC 7239).
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Fields of one connection.
+const HOP_BY_HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TE,
+];
+const HOP_BY_HOP_NAMES: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
+
+/// Fields that a client may not have removed by naming them in `Connection`.
+const PROTECTED: [&str; 10] = [
+    "host", "content-length", "cookie", "authorization", "forwarded", "x-forwarded-for", "x-forwarded-proto",
+    "x-forwarded-host", "via", "content-encoding",
+];
+
+/// Fields in which a client could claim to be somebody else.
+const CLAIMS: [&str; 7] = [
+    "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "cf-connecting-ip",
+    "true-client-ip",
+];
+
+/// Takes out what belongs to the hop that the message came over. `TE: trailers` stays.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let nominated: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(|token| token.trim().to_ascii_lowercase())
+        .filter(|token| !PROTECTED.contains(&token.as_str()))
+        .filter_map(|token| token.parse().ok())
+        .collect();
+    let trailers = headers
+        .get_all(header::TE)
+        .iter()
+        .any(|v| v.to_str().is_ok_and(|l| l.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers"))));
+    for name in nominated.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP_NAMES {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Tells the upstream who the client is. What the client itself claims goes, unless a trusted hop said it.
+pub(super) fn set_forwarded(headers: &mut HeaderMap, peer: Option<IpAddr>, trusted: bool, secure: bool, host: Option<&HeaderValue>) {
+    let before = trusted.then(|| headers.get("x-forwarded-for").cloned()).flatten();
+    let proto = trusted.then(|| headers.get("x-forwarded-proto").cloned()).flatten();
+    for name in CLAIMS {
+        headers.remove(name);
+    }
+    if let Some(peer) = peer {
+        let line = match before.as_ref().and_then(|v| v.to_str().ok()) {
+            Some(before) => format!("{before}, {peer}"),
+            None => peer.to_string(),
+        };
+        if let Ok(value) = line.parse() {
+            headers.insert("x-forwarded-for", value);
+        }
+    }
+    let scheme = HeaderValue::from_static(if secure { "https" } else { "http" });
+    headers.insert("x-forwarded-proto", proto.unwrap_or(scheme));
+    if let Some(host) = host {
+        headers.insert("x-forwarded-host", host.clone());
+    }
+}
+
+/// Appends this hop (RFC 9110 §7.6.3).
+pub(super) fn append_via(headers: &mut HeaderMap, pseudonym: &str) {
+    if let Ok(value) = format!("1.1 {pseudonym}").parse() {
+        headers.append(header::VIA, value);
+    }
+}
+
+/// The request has been here before, or over too many hops.
+pub(super) fn is_loop(headers: &HeaderMap, pseudonym: &str) -> bool {
+    const MAX_HOPS: usize = 10;
+    let hops: Vec<&str> = headers
+        .get_all(header::VIA)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .collect();
+    hops.len() > MAX_HOPS || hops.iter().any(|hop| hop.trim().split(' ').nth(1) == Some(pseudonym))
+}
+
+/// HTTP/2 may split cookies over several fields; HTTP/1.1 wants one (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if all.len() > 1
+        && let Ok(value) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn nominated_fields_go_and_protected_ones_stay() {
+        let mut headers = map(&[
+            ("connection", "close, X-Forwarded-For, Foo, Cookie"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("foo", "bar"),
+            ("cookie", "a=b"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers, deflate"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMA"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        set_forwarded(&mut headers, Some("203.0.113.9".parse().unwrap()), false, false, None);
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cookie", "te", "x-forwarded-for", "x-forwarded-proto"]);
+        assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
+        assert_eq!(headers["te"], "trailers");
+    }
+
+    #[test]
+    fn a_trusted_hop_is_continued() {
+        let mut headers = map(&[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https"), ("x-real-ip", "6.6.6.6")]);
+        set_forwarded(&mut headers, Some("10.0.0.1".parse().unwrap()), true, false, None);
+        assert_eq!(headers["x-forwarded-for"], "203.0.113.9, 10.0.0.1");
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert!(!headers.contains_key("x-real-ip"));
+    }
+
+    #[test]
+    fn loops_are_seen() {
+        assert!(is_loop(&map(&[("via", "1.1 a, 1.1 0a0b0c0d")]), "0a0b0c0d"));
+        assert!(!is_loop(&map(&[("via", "1.1 a")]), "0a0b0c0d"));
+        assert!(is_loop(&map(&[("via", &"1.1 x,".repeat(12))]), "0a0b0c0d"));
+        let mut cookies = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        join_cookies(&mut cookies);
+        assert_eq!(cookies["cookie"], "a=1; b=2");
+    }
+}

@@ -1,0 +1,368 @@
+//! deckle in front of any site: a reverse proxy, and an embedded demo site for when there is none.
+//!
+//! 1. The accept loop reads heads under a timer, speaks HTTP/1.1 and HTTP/2, and stops without cutting anybody off.
+//! 2. Hop-by-hop fields end here; what a client claims about its own address is replaced by what is known.
+//! 3. Bodies stream in both directions; a body of the site that breaks off breaks off at the client, too.
+//! 4. A reload builds everything anew first; a bad file leaves the old one in force.
+//!
+//! # Deployment caveat
+//! Listens on loopback unless told otherwise. TLS certificates are read from files.
+
+mod body;
+mod demo;
+mod headers;
+mod problem;
+mod server;
+mod upgrade;
+mod upstream;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use data_encoding::HEXLOWER;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use body::{SiteBody, SiteBodyError};
+pub use demo::Demo;
+pub use server::Answer;
+pub use upstream::Upstream;
+
+use crate::audit::{self, FileSink, SinkError};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{Config, LoadError};
+use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
+use crate::page::Findings;
+use crate::secret::{SecretError, Secrets};
+use crate::suspicion::State;
+use crate::visitor;
+
+/// How often what was learned about the site is saved.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+
+/// Why the proxy could not start, or could not take a new configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// Not an http or https address.
+    #[error("`proxy.upstream`: `{value}` is not an http:// or https:// address")]
+    Upstream {
+        /// The value.
+        value: String,
+    },
+    /// Certificate, key or trust store.
+    #[error("TLS: {message}")]
+    Tls {
+        /// What is wrong.
+        message: String,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on `{address}`")]
+    Listen {
+        /// The address.
+        address: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The configuration.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A stage.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The log.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A file in the log directory.
+    #[error("cannot write `{path}`")]
+    File {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+/// The site behind deckle.
+#[derive(Clone, Debug)]
+pub enum Site {
+    /// Another server.
+    Upstream(Upstream),
+    /// The embedded one.
+    Demo(Demo),
+}
+
+impl Service<Request<Incoming>> for Site {
+    type Response = Response<SiteBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        match self {
+            Self::Upstream(upstream) => upstream.call(request),
+            Self::Demo(demo) => {
+                let response = demo.answer(request.method(), request.uri(), request.headers());
+                Box::pin(std::future::ready(Ok(response)))
+            }
+        }
+    }
+}
+
+/// The stack that is in force; a reload puts another one in its place.
+#[derive(Clone)]
+struct Live(Arc<ArcSwap<Deckle<Site>>>);
+
+impl Answer for Live {
+    type Body = ResponseBody<SiteBody>;
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Self::Body>, Infallible> {
+        // Every stage and the site are always ready, so there is nothing to wait for before the call.
+        let mut service = Deckle::clone(&self.0.load());
+        service.call(request).await
+    }
+}
+
+/// Where a reload finds its configuration.
+pub type Reload = Box<dyn Fn() -> Result<Config, LoadError> + Send + Sync>;
+
+/// A proxy that is bound and ready to serve.
+pub struct Proxy {
+    listener: TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    config: Config,
+    live: Live,
+    parts: Parts,
+}
+
+/// What outlives a reload.
+struct Parts {
+    sink: Option<Arc<FileSink>>,
+    state: Arc<State>,
+    findings: Arc<Findings>,
+    clock: SharedClock,
+    secrets: Secrets,
+    plans: PathBuf,
+}
+
+/// `plans.json` in the log directory.
+#[derive(Serialize, Deserialize, Default)]
+struct Plans {
+    version: u32,
+    activated: u64,
+    findings: String,
+}
+
+impl Proxy {
+    /// Opens the log, reads or makes the secret, and binds the listener.
+    ///
+    /// # Errors
+    /// [`ProxyError`] names the key, file or address.
+    pub async fn bind(config: Config) -> Result<Self, ProxyError> {
+        raise_open_files();
+        let clock = SystemClock::shared();
+        let dir = PathBuf::from(&config.audit.dir);
+        let wants_files = config.audit.sinks.as_deref().is_none_or(|s| s.contains(&audit::SinkKind::File));
+        let sink = (config.audit.enabled && wants_files)
+            .then(|| FileSink::with_clock(&config.audit, clock.clone()).map(Arc::new))
+            .transpose()?;
+        let secrets = secret(&config, &dir)?;
+        let plans = dir.join("plans.json");
+        let findings = Arc::new(Findings::default());
+        let saved: Plans = std::fs::read_to_string(&plans).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
+        findings.load_json(&saved.findings);
+        let parts = Parts { sink, state: Arc::new(State::new(clock.clone())), findings, clock, secrets, plans };
+        let tls = server::tls_acceptor(&config.proxy)?;
+        let address = config.proxy.listen.clone();
+        let listener =
+            TcpListener::bind(&address).await.map_err(|source| ProxyError::Listen { address, source })?;
+        let live = Live(Arc::new(ArcSwap::from_pointee(parts.stack(&config, &saved)?)));
+        Ok(Self { listener, tls, config, live, parts })
+    }
+
+    /// The address that is listened on.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn local_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The audit log of this proxy, if it writes one.
+    pub fn sink(&self) -> Option<Arc<FileSink>> {
+        self.parts.sink.clone()
+    }
+
+    /// Serves until `stop` is done. Each item of `reload` takes the configuration anew and reopens the log.
+    pub async fn serve(
+        self,
+        stop: impl Future<Output = ()>,
+        mut reload: tokio::sync::mpsc::Receiver<()>,
+        read: Reload,
+    ) {
+        let Self { listener, tls, config, live, parts } = self;
+        let parts = Arc::new(parts);
+        let background = {
+            let (parts, live, config) = (Arc::clone(&parts), live.clone(), config.clone());
+            tokio::spawn(async move {
+                parts.learn_front_page(&config).await;
+                let mut save = tokio::time::interval(SAVE_EVERY);
+                loop {
+                    tokio::select! {
+                        _ = save.tick() => parts.save_findings(),
+                        Some(()) = reload.recv() => parts.reload(&live, &read),
+                    }
+                }
+            })
+        };
+        server::serve(listener, tls, &config.proxy, live, stop).await;
+        background.abort();
+        parts.save_findings();
+        if let Some(sink) = &parts.sink {
+            sink.close();
+        }
+    }
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    fn stack(&self, config: &Config, saved: &Plans) -> Result<Deckle<Site>, ProxyError> {
+        let site = site(config, &self.secrets)?;
+        let mut config = config.clone();
+        if matches!(site, Site::Demo(_)) {
+            // All clients of the demo are on this machine.
+            config.visitor.proxy_check = visitor::Switch::Off;
+        }
+        let builder = |activated| {
+            let builder = DeckleLayer::builder()
+                .config(config.clone())
+                .secret(self.secrets.clone())
+                .state(Arc::clone(&self.state))
+                .findings(Arc::clone(&self.findings))
+                .clock(self.clock.clone())
+                .activated(activated);
+            match &self.sink {
+                Some(sink) => builder.sink(Arc::clone(sink)),
+                None => builder,
+            }
+        };
+        // The date from which copies are good lasts as long as what shapes them.
+        let version = builder(0).build()?.version();
+        let now = self.clock.unix().as_secs();
+        let activated = if saved.version == version { saved.activated } else { now };
+        let layer = builder(activated).build()?;
+        self.save(&Plans { version, activated, findings: self.findings.to_json() });
+        Ok(layer.layer(site))
+    }
+
+    fn reload(&self, live: &Live, read: &Reload) {
+        let saved = self.saved();
+        match read().map_err(ProxyError::from).and_then(|config| self.stack(&config, &saved)) {
+            Ok(stack) => {
+                live.0.store(Arc::new(stack));
+                tracing::info!(target: "deckle", "The configuration was reloaded.");
+            }
+            Err(error) => {
+                tracing::error!(target: "deckle", event = "config_reload_failed", %error,
+                    "The new configuration was refused; the old one stays in force.");
+            }
+        }
+        if let Some(sink) = &self.sink {
+            sink.reopen();
+        }
+    }
+
+    fn saved(&self) -> Plans {
+        std::fs::read_to_string(&self.plans).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default()
+    }
+
+    fn save_findings(&self) {
+        let findings = self.findings.to_json();
+        let saved = self.saved();
+        if saved.findings != findings {
+            self.save(&Plans { findings, ..saved });
+        }
+    }
+
+    fn save(&self, plans: &Plans) {
+        let Ok(text) = serde_json::to_string(plans) else { return };
+        if let Err(error) = audit::write_private(&self.plans, text.as_bytes()) {
+            tracing::warn!(target: "deckle", %error, "What was learned about the site could not be saved.");
+        }
+    }
+
+    /// One page is read before the first reader comes, so that copies are marked from the start. A failure is no error:
+    /// the first page that a reader asks for teaches the same.
+    async fn learn_front_page(&self, config: &Config) {
+        if self.findings.knows_any() {
+            return;
+        }
+        let page = match site(config, &self.secrets) {
+            Ok(Site::Upstream(upstream)) => upstream.fetch("/").await,
+            Ok(Site::Demo(demo)) => demo.page("/"),
+            Err(_) => None,
+        };
+        if let Some(page) = page {
+            self.findings.learn_page(&page);
+        }
+    }
+}
+
+fn site(config: &Config, secrets: &Secrets) -> Result<Site, ProxyError> {
+    if config.proxy.upstream.is_none() {
+        return Ok(Site::Demo(Demo::shared()));
+    }
+    let pseudonym = HEXLOWER.encode(&secrets.active().derive("deckle-proxy-1", "via")[..4]);
+    Ok(Site::Upstream(Upstream::new(&config.proxy, pseudonym)?))
+}
+
+/// `DECKLE_SECRET`, `DECKLE_SECRET_FILE`, `secret_file`, or one that is made in the log directory.
+fn secret(config: &Config, dir: &Path) -> Result<Secrets, ProxyError> {
+    if let Ok(value) = std::env::var("DECKLE_SECRET") {
+        return Ok(Secrets::parse(&value)?);
+    }
+    if let Ok(file) = std::env::var("DECKLE_SECRET_FILE") {
+        return Ok(Secrets::from_file(file)?);
+    }
+    if let Some(file) = &config.secret_file {
+        return Ok(Secrets::from_file(file)?);
+    }
+    let path = dir.join("secret");
+    if path.exists() {
+        return Ok(Secrets::from_file(path)?);
+    }
+    let secrets = Secrets::random()?;
+    let written = std::fs::create_dir_all(dir).and_then(|()| audit::write_private(&path, secrets.to_line().as_bytes()));
+    written.map_err(|source| ProxyError::File { path: path.display().to_string(), source })?;
+    tracing::info!(target: "deckle", path = %path.display(), "A secret was made; keep it, or older copies cannot be traced.");
+    Ok(secrets)
+}
+
+/// Every connection is an open file; the soft limit of most systems is too low for a server.
+fn raise_open_files() {
+    const WANTED: u64 = 65_536;
+    if let Err(error) = rlimit::increase_nofile_limit(WANTED) {
+        tracing::debug!(target: "deckle", %error, "The limit of open files could not be raised.");
+    }
+}

@@ -1,0 +1,32 @@
+//! The proxy's own errors: problem details (RFC 9457) for programs, a short page for people. They say nothing of the
+//! upstream.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::body::SiteBody;
+
+pub(super) fn problem(status: StatusCode, detail: &'static str, request: &HeaderMap) -> Response<SiteBody> {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let accept = request.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let (kind, text) = if accept.contains("json") && !accept.contains("html") {
+        let json = serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+        ("application/problem+json", json.to_string())
+    } else {
+        let page = format!(
+            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+             <title>{title}</title></head><body><h1>{title}</h1><p>{detail}</p></body></html>\n"
+        );
+        ("text/html; charset=utf-8", page)
+    };
+    let mut response = Response::new(SiteBody::full(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    // Not rewritten: a notice on an error page would be a claim on nothing.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
+    }
+    response
+}

@@ -1,0 +1,322 @@
+//! [`Upstream`]: a Tower service that forwards to the site.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower_service::Service;
+
+use super::body::SiteBody;
+use super::problem::problem;
+use super::{ProxyError, headers, upgrade};
+use crate::config::{HostMode, ProxySettings};
+use crate::visitor::Visitor;
+
+type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Forwards requests to one upstream over http or https.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    base: Uri,
+    settings: ProxySettings,
+    pseudonym: String,
+}
+
+impl Upstream {
+    /// An upstream at `settings.upstream`; `pseudonym` names this hop in `Via`.
+    ///
+    /// # Errors
+    /// [`ProxyError::Upstream`] for an address that is none.
+    pub fn new(settings: &ProxySettings, pseudonym: String) -> Result<Self, ProxyError> {
+        let text = settings.upstream.clone().unwrap_or_default();
+        let refuse = || ProxyError::Upstream { value: text.clone() };
+        let base: Uri = text.parse().map_err(|_| refuse())?;
+        if !matches!(base.scheme_str(), Some("http" | "https")) || base.authority().is_none() {
+            return Err(refuse());
+        }
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(settings.timeouts.connect.0));
+        let https = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+            .map_err(|e| ProxyError::Tls { message: e.to_string() })?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(settings.pool_idle.0)
+            .build(https);
+        Ok(Self { shared: Arc::new(Shared { client, base, settings: settings.clone(), pseudonym }) })
+    }
+
+    /// One page, whole; for learning about the site. Failures are nothing.
+    pub(super) async fn fetch(&self, path: &str) -> Option<Bytes> {
+        const MOST: usize = 4 << 20;
+        let mut parts = uri::Parts::default();
+        parts.scheme = self.shared.base.scheme().cloned();
+        parts.authority = self.shared.base.authority().cloned();
+        parts.path_and_query = path.parse().ok();
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let request = Request::builder().uri(Uri::from_parts(parts).ok()?).header(header::ACCEPT, "text/html").body(body);
+        let answer = self.shared.send(request.ok()?).await.ok()?;
+        let html = answer.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/html"));
+        let body = Limited::new(answer.into_body(), MOST).collect();
+        let whole = tokio::time::timeout(self.shared.settings.timeouts.response_idle.0, body).await.ok()?.ok()?;
+        html.then(|| whole.to_bytes())
+    }
+}
+
+impl Service<Request<Incoming>> for Upstream {
+    type Response = Response<SiteBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { Ok(shared.forward(request).await) })
+    }
+}
+
+impl Shared {
+    async fn forward(&self, request: Request<Incoming>) -> Response<SiteBody> {
+        let asked = request.headers().clone();
+        if let Some((status, detail)) = self.refuse(&request) {
+            return problem(status, detail, &asked);
+        }
+        let upgrade = upgrade::wanted(&request);
+        let (head, body) = request.into_parts();
+        let Some(outgoing) = self.outgoing(&head, upgrade.as_ref()) else {
+            return problem(StatusCode::BAD_REQUEST, "The request target is not valid.", &asked);
+        };
+        let again = outgoing.clone();
+        let request = Request::from_parts(outgoing, self.request_body(body));
+        let mut inbound = upgrade.map(|kind| (kind, head));
+        let answer = match inbound.as_mut() {
+            Some((_, head)) => {
+                let on_client = head.extensions.remove::<OnUpgrade>();
+                let answer = self.send(request).await;
+                if let (Ok(answer), Some(on_client)) = (&answer, on_client)
+                    && answer.status() == StatusCode::SWITCHING_PROTOCOLS
+                {
+                    return self.tunnel(on_client, answer);
+                }
+                answer
+            }
+            None => self.send(request).await,
+        };
+        match answer {
+            Ok(answer) if is_partial_page(&answer) => self.whole(again, answer).await,
+            Ok(answer) => self.incoming(answer),
+            Err(Failure::Timeout) => problem(StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time.", &asked),
+            Err(Failure::TooLarge) => problem(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.", &asked),
+            Err(Failure::Connect) => problem(StatusCode::BAD_GATEWAY, "The site cannot be reached at the moment.", &asked),
+        }
+    }
+
+    /// What is answered without asking the site.
+    fn refuse(&self, request: &Request<Incoming>) -> Option<(StatusCode, &'static str)> {
+        let headers = request.headers();
+        let settings = &self.settings;
+        if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
+            return Some((StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed."));
+        }
+        if target_length(request.uri()) > settings.max_uri.0 as usize {
+            return Some((StatusCode::URI_TOO_LONG, "The address is too long."));
+        }
+        let bytes: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+        if headers.len() > settings.max_headers || bytes > settings.max_header_bytes.0 as usize {
+            return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request header is too large."));
+        }
+        let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        if codings.into_iter().any(|v| !v.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            return Some((StatusCode::NOT_IMPLEMENTED, "This transfer coding is not supported."));
+        }
+        if headers.get(header::EXPECT).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+            return Some((StatusCode::EXPECTATION_FAILED, "This expectation cannot be met."));
+        }
+        match host_of(request) {
+            Err(()) => return Some((StatusCode::BAD_REQUEST, "The request must name one host.")),
+            Ok(host) if !self.serves(&host) => return Some((StatusCode::MISDIRECTED_REQUEST, "This host is not served here.")),
+            Ok(_) => {}
+        }
+        let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        if settings.max_request_body.is_some_and(|max| declared.is_some_and(|n| n > max.0)) {
+            return Some((StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."));
+        }
+        headers::is_loop(headers, &self.pseudonym).then_some((StatusCode::LOOP_DETECTED, "The request goes in circles."))
+    }
+
+    fn serves(&self, host: &str) -> bool {
+        let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+            if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
+        });
+        self.settings.hosts.is_empty() || self.settings.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))
+    }
+
+    /// The request as the site gets it.
+    fn outgoing(&self, head: &http::request::Parts, upgrade: Option<&HeaderValue>) -> Option<http::request::Parts> {
+        let mut parts = uri::Parts::default();
+        parts.scheme = self.base.scheme().cloned();
+        parts.authority = self.base.authority().cloned();
+        let path = head.uri.path_and_query().map_or("/", |p| p.as_str());
+        let base = self.base.path().trim_end_matches('/');
+        parts.path_and_query = Some(format!("{base}{path}").parse().ok()?);
+        let mut out = Request::new(()).into_parts().0;
+        out.method = head.method.clone();
+        out.uri = Uri::from_parts(parts).ok()?;
+        out.version = Version::HTTP_11;
+        out.headers = head.headers.clone();
+        let host = match head.uri.authority() {
+            Some(authority) => authority.as_str().parse().ok(),
+            None => head.headers.get(header::HOST).cloned(),
+        };
+        headers::strip_hop_by_hop(&mut out.headers);
+        headers::join_cookies(&mut out.headers);
+        let visitor = head.extensions.get::<Visitor>();
+        let peer = visitor.and_then(|v| v.address.peer.or(v.address.ip));
+        let trusted = visitor.is_some_and(|v| v.address.peer.is_some() && v.address.hops > 0);
+        let secure = visitor.is_some_and(|v| v.secure);
+        headers::set_forwarded(&mut out.headers, peer, trusted, secure, host.as_ref());
+        headers::append_via(&mut out.headers, &self.pseudonym);
+        match (self.settings.host, host) {
+            (HostMode::Preserve, Some(host)) => {
+                out.headers.insert(header::HOST, host);
+            }
+            _ => {
+                out.headers.remove(header::HOST);
+            }
+        }
+        if let Some(kind) = upgrade {
+            out.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            out.headers.insert(header::UPGRADE, kind.clone());
+        }
+        Some(out)
+    }
+
+    fn request_body(&self, body: Incoming) -> RequestBody {
+        match self.settings.max_request_body {
+            Some(max) => Limited::new(body, max.0 as usize).boxed_unsync(),
+            None => body.map_err(Into::into).boxed_unsync(),
+        }
+    }
+
+    async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
+        match tokio::time::timeout(self.settings.timeouts.first_byte.0, self.client.request(request)).await {
+            Err(_) => Err(Failure::Timeout),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                tracing::warn!(target: "deckle", error = %chain(&error), "The upstream did not answer.");
+                Err(if chain(&error).contains("length limit exceeded") { Failure::TooLarge } else { Failure::Connect })
+            }
+        }
+    }
+
+    /// A part of a page would be a part without marks: the whole is asked for, once.
+    async fn whole(&self, mut head: http::request::Parts, partial: Response<Incoming>) -> Response<SiteBody> {
+        if head.method != Method::GET || !head.headers.contains_key(header::RANGE) {
+            return self.incoming(partial);
+        }
+        head.headers.remove(header::RANGE);
+        head.headers.remove(header::IF_RANGE);
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        match self.send(Request::from_parts(head, body)).await {
+            Ok(answer) => self.incoming(answer),
+            Err(_) => self.incoming(partial),
+        }
+    }
+
+    fn incoming(&self, answer: Response<Incoming>) -> Response<SiteBody> {
+        let (mut head, body) = answer.into_parts();
+        headers::strip_hop_by_hop(&mut head.headers);
+        headers::append_via(&mut head.headers, &self.pseudonym);
+        let events = head.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
+        let timeouts = &self.settings.timeouts;
+        let limit = if events { timeouts.upgrade_idle.0 } else { timeouts.response_idle.0 };
+        Response::from_parts(head, SiteBody::upstream(body, limit))
+    }
+
+    fn tunnel(&self, on_client: OnUpgrade, answer: &Response<Incoming>) -> Response<SiteBody> {
+        let mut headers = answer.headers().clone();
+        let kind = headers.get(header::UPGRADE).cloned();
+        headers::strip_hop_by_hop(&mut headers);
+        let on_upstream = answer.extensions().get::<OnUpgrade>().cloned();
+        if let Some(on_upstream) = on_upstream {
+            upgrade::tunnel(on_client, on_upstream, self.settings.timeouts.upgrade_idle.0);
+        }
+        let mut response = Response::new(SiteBody::full(Bytes::new()));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = headers;
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Some(kind) = kind {
+            response.headers_mut().insert(header::UPGRADE, kind);
+        }
+        response
+    }
+}
+
+enum Failure {
+    Timeout,
+    TooLarge,
+    Connect,
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn is_partial_page(answer: &Response<Incoming>) -> bool {
+    let html = answer.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/html"));
+    answer.status() == StatusCode::PARTIAL_CONTENT && html
+}
+
+fn target_length(uri: &Uri) -> usize {
+    uri.path_and_query().map_or(0, |p| p.as_str().len())
+}
+
+/// The one host of a request (RFC 9112 §3.2): an absolute target or `:authority` beats the field.
+fn host_of(request: &Request<Incoming>) -> Result<String, ()> {
+    let mut fields = request.headers().get_all(header::HOST).iter();
+    let (first, second) = (fields.next(), fields.next());
+    if second.is_some() {
+        return Err(());
+    }
+    if let Some(authority) = request.uri().authority() {
+        return Ok(authority.as_str().to_owned());
+    }
+    match first.map(|v| v.to_str()) {
+        Some(Ok(host)) if host.parse::<uri::Authority>().is_ok() || host.is_empty() => Ok(host.to_owned()),
+        None if request.version() == Version::HTTP_10 => Ok(String::new()),
+        _ => Err(()),
+    }
+}

@@ -1,0 +1,65 @@
+//! Facts to findings: why somebody looks like a scraper, in words with numbers.
+
+use super::sessions::VisitorFacts;
+use crate::suspicion::signals::claim;
+use crate::visitor::Category;
+
+/// A finding and what it weighs.
+pub(super) struct Finding {
+    pub(super) points: u32,
+    pub(super) text: String,
+}
+
+/// Pages a minute that no reader reads.
+const FAST: f64 = 12.0;
+/// Pages without any asset that say something.
+const PAGES: u64 = 6;
+
+/// Everything that speaks for a scraper.
+pub(super) fn findings(facts: &VisitorFacts) -> Vec<Finding> {
+    let mut out = Vec::new();
+    let mut add = |points: u32, text: String| out.push(Finding { points, text });
+    if facts.pages == 0 {
+        return out;
+    }
+    let articles = facts.articles.len();
+    let minutes = (facts.busiest.1.as_secs_f64() / 60.0).max(0.1);
+    if let Some(signal) = claim(facts.category) {
+        let name = facts.agent.as_deref().map(|n| format!(" ({n})")).unwrap_or_default();
+        add(signal.weight().into(), format!("says that it is {}{name}", describe(facts.category)));
+    }
+    if facts.busiest.0 >= 10 && facts.pace() > FAST {
+        let taken = if articles > 0 { format!("{articles} articles") } else { format!("{} pages", facts.busiest.0) };
+        add(30, format!("took {taken} in {minutes:.1} min ({:.0} pages a minute)", facts.pace()));
+    } else if articles >= 100 {
+        add(15, format!("took {articles} articles"));
+    }
+    if facts.pages >= PAGES && facts.assets == 0 {
+        add(20, format!("{} pages and no style sheet, script or image", facts.pages));
+    }
+    if let Some(variation) = facts.regularity().filter(|v| *v < 0.15) {
+        add(12, format!("asks like a clock (time between pages varies by {:.0} %)", variation * 100.0));
+    }
+    if facts.refused > 0 {
+        add(10, format!("was refused {} times and went on", facts.refused));
+    }
+    if facts.category.is_declared_bot() && !facts.read_robots && facts.pages >= 3 {
+        add(5, "a declared robot that did not read robots.txt".to_owned());
+    }
+    out
+}
+
+fn describe(category: Category) -> &'static str {
+    match category {
+        Category::Library => "a download tool or HTTP library",
+        Category::Headless => "an automated browser",
+        Category::Scanner => "a scanner",
+        Category::UnknownBot => "a robot that is in no table",
+        Category::None => "nobody (no User-Agent)",
+        Category::AiTrain => "a crawler that collects text for training",
+        Category::AiSearch => "a crawler of an AI search",
+        Category::AiUser => "an AI assistant",
+        Category::Seo => "a crawler of an SEO tool",
+        _ => "a robot",
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --features axum --example axum_site`, then open the printed address and look at its source.
 
+#![allow(clippy::print_stdout)] // An example talks to the person who runs it.
+
 use std::net::SocketAddr;
 
 use axum::Router;

@@ -1,5 +1,7 @@
 //! Each of the five layers by itself, and two of them together.
 
+#![allow(clippy::print_stdout)] // An example talks to the person who runs it.
+
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -45,7 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let identify = IdentifyLayer::new(&visitor::Settings::default())?;
     let assess = AssessLayer::new(state.clone(), settings.limits.soft());
     let enforce = EnforceLayer::new(state, &settings, Mode::Enforce)?;
-    let protect = ProtectLayer::new(&page::Settings::default(), &Default::default(), "/.deckle")?;
+    let protect = ProtectLayer::new(&page::Settings::default(), &deckle::rights::Settings::default(), "/.deckle")?;
 
     // Alone, each does its own work, and what it does not find it does without.
     identify.layer(tower::service_fn(site)).oneshot(wget()).await?;

@@ -1,5 +1,7 @@
 //! Reviews a log through the library: `cargo run --example review -- access.log`.
 
+#![allow(clippy::print_stdout)] // An example talks to the person who runs it.
+
 use deckle::review::{Review, Source, read_into};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,11 +1,17 @@
 //! deckle
 pub mod action;
 pub mod audit;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod layer;
 #[cfg(feature = "html")]
 pub mod page;
+#[cfg(feature = "proxy")]
+pub mod proxy;
+#[cfg(feature = "proxy")]
+pub mod review;
 pub mod rights;
 pub mod secret;
 pub mod slot;
@@ -13,11 +19,5 @@ pub mod suspicion;
 pub mod unit;
 pub mod visitor;
 pub mod watermark;
-#[cfg(feature = "proxy")]
-pub mod proxy;
-#[cfg(feature = "proxy")]
-pub mod review;
-#[cfg(feature = "cli")]
-pub mod cli;
 
 pub use layer::DeckleLayer;

@@ -54,7 +54,9 @@ impl Answers {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(
             header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"),
+            HeaderValue::from_static(
+                "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+            ),
         );
         if let Some(seconds) = refusal.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -98,7 +100,9 @@ fn title(status: StatusCode) -> &'static str {
 
 fn message(refusal: Refusal) -> String {
     match refusal.retry_after {
-        Some(seconds) => format!("This address has asked for many pages in a short time. Please try again in {seconds} seconds."),
+        Some(seconds) => {
+            format!("This address has asked for many pages in a short time. Please try again in {seconds} seconds.")
+        }
         None => "This page is not available to automated programs.".to_owned(),
     }
 }

@@ -106,10 +106,9 @@ impl Limits {
     /// The time to wait, if one cell is not to be had.
     fn ask(&self, limiter: &Limiter, client: CellKey) -> Option<Duration> {
         match limiter.check_key_n(&client, NonZeroU32::MIN) {
-            Ok(Ok(())) => None,
             Ok(Err(not_until)) => Some(not_until.wait_time_from(self.clock.now())),
-            // One cell always fits: bursts are at least one.
-            Err(_) => None,
+            // `Err` would mean that one cell is more than the burst, which is at least one.
+            Ok(Ok(())) | Err(_) => None,
         }
     }
 }

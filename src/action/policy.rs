@@ -173,8 +173,7 @@ fn clamp_route(draft: &mut Draft, visitor: &Visitor, assessment: &Assessment) {
 }
 
 fn clear_claim(assessment: &Assessment) -> bool {
-    let claim: u8 =
-        assessment.signals.iter().filter(|s| s.group() == Group::Claim).map(|s: &Signal| s.weight()).sum();
+    let claim: u8 = assessment.signals.iter().filter(|s| s.group() == Group::Claim).map(|s: &Signal| s.weight()).sum();
     claim >= CLEAR_CLAIM
 }
 
@@ -205,8 +204,18 @@ mod tests {
     #[test]
     fn scores_become_actions() {
         let settings = Settings::default();
-        let table = [(0, Action::Allow), (19, Action::Allow), (20, Action::Tag), (39, Action::Tag), (40, Action::Slow),
-            (54, Action::Slow), (55, Action::Limit), (94, Action::Limit), (95, Action::Block), (100, Action::Block)];
+        let table = [
+            (0, Action::Allow),
+            (19, Action::Allow),
+            (20, Action::Tag),
+            (39, Action::Tag),
+            (40, Action::Slow),
+            (54, Action::Slow),
+            (55, Action::Limit),
+            (94, Action::Limit),
+            (95, Action::Block),
+            (100, Action::Block),
+        ];
         for (score, action) in table {
             assert_eq!(decide(&settings, &visitor(FIREFOX, "/a"), &at(score, false, true)).action, action, "{score}");
         }

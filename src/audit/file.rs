@@ -6,10 +6,10 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use super::Settings;
 use super::record::AuditRecord;
 use super::sink::{Sink, SinkError, Stats};
 use super::writer::{Signals, Writer};
-use super::Settings;
 use crate::clock::{SharedClock, SystemClock};
 
 /// Writes NDJSON segments into a directory.
@@ -63,7 +63,15 @@ impl FileSink {
             .name("deckle-audit".to_owned())
             .spawn(move || writer.run(&normal_end, &priority_end))
             .map_err(io)?;
-        Ok(Self { normal, priority, signals, stats, thread: Mutex::new(Some(thread)), closed: AtomicBool::new(false), dir })
+        Ok(Self {
+            normal,
+            priority,
+            signals,
+            stats,
+            thread: Mutex::new(Some(thread)),
+            closed: AtomicBool::new(false),
+            dir,
+        })
     }
 
     /// The directory.

@@ -24,8 +24,10 @@ pub(crate) fn render_address(ip: IpAddr, settings: &Settings, full: bool) -> Opt
     match settings.address {
         _ if full => Some(ip.to_string()),
         AddressMode::Truncate | AddressMode::Full => Some(match ip.to_canonical() {
-            IpAddr::V4(v4) => Ipv4Net::new(v4, settings.ipv4_prefix.min(32)).map_or_else(|_| v4.to_string(), |n| n.trunc().to_string()),
-            IpAddr::V6(v6) => Ipv6Net::new(v6, settings.ipv6_prefix.min(128)).map_or_else(|_| v6.to_string(), |n| n.trunc().to_string()),
+            IpAddr::V4(v4) => Ipv4Net::new(v4, settings.ipv4_prefix.min(32))
+                .map_or_else(|_| v4.to_string(), |n| n.trunc().to_string()),
+            IpAddr::V6(v6) => Ipv6Net::new(v6, settings.ipv6_prefix.min(128))
+                .map_or_else(|_| v6.to_string(), |n| n.trunc().to_string()),
         }),
         AddressMode::Pseudonym | AddressMode::None => None,
     }
@@ -61,7 +63,13 @@ impl Pseudonyms {
     }
 
     /// base32(HMAC(day key, address ‖ 0 ‖ user agent ‖ 0 ‖ site)), 20 letters.
-    pub(crate) fn visitor_id(&mut self, time: Duration, client: Option<IpNet>, user_agent: Option<&[u8]>, site: &str) -> Option<String> {
+    pub(crate) fn visitor_id(
+        &mut self,
+        time: Duration,
+        client: Option<IpNet>,
+        user_agent: Option<&[u8]>,
+        site: &str,
+    ) -> Option<String> {
         let address = match client?.addr() {
             IpAddr::V4(v4) => v4.octets().to_vec(),
             IpAddr::V6(v6) => v6.octets().get(..8)?.to_vec(),
@@ -192,7 +200,8 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("audit.keys");
         let client = Some("203.0.113.9/32".parse().unwrap());
-        let at = |p: &mut Pseudonyms, day: u64| p.visitor_id(Duration::from_secs(day * DAY), client, None, "s").unwrap();
+        let at =
+            |p: &mut Pseudonyms, day: u64| p.visitor_id(Duration::from_secs(day * DAY), client, None, "s").unwrap();
         let mut first = Pseudonyms::in_file(&path);
         let (one, two) = (at(&mut first, 100), at(&mut first, 101));
         assert_ne!(one, two);

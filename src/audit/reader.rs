@@ -335,12 +335,17 @@ mod tests {
 
     #[test]
     fn combined_lines() {
-        let plain = hit(r#"203.0.113.7 - - [20/Nov/2026:10:14:07 +0100] "GET /a?b=1 HTTP/1.1" 200 512 "https://x/" "curl/8""#);
+        let plain =
+            hit(r#"203.0.113.7 - - [20/Nov/2026:10:14:07 +0100] "GET /a?b=1 HTTP/1.1" 200 512 "https://x/" "curl/8""#);
         assert_eq!((plain.address.as_str(), plain.path.as_str(), plain.status), ("203.0.113.7", "/a", Some(200)));
-        assert_eq!((plain.time.as_secs(), plain.bytes, plain.user_agent.as_deref()), (1_795_166_047, 512, Some("curl/8")));
+        assert_eq!(
+            (plain.time.as_secs(), plain.bytes, plain.user_agent.as_deref()),
+            (1_795_166_047, 512, Some("curl/8"))
+        );
         let common = hit(r#"host.example - ann [20/Nov/2026:10:14:07 +0000] "GET / HTTP/1.0" 304 -"#);
         assert_eq!((common.address.as_str(), common.bytes, common.user_agent), ("host.example", 0, None));
-        let vhost = hit(r#"news.example:443 203.0.113.7 - - [20/Nov/2026:10:14:07 +0000] "GET /x HTTP/2" 200 1 "-" "a\"b""#);
+        let vhost =
+            hit(r#"news.example:443 203.0.113.7 - - [20/Nov/2026:10:14:07 +0000] "GET /x HTTP/2" 200 1 "-" "a\"b""#);
         assert_eq!((vhost.address.as_str(), vhost.user_agent.as_deref()), ("203.0.113.7", Some("a\"b")));
         let several = hit(r#"6.6.6.6, 203.0.113.7 - - [20/Nov/2026:10:14:07 +0000] "GET /x HTTP/2" 200 1 "-" "-""#);
         assert_eq!(several.address, "203.0.113.7");
@@ -373,7 +378,9 @@ mod tests {
         let hit = hit(line);
         assert_eq!(hit.time, Duration::from_millis(1_795_466_712_345));
         assert_eq!(hit.deckle.unwrap().mark.as_deref(), Some("k0-0123456789ab"));
-        let gap = read_line(br#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.kind":"gap","dropped.channel_full":7,"dropped.io":1}"#);
+        let gap = read_line(
+            br#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.kind":"gap","dropped.channel_full":7,"dropped.io":1}"#,
+        );
         assert_eq!(gap, Line::Other(Note { kind: "gap".into(), dropped: 8 }));
     }
 

@@ -128,7 +128,7 @@ impl AuditRecord {
         object.number_if("deckle.upstream_us", self.upstream.map(micros));
         object.number_if("deckle.decide_us", self.assessment.as_ref().map(|a| micros(a.took)));
         object.flag("deckle.complete", self.complete);
-        object.text_if("deckle.error", self.error.or(self.page.as_ref().and_then(|p| p.error)));
+        object.text_if("deckle.error", self.page.as_ref().and_then(|p| p.error).or(self.error));
         if let Some((trace, span)) = self.trace_parent.as_deref().and_then(trace_context) {
             object.text("trace_id", trace);
             object.text("span_id", span);
@@ -160,7 +160,13 @@ impl AuditRecord {
         object.text("network.protocol.version", self.protocol);
     }
 
-    fn write_client(&self, object: &mut ObjectWriter<'_>, notes: &mut Notes, settings: &Settings, pseudonyms: &mut Pseudonyms) {
+    fn write_client(
+        &self,
+        object: &mut ObjectWriter<'_>,
+        notes: &mut Notes,
+        settings: &Settings,
+        pseudonyms: &mut Pseudonyms,
+    ) {
         let full = self.escalates() || settings.address == AddressMode::Full;
         if let Some(ip) = self.address() {
             object.text_if("client.address", render_address(ip, settings, full).as_deref());
@@ -254,7 +260,8 @@ impl AuditRecord {
 }
 
 fn asset_kind(content_type: Option<&str>) -> &'static str {
-    let media = content_type.is_some_and(|t| t.starts_with("image/") || t.starts_with("video/") || t.starts_with("audio/"));
+    let media =
+        content_type.is_some_and(|t| t.starts_with("image/") || t.starts_with("video/") || t.starts_with("audio/"));
     if media { "media" } else { "asset" }
 }
 
@@ -355,7 +362,7 @@ mod tests {
     fn line(record: &AuditRecord) -> serde_json::Value {
         let mut out = Vec::new();
         record.write(&mut out, 7, &Settings::default(), &mut Pseudonyms::in_memory());
-        assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
+        assert_eq!(out.split(|b| *b == b'\n').count(), 2);
         assert!(out.len() < 16_384);
         serde_json::from_slice(&out).unwrap()
     }

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::Settings;
 use super::json::ObjectWriter;
 use super::privacy::Pseudonyms;
 use super::record::{AuditRecord, render_time};
 use super::sink::{SinkError, Stats};
-use super::Settings;
 use crate::clock::SharedClock;
 
 /// Most records of one write.
@@ -311,7 +311,9 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
         .flatten()
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("audit-") && n.contains(".ndjson")))
+        .filter(|path| {
+            path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("audit-") && n.contains(".ndjson"))
+        })
         .collect();
     found.sort();
     found

@@ -10,10 +10,14 @@ use crate::action::Mode;
 
 /// Protects what a news site publishes: limits scrapers, rewrites pages, marks copies and traces leaks.
 #[derive(Parser)]
-#[command(name = "deckle", version, after_help = "Examples:
+#[command(
+    name = "deckle",
+    version,
+    after_help = "Examples:
   deckle proxy --upstream http://127.0.0.1:9000
   deckle review deckle-log
-  deckle trace stolen.html --log-dir deckle-log")]
+  deckle trace stolen.html --log-dir deckle-log"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,

@@ -12,7 +12,8 @@ use crate::proxy::Proxy;
 pub(super) fn run(args: &ProxyArgs) -> anyhow::Result<Exit> {
     output::start_logging();
     let config = load(args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(serve(args.clone(), config))
 }
 

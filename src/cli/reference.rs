@@ -55,8 +55,20 @@ const OWN: [(&str, &str, &str, &[&str]); 6] = [
 
 /// Words of the generic tier, after Crawler-Detect's last pattern; browsers of the clean corpus use none of them.
 const GENERIC_WORDS: [&str; 14] = [
-    "bot", "crawl", "spider", "headless", "archiver", "transcoder", "validator", "fetch", "checker", "extractor",
-    "monitoring", "analyzer", "scraper", "scrape",
+    "bot",
+    "crawl",
+    "spider",
+    "headless",
+    "archiver",
+    "transcoder",
+    "validator",
+    "fetch",
+    "checker",
+    "extractor",
+    "monitoring",
+    "analyzer",
+    "scraper",
+    "scrape",
 ];
 
 /// Phones whose names hold a generic word (Crawler-Detect's exclusions).
@@ -98,10 +110,20 @@ struct Table {
 }
 
 impl Table {
-    fn push(&mut self, id: &str, name: &str, category: &str, literals: Vec<String>, regex: Vec<AgentRegex>) -> anyhow::Result<()> {
+    fn push(
+        &mut self,
+        id: &str,
+        name: &str,
+        category: &str,
+        literals: Vec<String>,
+        regex: Vec<AgentRegex>,
+    ) -> anyhow::Result<()> {
         ensure!(self.ids.insert(id.to_owned()), "agent id `{id}` stands twice");
         for literal in &literals {
-            ensure!(literal.len() >= 4 || literal.ends_with('/'), "literal `{literal}` of `{id}` is shorter than four bytes");
+            ensure!(
+                literal.len() >= 4 || literal.ends_with('/'),
+                "literal `{literal}` of `{id}` is shorter than four bytes"
+            );
         }
         let (id, name, category) = (id.to_owned(), name.to_owned(), category.to_owned());
         self.entries.push(AgentEntry { id, name, category, literals, regex, ..AgentEntry::default() });
@@ -110,7 +132,8 @@ impl Table {
 
     /// An id made of the name, with a number behind it where the bare one is taken.
     fn free_id(&self, name: &str) -> String {
-        let mut id: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+        let mut id: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
         while id.contains("--") {
             id = id.replace("--", "-");
         }
@@ -118,7 +141,10 @@ impl Table {
             "" => "agent",
             id => id,
         };
-        (1..).map(|n| if n == 1 { id.to_owned() } else { format!("{id}-{n}") }).find(|i| !self.ids.contains(i)).unwrap_or_default()
+        (1..10_000)
+            .map(|n| if n == 1 { id.to_owned() } else { format!("{id}-{n}") })
+            .find(|i| !self.ids.contains(i))
+            .unwrap_or_default()
     }
 }
 
@@ -127,7 +153,8 @@ fn add_crawler(table: &mut Table, crawler: &Crawler, robots: &BTreeMap<String, A
         return Ok(());
     }
     // Alternatives that are not grouped are several literals.
-    let parts: Vec<&str> = if crawler.pattern.contains('(') { vec![&crawler.pattern] } else { crawler.pattern.split('|').collect() };
+    let parts: Vec<&str> =
+        if crawler.pattern.contains('(') { vec![&crawler.pattern] } else { crawler.pattern.split('|').collect() };
     let literals: Option<Vec<String>> = parts.iter().map(|part| as_literal(part)).collect();
     let first = literals.as_ref().and_then(|l| l.first().cloned());
     let name = first.unwrap_or_else(|| longest_literal(&crawler.pattern)).trim_matches(['/', ' ']).to_owned();
@@ -142,7 +169,10 @@ fn add_crawler(table: &mut Table, crawler: &Crawler, robots: &BTreeMap<String, A
         Some(short) if short.iter().any(|l| l.len() < 4 && !l.ends_with('/')) => {
             let regex = short
                 .into_iter()
-                .map(|literal| AgentRegex { pattern: format!("(?:^|[ ;(]){}", regex::escape(&literal)), require: literal })
+                .map(|literal| AgentRegex {
+                    pattern: format!("(?:^|[ ;(]){}", regex::escape(&literal)),
+                    require: literal,
+                })
                 .collect();
             table.push(&id, &name, category, Vec::new(), regex)
         }
@@ -291,10 +321,17 @@ fn check(entries: &[AgentEntry], crawlers: &[Crawler], clean: &str) -> anyhow::R
 }
 
 fn render(entries: &[AgentEntry]) -> anyhow::Result<String> {
-    let mut out = String::from("# Made by `deckle reference agents`; origins and licences are in assets/SOURCES.md. Do not edit by hand.\n");
+    let mut out = String::from(
+        "# Made by `deckle reference agents`; origins and licences are in assets/SOURCES.md. Do not edit by hand.\n",
+    );
     for entry in entries {
         out.push_str("\n[[agent]]\n");
-        out.push_str(&format!("id = {}\nname = {}\ncategory = {}\n", quote(&entry.id)?, quote(&entry.name)?, quote(&entry.category)?));
+        out.push_str(&format!(
+            "id = {}\nname = {}\ncategory = {}\n",
+            quote(&entry.id)?,
+            quote(&entry.name)?,
+            quote(&entry.category)?
+        ));
         if entry.generic {
             out.push_str("generic = true\n");
         }
@@ -305,7 +342,11 @@ fn render(entries: &[AgentEntry]) -> anyhow::Result<String> {
             }
         }
         for regex in &entry.regex {
-            out.push_str(&format!("regex = [{{ require = {}, pattern = {} }}]\n", quote(&regex.require)?, quote(&regex.pattern)?));
+            out.push_str(&format!(
+                "regex = [{{ require = {}, pattern = {} }}]\n",
+                quote(&regex.require)?,
+                quote(&regex.pattern)?
+            ));
         }
     }
     Agents::parse(&out).context("the rendered table does not read back")?;
@@ -377,7 +418,8 @@ mod tests {
 
     #[test]
     fn a_sample_that_nothing_finds_is_refused() {
-        let crawler = Crawler { pattern: "Nobody".into(), instances: vec!["Mozilla/5.0 plain".into()], tags: vec!["seo".into()] };
+        let crawler =
+            Crawler { pattern: "Nobody".into(), instances: vec!["Mozilla/5.0 plain".into()], tags: vec!["seo".into()] };
         let entries: Vec<AgentEntry> = vec![AgentEntry {
             id: "x".into(),
             name: "x".into(),

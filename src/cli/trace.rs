@@ -77,7 +77,10 @@ fn secrets(args: &TraceArgs) -> anyhow::Result<Secrets> {
     let beside = args.log_dir.iter().map(|dir| dir.join("secret")).find(|path| path.exists());
     match named.or(configured).or(beside) {
         Some(path) => Ok(Secrets::from_file(path)?),
-        None => bail!("no secret: none in {} (set DECKLE_SECRET_FILE, or --config)", args.log_dir.first().map_or("-".into(), |d| d.join("secret").display().to_string())),
+        None => bail!(
+            "no secret: none in {} (set DECKLE_SECRET_FILE, or --config)",
+            args.log_dir.first().map_or("-".into(), |d| d.join("secret").display().to_string())
+        ),
     }
 }
 
@@ -198,19 +201,33 @@ fn render_text(traces: &[(String, Trace)], log: &Log) -> String {
             out.push_str(&format!("  mark {}   adjusted p = {:.1e} (limit {LIMIT:.0e})\n", hit.mark, hit.p_value));
             for e in &hit.evidence {
                 out.push_str(&match e.channel {
-                    "seal" => format!("    seal        in {} paragraphs{}\n", e.live, if hit.in_log { ", in the log" } else { ", not in the log" }),
+                    "seal" => format!(
+                        "    seal        in {} paragraphs{}\n",
+                        e.live,
+                        if hit.in_log { ", in the log" } else { ", not in the log" }
+                    ),
                     _ => format!("    whitespace  {} of {} columns agree, p = {:.1e}\n", e.agree, e.live, e.p),
                 });
             }
             let responses = log.get(&hit.mark).map_or(&[][..], Vec::as_slice);
             for r in responses.iter().take(5) {
-                out.push_str(&format!("    response    {}  {}  {}  {}  {}\n", r.time, r.request_id, r.address, clean(&r.user_agent), clean(&r.path)));
+                out.push_str(&format!(
+                    "    response    {}  {}  {}  {}  {}\n",
+                    r.time,
+                    r.request_id,
+                    r.address,
+                    clean(&r.user_agent),
+                    clean(&r.path)
+                ));
             }
             if responses.len() > 5 {
                 out.push_str(&format!("    and {} other responses of the same visit\n", responses.len() - 5));
             }
         }
-        out.push_str(&format!("  {} words, {} gaps read, {} marks searched\n", trace.words, trace.slots_read, trace.candidates));
+        out.push_str(&format!(
+            "  {} words, {} gaps read, {} marks searched\n",
+            trace.words, trace.slots_read, trace.candidates
+        ));
         for note in &trace.notes {
             out.push_str(&format!("  note: {}\n", explain(note)));
         }
@@ -231,7 +248,9 @@ fn explain(note: &str) -> &str {
         "whitespace_collapsed" => "the white space was collapsed; only seals can be read (whitespace_collapsed)",
         "hard_wrapped" => "the lines were wrapped anew; only seals can be read (hard_wrapped)",
         "no_gaps" => "no two words are apart by white space alone (no_gaps)",
-        "foreign_seal" => "it holds a seal of another site, of a key that is not loaded, or a damaged one (foreign_seal)",
+        "foreign_seal" => {
+            "it holds a seal of another site, of a key that is not loaded, or a damaged one (foreign_seal)"
+        }
         "log_missing" => "a seal is genuine, but its mark is not in this log (log_missing)",
         "conflict" => "seal and white space name different marks; a seal may have been transplanted (conflict)",
         "not_significant" => "no mark fits better than by accident (not_significant)",

@@ -75,7 +75,8 @@ impl Config {
     }
 
     fn read(text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, LoadError> {
-        let refuse = |error: toml::de::Error| LoadError::Toml { place: String::new(), message: with_hint(&error.to_string()) };
+        let refuse =
+            |error: toml::de::Error| LoadError::Toml { place: String::new(), message: with_hint(&error.to_string()) };
         let config: Self = toml::from_str(text).map_err(refuse)?;
         let mut table: toml::Table = toml::from_str(text).map_err(refuse)?;
         let mut overridden = None;
@@ -124,7 +125,9 @@ fn set(table: &mut toml::Table, name: &str, value: &str) {
 fn with_hint(message: &str) -> String {
     let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let is_unknown = message.contains("unknown field") || message.contains("unknown variant");
-    let start = names.iter().rposition(|n| message.contains(&format!("unknown field `{n}`")) || message.contains(&format!("unknown variant `{n}`")));
+    let start = names.iter().rposition(|n| {
+        message.contains(&format!("unknown field `{n}`")) || message.contains(&format!("unknown variant `{n}`"))
+    });
     let (Some(start), true) = (start, is_unknown) else { return message.trim_end().to_owned() };
     let wrong = names.get(start).copied().unwrap_or_default();
     let known = names.get(start + 1..).unwrap_or_default();
@@ -156,7 +159,10 @@ mod tests {
             ("PATH", "/bin"),
         ])
         .unwrap();
-        assert_eq!((config.mode, config.page.guard.mode, config.page.guard.min_words), (Mode::Enforce, GuardMode::Off, 50));
+        assert_eq!(
+            (config.mode, config.page.guard.mode, config.page.guard.min_words),
+            (Mode::Enforce, GuardMode::Off, 50)
+        );
         assert_eq!(config.visitor.trusted_proxies, ["10.0.0.0/8"]);
         assert!(config.action.policy.contains_key(&crate::visitor::Category::AiTrain));
         let error = env(&[("DECKLE_PAGE__GARD__MODE", "off")]).unwrap_err().to_string();

@@ -67,7 +67,8 @@ mod tests {
         collect(&all, "", &mut |path| {
             // The last part is a line of its own, or stands in an inline table under the part before it.
             let named = path.rsplit('.').take(2).any(|key| {
-                text.lines().any(|l| l.trim_start_matches(['#', ' ']).strip_prefix(key).is_some_and(|r| r.starts_with(" =")))
+                text.lines()
+                    .any(|l| l.trim_start_matches(['#', ' ']).strip_prefix(key).is_some_and(|r| r.starts_with(" =")))
             });
             if !named {
                 missing.push(path.to_owned());

@@ -169,7 +169,8 @@ impl Builder {
         use crate::page::{Marking, ProtectLayer};
         use crate::watermark::Level;
         let config = &self.config;
-        let protect = ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?.activated(self.activated);
+        let protect =
+            ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?.activated(self.activated);
         let secrets = match (&self.secrets, &config.secret_file) {
             (Some(secrets), _) => Some(secrets.clone()),
             (None, Some(file)) => Some(Secrets::from_file(file)?),

@@ -24,7 +24,8 @@ pub(crate) enum Ambiguity {
 impl Ambiguity {
     /// A start tag. True: from here on nothing is certain.
     pub(crate) fn start(&mut self, name: &str) -> bool {
-        let raw = matches!(name, "title" | "plaintext" | "style" | "iframe" | "xmp" | "noembed" | "noframes" | "noscript");
+        let raw =
+            matches!(name, "title" | "plaintext" | "style" | "iframe" | "xmp" | "noembed" | "noframes" | "noscript");
         match self {
             Self::Plain => {
                 match name {

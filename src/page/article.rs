@@ -138,7 +138,11 @@ fn on_element(
 }
 
 /// Runs `at_end` when the element's end tag is met, or an ancestor's that takes it along.
-fn on_end(shared: &Handle, element: &mut Element<'_, '_>, at_end: impl FnOnce(&mut Shared, &EndTag<'_>) + Send + 'static) -> bool {
+fn on_end(
+    shared: &Handle,
+    element: &mut Element<'_, '_>,
+    at_end: impl FnOnce(&mut Shared, &EndTag<'_>) + Send + 'static,
+) -> bool {
     let Some(handlers) = element.end_tag_handlers() else { return false };
     let shared = Arc::clone(shared);
     handlers.push(Box::new(move |end: &mut EndTag<'_>| {

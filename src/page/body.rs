@@ -93,7 +93,11 @@ impl Page {
         facts.error = Some(error);
     }
 
-    fn poll<B>(&mut self, mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>>
+    fn poll<B>(
+        &mut self,
+        mut body: Pin<&mut B>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>>
     where
         B: Body<Data = Bytes>,
     {

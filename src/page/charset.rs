@@ -64,6 +64,11 @@ pub(crate) fn decide(header: Option<&'static Encoding>, start: &[u8], fallback: 
         .map_or(Charset { encoding: fallback, declared: false }, declared)
 }
 
+/// The first bytes of a byte-order mark that is cut by a chunk border.
+pub(crate) fn may_become_bom(start: &[u8]) -> bool {
+    [&b"\xEF\xBB\xBF"[..], b"\xFE\xFF", b"\xFF\xFE"].iter().any(|bom| bom.len() > start.len() && bom.starts_with(start))
+}
+
 /// A label of the configuration; windows-1252 for one that does not exist or cannot be a fallback.
 pub(crate) fn fallback(label: &str) -> &'static Encoding {
     Encoding::for_label(label.as_bytes()).filter(|e| !is_refused(e)).unwrap_or(WINDOWS_1252)
@@ -102,7 +107,8 @@ fn charset_of_meta(tag: &str) -> Option<&'static Encoding> {
     }
     let value = tag.get(at + 7..)?.trim_start().strip_prefix('=')?.trim_start();
     let value = value.trim_start_matches(['"', '\'']);
-    let end = value.find(|c: char| c.is_ascii_whitespace() || matches!(c, '"' | '\'' | ';' | '/')).unwrap_or(value.len());
+    let end =
+        value.find(|c: char| c.is_ascii_whitespace() || matches!(c, '"' | '\'' | ';' | '/')).unwrap_or(value.len());
     let encoding = Encoding::for_label(value.get(..end)?.as_bytes())?;
     Some(if encoding == UTF_16BE || encoding == UTF_16LE { UTF_8 } else { encoding })
 }
@@ -122,7 +128,10 @@ mod tests {
         assert_eq!(of("\u{FEFF}<html>"), ("UTF-8", true));
         assert_eq!(of("<!doctype html><meta charset=utf-8>"), ("UTF-8", true));
         assert_eq!(of("<META CHARSET=\"windows-1251\">"), ("windows-1251", true));
-        assert_eq!(of("<meta http-equiv=content-type content=\"text/html; charset=iso-8859-1\">"), ("windows-1252", true));
+        assert_eq!(
+            of("<meta http-equiv=content-type content=\"text/html; charset=iso-8859-1\">"),
+            ("windows-1252", true)
+        );
         assert_eq!(of("<meta content=\"text/html; charset=utf-8\">"), ("windows-1252", false));
         assert_eq!(of("<!-- <meta charset=utf-8> --><meta charset=koi8-r>"), ("KOI8-R", true));
         assert_eq!(of("<meta charset=bogus><meta charset=utf-8>"), ("UTF-8", true));
@@ -139,6 +148,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, "text/html; Charset=\"Shift_JIS\"".parse().unwrap());
         assert_eq!(from_header(&headers), Some(SHIFT_JIS));
+    }
+
+    #[test]
+    fn a_mark_that_is_cut_is_waited_for() {
+        assert!(
+            may_become_bom(b"") && may_become_bom(b"\xEF") && may_become_bom(b"\xEF\xBB") && may_become_bom(b"\xFF")
+        );
+        assert!(!may_become_bom(b"\xEF\xBB\xBF") && !may_become_bom(b"<") && !may_become_bom(b"\xEF<"));
     }
 
     #[test]

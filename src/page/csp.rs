@@ -17,9 +17,8 @@ pub(crate) fn headers_allow(headers: &HeaderMap) -> bool {
 pub(crate) fn allows_own_script(policy: &str) -> bool {
     let sandboxed = directive(policy, "sandbox").is_some_and(|values| !has(values, "allow-scripts"));
     let governing = ["script-src-elem", "script-src", "default-src"].iter().find_map(|name| directive(policy, name));
-    let allowed = governing.is_none_or(|sources| {
-        !has(sources, "'strict-dynamic'") && (has(sources, "'self'") || has(sources, "*"))
-    });
+    let allowed = governing
+        .is_none_or(|sources| !has(sources, "'strict-dynamic'") && (has(sources, "'self'") || has(sources, "*")));
     allowed && !sandboxed
 }
 

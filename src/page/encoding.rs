@@ -7,8 +7,8 @@ use compression_codecs::core::Level;
 use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
 use compression_codecs::zstd::params::DParameter;
 use compression_codecs::{
-    BrotliDecoder, BrotliEncoder, DecodeV2, DeflateDecoder, EncodeV2, GzipDecoder, GzipEncoder, ZlibDecoder, ZlibEncoder,
-    ZstdDecoder, ZstdEncoder, brotli,
+    BrotliDecoder, BrotliEncoder, DecodeV2, DeflateDecoder, EncodeV2, GzipDecoder, GzipEncoder, ZlibDecoder,
+    ZlibEncoder, ZstdDecoder, ZstdEncoder, brotli,
 };
 use http::{HeaderMap, header};
 
@@ -231,7 +231,11 @@ impl Decoder {
     /// The input is over: an open member means that it was cut.
     pub(crate) fn finish(&self) -> Result<()> {
         // An empty body under a coding is an empty body.
-        if self.done || self.fresh { Ok(()) } else { Err(Error::new(ErrorKind::UnexpectedEof, "the coded body is cut off")) }
+        if self.done || self.fresh {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::UnexpectedEof, "the coded body is cut off"))
+        }
     }
 
     pub(crate) fn coding(&self) -> Coding {
@@ -256,9 +260,9 @@ impl Encoder {
         let codec: Box<dyn EncodeV2 + Send> = match coding {
             Coding::Identity => return None,
             Coding::Gzip => Box::new(GzipEncoder::new(Level::Precise(GZIP_LEVEL).into())),
-            Coding::Br => {
-                Box::new(BrotliEncoder::new(brotli::params::EncoderParams::default().quality(Level::Precise(BROTLI_LEVEL))))
-            }
+            Coding::Br => Box::new(BrotliEncoder::new(
+                brotli::params::EncoderParams::default().quality(Level::Precise(BROTLI_LEVEL)),
+            )),
             Coding::Zstd => Box::new(ZstdEncoder::new(ZSTD_LEVEL)),
             Coding::Deflate => Box::new(ZlibEncoder::new(Level::Precise(GZIP_LEVEL).into())),
         };
@@ -363,7 +367,10 @@ mod tests {
             let mut coded = encode(coding, b"<p>x</p>");
             coded.extend_from_slice(b"trailing garbage");
             assert!(decode(coding, &coded, 4_096).is_err(), "{coding:?}");
-            assert!(decode(coding, b"this is not coded at all, whatever the header says", 4_096).is_err(), "{coding:?}");
+            assert!(
+                decode(coding, b"this is not coded at all, whatever the header says", 4_096).is_err(),
+                "{coding:?}"
+            );
         }
     }
 

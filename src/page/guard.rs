@@ -195,7 +195,9 @@ impl Guard {
         headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
         headers.insert(header::ETAG, self.etag.clone());
         let known = request.get(header::IF_NONE_MATCH).is_some_and(|v| {
-            v.to_str().is_ok_and(|list| list == "*" || list.split(',').any(|t| t.trim().trim_start_matches("W/") == self.etag))
+            v.to_str().is_ok_and(|list| {
+                list == "*" || list.split(',').any(|t| t.trim().trim_start_matches("W/") == self.etag)
+            })
         });
         if known {
             headers.remove(header::CONTENT_TYPE);
@@ -216,7 +218,8 @@ impl Guard {
         let takes = |token: &str| {
             accepted.split(',').any(|item| {
                 let (name, weight) = item.split_once(';').unwrap_or((item, ""));
-                name.trim().eq_ignore_ascii_case(token) && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+                name.trim().eq_ignore_ascii_case(token)
+                    && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
             })
         };
         if takes("br") {
@@ -231,7 +234,8 @@ impl Guard {
 
 fn compressed(coding: Coding) -> Bytes {
     let mut out = Vec::new();
-    let done = Encoder::new(coding).is_some_and(|mut e| e.push(SCRIPT, &mut out).and_then(|()| e.finish(&mut out)).is_ok());
+    let done =
+        Encoder::new(coding).is_some_and(|mut e| e.push(SCRIPT, &mut out).and_then(|()| e.finish(&mut out)).is_ok());
     if done { Bytes::from(out) } else { Bytes::from_static(SCRIPT) }
 }
 
@@ -279,8 +283,14 @@ mod tests {
         let tag = std::str::from_utf8(guard.tag().unwrap()).unwrap();
         assert!(tag.is_ascii());
         assert!(tag.starts_with("<script src=\"/.deckle/guard."), "{tag}");
-        assert!(tag.contains(" crossorigin=\"anonymous\" defer data-deckle=\"guard\" data-mode=\"attribute\" data-site="), "{tag}");
-        assert!(tag.contains("data-site=\"Die &quot;Zeitung&quot; &amp; &lt;S&#246;hne&gt;\" data-license=\"CC BY 4.0\""), "{tag}");
+        assert!(
+            tag.contains(" crossorigin=\"anonymous\" defer data-deckle=\"guard\" data-mode=\"attribute\" data-site="),
+            "{tag}"
+        );
+        assert!(
+            tag.contains("data-site=\"Die &quot;Zeitung&quot; &amp; &lt;S&#246;hne&gt;\" data-license=\"CC BY 4.0\""),
+            "{tag}"
+        );
         assert!(!tag.contains("data-min") && !tag.contains("data-drag"), "{tag}");
         let digest = BASE64.encode(&Sha256::digest(SCRIPT));
         assert!(tag.contains(&format!("integrity=\"sha256-{digest}\"")));
@@ -288,7 +298,8 @@ mod tests {
 
     #[test]
     fn a_long_tag_drops_the_licence_then_the_site() {
-        let settings = GuardSettings { site_name: "ü".repeat(80), license: "ß".repeat(90), ..GuardSettings::default() };
+        let settings =
+            GuardSettings { site_name: "ü".repeat(80), license: "ß".repeat(90), ..GuardSettings::default() };
         let tag = guard(&settings).tag.unwrap();
         assert!(tag.len() <= MAX_TAG);
         assert!(!tag.windows(12).any(|w| w == b"data-license"));

@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
-use lol_html::html_content::{Doctype, EndTag};
 use lol_html::Selector;
+use lol_html::html_content::{Doctype, EndTag};
 use lol_html::send::{DocumentContentHandlers, Element, ElementContentHandlers, Settings};
 
 use super::csp;

@@ -10,7 +10,13 @@ use super::etag::{EntityTag, TagMap, original};
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
 /// Changes a request so that the answer can be rewritten.
-pub(crate) fn prepare_request(method: &Method, headers: &mut HeaderMap, asset: bool, tags: &TagMap<'_>, activated: u64) {
+pub(crate) fn prepare_request(
+    method: &Method,
+    headers: &mut HeaderMap,
+    asset: bool,
+    tags: &TagMap<'_>,
+    activated: u64,
+) {
     if matches!(*method, Method::GET | Method::HEAD) {
         if !asset {
             // A part of a page would be a part without marks (RFC 9110 §14.2: a server may ignore Range).
@@ -146,9 +152,10 @@ fn map_etag(headers: &mut HeaderMap, made: &Made<'_>) {
 
 /// No shared cache may hand one visitor's copy to another (RFC 9111 §5.2.2.7, RFC 9213 §2).
 fn make_private(headers: &mut HeaderMap) {
-    let strict = headers.get_all(header::CACHE_CONTROL).iter().any(|v| {
-        v.to_str().is_ok_and(|line| line.split(',').any(|d| d.trim().eq_ignore_ascii_case("no-store")))
-    });
+    let strict = headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .any(|v| v.to_str().is_ok_and(|line| line.split(',').any(|d| d.trim().eq_ignore_ascii_case("no-store"))));
     let value = if strict { "private, no-store" } else { "private, no-cache" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
     let targeted: Vec<HeaderName> = headers
@@ -256,7 +263,9 @@ mod tests {
 
     #[test]
     fn dates_before_the_present_way_of_rewriting_are_dropped() {
-        for (since, kept) in [("Thu, 15 Jan 2026 00:00:00 GMT", false), ("Sun, 01 Feb 2026 00:00:00 GMT", true), ("rubbish", false)] {
+        for (since, kept) in
+            [("Thu, 15 Jan 2026 00:00:00 GMT", false), ("Sun, 01 Feb 2026 00:00:00 GMT", true), ("rubbish", false)]
+        {
             let mut headers = map(&[("if-modified-since", since)]);
             prepare_request(&Method::GET, &mut headers, false, &TAGS, 1_769_904_000);
             assert_eq!(headers.contains_key("if-modified-since"), kept, "{since}");

@@ -103,7 +103,12 @@ pub(crate) struct Needles {
 }
 
 const HYDRATION: [&[u8]; 7] = [
-    b"__NEXT_DATA__", b"self.__next_f", b"data-reactroot", b"id=\"__nuxt\"", b"<astro-island", b"ng-version=",
+    b"__NEXT_DATA__",
+    b"self.__next_f",
+    b"data-reactroot",
+    b"id=\"__nuxt\"",
+    b"<astro-island",
+    b"ng-version=",
     b"data-sveltekit-hydrate",
 ];
 

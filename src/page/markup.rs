@@ -34,7 +34,15 @@ pub(crate) fn ascii_comment(text: &str) -> String {
         .replace('©', "(c)")
         .chars()
         .filter(|c| *c != '\0')
-        .map(|c| if !c.is_ascii() { '?' } else if c.is_ascii_control() { ' ' } else { c })
+        .map(|c| {
+            if !c.is_ascii() {
+                '?'
+            } else if c.is_ascii_control() {
+                ' '
+            } else {
+                c
+            }
+        })
         .collect();
     let mut safe = plain.replace("--", "- -").replace("--", "- -");
     if safe.starts_with('>') || safe.starts_with("->") {

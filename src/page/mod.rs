@@ -17,6 +17,7 @@
 
 mod ambiguity;
 mod article;
+mod block;
 mod body;
 mod charset;
 mod csp;

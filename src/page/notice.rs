@@ -77,7 +77,8 @@ impl Notice {
             }
             None => (!rights.holder.is_empty()).then(|| DEFAULT_TEXT.to_owned()),
         };
-        let class_ok = !settings.class.is_empty() && settings.class.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        let class_ok = !settings.class.is_empty()
+            && settings.class.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if !class_ok {
             return Err(("page.notice.class", format!("`{}` is no class name", settings.class)));
         }
@@ -103,7 +104,9 @@ impl Notice {
         let text = self.rendered(year).filter(|_| self.at(Where::Footer))?;
         let name = ascii_attribute(&self.rights.license.name);
         let license = match &self.rights.license.page {
-            Some(page) if !name.is_empty() => format!("<a rel=\"license\" href=\"{}\">{name}</a>", ascii_attribute(page)),
+            Some(page) if !name.is_empty() => {
+                format!("<a rel=\"license\" href=\"{}\">{name}</a>", ascii_attribute(page))
+            }
             _ => name,
         };
         let text = ascii_attribute(&text).replace("{license}", &license);
@@ -137,10 +140,18 @@ fn check_placeholders(text: &str, holder: &str) -> Result<(), (&'static str, Str
         let Some(close) = tail.find('}') else { break };
         match tail.get(..=close).unwrap_or_default() {
             "{holder}" if holder.is_empty() => {
-                return Err(("page.notice.text", "`{holder}` stands in the text, but `rights.holder` is empty".to_owned()));
+                return Err((
+                    "page.notice.text",
+                    "`{holder}` stands in the text, but `rights.holder` is empty".to_owned(),
+                ));
             }
             "{year}" | "{holder}" | "{license}" => {}
-            other => return Err(("page.notice.text", format!("`{other}` is none of `{{year}}`, `{{holder}}`, `{{license}}`"))),
+            other => {
+                return Err((
+                    "page.notice.text",
+                    format!("`{other}` is none of `{{year}}`, `{{holder}}`, `{{license}}`"),
+                ));
+            }
         }
         rest = tail.get(close + 1..).unwrap_or_default();
     }
@@ -160,8 +171,10 @@ mod tests {
 
     #[test]
     fn the_notice_is_ascii_and_linked() {
-        let settings = NoticeSettings { places: vec![Where::Footer, Where::Comment, Where::Meta], ..NoticeSettings::default() };
-        let notice = Notice::new(&settings, &rights("Zeitung & Söhne", "CC BY-NC 4.0", Some("https://example.org/l"))).unwrap();
+        let settings =
+            NoticeSettings { places: vec![Where::Footer, Where::Comment, Where::Meta], ..NoticeSettings::default() };
+        let notice =
+            Notice::new(&settings, &rights("Zeitung & Söhne", "CC BY-NC 4.0", Some("https://example.org/l"))).unwrap();
         assert_eq!(
             notice.footer(2026).unwrap(),
             "<div class=\"deckle-notice\" data-deckle=\"notice\" data-nosnippet lang=\"en\"><small>&#169; 2026 Zeitung &amp; \

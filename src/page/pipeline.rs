@@ -22,8 +22,14 @@ pub(crate) type OnFinding = Box<dyn FnOnce(super::Finding) + Send>;
 
 enum Stage {
     /// Waits for the first byte.
-    Start { held: Vec<u8>, start: Option<Start> },
-    Rewrite { rewriter: Box<Rewriter>, choose: Box<dyn Choose> },
+    Start {
+        held: Vec<u8>,
+        start: Option<Start>,
+    },
+    Rewrite {
+        rewriter: Box<Rewriter>,
+        choose: Box<dyn Choose>,
+    },
     Copy(Skip),
 }
 
@@ -126,12 +132,14 @@ impl Pipeline {
         let charset = charset::decide(self.header_charset, held, self.fallback);
         let bom = if held.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
         let first = held.iter().skip(bom).position(|b| !b.is_ascii_whitespace()).and_then(|i| held.get(bom + i));
+        if !last && charset::may_become_bom(held) {
+            return;
+        }
         let skip = match first {
             _ if charset::is_refused(charset.encoding) => Some(Skip::CharsetUnsafe),
             None if !last && held.len() <= MAX_BLANK => return,
-            None => Some(Skip::NotMarkup),
             Some(b'<') => None,
-            Some(_) => Some(Skip::NotMarkup),
+            None | Some(_) => Some(Skip::NotMarkup),
         };
         let held = std::mem::take(held);
         let (job, choose) = match (skip, start.take()) {

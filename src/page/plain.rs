@@ -49,7 +49,9 @@ mod tests {
 
     #[test]
     fn blocks_are_apart_and_scripts_are_gone() {
-        let text = plain_text("<title>T</title><script>var x = '<p>';</script><p>one\ntwo <b>th</b>ree &amp; &#xFE06;</p><p>four<br>five</p>");
+        let text = plain_text(
+            "<title>T</title><script>var x = '<p>';</script><p>one\ntwo <b>th</b>ree &amp; &#xFE06;</p><p>four<br>five</p>",
+        );
         let paragraphs: Vec<&str> = text.split("\n\n").map(str::trim).filter(|p| !p.is_empty()).collect();
         assert_eq!(paragraphs, ["T", "one\ntwo three & \u{FE06}", "four\nfive"]);
     }

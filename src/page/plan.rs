@@ -155,9 +155,9 @@ fn is_html(headers: &HeaderMap) -> Result<(), Skip> {
         other if other.starts_with("multipart/") => return Err(Skip::StreamType),
         _ => return Err(Skip::Type),
     }
-    let attachment = headers.get(header::CONTENT_DISPOSITION).is_some_and(|v| {
-        v.as_bytes().get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"attachment"))
-    });
+    let attachment = headers
+        .get(header::CONTENT_DISPOSITION)
+        .is_some_and(|v| v.as_bytes().get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"attachment")));
     if attachment { Err(Skip::Attachment) } else { Ok(()) }
 }
 

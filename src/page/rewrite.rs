@@ -154,8 +154,7 @@ impl Rewriter {
             self.end(code(end));
         }
         self.splice(self.fed, choose, out);
-        let (text_stop, saw_root, footer_placed) =
-            self.state(|s| (s.text.stopped, s.text.saw_root, s.footer_placed));
+        let (text_stop, saw_root, footer_placed) = self.state(|s| (s.text.stopped, s.text.saw_root, s.footer_placed));
         self.outcome.footer_placed = footer_placed;
         self.outcome.no_slots = self.outcome.no_slots.or(text_stop);
         if complete {
@@ -183,7 +182,7 @@ impl Rewriter {
     /// The head is over: make the insertion, and start the scan of the article where it stands.
     fn leave_head(&mut self, more: bool) {
         let Some(job) = self.job.take() else { return };
-        let findings = self.head_findings(|f| f.clone());
+        let findings = self.head_findings(Clone::clone);
         let (start, document) = match findings.place {
             Some(Place::Insert(at)) => (at, true),
             Some(Place::Fragment(at)) => (at, false),
@@ -560,7 +559,9 @@ mod tests {
     #[test]
     fn a_text_node_longer_than_the_window_is_given_up() {
         let long = "word ".repeat(20_000);
-        let page = format!("<!doctype html><title>t</title><article><p>{long}</p><p>one two three four five six</p></article>");
+        let page = format!(
+            "<!doctype html><title>t</title><article><p>{long}</p><p>one two three four five six</p></article>"
+        );
         let got = check("long", page.as_bytes(), "utf-8", &[1_000, 65_536]);
         assert_eq!(got.outcome.gaps, 3);
     }

@@ -17,13 +17,26 @@ const HOP_BY_HOP_NAMES: [&str; 3] = ["keep-alive", "proxy-connection", "http2-se
 
 /// Fields that a client may not have removed by naming them in `Connection`.
 const PROTECTED: [&str; 10] = [
-    "host", "content-length", "cookie", "authorization", "forwarded", "x-forwarded-for", "x-forwarded-proto",
-    "x-forwarded-host", "via", "content-encoding",
+    "host",
+    "content-length",
+    "cookie",
+    "authorization",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "via",
+    "content-encoding",
 ];
 
 /// Fields in which a client could claim to be somebody else.
 const CLAIMS: [&str; 7] = [
-    "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "cf-connecting-ip",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-real-ip",
+    "cf-connecting-ip",
     "true-client-ip",
 ];
 
@@ -54,7 +67,13 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Tells the upstream who the client is. What the client itself claims goes, unless a trusted hop said it.
-pub(super) fn set_forwarded(headers: &mut HeaderMap, peer: Option<IpAddr>, trusted: bool, secure: bool, host: Option<&HeaderValue>) {
+pub(super) fn set_forwarded(
+    headers: &mut HeaderMap,
+    peer: Option<IpAddr>,
+    trusted: bool,
+    secure: bool,
+    host: Option<&HeaderValue>,
+) {
     let before = trusted.then(|| headers.get("x-forwarded-for").cloned()).flatten();
     let proto = trusted.then(|| headers.get("x-forwarded-proto").cloned()).flatten();
     for name in CLAIMS {
@@ -86,12 +105,8 @@ pub(super) fn append_via(headers: &mut HeaderMap, pseudonym: &str) {
 /// The request has been here before, or over too many hops.
 pub(super) fn is_loop(headers: &HeaderMap, pseudonym: &str) -> bool {
     const MAX_HOPS: usize = 10;
-    let hops: Vec<&str> = headers
-        .get_all(header::VIA)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .collect();
+    let hops: Vec<&str> =
+        headers.get_all(header::VIA).iter().filter_map(|v| v.to_str().ok()).flat_map(|line| line.split(',')).collect();
     hops.len() > MAX_HOPS || hops.iter().any(|hop| hop.trim().split(' ').nth(1) == Some(pseudonym))
 }
 
@@ -140,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_trusted_hop_is_continued() {
-        let mut headers = map(&[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https"), ("x-real-ip", "6.6.6.6")]);
+        let mut headers =
+            map(&[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https"), ("x-real-ip", "6.6.6.6")]);
         set_forwarded(&mut headers, Some("10.0.0.1".parse().unwrap()), true, false, None);
         assert_eq!(headers["x-forwarded-for"], "203.0.113.9, 10.0.0.1");
         assert_eq!(headers["x-forwarded-proto"], "https");

@@ -43,6 +43,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, LoadError};
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
 use crate::page::Findings;
+use crate::page::notice::Where;
 use crate::secret::{SecretError, Secrets};
 use crate::suspicion::State;
 use crate::visitor;
@@ -185,13 +186,13 @@ impl Proxy {
         let secrets = secret(&config, &dir)?;
         let plans = dir.join("plans.json");
         let findings = Arc::new(Findings::default());
-        let saved: Plans = std::fs::read_to_string(&plans).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
+        let saved: Plans =
+            std::fs::read_to_string(&plans).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
         findings.load_json(&saved.findings);
         let parts = Parts { sink, state: Arc::new(State::new(clock.clone())), findings, clock, secrets, plans };
         let tls = server::tls_acceptor(&config.proxy)?;
         let address = config.proxy.listen.clone();
-        let listener =
-            TcpListener::bind(&address).await.map_err(|source| ProxyError::Listen { address, source })?;
+        let listener = TcpListener::bind(&address).await.map_err(|source| ProxyError::Listen { address, source })?;
         let live = Live(Arc::new(ArcSwap::from_pointee(parts.stack(&config, &saved)?)));
         Ok(Self { listener, tls, config, live, parts })
     }
@@ -253,6 +254,10 @@ impl Parts {
         if matches!(site, Site::Demo(_)) {
             // All clients of the demo are on this machine.
             config.visitor.proxy_check = visitor::Switch::Off;
+            if config.rights.holder.is_empty() {
+                demo::HOLDER.clone_into(&mut config.rights.holder);
+                config.page.notice.places = vec![Where::Footer, Where::Meta];
+            }
         }
         let builder = |activated| {
             let builder = DeckleLayer::builder()

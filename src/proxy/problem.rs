@@ -10,7 +10,8 @@ pub(super) fn problem(status: StatusCode, detail: &'static str, request: &Header
     let title = status.canonical_reason().unwrap_or("Error");
     let accept = request.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let (kind, text) = if accept.contains("json") && !accept.contains("html") {
-        let json = serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+        let json =
+            serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
         ("application/problem+json", json.to_string())
     } else {
         let page = format!(

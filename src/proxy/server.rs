@@ -30,7 +30,10 @@ pub trait Answer: Clone + Send + Sync + 'static {
     /// The body.
     type Body: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Send + 'static;
     /// The answer.
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
 }
 
 /// Serves until `stop` is done, then lets running responses end for `settings.drain` at most.

@@ -77,7 +77,8 @@ impl Upstream {
         parts.authority = self.shared.base.authority().cloned();
         parts.path_and_query = path.parse().ok();
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let request = Request::builder().uri(Uri::from_parts(parts).ok()?).header(header::ACCEPT, "text/html").body(body);
+        let request =
+            Request::builder().uri(Uri::from_parts(parts).ok()?).header(header::ACCEPT, "text/html").body(body);
         let answer = self.shared.send(request.ok()?).await.ok()?;
         let html = answer.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/html"));
         let body = Limited::new(answer.into_body(), MOST).collect();
@@ -133,7 +134,9 @@ impl Shared {
             Ok(answer) => self.incoming(answer),
             Err(Failure::Timeout) => problem(StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time.", &asked),
             Err(Failure::TooLarge) => problem(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.", &asked),
-            Err(Failure::Connect) => problem(StatusCode::BAD_GATEWAY, "The site cannot be reached at the moment.", &asked),
+            Err(Failure::Connect) => {
+                problem(StatusCode::BAD_GATEWAY, "The site cannot be reached at the moment.", &asked)
+            }
         }
     }
 
@@ -160,20 +163,23 @@ impl Shared {
         }
         match host_of(request) {
             Err(()) => return Some((StatusCode::BAD_REQUEST, "The request must name one host.")),
-            Ok(host) if !self.serves(&host) => return Some((StatusCode::MISDIRECTED_REQUEST, "This host is not served here.")),
+            Ok(host) if !self.serves(&host) => {
+                return Some((StatusCode::MISDIRECTED_REQUEST, "This host is not served here."));
+            }
             Ok(_) => {}
         }
         let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
         if settings.max_request_body.is_some_and(|max| declared.is_some_and(|n| n > max.0)) {
             return Some((StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."));
         }
-        headers::is_loop(headers, &self.pseudonym).then_some((StatusCode::LOOP_DETECTED, "The request goes in circles."))
+        headers::is_loop(headers, &self.pseudonym)
+            .then_some((StatusCode::LOOP_DETECTED, "The request goes in circles."))
     }
 
     fn serves(&self, host: &str) -> bool {
-        let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-            if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
-        });
+        let name = host
+            .rsplit_once(':')
+            .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
         self.settings.hosts.is_empty() || self.settings.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))
     }
 
@@ -253,7 +259,8 @@ impl Shared {
         let (mut head, body) = answer.into_parts();
         headers::strip_hop_by_hop(&mut head.headers);
         headers::append_via(&mut head.headers, &self.pseudonym);
-        let events = head.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
+        let events =
+            head.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
         let timeouts = &self.settings.timeouts;
         let limit = if events { timeouts.upgrade_idle.0 } else { timeouts.response_idle.0 };
         Response::from_parts(head, SiteBody::upstream(body, limit))

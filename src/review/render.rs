@@ -119,7 +119,9 @@ mod tests {
     fn hostile_names_cannot_reach_the_terminal() {
         let mut review = Review::new();
         for i in 0..30 {
-            let line = format!("203.0.113.9 - - [20/Nov/2026:10:00:{i:02} +0000] \"GET /a-b-c-{i} HTTP/1.1\" 200 1 \"-\" \"curl\u{1B}[31m\u{202E}x\"");
+            let line = format!(
+                "203.0.113.9 - - [20/Nov/2026:10:00:{i:02} +0000] \"GET /a-b-c-{i} HTTP/1.1\" 200 1 \"-\" \"curl\u{1B}[31m\u{202E}x\""
+            );
             review.line(line.as_bytes());
         }
         let text = super::terminal(&review.report(), 80);
@@ -135,7 +137,9 @@ mod tests {
         for i in 0..12 {
             let time = format!("20/Nov/2026:10:{:02}:00 +0000", i * 2);
             for path in [format!("/news/a-b-c-{i}"), "/s.css".into(), "/a.jpg".into()] {
-                review.line(format!("198.51.100.2 - - [{time}] \"GET {path} HTTP/2\" 200 9 \"-\" \"{firefox}\"").as_bytes());
+                review.line(
+                    format!("198.51.100.2 - - [{time}] \"GET {path} HTTP/2\" 200 9 \"-\" \"{firefox}\"").as_bytes(),
+                );
             }
         }
         review.line(b"garbage");

@@ -142,7 +142,8 @@ pub(super) fn report(visitors: &Visitors, quality: &Quality) -> Report {
             let found = findings(facts);
             let points: u32 = found.iter().map(|f| f.points).sum();
             let points = points.max(facts.score.into());
-            (points >= SUSPECT && !found.is_empty()).then(|| (points, key, facts, found.into_iter().map(|f| f.text).collect()))
+            (points >= SUSPECT && !found.is_empty())
+                .then(|| (points, key, facts, found.into_iter().map(|f| f.text).collect()))
         })
         .collect();
     ranked.sort_by(|a, b| (b.0.min(100), b.2.pages, a.1).cmp(&(a.0.min(100), a.2.pages, b.1)));
@@ -163,7 +164,11 @@ pub(super) fn report(visitors: &Visitors, quality: &Quality) -> Report {
             first: time(first),
             last: time(last),
         },
-        suspects: ranked.into_iter().take(MAX_SUSPECTS).map(|(points, key, facts, reasons)| suspect(points, key, facts, reasons)).collect(),
+        suspects: ranked
+            .into_iter()
+            .take(MAX_SUSPECTS)
+            .map(|(points, key, facts, reasons)| suspect(points, key, facts, reasons))
+            .collect(),
         agents: agents(visitors),
         content,
         quality: Quality { not_kept: visitors.not_kept, ..quality.clone() },

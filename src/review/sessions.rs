@@ -216,7 +216,8 @@ pub(super) fn hash(text: &str) -> u64 {
 
 fn is_page(hit: &Hit) -> bool {
     if let Some(fields) = &hit.deckle {
-        return matches!(fields.page_kind.as_str(), "article" | "index") || (hit.status == Some(429) && !has_asset_extension(&hit.path));
+        return matches!(fields.page_kind.as_str(), "article" | "index")
+            || (hit.status == Some(429) && !has_asset_extension(&hit.path));
     }
     !hit.path.is_empty() && !has_asset_extension(&hit.path) && hit.path != "/robots.txt"
 }

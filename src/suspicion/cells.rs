@@ -64,7 +64,11 @@ impl CellStore {
 
 impl fmt::Debug for CellStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CellStore").field("bytes", &self.bytes()).field("evictions", &self.evictions()).field("contended", &self.contended).finish()
+        f.debug_struct("CellStore")
+            .field("bytes", &self.bytes())
+            .field("evictions", &self.evictions())
+            .field("contended", &self.contended)
+            .finish()
     }
 }
 
@@ -179,7 +183,8 @@ mod tests {
         let quota = Quota::per_minute(n(60)).allow_burst(n(10));
         let clock = started();
         let ours = bounded(quota, 128, clock.clone());
-        let theirs: Limiter<Unbounded, FakeRelativeClock> = RateLimiter::new(quota, Unbounded::default(), clock.clone());
+        let theirs: Limiter<Unbounded, FakeRelativeClock> =
+            RateLimiter::new(quota, Unbounded::default(), clock.clone());
         let key = CellKey(0xABCD_EF01_2345_6789);
         let (mut admitted, mut expected) = (0i64, 0i64);
         let mut x = 88_172_645_463_325_252u64;
@@ -219,7 +224,8 @@ mod tests {
         };
         let a = make(Quota::per_minute(n(20)).allow_burst(n(3)), 1);
         let b = make(Quota::per_second(n(2)).allow_burst(n(9)), 2);
-        let admitted = |l: &Limiter<SharedCells, FakeRelativeClock>| (0..20).filter(|_| l.check_key(&CellKey(42)).is_ok()).count();
+        let admitted =
+            |l: &Limiter<SharedCells, FakeRelativeClock>| (0..20).filter(|_| l.check_key(&CellKey(42)).is_ok()).count();
         assert_eq!((admitted(&a), admitted(&b)), (3, 9));
     }
 

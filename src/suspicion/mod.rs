@@ -25,9 +25,9 @@ mod state;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use governor::RateLimiter;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
-use governor::RateLimiter;
 
 pub use assess::{Assess, AssessLayer, ResponseFuture};
 pub use score::Points;
@@ -150,7 +150,7 @@ impl Judge {
         let page = self.counts_as_page(visitor, method);
         let mut assessment = match self.state.keys(visitor) {
             Some((address, sub)) => self.with_history(visitor, page, address, sub),
-            None => self.without_history(visitor),
+            None => Self::without_history(visitor),
         };
         assessment.counts_as_page = page;
         assessment.took = self.state.clock().elapsed().saturating_sub(start);
@@ -169,7 +169,7 @@ impl Judge {
         }
     }
 
-    fn without_history(&self, visitor: &Visitor) -> Assessment {
+    fn without_history(visitor: &Visitor) -> Assessment {
         let signals: Vec<Signal> = signals::claim(visitor.agent.category).into_iter().collect();
         let points = Points::of(&signals, 0.0, false);
         Assessment { score: points.score(), points, signals, degraded: false, ..Assessment::unknown() }
@@ -183,7 +183,7 @@ impl Judge {
             (hurried(record, self.state.now_ms(), page), record.last_score, known, proven(record))
         });
         let Some((hurried, sub_score, sub_known, proven)) = moved else {
-            return Assessment { degraded: true, ..self.without_history(visitor) };
+            return Assessment { degraded: true, ..Self::without_history(visitor) };
         };
         let client = if proven { sub } else { address };
         let last = if sub_known { Some(sub_score) } else { self.state.with_record(address, |r, _| r.last_score) };
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_library_at_five_pages_a_second_is_soon_worth_a_limit() {
         let rig = Rig::new();
-        let page = (1..)
+        let page = (1..1_000)
             .find(|i| {
                 rig.clock.advance(Duration::from_millis(200));
                 rig.get("python-requests/2.34", [203, 0, 113, 5], &format!("/news/a-b-c-{i}")).score >= 55
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn a_perfect_browser_without_assets_is_too() {
         let rig = Rig::new();
-        let page = (1..)
+        let page = (1..1_000)
             .find(|i| {
                 rig.clock.advance(Duration::from_millis(200));
                 rig.get(FIREFOX, [203, 0, 113, 6], &format!("/news/a-b-c-{i}")).score >= 55

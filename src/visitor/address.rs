@@ -394,7 +394,10 @@ mod tests {
             let a = ClientAddress { ip: Some(ip.parse().unwrap()), peer: None, source: Peer, hops: 0, spoof: false };
             [a.client(), a.net(), a.wide()].map(|n| n.unwrap().to_string())
         };
-        assert_eq!(key("2001:db8:12:3456:1::1"), ["2001:db8:12:3456::/64", "2001:db8:12:3400::/56", "2001:db8:12::/48"]);
+        assert_eq!(
+            key("2001:db8:12:3456:1::1"),
+            ["2001:db8:12:3456::/64", "2001:db8:12:3400::/56", "2001:db8:12::/48"]
+        );
         assert_eq!(key("203.0.113.7"), ["203.0.113.7/32", "203.0.113.0/24", "203.0.113.0/24"]);
         assert_eq!(key("2002:cb00:7107::1")[0], "203.0.113.7/32");
         assert_eq!(key("2001:0:4136:e378:8000:63bf:34ff:8ef8")[0], "203.0.113.7/32");

@@ -143,10 +143,7 @@ impl Category {
 
     /// A program that says by its name that it is a crawler (RFC 9309 speaks of those).
     pub fn is_declared_bot(self) -> bool {
-        !matches!(
-            self,
-            Self::Browser | Self::Reader | Self::Library | Self::Headless | Self::UnknownBot | Self::None
-        )
+        !matches!(self, Self::Browser | Self::Reader | Self::Library | Self::Headless | Self::UnknownBot | Self::None)
     }
 }
 
@@ -409,7 +406,10 @@ mod tests {
 
     #[test]
     fn names_get_their_categories() {
-        assert_eq!(category("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"), Category::Search);
+        assert_eq!(
+            category("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"),
+            Category::Search
+        );
         assert_eq!(category("Wget/1.21.3"), Category::Library);
         assert_eq!(category("curl/8.5.0"), Category::Library);
         assert_eq!(category("python-requests/2.34.0"), Category::Library);
@@ -420,7 +420,9 @@ mod tests {
         assert_eq!(category("Lynx/2.9.0dev.12 libwww-FM/2.14"), Category::Reader);
         assert_eq!(category("w3m/0.5.3+git20230121"), Category::Reader);
         assert_eq!(
-            category("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/156.0.0.0 Safari/537.36"),
+            category(
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/156.0.0.0 Safari/537.36"
+            ),
             Category::Headless
         );
         assert_eq!(category("MyOwnCrawler/0.1"), Category::UnknownBot);

@@ -207,7 +207,9 @@ impl Default for RouteSettings {
 #[non_exhaustive]
 pub enum VisitorError {
     /// A prefix or preset that does not exist.
-    #[error("`visitor.trusted_proxies`: `{value}` is neither a prefix nor one of preset:cloudflare, preset:fastly, preset:cloudfront, preset:bunny, preset:akamai, preset:loopback, preset:private")]
+    #[error(
+        "`visitor.trusted_proxies`: `{value}` is neither a prefix nor one of preset:cloudflare, preset:fastly, preset:cloudfront, preset:bunny, preset:akamai, preset:loopback, preset:private"
+    )]
     Proxy {
         /// The entry.
         value: String,
@@ -307,7 +309,12 @@ pub(crate) struct HeadView<'h> {
 }
 
 impl<'h> HeadView<'h> {
-    pub(crate) fn of(method: &'h http::Method, uri: &'h http::Uri, headers: &'h HeaderMap, extensions: &http::Extensions) -> Self {
+    pub(crate) fn of(
+        method: &'h http::Method,
+        uri: &'h http::Uri,
+        headers: &'h HeaderMap,
+        extensions: &http::Extensions,
+    ) -> Self {
         Self { method, path: uri.path(), headers, peer: peer_of(extensions) }
     }
 }
@@ -317,9 +324,7 @@ pub(crate) fn peer_of(extensions: &http::Extensions) -> Option<Peer> {
     let own = extensions.get::<Peer>().copied();
     #[cfg(feature = "axum")]
     let own = own.or_else(|| {
-        extensions
-            .get::<axum::extract::ConnectInfo<SocketAddr>>()
-            .map(|info| Peer { address: info.0, secure: false })
+        extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| Peer { address: info.0, secure: false })
     });
     own
 }

@@ -105,7 +105,11 @@ mod tests {
         let proxies = trusted_proxies(&list(&["preset:cloudflare"]), None).unwrap();
         assert!(proxies.trusts("173.245.48.5".parse().unwrap()));
         assert!(!proxies.trusts("203.0.113.1".parse().unwrap()));
-        assert!(trusted_proxies(&list(&["preset:loopback", "10.0.0.1"]), None).unwrap().trusts("127.9.9.9".parse().unwrap()));
+        assert!(
+            trusted_proxies(&list(&["preset:loopback", "10.0.0.1"]), None)
+                .unwrap()
+                .trusts("127.9.9.9".parse().unwrap())
+        );
     }
 
     #[test]

@@ -46,8 +46,8 @@ impl RouteClass {
 
 /// Extensions of files that are not pages; `Range` passes only for these.
 pub const ASSET_EXTENSIONS: [&str; 21] = [
-    "css", "js", "mjs", "png", "jpg", "jpeg", "gif", "webp", "avif", "svg", "ico", "woff", "woff2", "ttf", "mp4", "m4a",
-    "mp3", "webm", "ogg", "pdf", "zip",
+    "css", "js", "mjs", "png", "jpg", "jpeg", "gif", "webp", "avif", "svg", "ico", "woff", "woff2", "ttf", "mp4",
+    "m4a", "mp3", "webm", "ogg", "pdf", "zip",
 ];
 
 /// Path patterns: `*` within a segment, `**` across segments.
@@ -107,7 +107,10 @@ impl Routes {
         let mount = settings.mount.clone();
         let bad = !mount.starts_with('/') || mount.ends_with('/') || mount.contains("..") || mount.contains(['?', '#']);
         if bad {
-            return Err(("visitor.routes.mount", format!("`{mount}` must start with `/`, and hold no `..`, `?`, `#` or final `/`")));
+            return Err((
+                "visitor.routes.mount",
+                format!("`{mount}` must start with `/`, and hold no `..`, `?`, `#` or final `/`"),
+            ));
         }
         let asset: Vec<String> = settings
             .asset
@@ -153,7 +156,9 @@ impl Routes {
             return RouteClass::Feed;
         }
         let dest = text(headers, "sec-fetch-dest");
-        if self.is_asset_path(normal) || matches!(dest, "style" | "script" | "image" | "font" | "audio" | "video" | "manifest" | "worker") {
+        if self.is_asset_path(normal)
+            || matches!(dest, "style" | "script" | "image" | "font" | "audio" | "video" | "manifest" | "worker")
+        {
             return RouteClass::Asset;
         }
         if headers.contains_key(header::RANGE) {
@@ -268,9 +273,17 @@ mod tests {
 
     #[test]
     fn spellings_of_one_path_are_one_path() {
-        for spelling in
-            ["/robots.txt/../a/1", "/.deckle/../a/1", "//a/1", "/a/%31", "/a/1/", "/a/1;x.css", "/%2e%2e/a/1", "/a/./1", "/a/1."]
-        {
+        for spelling in [
+            "/robots.txt/../a/1",
+            "/.deckle/../a/1",
+            "//a/1",
+            "/a/%31",
+            "/a/1/",
+            "/a/1;x.css",
+            "/%2e%2e/a/1",
+            "/a/./1",
+            "/a/1.",
+        ] {
             assert_eq!(normalise(spelling), "/a/1", "{spelling}");
             assert_eq!(class(spelling), RouteClass::Page, "{spelling}");
         }

@@ -229,10 +229,10 @@ mod tests {
 
     fn article(seed: u64, words: usize) -> String {
         const WORDS: [&str; 40] = [
-            "harbour", "council", "ferry", "market", "winter", "report", "school", "bridge", "island", "letter", "number", "public",
-            "garden", "window", "silver", "travel", "orange", "yellow", "second", "minute", "people", "mayor", "storm", "choir",
-            "paper", "river", "north", "south", "money", "music", "night", "light", "stone", "water", "house", "train", "plane",
-            "table", "chair", "plant",
+            "harbour", "council", "ferry", "market", "winter", "report", "school", "bridge", "island", "letter",
+            "number", "public", "garden", "window", "silver", "travel", "orange", "yellow", "second", "minute",
+            "people", "mayor", "storm", "choir", "paper", "river", "north", "south", "money", "music", "night",
+            "light", "stone", "water", "house", "train", "plane", "table", "chair", "plant",
         ];
         let mut x = seed | 1;
         (0..words)
@@ -291,7 +291,10 @@ mod tests {
         let trace = Tracer::new(&secrets()).trace(&copy, &log);
         assert_ne!(trace.verdict, Verdict::Traced, "{trace:?}");
         let short = Tracer::new(&secrets()).trace("only a few words here", &log);
-        assert_eq!((short.verdict, short.notes.as_slice()), (Verdict::None, &["whitespace_collapsed", "too_short"][..]));
+        assert_eq!(
+            (short.verdict, short.notes.as_slice()),
+            (Verdict::None, &["whitespace_collapsed", "too_short"][..])
+        );
         assert!(Tracer::new(&secrets()).trace("", &log).notes.contains(&"too_short"));
     }
 
@@ -301,8 +304,11 @@ mod tests {
         let tracer = Tracer::new(&secrets());
         for seed in 1..30 {
             let text = article(seed, 500);
-            let alternating: String =
-                text.split(' ').enumerate().map(|(i, w)| format!("{w}{}", if i % 2 == 0 { ' ' } else { '\n' })).collect();
+            let alternating: String = text
+                .split(' ')
+                .enumerate()
+                .map(|(i, w)| format!("{w}{}", if i % 2 == 0 { ' ' } else { '\n' }))
+                .collect();
             let feeds = text.replace(' ', "\n");
             let foreign = {
                 let other = Secrets::from(Secret::new(1, &(1..33).collect::<Vec<u8>>()).unwrap());

@@ -55,9 +55,10 @@ impl Open {
         let Some(record) = &mut self.record else { return };
         record.status = Some(head.status.as_u16());
         record.upstream = Some(now.saturating_sub(self.start));
-        record.content_type = head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(|t| {
-            t.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().chars().take(64).collect()
-        });
+        record.content_type =
+            head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(|t| {
+                t.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().chars().take(64).collect()
+            });
         record.decision = head.extensions.get::<Decision>().cloned();
         self.page = head.extensions.get::<Report>().cloned();
         if !span.is_disabled() {

@@ -65,7 +65,7 @@ impl<S> Audit<S> {
 fn host(uri: &http::Uri, headers: &HeaderMap) -> String {
     let header = || headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let text = uri.authority().map_or_else(header, |a| a.as_str());
-    text.chars().filter(|c| c.is_ascii_graphic()).take(255).collect::<String>().to_ascii_lowercase()
+    text.chars().filter(char::is_ascii_graphic).take(255).collect::<String>().to_ascii_lowercase()
 }
 
 fn protocol(version: Version) -> &'static str {

@@ -72,7 +72,8 @@ impl Site {
         let mut site = Self {
             guard: Guard::new(&settings.guard, &rights.license.name, mount),
             notice: Notice::new(&settings.notice, rights).map_err(value)?,
-            skip: PathGlobs::new(&settings.skip.paths).map_err(|message| PageError::Value { key: "page.skip.paths", message })?,
+            skip: PathGlobs::new(&settings.skip.paths)
+                .map_err(|message| PageError::Value { key: "page.skip.paths", message })?,
             settings: settings.clone(),
             marking: None,
             version: 0,
@@ -169,7 +170,12 @@ impl Site {
     }
 
     /// The way of one page, and its mark if it gets one.
-    pub(super) fn pipeline(self: &Arc<Self>, ask: &Ask, response: &HeaderMap, codings: &[Coding]) -> (Pipeline, Option<Mark>, Option<&'static str>) {
+    pub(super) fn pipeline(
+        self: &Arc<Self>,
+        ask: &Ask,
+        response: &HeaderMap,
+        codings: &[Coding],
+    ) -> (Pipeline, Option<Mark>, Option<&'static str>) {
         let finding = self.finding(ask);
         let no_slots = ask.unmarked.or(match finding {
             None => Some("learning"),
@@ -180,7 +186,8 @@ impl Site {
         let body_is_root = finding.is_some_and(|f| !f.has_root);
         let csp_allows = csp::headers_allow(response);
         let (site, for_page) = (Arc::clone(self), ask.clone());
-        let start = Box::new(move |charset: Charset| site.start(&for_page, charset, no_slots, body_is_root, csp_allows));
+        let start =
+            Box::new(move |charset: Charset| site.start(&for_page, charset, no_slots, body_is_root, csp_allows));
         let (site, for_learning) = (Arc::clone(self), ask.clone());
         let learn = Box::new(move |finding: Finding| {
             if let Some((marking, ..)) = &site.marking {
@@ -208,7 +215,8 @@ impl Site {
     ) -> (Job, Box<dyn Choose>) {
         let choose = match (&self.marking, ask.mark) {
             (Some((marking, marker, _)), Some(mark)) if no_slots.is_none() => {
-                let form = if charset.text_kind() == TextKind::Utf8 { SealForm::Characters } else { SealForm::References };
+                let form =
+                    if charset.text_kind() == TextKind::Utf8 { SealForm::Characters } else { SealForm::References };
                 Box::new(marker.choices(mark, marking.gaps(), form))
             }
             _ => unmarked(),
@@ -259,9 +267,10 @@ impl Site {
 }
 
 fn has_asset_extension(path: &str) -> bool {
-    path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).is_some_and(|(_, extension)| {
-        ASSET_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
-    })
+    path.rsplit('/')
+        .next()
+        .and_then(|name| name.rsplit_once('.'))
+        .is_some_and(|(_, extension)| ASSET_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
 }
 
 fn host_of(uri: &Uri, headers: &HeaderMap) -> String {

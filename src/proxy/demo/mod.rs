@@ -19,6 +19,9 @@ use sha2::{Digest, Sha256};
 
 use super::body::SiteBody;
 
+/// Who holds the rights, where the configuration does not say.
+pub(super) const HOLDER: &str = "The Harbour Ledger";
+
 /// The demo site, rendered once and shared.
 #[derive(Clone, Debug)]
 pub struct Demo {
@@ -108,12 +111,15 @@ fn reply(resource: &Resource, method: &Method, request: &HeaderMap, status: Stat
     let page = resource.kind.starts_with("text/html");
     set(header::CACHE_CONTROL, if page { "public, max-age=60" } else { "public, max-age=86400" });
     let text = |name| request.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).unwrap_or_default();
-    if status == StatusCode::OK && text(header::IF_NONE_MATCH).split(',').any(|t| t.trim().trim_start_matches("W/") == resource.etag) {
+    if status == StatusCode::OK
+        && text(header::IF_NONE_MATCH).split(',').any(|t| t.trim().trim_start_matches("W/") == resource.etag)
+    {
         headers.remove(header::CONTENT_TYPE);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
     }
-    let gzip = resource.is_text() && text(header::ACCEPT_ENCODING).split(',').any(|t| t.trim().split(';').next() == Some("gzip"));
+    let gzip = resource.is_text()
+        && text(header::ACCEPT_ENCODING).split(',').any(|t| t.trim().split(';').next() == Some("gzip"));
     let body = if gzip { resource.gzip().clone() } else { resource.body.clone() };
     if gzip {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -132,7 +138,8 @@ fn query(uri: &Uri) -> String {
     let bytes = raw.as_bytes();
     let (mut out, mut at) = (Vec::new(), 0);
     while let Some(&byte) = bytes.get(at) {
-        let hex = (byte == b'%').then(|| raw.get(at + 1..at + 3).and_then(|h| u8::from_str_radix(h, 16).ok())).flatten();
+        let hex =
+            (byte == b'%').then(|| raw.get(at + 1..at + 3).and_then(|h| u8::from_str_radix(h, 16).ok())).flatten();
         out.push(hex.unwrap_or(byte));
         at += if hex.is_some() { 3 } else { 1 };
     }
@@ -150,7 +157,7 @@ fn build() -> BTreeMap<String, Resource> {
         add(article.path(), HTML, render::article(article));
     }
     for section in content::SECTIONS {
-        add(format!("/{}", section.to_ascii_lowercase()), HTML, render::section(section));
+        add(format!("/{}/", section.to_ascii_lowercase()), HTML, render::section(section));
     }
     for author in content::authors() {
         add(format!("/author/{}", content::slug(author)), HTML, render::author(author));
@@ -159,20 +166,32 @@ fn build() -> BTreeMap<String, Resource> {
         add(item.path(), HTML, render::filler(item));
     }
     for page in 1..=filler::pages() {
-        add(format!("/archive/{page}"), HTML, render::archive(page));
+        add(format!("/archive/page/{page}"), HTML, render::archive(page));
     }
-    add("/archive".into(), HTML, render::archive(1));
+    add("/archive/".into(), HTML, render::archive(1));
     add("/feed.xml".into(), "application/rss+xml; charset=utf-8", render::feed());
     add("/api/articles.json".into(), "application/json", render::api());
     add("/sitemap.xml".into(), "application/xml; charset=utf-8", render::sitemap());
-    add("/robots.txt".into(), "text/plain; charset=utf-8", "User-agent: *\nDisallow: /search\nDisallow: /api/\n\nSitemap: /sitemap.xml\n".into());
+    add(
+        "/robots.txt".into(),
+        "text/plain; charset=utf-8",
+        "User-agent: *\nDisallow: /search\nDisallow: /api/\n\nSitemap: /sitemap.xml\n".into(),
+    );
     const CSS: &str = "text/css; charset=utf-8";
     add("/static/base.css".into(), CSS, include_str!("../../../assets/demo/css/base.css").into());
     add("/static/layout.css".into(), CSS, include_str!("../../../assets/demo/css/layout.css").into());
     add("/static/article.css".into(), CSS, include_str!("../../../assets/demo/css/article.css").into());
     add("/static/print.css".into(), CSS, "header,nav,footer,aside,form{display:none}body{background:#fff}\n".into());
-    add("/static/menu.js".into(), "text/javascript; charset=utf-8", include_str!("../../../assets/demo/js/menu.js").into());
-    add("/static/progress.js".into(), "text/javascript; charset=utf-8", include_str!("../../../assets/demo/js/progress.js").into());
+    add(
+        "/static/menu.js".into(),
+        "text/javascript; charset=utf-8",
+        include_str!("../../../assets/demo/js/menu.js").into(),
+    );
+    add(
+        "/static/progress.js".into(),
+        "text/javascript; charset=utf-8",
+        include_str!("../../../assets/demo/js/progress.js").into(),
+    );
     for (path, svg) in art::all() {
         add(path, "image/svg+xml", svg);
     }
@@ -189,14 +208,19 @@ mod tests {
         let articles = content::articles();
         assert!(articles.len() >= 12);
         let languages: std::collections::BTreeSet<&str> = articles.iter().map(|a| a.lang.as_str()).collect();
-        assert!(languages.len() >= 5 && articles.iter().any(|a| a.dir == "rtl") && languages.contains("ja"), "{languages:?}");
+        assert!(
+            languages.len() >= 5 && articles.iter().any(|a| a.dir == "rtl") && languages.contains("ja"),
+            "{languages:?}"
+        );
         for article in articles {
             let words = article.words();
             assert!(words >= 600, "{}: {words}", article.slug);
             let page = demo.page(&article.path()).unwrap();
             let page = std::str::from_utf8(&page).unwrap();
-            let assets: std::collections::BTreeSet<&str> =
-                page.split('"').filter(|s| s.starts_with("/static/") || s.starts_with("/img/") || s.starts_with("/favicon")).collect();
+            let assets: std::collections::BTreeSet<&str> = page
+                .split('"')
+                .filter(|s| s.starts_with("/static/") || s.starts_with("/img/") || s.starts_with("/favicon"))
+                .collect();
             assert!(assets.len() >= 20, "{}: {}", article.slug, assets.len());
             for asset in assets {
                 assert!(demo.page(asset).is_some(), "{asset}");
@@ -211,7 +235,8 @@ mod tests {
         let demo = Demo::shared();
         for (path, resource) in demo.pages.iter().filter(|(_, r)| r.kind.starts_with("text/html")) {
             let page = std::str::from_utf8(&resource.body).unwrap();
-            for link in page.split("href=\"").skip(1).filter_map(|p| p.split('"').next()).filter(|l| l.starts_with('/')) {
+            for link in page.split("href=\"").skip(1).filter_map(|p| p.split('"').next()).filter(|l| l.starts_with('/'))
+            {
                 assert!(link.starts_with("/search") || demo.pages.contains_key(link), "{path}: {link}");
             }
         }

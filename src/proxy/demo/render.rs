@@ -41,10 +41,13 @@ fn cards<'a>(articles: impl IntoIterator<Item = &'a Article>) -> Vec<Value> {
 
 pub(super) fn front() -> String {
     let all = content::articles();
-    render("front.html", context! {
-        lead => all.first().map(card), second => cards(all.iter().skip(1).take(2)), rest => cards(all.iter().skip(3)),
-        older => items(filler::page(1).iter().take(6)),
-    })
+    render(
+        "front.html",
+        context! {
+            lead => all.first().map(card), second => cards(all.iter().skip(1).take(2)), rest => cards(all.iter().skip(3)),
+            older => items(filler::page(1).iter().take(6)),
+        },
+    )
 }
 
 pub(super) fn article(article: &Article) -> String {
@@ -84,23 +87,32 @@ pub(super) fn not_found() -> String {
 }
 
 fn items<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<Value> {
-    items.into_iter().map(|i| context! { title => i.title.as_str(), path => i.path(), date => i.date.as_str() }).collect()
+    items
+        .into_iter()
+        .map(|i| context! { title => i.title.as_str(), path => i.path(), date => i.date.as_str() })
+        .collect()
 }
 
 pub(super) fn archive(page: usize) -> String {
     let pages: Vec<usize> = (1..=filler::pages()).collect();
-    render("list.html", context! {
-        heading => format!("Archive, page {page}"), items => items(filler::page(page)), pages, page,
-    })
+    render(
+        "list.html",
+        context! {
+            heading => format!("Archive, page {page}"), items => items(filler::page(page)), pages, page,
+        },
+    )
 }
 
 pub(super) fn filler(item: &Item) -> String {
     let all = filler::archive();
     let next = all.get((item.number + 1) % all.len().max(1));
-    render("filler.html", context! {
-        title => item.title.as_str(), date => item.date.as_str(), paragraphs => &item.paragraphs, next => next.map(|n| items([n])),
-        others => cards(content::articles().iter().take(6)),
-    })
+    render(
+        "filler.html",
+        context! {
+            title => item.title.as_str(), date => item.date.as_str(), paragraphs => &item.paragraphs, next => next.map(|n| items([n])),
+            others => cards(content::articles().iter().take(6)),
+        },
+    )
 }
 
 pub(super) fn feed() -> String {
@@ -111,7 +123,9 @@ pub(super) fn feed() -> String {
             format!("<item><title>{title}</title><link>{}</link><description>{summary}</description></item>", a.path())
         })
         .collect();
-    format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><rss version=\"2.0\"><channel><title>The Harbour Ledger</title><link>/</link><description>News from Saltmere</description>{items}</channel></rss>\n")
+    format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><rss version=\"2.0\"><channel><title>The Harbour Ledger</title><link>/</link><description>News from Saltmere</description>{items}</channel></rss>\n"
+    )
 }
 
 pub(super) fn api() -> String {
@@ -125,7 +139,9 @@ pub(super) fn api() -> String {
 pub(super) fn sitemap() -> String {
     let paths = content::articles().iter().map(Article::path).chain(filler::archive().iter().map(Item::path));
     let urls: String = paths.map(|p| format!("<url><loc>{p}</loc></url>")).collect();
-    format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">{urls}</urlset>\n")
+    format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">{urls}</urlset>\n"
+    )
 }
 
 fn escape(text: &str) -> String {

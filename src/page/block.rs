@@ -1,0 +1,218 @@
+//! One block of text: its words, the gaps between them, and the seal at its end.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::decode::Decoded;
+use super::tail::{self, Tail};
+use super::window::Window;
+use crate::slot::{Edit, SEPARATOR, Slot, What, Words, fold};
+
+const SEAL_WORDS: u32 = 12;
+const SEAL_CHARS: u32 = 80;
+/// The end of a block that is held back until it is known whether a seal may stand there.
+const MAX_TAIL: u64 = 1_024;
+/// A gap and the two words behind it lie within so many bytes, tags between them included.
+const REACH: u64 = 4_096;
+/// Words that a context is made of.
+const CONTEXT: usize = 4;
+
+/// A finished word.
+#[derive(Debug, Clone)]
+struct Known {
+    folded: Range<usize>,
+    end: u64,
+    /// The text node that it ends in.
+    node: u64,
+    last: char,
+    /// Where the white space before it starts, if that is a gap.
+    gap_before: Option<Range<u64>>,
+}
+
+/// A word that the next text node may continue.
+#[derive(Debug, Clone)]
+struct Open {
+    raw: String,
+    end: u64,
+    node: u64,
+    gap_before: Option<Range<u64>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) id: u64,
+    pub(super) name: String,
+    words: u32,
+    pub(super) chars: u32,
+    /// Holds another block, or text that must not be sealed.
+    pub(super) unsealable: bool,
+    /// Behind the last character that is not white space.
+    pub(super) tail_from: Option<u64>,
+    known: Vec<Known>,
+    /// Folded words, separated; `known` points into it.
+    arena: Vec<u8>,
+    open: Option<Open>,
+}
+
+impl Block {
+    pub(super) fn new(id: u64, name: &str) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            words: 0,
+            chars: 0,
+            unsealable: false,
+            tail_from: None,
+            known: Vec::new(),
+            arena: Vec::new(),
+            open: None,
+        }
+    }
+
+    /// Reads one text node.
+    pub(super) fn read(
+        &mut self,
+        start: u64,
+        node: u64,
+        decoded: &Decoded<'_>,
+        window: &Window,
+        edits: &mut Vec<Edit>,
+    ) {
+        let source_at = |at: usize| start + decoded.source(at);
+        let mut from = 0;
+        if let Some(open) = self.open.take() {
+            let near = start.saturating_sub(open.end) <= REACH;
+            let joins = near && window.get(open.end..start).is_some_and(tail::is_inline);
+            let joined = joins.then(|| {
+                let both = format!("{}{}", open.raw, decoded.text);
+                Words::new(&both).next().map_or(0, |w| w.end.saturating_sub(open.raw.len()))
+            });
+            from = joined.unwrap_or(0);
+            let raw = open.raw.clone() + decoded.text.get(..from).unwrap_or_default();
+            let end = if from > 0 { source_at(from) } else { open.end };
+            let ends_in = if from > 0 { node } else { open.node };
+            let word = Open { raw, end, node: ends_in, gap_before: open.gap_before };
+            if from > 0 && from == decoded.text.len() {
+                self.open = Some(word);
+                return;
+            }
+            self.finish(word, edits);
+        }
+        let rest = decoded.text.get(from..).unwrap_or_default();
+        for found in Words::new(rest) {
+            let (at, to) = (from + found.start, from + found.end);
+            let raw = decoded.text.get(at..to).unwrap_or_default();
+            let gap_before = self.gap(source_at(at), node, raw, decoded, start);
+            let word = Open { raw: raw.to_owned(), end: source_at(to), node, gap_before };
+            if to == decoded.text.len() {
+                self.open = Some(word);
+            } else {
+                self.finish(word, edits);
+            }
+        }
+        if decoded.has_unknown_entity {
+            self.forget_words();
+        }
+    }
+
+    /// The white space between the last word and one that starts at `at`, if it is a gap.
+    fn gap(&self, at: u64, node: u64, raw: &str, decoded: &Decoded<'_>, start: u64) -> Option<Range<u64>> {
+        let last = self.known.last()?;
+        if last.node != node || last.end >= at {
+            return None;
+        }
+        let between = decoded.source_bytes(last.end.checked_sub(start)?, at - start)?;
+        let first = raw.chars().next()?;
+        let plain = between.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n' | 0x0C));
+        let literal = decoded.is_literal(last.end - start - 1) && decoded.is_literal(at - start);
+        let breaks_freely = breaks_anywhere(last.last) && breaks_anywhere(first);
+        (plain && literal && !breaks_freely).then_some(last.end..at)
+    }
+
+    /// A word is complete; with it the gap two words back.
+    fn finish(&mut self, word: Open, edits: &mut Vec<Edit>) {
+        let from = self.arena.len() + usize::from(!self.arena.is_empty());
+        if !self.arena.is_empty() {
+            self.arena.push(SEPARATOR);
+        }
+        fold(&word.raw, &mut self.arena);
+        if self.arena.len() == from {
+            self.arena.truncate(from.saturating_sub(1));
+            return;
+        }
+        self.words = self.words.saturating_add(1);
+        let last = word.raw.chars().next_back().unwrap_or(' ');
+        let folded = from..self.arena.len();
+        self.known.push(Known { folded, end: word.end, node: word.node, last, gap_before: word.gap_before });
+        if let [.., a, _, c, d] = self.known.as_slice()
+            && let Some(range) = &c.gap_before
+            && d.end.saturating_sub(range.start) <= REACH
+            && let Some(context) = self.arena.get(a.folded.start..d.folded.end)
+        {
+            let slot = Slot::Gap { context: Bytes::copy_from_slice(context) };
+            edits.push(Edit { range: range.clone(), what: What::Choice(slot) });
+        }
+        self.compact();
+    }
+
+    /// Keeps the last words only.
+    fn compact(&mut self) {
+        const LIMIT: usize = 64;
+        if self.known.len() < LIMIT {
+            return;
+        }
+        self.known.drain(..LIMIT - CONTEXT);
+        let shift = self.known.first().map_or(0, |w| w.folded.start);
+        self.arena.drain(..shift);
+        for word in &mut self.known {
+            word.folded = word.folded.start - shift..word.folded.end - shift;
+        }
+    }
+
+    pub(super) fn close_word(&mut self, edits: &mut Vec<Edit>) {
+        if let Some(open) = self.open.take() {
+            self.finish(open, edits);
+        }
+    }
+
+    pub(super) fn forget_words(&mut self) {
+        self.open = None;
+        self.known.clear();
+        self.arena.clear();
+    }
+
+    fn is_sealable(&self) -> bool {
+        !self.unsealable && self.words >= SEAL_WORDS && self.chars >= SEAL_CHARS
+    }
+
+    /// Seals the block whose end tag stands at `at`, if its tail allows.
+    pub(super) fn seal(&self, at: u64, window: &Window, edits: &mut Vec<Edit>) -> bool {
+        let Some(from) = self.tail_from.filter(|_| self.is_sealable()) else { return false };
+        let near = at.saturating_sub(from) <= MAX_TAIL;
+        let Some(Tail { spaces }) = window.get(from..at).filter(|_| near).and_then(tail::read) else { return false };
+        for space in spaces {
+            let range = from + space.start as u64..from + space.end as u64;
+            edits.push(Edit { range, what: What::Choice(Slot::Trim) });
+        }
+        edits.push(Edit { range: at..at, what: What::Choice(Slot::Seal) });
+        true
+    }
+
+    pub(super) fn hold(&self, next: u64) -> Option<u64> {
+        let within = |at: u64, reach: u64| (next.saturating_sub(at) <= reach).then_some(at);
+        let tail = self.tail_from.filter(|_| self.is_sealable()).and_then(|at| within(at, MAX_TAIL));
+        let gap = self.known.last().and_then(|w| w.gap_before.as_ref()).and_then(|g| within(g.start, REACH));
+        let open = self.open.as_ref().map(|o| o.gap_before.as_ref().map_or(o.end, |g| g.start));
+        let open = open.and_then(|at| within(at, REACH));
+        [tail, gap, open].into_iter().flatten().min()
+    }
+}
+
+/// Scripts whose lines may break between any two letters: there a line feed and a space are not the same.
+fn breaks_anywhere(c: char) -> bool {
+    matches!(c,
+        '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1100}'..='\u{11FF}' | '\u{1780}'..='\u{17FF}'
+        | '\u{2E80}'..='\u{9FFF}' | '\u{A960}'..='\u{A97F}' | '\u{AC00}'..='\u{D7FF}' | '\u{F900}'..='\u{FAFF}'
+        | '\u{FF00}'..='\u{FFEF}' | '\u{20000}'..='\u{3FFFF}')
+}

@@ -1,0 +1,280 @@
+//! The layers by `oneshot`: what each does alone, and what happens when things end early.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use deckle::DeckleLayer;
+use deckle::action::Mode;
+use deckle::audit::{AuditLayer, AuditRecord, Sink};
+use deckle::clock::ManualClock;
+use deckle::config::Config;
+use deckle::secret::{Secret, Secrets};
+use deckle::visitor::Peer;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, Service, ServiceExt};
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<AuditRecord>>>);
+
+impl Sink for Memory {
+    fn record(&self, record: AuditRecord) {
+        self.0.lock().unwrap().push(record);
+    }
+}
+
+const PAGE: &str = "<!doctype html><html><head><meta charset=utf-8><title>t</title></head><body><article><p>The committee said on \
+    Monday that it will not publish the full report before the end of June, because members cannot agree on it.</p></article></body></html>";
+
+/// A body that ends in one of the four ways.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    End,
+    Trailers,
+    Error,
+}
+
+struct Script {
+    way: Way,
+    step: usize,
+}
+
+impl Body for Script {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        self.step += 1;
+        let (first, second) = PAGE.split_at(PAGE.len() / 2);
+        Poll::Ready(match (self.step, self.way) {
+            (1, _) => Some(Ok(Frame::data(Bytes::from_static(first.as_bytes())))),
+            (2, Way::Error) => Some(Err(std::io::Error::other("reset"))),
+            (2, _) => Some(Ok(Frame::data(Bytes::from_static(second.as_bytes())))),
+            (3, Way::Trailers) => {
+                let mut trailers = HeaderMap::new();
+                trailers.insert("x-sum", "7".parse().unwrap());
+                trailers.insert("content-digest", "sha-256=:AA==:".parse().unwrap());
+                Some(Ok(Frame::trailers(trailers)))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn site(way: Way) -> impl Service<Request<()>, Response = Response<Script>, Error = Infallible, Future: Send> + Clone {
+    tower::service_fn(move |_: Request<()>| async move {
+        let builder = Response::builder().header("content-type", "text/html; charset=utf-8").header("etag", "\"v1\"");
+        Ok(builder.body(Script { way, step: 0 }).unwrap())
+    })
+}
+
+fn secrets() -> Secrets {
+    Secrets::from(Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap())
+}
+
+fn layer(config: &str, memory: &Memory) -> DeckleLayer {
+    DeckleLayer::builder()
+        .config(Config::from_toml(config).unwrap())
+        .secret(secrets())
+        .sink(memory.clone())
+        .clock(ManualClock::at(1_795_000_000))
+        .build()
+        .unwrap()
+}
+
+fn from(ip: [u8; 4], ua: &str) -> Request<()> {
+    let mut request =
+        Request::builder().uri("/news/a-b-c").header("host", "news.example").header("user-agent", ua).body(()).unwrap();
+    request.extensions_mut().insert(Peer { address: (ip, 1).into(), secure: false });
+    request
+}
+
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+async fn text<B: Body<Data = Bytes, Error: std::fmt::Debug>>(response: Response<B>) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn two_visitors_get_different_bytes_and_the_same_text() {
+    let memory = Memory::default();
+    let service = layer("[watermark.channels]\nwhitespace = \"always\"", &memory).layer(site(Way::End));
+    // The first page teaches what kind of site this is.
+    let learning = text(service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap()).await;
+    assert!(!learning.contains("inert"));
+    let a = text(service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap()).await;
+    let again = text(service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap()).await;
+    let b = text(service.clone().oneshot(from([203, 0, 113, 2], FIREFOX)).await.unwrap()).await;
+    assert_eq!(a, again);
+    assert_ne!(a, b);
+    assert_eq!(a.len(), b.len());
+    let seen = |page: &str| -> Vec<String> {
+        let text = deckle::page::plain_text(page);
+        text.chars()
+            .filter(|c| !('\u{FE06}'..='\u{FE0D}').contains(c))
+            .collect::<String>()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(seen(&a), seen(&b));
+    let marks: Vec<Option<String>> =
+        memory.0.lock().unwrap().iter().map(|r| r.page.as_ref().unwrap().mark.clone()).collect();
+    assert_eq!(marks[0], None);
+    assert!(marks[1].is_some() && marks[1] == marks[2] && marks[1] != marks[3]);
+}
+
+#[tokio::test]
+async fn only_the_owner_of_a_copy_gets_a_304_for_it() {
+    let memory = Memory::default();
+    let answers = tower::service_fn(|request: Request<()>| async move {
+        let builder = Response::builder().header("etag", "\"v1\"").header("cache-control", "public, max-age=60");
+        let known = request.headers().get("if-none-match").is_some_and(|v| v == "\"v1\"");
+        Ok::<_, Infallible>(if known {
+            builder.status(304).body(Full::new(Bytes::new())).unwrap()
+        } else {
+            builder.header("content-type", "text/html; charset=utf-8").body(Full::new(Bytes::from(PAGE))).unwrap()
+        })
+    });
+    let service = layer("", &memory).layer(answers);
+    text(service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap()).await;
+    let page = service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap();
+    let tag = page.headers()["etag"].clone();
+    assert!(tag.to_str().unwrap().starts_with("W/\"v1~dk"), "{tag:?}");
+    assert_eq!(page.headers()["cache-control"], "private, no-cache");
+    let with_tag = |ip| {
+        let mut request = from(ip, FIREFOX);
+        request.headers_mut().insert("if-none-match", tag.clone());
+        request
+    };
+    let own = service.clone().oneshot(with_tag([203, 0, 113, 1])).await.unwrap();
+    assert_eq!((own.status().as_u16(), &own.headers()["etag"]), (304, &tag));
+    let other = service.clone().oneshot(with_tag([203, 0, 113, 2])).await.unwrap();
+    assert_eq!(other.status(), 200, "nobody keeps a copy with another's mark");
+}
+
+#[tokio::test]
+async fn trailers_pass_without_digests() {
+    let memory = Memory::default();
+    let service = layer("", &memory).layer(site(Way::Trailers));
+    let body = service.oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap().into_body().collect().await.unwrap();
+    let trailers = body.trailers().unwrap();
+    assert_eq!(trailers["x-sum"], "7");
+    assert!(!trailers.contains_key("content-digest"));
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_never_ends_cleanly_and_the_audit_says_so() {
+    let memory = Memory::default();
+    let service = layer("", &memory).layer(site(Way::Error));
+    let result = service.oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap().into_body().collect().await;
+    assert!(result.is_err());
+    let records = memory.0.lock().unwrap();
+    let page = records[0].page.as_ref().unwrap();
+    assert_eq!((records[0].complete, page.rewrite, page.error), (false, "aborted", Some("upstream_truncated")));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_written_down() {
+    let memory = Memory::default();
+    let service = layer("", &memory).layer(site(Way::End));
+    let mut body = service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap().into_body();
+    body.frame().await.unwrap().unwrap();
+    drop(body);
+    let records = memory.0.lock().unwrap();
+    assert_eq!(records.len(), 1);
+    assert!(!records[0].complete && records[0].body_size > 0);
+}
+
+#[tokio::test]
+async fn a_panic_inside_is_one_record() {
+    let memory = Memory::default();
+    let service = AuditLayer::new(memory.clone()).layer(tower::service_fn(|_: Request<()>| async {
+        if std::env::args().count() > 0 {
+            panic!("inner");
+        }
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+    }));
+    let joined = tokio::spawn(service.oneshot(Request::new(()))).await;
+    assert!(joined.is_err());
+    let records = memory.0.lock().unwrap();
+    assert_eq!((records.len(), records[0].status, records[0].error), (1, Some(500), Some("inner_panic")));
+}
+
+#[tokio::test]
+async fn a_request_that_is_dropped_before_its_answer_is_one_record() {
+    let memory = Memory::default();
+    let service = AuditLayer::new(memory.clone())
+        .layer(tower::service_fn(|_: Request<()>| std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()));
+    for _ in 0..100 {
+        drop(service.clone().call(Request::new(())));
+    }
+    let records = memory.0.lock().unwrap();
+    assert_eq!(records.len(), 100);
+    assert!(records.iter().all(|r| r.status.is_none() && !r.complete));
+}
+
+#[tokio::test]
+async fn readiness_is_the_inner_service_s() {
+    let (service, mut handle) = tower_test::mock::pair::<Request<()>, Response<Full<Bytes>>>();
+    let memory = Memory::default();
+    let mut service = layer("", &memory).layer(service);
+    handle.allow(0);
+    let mut ready = tokio_test_ready(&mut service);
+    assert!(ready.is_pending());
+    handle.allow(1);
+    ready = tokio_test_ready(&mut service);
+    assert!(ready.is_ready());
+}
+
+fn tokio_test_ready<S: Service<Request<()>>>(service: &mut S) -> Poll<Result<(), S::Error>> {
+    let waker = std::task::Waker::noop();
+    service.poll_ready(&mut Context::from_waker(waker))
+}
+
+#[tokio::test]
+async fn errors_from_inside_stay_what_they_are() {
+    let memory = Memory::default();
+    let failing =
+        tower::service_fn(|_: Request<()>| async { Err::<Response<Full<Bytes>>, _>(std::io::Error::other("inner")) });
+    let error = layer("", &memory).layer(failing).oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap_err();
+    assert_eq!(error.to_string(), "inner");
+    assert_eq!(memory.0.lock().unwrap()[0].error, Some("inner_error"));
+}
+
+#[tokio::test]
+async fn observing_lets_everything_through_and_says_what_it_would_do() {
+    for (mode, refused) in [(Mode::Observe, false), (Mode::Enforce, true)] {
+        let memory = Memory::default();
+        let layer = DeckleLayer::builder()
+            .mode(mode)
+            .sink(memory.clone())
+            .clock(ManualClock::at(1_795_000_000))
+            .build()
+            .unwrap();
+        let service = layer.layer(site(Way::End));
+        let mut statuses = Vec::new();
+        for _ in 0..60 {
+            tokio::time::pause();
+            let response = service.clone().oneshot(from([203, 0, 113, 9], "Wget/1.21")).await.unwrap();
+            statuses.push(response.status().as_u16());
+            tokio::time::resume();
+        }
+        assert_eq!(statuses.contains(&429), refused, "{mode:?}");
+        let would = memory.0.lock().unwrap().iter().filter(|r| r.decision.as_ref().unwrap().would.is_some()).count();
+        assert_eq!(would > 0, !refused, "{mode:?}");
+    }
+}
+
+#[test]
+fn the_composite_is_send() {
+    fn is_send<T: Send>(_: &T) {}
+    let memory = Memory::default();
+    let mut service = layer("", &memory).layer(site(Way::End));
+    is_send(&service);
+    is_send(&service.call(from([203, 0, 113, 1], FIREFOX)));
+}

@@ -1,0 +1,11 @@
+//! Drives the public surface: layers by `oneshot`, the program over real sockets with real clients.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::manual_assert)]
+
+mod architecture;
+mod clients;
+mod corpus;
+mod layers;
+mod program;
+mod proxy;
+mod support;

@@ -102,16 +102,18 @@
     return url;
   };
 
+  // Copies are made in a document of their own, in which nothing is fetched.
+  const blank = document.implementation.createHTMLDocument("");
   const copyOf = (node, range) => {
     if (node.nodeType === 3) {
       const from = node === range.startContainer ? range.startOffset : 0;
       const to = node === range.endContainer ? range.endOffset : node.data.length;
-      return document.createTextNode(node.data.slice(from, to));
+      return blank.createTextNode(node.data.slice(from, to));
     }
     if (node.nodeType !== 1 || DROP.test(node.localName)) return null;
     const style = getComputedStyle(node);
     if (style.display === "none" || style.visibility === "hidden" || style.userSelect === "none" || node.inert) return null;
-    const copy = document.createElement(node.localName.includes("-") ? "span" : node.localName);
+    const copy = blank.createElement(node.localName.includes("-") ? "span" : node.localName);
     for (const name of KEEP) {
       if (!node.hasAttribute(name)) continue;
       let value = node.getAttribute(name);
@@ -137,7 +139,7 @@
   };
 
   const richText = (ranges) => {
-    const quote = document.createElement("blockquote");
+    const quote = blank.createElement("blockquote");
     for (const range of ranges) {
       const root = range.commonAncestorContainer;
       if (root.nodeType === 1 && OPEN.test(root.localName)) children(root, range, quote);
@@ -206,11 +208,11 @@
     const { lines, url } = credit();
     const quote = richText(ranges);
     quote.cite = url;
-    const source = document.createElement("p");
+    const source = blank.createElement("p");
     lines.forEach((line, i) => {
-      if (i) source.append(document.createElement("br"));
+      if (i) source.append(blank.createElement("br"));
       if (line === url) {
-        const link = document.createElement("a");
+        const link = blank.createElement("a");
         link.href = url;
         link.textContent = url;
         source.append(link);

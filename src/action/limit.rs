@@ -13,6 +13,8 @@ use crate::suspicion::{Limiter, Quota, SoftQuotas, State, limiter};
 
 /// The dearest page costs this many cells.
 const DEAREST: u32 = 3;
+/// An address may take so many times what one visitor may.
+const ADDRESS_WIDTH: u32 = 16;
 /// `Retry-After` of a refusal by score: at least and at most, in seconds.
 const WAIT: std::ops::RangeInclusive<u64> = 10..=600;
 
@@ -76,6 +78,8 @@ pub(super) struct Limits {
     page_hard: Limiter,
     all_hard: Limiter,
     limited: Limiter,
+    /// All that one address may take, however many visitors share it: 16 times the pages of one.
+    page_address: Limiter,
     clock: LimiterClock,
 }
 
@@ -85,16 +89,22 @@ impl Limits {
             page_hard: limiter(state, settings.page_hard, 2),
             all_hard: limiter(state, settings.all_hard, 5),
             limited: limiter(state, settings.limited, 10),
+            page_address: limiter(state, widened(settings.page_hard), 12),
             clock: LimiterClock(state.clock().clone()),
         }
     }
 
     /// The hard quotas: refused or not, whatever the score.
-    pub(super) fn hard(&self, client: CellKey, page: bool) -> Option<LimitReport> {
+    pub(super) fn hard(&self, client: CellKey, address: CellKey, page: bool) -> Option<LimitReport> {
         let refused = |limiter: &Limiter, name| {
             self.ask(limiter, client).map(|wait| LimitReport { name, retry_after: Some(seconds(wait).max(1)) })
         };
-        refused(&self.all_hard, "all_hard").or_else(|| page.then(|| refused(&self.page_hard, "page_hard")).flatten())
+        refused(&self.all_hard, "all_hard")
+            .or_else(|| page.then(|| refused(&self.page_hard, "page_hard")).flatten())
+            .or_else(|| {
+                let shared = if page { self.ask(&self.page_address, address) } else { None };
+                shared.map(|wait| LimitReport { name: "page_hard", retry_after: Some(seconds(wait).max(1)) })
+            })
     }
 
     /// The trickle of action `limit`.
@@ -111,6 +121,11 @@ impl Limits {
             Ok(Ok(())) | Err(_) => None,
         }
     }
+}
+
+fn widened(quota: Quota) -> Quota {
+    let every = crate::unit::Span(quota.every.0 / ADDRESS_WIDTH);
+    Quota { every, burst: quota.burst.saturating_mul(NonZeroU32::MIN.saturating_add(ADDRESS_WIDTH - 1)) }
 }
 
 fn seconds(wait: Duration) -> u64 {
@@ -132,12 +147,12 @@ mod tests {
         let state = Arc::new(State::new(clock.clone()));
         let limits = Limits::new(&state, &LimitSettings::default());
         let key = CellKey(0x1234_5678_9ABC_DEF0);
-        let admitted = (0..200).take_while(|_| limits.hard(key, true).is_none()).count();
+        let admitted = (0..200).take_while(|_| limits.hard(key, key, true).is_none()).count();
         assert_eq!(admitted, 120);
-        assert_eq!(limits.hard(key, true), Some(LimitReport { name: "page_hard", retry_after: Some(1) }));
-        assert_eq!(limits.hard(key, false), None, "assets go on");
+        assert_eq!(limits.hard(key, key, true), Some(LimitReport { name: "page_hard", retry_after: Some(1) }));
+        assert_eq!(limits.hard(key, key, false), None, "assets go on");
         clock.advance(Duration::from_secs(1));
-        assert_eq!(limits.hard(key, true), None);
+        assert_eq!(limits.hard(key, key, true), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::secret::{SecretError, Secrets};
 use crate::suspicion::{AssessLayer, State};
+use crate::visitor::proxy_check::ProxyCheck;
 use crate::visitor::{IdentifyLayer, VisitorError};
 
 /// Builds a [`DeckleLayer`]. Setters beat the configuration.
@@ -19,6 +20,7 @@ pub struct Builder {
     sink: Option<Arc<dyn Sink>>,
     clock: Option<SharedClock>,
     state: Option<Arc<State>>,
+    check: Arc<ProxyCheck>,
     #[cfg(feature = "html")]
     findings: Option<Arc<crate::page::Findings>>,
     activated: u64,
@@ -65,6 +67,7 @@ impl Builder {
             sink: None,
             clock: None,
             state: None,
+            check: Arc::new(ProxyCheck::new()),
             #[cfg(feature = "html")]
             findings: None,
             activated: 0,
@@ -113,6 +116,12 @@ impl Builder {
         self
     }
 
+    /// A check for unknown proxies that outlives this layer.
+    pub fn proxy_check(mut self, check: Arc<ProxyCheck>) -> Self {
+        self.check = check;
+        self
+    }
+
     /// What was learned about the pages of the site, to outlive this layer.
     #[cfg(feature = "html")]
     pub fn findings(mut self, findings: Arc<crate::page::Findings>) -> Self {
@@ -134,7 +143,7 @@ impl Builder {
         let clock = self.clock.clone().unwrap_or_else(SystemClock::shared);
         let state = self.state.clone().unwrap_or_else(|| Arc::new(State::new(clock.clone())));
         let config = &self.config;
-        let identify = IdentifyLayer::with_clock(&config.visitor, clock.clone())?;
+        let identify = IdentifyLayer::with_check(&config.visitor, clock.clone(), self.check.clone())?;
         let assess = AssessLayer::new(Arc::clone(&state), config.action.limits.soft());
         let enforce = EnforceLayer::new(state, &config.action, config.mode)?;
         let audit = AuditLayer::with_clock(self.audit_sink()?, clock);

@@ -25,6 +25,12 @@ const SKIP: &str = "pre, code, kbd, samp, var, textarea, script, style, template
     [aria-hidden=true], [style*=\"white-space\"], [class*=hidden], [class*=\"sr-only\"], [class*=\"screen-reader\"], \
     [class*=hide], #comments, .comments, [id^=\"comment-\"]";
 
+/// Traces of frameworks that compare the server's text with their own.
+const HYDRATION: &str =
+    "#__NEXT_DATA__, #__nuxt, [data-reactroot], astro-island, [ng-version], [data-sveltekit-hydrate]";
+/// The same in the text of a script.
+const HYDRATION_CALL: &str = "self.__next_f";
+
 /// What the handlers and the splicer share.
 pub(crate) struct Shared {
     pub(crate) window: Window,
@@ -32,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) edits: Vec<Edit>,
     pub(crate) ambiguous: bool,
     pub(crate) footer_placed: bool,
+    /// A script of a framework compares the page's text with its own.
+    pub(crate) hydrated: bool,
     footer: Option<Bytes>,
     ambiguity: Ambiguity,
     /// Source offset = scanner's offset + this, as two parts because the scan starts with tags of its own.
@@ -49,6 +57,7 @@ impl Shared {
             edits: Vec::new(),
             ambiguous: false,
             footer_placed: false,
+            hydrated: false,
             footer: None,
             ambiguity: Ambiguity::default(),
             start: 0,
@@ -86,7 +95,7 @@ fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
 pub(crate) fn scanner(
     shared: &Handle,
     start: u64,
-    prefix: &'static [u8],
+    prefix: &[u8],
     footer: Option<Bytes>,
     encoding: &'static Encoding,
     max_memory: usize,
@@ -117,6 +126,8 @@ fn handlers(settings: Settings<'static, 'static>, shared: &Handle) -> Settings<'
     add(SKIP, on_element(shared, skip));
     add("[data-deckle]", on_element(shared, own_attribute));
     add(WATCHED, on_element(shared, watched));
+    add(HYDRATION, on_element(shared, hydrated));
+    add("script", ElementContentHandlers::default().text(on_script(shared)));
     add("body, html", on_element(shared, page_end));
     add(BLOCKS, on_element(shared, block).text(on_text(shared)));
     settings
@@ -185,6 +196,29 @@ fn watched(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>) {
     }
 }
 
+fn hydrated(_: &Handle, state: &mut Shared, _: &mut Element<'_, '_>) {
+    state.hydrated = true;
+}
+
+/// Looks for the call in scripts; a name that is cut by a chunk border is found with the next one, which pages have.
+fn on_script(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lol_html::HandlerResult + Send + 'static {
+    let shared = Arc::clone(shared);
+    move |chunk: &mut TextChunk<'_>| {
+        let end = chunk.source_location().bytes().end as u64;
+        let found = chunk.as_str().contains(HYDRATION_CALL);
+        drop_output(chunk);
+        let mut state = lock(&shared);
+        state.hydrated |= found;
+        state.border.event(end);
+        Ok(())
+    }
+}
+
+/// Nothing re-encoded may be counted by the sink.
+fn drop_output(chunk: &mut TextChunk<'_>) {
+    chunk.remove();
+}
+
 fn page_end(shared: &Handle, _: &mut Shared, element: &mut Element<'_, '_>) {
     let name = element.tag_name();
     on_end(shared, element, move |state, end| {
@@ -212,8 +246,7 @@ fn on_text(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lol_html::Handl
     let shared = Arc::clone(shared);
     move |chunk: &mut TextChunk<'_>| {
         let place = chunk.source_location().bytes();
-        // Nothing re-encoded may be counted by the sink.
-        chunk.remove();
+        drop_output(chunk);
         let mut state = lock(&shared);
         if !state.ambiguous {
             let (start, end) = (state.source(place.start), state.source(place.end));

@@ -15,6 +15,8 @@ const SEAL_CHARS: u32 = 80;
 const MAX_TAIL: u64 = 1_024;
 /// A gap and the two words behind it lie within so many bytes, tags between them included.
 const REACH: u64 = 4_096;
+/// Longest word that is put together over inline tags, in bytes.
+const MAX_JOINED: usize = 256;
 /// Words that a context is made of.
 const CONTEXT: usize = 4;
 
@@ -89,6 +91,10 @@ impl Block {
                 Words::new(&both).next().map_or(0, |w| w.end.saturating_sub(open.raw.len()))
             });
             from = joined.unwrap_or(0);
+            if open.raw.len() + from > MAX_JOINED {
+                // No word is so long; joining it piece by piece would cost the square of its length.
+                return self.forget_words();
+            }
             let raw = open.raw.clone() + decoded.text.get(..from).unwrap_or_default();
             let end = if from > 0 { source_at(from) } else { open.end };
             let ends_in = if from > 0 { node } else { open.node };
@@ -125,9 +131,9 @@ impl Block {
         let between = decoded.source_bytes(last.end.checked_sub(start)?, at - start)?;
         let first = raw.chars().next()?;
         let plain = between.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n' | 0x0C));
-        let literal = decoded.is_literal(last.end - start - 1) && decoded.is_literal(at - start);
+        let literal = plain && decoded.is_literal(last.end - start - 1) && decoded.is_literal(at - start);
         let breaks_freely = breaks_anywhere(last.last) && breaks_anywhere(first);
-        (plain && literal && !breaks_freely).then_some(last.end..at)
+        (literal && !breaks_freely).then_some(last.end..at)
     }
 
     /// A word is complete; with it the gap two words back.

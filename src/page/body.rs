@@ -22,6 +22,9 @@ use super::report::{PageReport, Rewrite};
 /// Most bytes that are rewritten in one poll.
 const STEP: usize = 64 * 1024;
 
+/// The same for coded bytes, which become 250 times as many at most.
+const CODED_STEP: usize = 4 * 1024;
+
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError<E> {
@@ -107,7 +110,9 @@ impl Page {
                 return Poll::Ready(self.trailers.take().map(|t| Ok(Frame::trailers(t))));
             }
             let step = if !self.rest.is_empty() {
-                let piece = self.rest.split_to(self.rest.len().min(STEP));
+                // Coded bytes may become many: the step is smaller, and nothing waits for the next one.
+                let step = if self.pipeline.is_coded() { CODED_STEP } else { STEP };
+                let piece = self.rest.split_to(self.rest.len().min(step));
                 self.pipeline.push(&piece, &mut out)
             } else if self.ended {
                 self.done = true;
@@ -146,7 +151,11 @@ impl Page {
     }
 
     fn coding_error<E>(&mut self, error: io::Error) -> BodyError<E> {
-        self.fail(if error.kind() == io::ErrorKind::UnexpectedEof { "coding_truncated" } else { "coding_broken" });
+        self.fail(match error.kind() {
+            io::ErrorKind::UnexpectedEof => "coding_truncated",
+            io::ErrorKind::QuotaExceeded => "bomb",
+            _ => "coding_broken",
+        });
         BodyError::Coding(error)
     }
 

@@ -91,7 +91,8 @@ impl<'s> Decoded<'s> {
     /// Does the source byte at this offset stand for itself?
     pub(crate) fn is_literal(&self, at: u64) -> bool {
         let at = at as u32;
-        !self.references.iter().any(|(from, to)| (*from..*to).contains(&at))
+        let behind = self.references.partition_point(|(from, _)| *from <= at);
+        behind.checked_sub(1).and_then(|index| self.references.get(index)).is_none_or(|(_, to)| at >= *to)
     }
 }
 

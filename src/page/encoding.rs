@@ -223,7 +223,7 @@ impl Decoder {
     fn check_ratio(&self) -> Result<()> {
         let bomb = self.written > RATIO_FREE && self.written / self.read.max(1) > MAX_RATIO;
         if bomb || self.written > self.max {
-            return Err(Error::new(ErrorKind::InvalidData, "the coded body inflates beyond all measure"));
+            return Err(Error::new(ErrorKind::QuotaExceeded, "the coded body inflates beyond all measure"));
         }
         Ok(())
     }
@@ -231,7 +231,8 @@ impl Decoder {
     /// The input is over: an open member means that it was cut.
     pub(crate) fn finish(&self) -> Result<()> {
         // An empty body under a coding is an empty body.
-        if self.done || self.fresh {
+        let begun = matches!(&self.codec, Decode::Undecided(held) if !held.is_empty());
+        if self.done || (self.fresh && !begun) {
             Ok(())
         } else {
             Err(Error::new(ErrorKind::UnexpectedEof, "the coded body is cut off"))

@@ -12,6 +12,7 @@ use lol_html::html_content::{Doctype, EndTag};
 use lol_html::send::{DocumentContentHandlers, Element, ElementContentHandlers, Settings};
 
 use super::csp;
+use super::decode::unescape;
 use super::scan::Border;
 
 /// What the beginning of a page shows.
@@ -27,8 +28,9 @@ pub(crate) struct HeadFindings {
     pub(crate) csp_refuses: bool,
     /// The page already names its copyright in a `<meta>`.
     pub(crate) has_copyright: bool,
+    /// The start tag of `html`, for the scan that begins behind it.
+    pub(crate) prefix: Vec<u8>,
     is_document: bool,
-    in_html: bool,
 }
 
 /// The end of the head scan.
@@ -58,14 +60,9 @@ impl HeadFindings {
             amp: false,
             csp_refuses: false,
             has_copyright: false,
+            prefix: Vec::new(),
             is_document: false,
-            in_html: false,
         }
-    }
-
-    /// The tags that the body scan has to be told are open.
-    pub(crate) fn prefix(&self) -> &'static [u8] {
-        if self.in_html { b"<html>" } else { b"" }
     }
 
     fn start_tag(&mut self, element: &Element<'_, '_>) {
@@ -78,7 +75,7 @@ impl HeadFindings {
         self.is_document = true;
         match name.as_str() {
             "html" => {
-                self.in_html = true;
+                self.prefix = html_tag(element);
                 self.lang = element.get_attribute("lang").map(|l| l.trim().to_owned()).filter(|l| l.len() <= 35);
                 let amp = ["amp", "⚡", "⚡4email", "amp4email", "⚡4ads", "amp4ads"];
                 self.amp = element.attributes().iter().any(|a| amp.contains(&a.name().as_str()));
@@ -99,10 +96,22 @@ impl HeadFindings {
     fn meta(&mut self, element: &Element<'_, '_>) {
         let text = |name| element.get_attribute(name).unwrap_or_default();
         if text("http-equiv").eq_ignore_ascii_case("content-security-policy") {
-            self.csp_refuses |= !csp::allows_own_script(&text("content"));
+            self.csp_refuses |= !csp::allows_own_script(&unescape(&text("content")));
         }
         self.has_copyright |= text("name").eq_ignore_ascii_case("copyright");
     }
+}
+
+/// `<html>` with the attributes that decide what is marked.
+fn html_tag(element: &Element<'_, '_>) -> Vec<u8> {
+    const KEPT: [&str; 7] = ["translate", "class", "hidden", "contenteditable", "data-deckle", "aria-hidden", "style"];
+    let mut tag = String::from("<html");
+    for attribute in element.attributes().iter().filter(|a| KEPT.contains(&a.name().as_str())) {
+        // Values come undecoded; only the quote around them is ours.
+        tag.push_str(&format!(" {}=\"{}\"", attribute.name(), attribute.value().replace('"', "&quot;")));
+    }
+    tag.push('>');
+    tag.into_bytes()
 }
 
 fn has_token(list: Option<String>, token: &str) -> bool {

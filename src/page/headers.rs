@@ -31,9 +31,10 @@ pub(crate) fn prepare_request(
             }
         }
     } else {
-        map_match(headers);
+        map_match(headers, header::IF_NONE_MATCH);
     }
-    if !asset && headers.contains_key(header::ACCEPT_ENCODING) {
+    map_match(headers, header::IF_MATCH);
+    if headers.contains_key(header::ACCEPT_ENCODING) {
         let all: Vec<&str> = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).collect();
         let wanted = accept_encoding(&all.join(","));
         if let Ok(value) = HeaderValue::from_str(&wanted) {
@@ -67,14 +68,12 @@ fn map_none_match(headers: &mut HeaderMap, asset: bool, tags: &TagMap<'_>) {
     }
 }
 
-fn map_match(headers: &mut HeaderMap) {
-    for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
-        let Some(value) = headers.get(&name) else { continue };
-        let Some(tags) = EntityTag::parse_list(value.as_bytes()) else { continue };
-        let mapped: Vec<HeaderValue> = tags.iter().filter_map(|t| original(t).to_header()).collect();
-        if let Some(line) = join(&mapped) {
-            headers.insert(name, line);
-        }
+fn map_match(headers: &mut HeaderMap, name: HeaderName) {
+    let lines: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+    let Some(tags) = EntityTag::parse_list(&lines.join(&b", "[..])).filter(|tags| !tags.is_empty()) else { return };
+    let mapped: Vec<HeaderValue> = tags.iter().filter_map(|t| original(t).to_header()).collect();
+    if let Some(line) = join(&mapped) {
+        headers.insert(name, line);
     }
 }
 
@@ -97,9 +96,9 @@ pub(crate) struct Made<'m> {
 
 /// Changes the header of a page that is rewritten, or of its `HEAD` or 304.
 pub(crate) fn rewrite_response(headers: &mut HeaderMap, made: &Made<'_>, not_modified: bool) {
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
     if !not_modified {
-        headers.remove(header::CONTENT_LENGTH);
-        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
         set_coding(headers, made.coding);
     }
     map_etag(headers, made);
@@ -162,7 +161,8 @@ fn make_private(headers: &mut HeaderMap) {
         .keys()
         .filter(|name| {
             let name = name.as_str();
-            matches!(name, "expires" | "surrogate-control" | "pragma") || name.ends_with("cdn-cache-control")
+            let own = matches!(name, "expires" | "surrogate-control" | "pragma" | "x-accel-expires" | "edge-control");
+            own || (name.ends_with("cache-control") && name != "cache-control")
         })
         .cloned()
         .collect();
@@ -181,12 +181,13 @@ fn add_vary(headers: &mut HeaderMap) {
 }
 
 fn strip_trailer_names(headers: &mut HeaderMap) {
-    let Some(line) = headers.get(header::TRAILER).and_then(|v| v.to_str().ok()) else { return };
+    let lines: Vec<&str> = headers.get_all(header::TRAILER).iter().filter_map(|v| v.to_str().ok()).collect();
+    let names = lines.iter().flat_map(|line| line.split(',')).map(str::trim);
     let kept: Vec<&str> =
-        line.split(',').map(str::trim).filter(|name| !DIGESTS.iter().any(|d| d.eq_ignore_ascii_case(name))).collect();
-    let line = kept.join(", ");
-    match HeaderValue::from_str(&line) {
-        Ok(value) if !line.is_empty() => {
+        names.filter(|n| !n.is_empty() && !DIGESTS.iter().any(|d| d.eq_ignore_ascii_case(n))).collect();
+    let line = HeaderValue::from_str(&kept.join(", "));
+    match line {
+        Ok(value) if !kept.is_empty() => {
             headers.insert(header::TRAILER, value);
         }
         _ => {
@@ -299,11 +300,15 @@ mod tests {
             ("cache-control", "public, s-maxage=600"),
             ("cdn-cache-control", "max-age=600"),
             ("surrogate-control", "max-age=1"),
+            ("x-accel-expires", "600"),
+            ("x-litespeed-cache-control", "public"),
             ("expires", "Thu, 01 Jan 2026 00:00:00 GMT"),
         ]);
         rewrite_response(&mut headers, &made(true), false);
         assert_eq!(headers["cache-control"], "private, no-cache");
-        for gone in ["cdn-cache-control", "surrogate-control", "expires"] {
+        for gone in
+            ["cdn-cache-control", "surrogate-control", "expires", "x-accel-expires", "x-litespeed-cache-control"]
+        {
             assert!(!headers.contains_key(gone), "{gone}");
         }
         let mut strict = map(&[("cache-control", "no-store")]);
@@ -325,6 +330,6 @@ mod tests {
         let mut headers = map(&[("etag", "\"v1\"")]);
         rewrite_response(&mut headers, &made(false), true);
         assert_eq!(headers["etag"], "\"v1~dk3.g\"");
-        assert!(!headers.contains_key("accept-ranges"));
+        assert_eq!(headers["accept-ranges"], "none");
     }
 }

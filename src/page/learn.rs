@@ -15,8 +15,6 @@ const ANY_HOST: &str = "*";
 const MAX_HOSTS: usize = 64;
 /// Kinds of paths of one host.
 const MAX_KINDS: usize = 64;
-/// Longest needle, so that one that is cut by a chunk border is found.
-const OVERLAP: usize = 32;
 
 /// What a page showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +44,8 @@ impl Findings {
     pub fn lookup(&self, host: &str, path: &str) -> Option<Finding> {
         let hosts = self.hosts.lock().ok()?;
         let known = |host: &Host| host.kinds.get(&kind(path)).copied().or(host.last);
-        hosts.get(host).and_then(known).or_else(|| hosts.get(ANY_HOST).and_then(known))
+        // A name that nobody has seen yet is most likely another name of the same site.
+        hosts.get(bare(host)).and_then(known).or_else(|| hosts.get(ANY_HOST).and_then(known))
     }
 
     /// Is anything known about any host?
@@ -64,14 +63,16 @@ impl Findings {
     /// Remembers what a page showed.
     pub fn learn(&self, host: &str, path: &str, finding: Finding) {
         let Ok(mut hosts) = self.hosts.lock() else { return };
-        if !hosts.contains_key(host) && hosts.len() >= MAX_HOSTS {
-            return;
-        }
-        let entry = hosts.entry(host.to_owned()).or_default();
-        entry.last = Some(finding);
+        // A client can send any name: beyond the most that are kept, what is learned is learned for all others.
+        let host = bare(host);
+        let full = !hosts.contains_key(host) && hosts.len() >= MAX_HOSTS;
         let kind = kind(path);
-        if entry.kinds.contains_key(&kind) || entry.kinds.len() < MAX_KINDS {
-            entry.kinds.insert(kind, finding);
+        for name in [ANY_HOST, host].into_iter().take(if full { 1 } else { 2 }) {
+            let entry = hosts.entry(name.to_owned()).or_default();
+            entry.last = Some(finding);
+            if entry.kinds.contains_key(&kind) || entry.kinds.len() < MAX_KINDS {
+                entry.kinds.insert(kind.clone(), finding);
+            }
         }
     }
 
@@ -88,51 +89,20 @@ impl Findings {
     }
 }
 
+/// A host without port and final dot.
+fn bare(host: &str) -> &str {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name.trim_end_matches('.')
+}
+
 /// First path segment and number of segments.
 fn kind(path: &str) -> String {
     let mut segments = path.split('/').filter(|s| !s.is_empty());
     let first: String = segments.next().unwrap_or_default().chars().take(32).collect();
     format!("{}/{first}", 1 + segments.count())
-}
-
-/// Traces of frameworks that compare the server's text with their own.
-#[derive(Debug, Default)]
-pub(crate) struct Needles {
-    hydrated: bool,
-    carry: Vec<u8>,
-}
-
-const HYDRATION: [&[u8]; 7] = [
-    b"__NEXT_DATA__",
-    b"self.__next_f",
-    b"data-reactroot",
-    b"id=\"__nuxt\"",
-    b"<astro-island",
-    b"ng-version=",
-    b"data-sveltekit-hydrate",
-];
-
-impl Needles {
-    pub(crate) fn look(&mut self, piece: &[u8]) {
-        if self.hydrated {
-            return;
-        }
-        let found = |haystack: &[u8]| HYDRATION.iter().any(|n| memchr::memmem::find(haystack, n).is_some());
-        let joint = piece.get(..OVERLAP.min(piece.len())).unwrap_or_default();
-        self.carry.extend_from_slice(joint);
-        self.hydrated = found(piece) || found(&self.carry);
-        if piece.len() >= OVERLAP {
-            self.carry.clear();
-            self.carry.extend_from_slice(piece.get(piece.len() - OVERLAP..).unwrap_or_default());
-        } else if self.carry.len() > OVERLAP {
-            let excess = self.carry.len() - OVERLAP;
-            self.carry.drain(..excess);
-        }
-    }
-
-    pub(crate) fn hydrated(&self) -> bool {
-        self.hydrated
-    }
 }
 
 #[cfg(test)]
@@ -150,7 +120,7 @@ mod tests {
         assert_eq!(findings.lookup("a", "/x/2"), Some(PLAIN));
         assert!(findings.lookup("a", "/app/9").unwrap().hydrated);
         assert!(findings.lookup("a", "/new/1/2").unwrap().hydrated, "the last one of the host");
-        assert_eq!(findings.lookup("b", "/x/1"), None);
+        assert_eq!(findings.lookup("b:8080", "/x/2"), Some(PLAIN), "another name of the same site");
         findings.learn_page(b"<!doctype html><title>t</title><article><p>x</p></article>");
         assert_eq!(findings.lookup("b", "/x/1"), Some(PLAIN));
         let copy = Findings::default();
@@ -168,18 +138,5 @@ mod tests {
             findings.learn(&format!("h{}", i % 200), &format!("/k{i}/x"), PLAIN);
         }
         assert!(findings.to_json().len() < 2 << 20);
-    }
-
-    #[test]
-    fn needles_are_found_across_chunks() {
-        let page = b"<html><script id=\"__NEXT_DATA__\">{}</script>";
-        for chunk in 1..page.len() {
-            let mut needles = Needles::default();
-            page.chunks(chunk).for_each(|c| needles.look(c));
-            assert!(needles.hydrated(), "{chunk}");
-        }
-        let mut needles = Needles::default();
-        needles.look(b"<p>plain</p>");
-        assert!(!needles.hydrated());
     }
 }

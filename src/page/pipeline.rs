@@ -80,6 +80,10 @@ impl Pipeline {
         self.encode(page, out)
     }
 
+    pub(crate) fn is_coded(&self) -> bool {
+        !self.decoders.is_empty()
+    }
+
     pub(crate) fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         self.encoder.as_mut().map_or(Ok(()), |encoder| encoder.flush(out))
     }
@@ -173,8 +177,9 @@ impl Pipeline {
                 facts.seals = outcome.seals;
                 facts.gaps = outcome.gaps;
                 facts.mark_skip = facts.mark_skip.or(outcome.no_slots);
-                facts.skip = outcome.ended.map(Skip::from_code);
-                facts.rewrite = match outcome.ended {
+                let ended = outcome.ended.or(outcome.no_slots.filter(|why| *why == "bad_utf8"));
+                facts.skip = ended.map(Skip::from_code);
+                facts.rewrite = match ended {
                     Some("already" | "signed" | "frameset") => Rewrite::Skipped,
                     Some(_) => Rewrite::Partial,
                     None => Rewrite::Done,

@@ -18,6 +18,7 @@ pub fn plain_text(html: &str) -> String {
     let (breaks, chunks) = (Rc::clone(&text), Rc::clone(&text));
     let settings = Settings::new()
         .with_strict(false)
+        .with_memory_settings(lol_html::MemorySettings::new().with_max_allowed_memory_usage(64 << 20))
         .append_element_content_handler(element!(BREAKS, move |element| {
             let tag = element.tag_name();
             breaks.borrow_mut().push_str(if tag == "br" { "\n" } else { "\n\n" });

@@ -48,6 +48,8 @@ pub enum Skip {
     Handler,
     /// A page of frames.
     Frameset,
+    /// Invalid UTF-8: from there on nothing is marked.
+    BadUtf8,
 }
 
 impl Skip {
@@ -73,6 +75,7 @@ impl Skip {
             Self::Memory => "memory",
             Self::Handler => "handler",
             Self::Frameset => "frameset",
+            Self::BadUtf8 => "bad_utf8",
         }
     }
 
@@ -83,6 +86,7 @@ impl Skip {
             "frameset" => Self::Frameset,
             "already" => Self::Already,
             "signed" => Self::Signed,
+            "bad_utf8" => Self::BadUtf8,
             _ => Self::Handler,
         }
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::article::{self, Shared};
 use super::charset::Charset;
 use super::head::{self, HeadFindings, LeaveReason, Place};
-use super::learn::{Finding, Needles};
+use super::learn::Finding;
 use super::scan::{Border, ScanEnd, Scanner};
 use super::text::Text;
 use super::window::Window;
@@ -69,7 +69,6 @@ pub(crate) struct Rewriter {
     job: Option<Job>,
     shared: Arc<Mutex<Shared>>,
     findings: Arc<Mutex<HeadFindings>>,
-    needles: Needles,
     fed: u64,
     outcome: Outcome,
     encoding: Charset,
@@ -91,7 +90,6 @@ impl Rewriter {
             phase: Phase::Head(scanner),
             shared: Arc::new(Mutex::new(Shared::new(Window::default(), text))),
             findings,
-            needles: Needles::default(),
             fed: 0,
             outcome: Outcome { no_slots: job.no_slots, ..Outcome::default() },
             encoding: job.charset,
@@ -117,7 +115,6 @@ impl Rewriter {
 
     /// Takes a piece of the source and gives what may leave.
     pub(crate) fn push(&mut self, piece: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>) {
-        self.needles.look(piece);
         if let Phase::Copy = self.phase {
             self.fed += piece.len() as u64;
             self.state(|s| s.window.push(piece));
@@ -154,12 +151,13 @@ impl Rewriter {
             self.end(code(end));
         }
         self.splice(self.fed, choose, out);
-        let (text_stop, saw_root, footer_placed) = self.state(|s| (s.text.stopped, s.text.saw_root, s.footer_placed));
+        let (text_stop, saw_root, footer_placed, hydrated) =
+            self.state(|s| (s.text.stopped, s.text.saw_root, s.footer_placed, s.hydrated));
         self.outcome.footer_placed = footer_placed;
         self.outcome.no_slots = self.outcome.no_slots.or(text_stop);
         if complete {
             let amp = self.head_findings(|f| f.amp);
-            self.outcome.finding = Some(Finding { has_root: saw_root, hydrated: self.needles.hydrated(), amp });
+            self.outcome.finding = Some(Finding { has_root: saw_root, hydrated, amp });
         }
     }
 
@@ -213,7 +211,7 @@ impl Rewriter {
             return;
         }
         let mut scanner =
-            article::scanner(&self.shared, start, findings.prefix(), footer, self.encoding.encoding, self.max_memory);
+            article::scanner(&self.shared, start, &findings.prefix, footer, self.encoding.encoding, self.max_memory);
         let seen = self.state(|s| s.window.get(start..self.fed).map(<[u8]>::to_vec)).unwrap_or_default();
         let result = scanner.write(&seen);
         self.phase = Phase::Article(scanner);

@@ -108,7 +108,10 @@ mod tests {
     fn tails() {
         assert_eq!(read(b""), Some(Tail { spaces: vec![] }));
         assert_eq!(read(b" </em>\n"), Some(Tail { spaces: vec![0..1, 6..7] }));
-        assert_eq!(read(b"<span class=\"a>b\"></span> "), Some(Tail { spaces: Vec::from([(25, 26)].map(|(a, b)| a..b)) }));
+        assert_eq!(
+            read(b"<span class=\"a>b\"></span> "),
+            Some(Tail { spaces: Vec::from([(25, 26)].map(|(a, b)| a..b)) })
+        );
         for bad in ["<br>", "</a>", "<img src=x>", "<!-- c -->", "<span>", "</code>", "<script></script>", "<"] {
             assert_eq!(read(bad.as_bytes()), None, "{bad}");
         }

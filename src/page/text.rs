@@ -102,7 +102,8 @@ impl Text {
             parent.forget_words();
         }
         if self.blocks.len() >= MAX_DEPTH {
-            return self.stop("error");
+            // Lists without end tags look nested: the oldest is certainly over.
+            self.blocks.remove(0);
         }
         self.blocks.push(Block::new(id, name));
     }

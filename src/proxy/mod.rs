@@ -46,7 +46,7 @@ use crate::page::Findings;
 use crate::page::notice::Where;
 use crate::secret::{SecretError, Secrets};
 use crate::suspicion::State;
-use crate::visitor;
+use crate::visitor::{self, proxy_check::ProxyCheck};
 
 /// How often what was learned about the site is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
@@ -156,6 +156,7 @@ pub struct Proxy {
 struct Parts {
     sink: Option<Arc<FileSink>>,
     state: Arc<State>,
+    check: Arc<ProxyCheck>,
     findings: Arc<Findings>,
     clock: SharedClock,
     secrets: Secrets,
@@ -189,7 +190,15 @@ impl Proxy {
         let saved: Plans =
             std::fs::read_to_string(&plans).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
         findings.load_json(&saved.findings);
-        let parts = Parts { sink, state: Arc::new(State::new(clock.clone())), findings, clock, secrets, plans };
+        let parts = Parts {
+            sink,
+            state: Arc::new(State::new(clock.clone())),
+            check: Arc::new(ProxyCheck::new()),
+            findings,
+            clock,
+            secrets,
+            plans,
+        };
         let tls = server::tls_acceptor(&config.proxy)?;
         let address = config.proxy.listen.clone();
         let listener = TcpListener::bind(&address).await.map_err(|source| ProxyError::Listen { address, source })?;
@@ -264,6 +273,7 @@ impl Parts {
                 .config(config.clone())
                 .secret(self.secrets.clone())
                 .state(Arc::clone(&self.state))
+                .proxy_check(Arc::clone(&self.check))
                 .findings(Arc::clone(&self.findings))
                 .clock(self.clock.clone())
                 .activated(activated);

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use governor::nanos::Nanos;
 use governor::state::StateStore;
@@ -106,11 +107,14 @@ impl StateStore for CellStore {
 pub(crate) struct SharedCells {
     store: Arc<CellStore>,
     namespace: u64,
+    /// When the limiter was made, on the clock of the store. governor counts from there; the cells outlive it.
+    offset: u64,
 }
 
 impl SharedCells {
-    pub(crate) fn new(store: Arc<CellStore>, namespace: u64) -> Self {
-        Self { store, namespace: namespace.wrapping_mul(0x9E37_79B9_7F4A_7C15) }
+    pub(crate) fn new(store: Arc<CellStore>, namespace: u64, made: Duration) -> Self {
+        let offset = made.as_nanos() as u64;
+        Self { store, namespace: namespace.wrapping_mul(0x9E37_79B9_7F4A_7C15), offset }
     }
 }
 
@@ -122,7 +126,10 @@ impl StateStore for SharedCells {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let mixed = (key.0 ^ self.namespace).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        self.store.measure_and_replace(&CellKey(mixed ^ (mixed >> 32)), f)
+        self.store.measure_and_replace(&CellKey(mixed ^ (mixed >> 32)), |tat| {
+            let tat = tat.map(|t| Nanos::new(t.as_u64().saturating_sub(self.offset)));
+            f(tat).map(|(out, next)| (out, Nanos::new(next.as_u64().saturating_add(self.offset))))
+        })
     }
 }
 
@@ -132,7 +139,6 @@ mod tests {
     use std::hash::{BuildHasher, RandomState};
     use std::num::NonZeroU32;
     use std::sync::Mutex;
-    use std::time::Duration;
 
     use governor::clock::{Clock, FakeRelativeClock};
     use governor::middleware::NoOpMiddleware;
@@ -220,7 +226,11 @@ mod tests {
         let clock = started();
         let store = Arc::new(CellStore::new(128));
         let make = |quota, namespace| -> Limiter<SharedCells, FakeRelativeClock> {
-            RateLimiter::new(quota, SharedCells::new(Arc::clone(&store), namespace), clock.clone())
+            RateLimiter::new(
+                quota,
+                SharedCells::new(Arc::clone(&store), namespace, Duration::from_secs(1)),
+                clock.clone(),
+            )
         };
         let a = make(Quota::per_minute(n(20)).allow_burst(n(3)), 1);
         let b = make(Quota::per_second(n(2)).allow_burst(n(9)), 2);
@@ -230,12 +240,35 @@ mod tests {
     }
 
     #[test]
+    fn a_limiter_that_is_made_anew_over_the_same_cells_forgives_and_forgets_nothing() {
+        let clock = started();
+        let store = Arc::new(CellStore::new(128));
+        let make = |clock: &FakeRelativeClock| -> Limiter<SharedCells, FakeRelativeClock> {
+            let made = Duration::from_nanos(clock.now().as_u64());
+            let quota = Quota::per_second(n(1)).allow_burst(n(5));
+            RateLimiter::new(quota, SharedCells::new(Arc::clone(&store), 3, made), clock.clone())
+        };
+        let admitted =
+            |l: &Limiter<SharedCells, FakeRelativeClock>| (0..20).filter(|_| l.check_key(&CellKey(42)).is_ok()).count();
+        let first = make(&clock);
+        clock.advance(Duration::from_secs(86_400));
+        assert_eq!(admitted(&first), 5);
+        let second = make(&clock);
+        assert_eq!(admitted(&second), 0, "the debt is kept");
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(admitted(&second), 5, "and it is no longer than before");
+    }
+
+    #[test]
     fn the_full_store_admits_exactly_the_burst_under_contention() {
         let store = Arc::new(CellStore::new(CellStore::DEFAULT_SETS));
         assert_eq!(store.bytes(), 6_291_456);
         let clock = started();
-        let limiter: Arc<Limiter<SharedCells, FakeRelativeClock>> =
-            Arc::new(RateLimiter::new(Quota::per_second(n(2)).allow_burst(n(120)), SharedCells::new(store, 7), clock));
+        let limiter: Arc<Limiter<SharedCells, FakeRelativeClock>> = Arc::new(RateLimiter::new(
+            Quota::per_second(n(2)).allow_burst(n(120)),
+            SharedCells::new(store, 7, Duration::from_secs(1)),
+            clock,
+        ));
         let key = CellKey(RandomState::new().hash_one("one"));
         let threads: Vec<_> = (0..8)
             .map(|_| {

@@ -71,11 +71,18 @@ pub(crate) fn limiter(state: &State, quota: Quota, namespace: u64) -> Limiter {
     let quota = governor::Quota::with_period(period)
         .unwrap_or_else(|| governor::Quota::per_second(NonZeroU32::MAX))
         .allow_burst(quota.burst);
-    RateLimiter::new(quota, SharedCells::new(state.cells().clone(), namespace), LimiterClock(state.clock().clone()))
+    RateLimiter::new(
+        quota,
+        SharedCells::new(state.cells().clone(), namespace, state.clock().elapsed()),
+        LimiterClock(state.clock().clone()),
+    )
 }
 
 /// Pages after which the absence of assets says something.
 const PAGES_WITHOUT_ASSETS: u16 = 6;
+/// Time in milliseconds for the assets to follow: a browser that restores its tabs asks for all the pages first, but even
+/// then not for more than so many.
+const ASSETS_FOLLOW: (u32, u16) = (2_000, 40);
 /// Articles in a row that no reader's path shows.
 const ARTICLES_IN_A_ROW: u8 = 8;
 /// Requests within a wait that are more than a browser's retries.
@@ -105,6 +112,8 @@ pub struct Assessment {
     pub took: Duration,
     /// The key whose limits apply; none without an address.
     pub(crate) client: Option<CellKey>,
+    /// The key of the address, whoever shares it.
+    pub(crate) address: Option<CellKey>,
 }
 
 impl Assessment {
@@ -119,6 +128,7 @@ impl Assessment {
             degraded: true,
             took: Duration::ZERO,
             client: None,
+            address: None,
         }
     }
 }
@@ -157,15 +167,17 @@ impl Judge {
         assessment
     }
 
-    /// A path is what it has answered, not what the request says about itself.
+    /// A path is what it has answered, not what the request says about itself; before it has answered anything, it is
+    /// a page unless it names a file.
     fn counts_as_page(&self, visitor: &Visitor, method: &http::Method) -> bool {
-        let known = || self.state.answers_html(&visitor.path);
+        let known = self.state.answers_html(&visitor.path);
         match visitor.route {
             RouteClass::Wellknown | RouteClass::Own => false,
-            RouteClass::Page => method != http::Method::HEAD,
-            RouteClass::Asset | RouteClass::Feed | RouteClass::Api | RouteClass::Other => {
-                matches!(*method, http::Method::GET | http::Method::POST) && known()
+            RouteClass::Page => *method != http::Method::HEAD,
+            _ if *method == http::Method::GET => {
+                known.unwrap_or(!visitor.asset_path && visitor.route != RouteClass::Feed)
             }
+            _ => *method == http::Method::POST && known == Some(true),
         }
     }
 
@@ -178,7 +190,7 @@ impl Judge {
     fn with_history(&self, visitor: &Visitor, page: bool, address: CellKey, sub: CellKey) -> Assessment {
         let mut signals: Vec<Signal> = signals::claim(visitor.agent.category).into_iter().collect();
         let moved = self.state.with_record(sub, |record, known| {
-            count(record, visitor, page);
+            count(record, visitor, page, self.state.now_ms() as u32);
             self.behaviour(record, visitor, &mut signals);
             (hurried(record, self.state.now_ms(), page), record.last_score, known, proven(record))
         });
@@ -186,16 +198,18 @@ impl Judge {
             return Assessment { degraded: true, ..Self::without_history(visitor) };
         };
         let client = if proven { sub } else { address };
-        let last = if sub_known { Some(sub_score) } else { self.state.with_record(address, |r, _| r.last_score) };
-        let mut events = if page { self.soft_refusals(client, last.unwrap_or(0)) } else { Vec::new() };
-        let rated = self.state.with_record(client, |record, known| {
+        let (address_score, address_known) =
+            self.state.with_record(address, |record, known| (record.last_score, known)).unwrap_or((0, false));
+        let last = if sub_known { sub_score } else { address_score };
+        let mut events = if page { self.soft_refusals(client, last) } else { Vec::new() };
+        let rated = self.state.with_record(client, |record, _| {
             let now = self.state.now_ms();
             events.extend(ignored_wait(record, now, page));
             record.rate = score::add_rate(record.rate, now.saturating_sub(record.decay_at), &events);
             record.decay_at = now;
-            (record.rate, known)
+            record.rate
         });
-        let (rate, client_known) = rated.unwrap_or((0.0, false));
+        let rate = rated.unwrap_or(0.0);
         signals.extend(events);
         signals.sort_unstable();
         signals.dedup();
@@ -208,9 +222,10 @@ impl Judge {
             score,
             points,
             signals,
-            first_request: !client_known && !sub_known,
+            first_request: !address_known && !sub_known,
             degraded: rated.is_none(),
             client: Some(client),
+            address: Some(address),
             ..Assessment::unknown()
         }
     }
@@ -232,10 +247,12 @@ impl Judge {
         if record.article_run >= ARTICLES_IN_A_ROW {
             signals.push(Signal::ArticleRun);
         }
-        if visitor.agent.category == Category::Browser && record.pages >= PAGES_WITHOUT_ASSETS {
+        let restoring = (self.state.now_ms() as u32).wrapping_sub(record.first_page) < ASSETS_FOLLOW.0
+            && record.pages <= ASSETS_FOLLOW.1;
+        if visitor.agent.category == Category::Browser && record.pages >= PAGES_WITHOUT_ASSETS && !restoring {
             if record.flags & FLAG_COUNTED == 0 {
                 record.flags |= FLAG_COUNTED;
-                self.state.count_assets(record.assets > 0);
+                self.state.count_assets(visitor, record.assets > 0);
             }
             if record.assets == 0 && self.state.assets_visible() {
                 signals.push(Signal::NoAssets);
@@ -244,15 +261,16 @@ impl Judge {
     }
 }
 
-fn count(record: &mut Record, visitor: &Visitor, page: bool) {
+fn count(record: &mut Record, visitor: &Visitor, page: bool, now: u32) {
     if page {
+        if record.pages == 0 {
+            record.first_page = now;
+        }
         record.pages = record.pages.saturating_add(1);
         record.article_run = if looks_like_article(&visitor.path) { record.article_run.saturating_add(1) } else { 0 };
-    } else if matches!(visitor.route, RouteClass::Asset | RouteClass::Own) {
-        record.assets = record.assets.saturating_add(1);
     }
     // Halved together, so that long sessions are judged on recent conduct.
-    if record.pages >= 1_024 || record.assets >= 32_768 {
+    if record.pages >= 1_024 {
         record.pages /= 2;
         record.assets /= 2;
     }
@@ -322,7 +340,12 @@ mod tests {
             request.extensions_mut().insert(crate::visitor::Peer { address: (ip, 1).into(), secure: false });
             let (head, ()) = request.into_parts();
             let visitor = Visitor::from_head(&head, &crate::visitor::Settings::default(), Duration::ZERO).unwrap();
-            self.judge.assess(&visitor, &Method::GET)
+            let assessment = self.judge.assess(&visitor, &Method::GET);
+            if visitor.asset_path {
+                // The site answers it.
+                self.judge.state.note_asset(self.judge.state.keys(&visitor).unwrap().1);
+            }
+            assessment
         }
     }
 
@@ -394,12 +417,15 @@ mod tests {
     #[test]
     fn headers_do_not_turn_a_page_into_something_cheaper() {
         let rig = Rig::new();
-        rig.judge.state.learn_path("/a-b-c", true);
         let mut request = http::Request::builder().uri("/a-b-c").header("x-requested-with", "x").body(()).unwrap();
         request.extensions_mut().insert(crate::visitor::Peer { address: ([203, 0, 113, 1], 1).into(), secure: false });
         let (head, ()) = request.into_parts();
         let visitor = Visitor::from_head(&head, &crate::visitor::Settings::default(), Duration::ZERO).unwrap();
         assert_eq!(visitor.route, RouteClass::Api);
+        assert!(rig.judge.assess(&visitor, &Method::GET).counts_as_page, "nothing is known of it yet");
+        rig.judge.state.learn_path("/a-b-c", false);
+        assert!(!rig.judge.assess(&visitor, &Method::GET).counts_as_page, "it answers data");
+        rig.judge.state.learn_path("/a-b-c", true);
         assert!(rig.judge.assess(&visitor, &Method::GET).counts_as_page);
     }
 
@@ -414,7 +440,7 @@ mod tests {
         };
         let visitor = Visitor::from_head(&head, &crate::visitor::Settings::default(), Duration::ZERO).unwrap();
         rig.judge.assess(&visitor, &Method::GET);
-        rig.judge.state.note_refusal(&visitor, Duration::from_secs(60));
+        rig.judge.state.note_refusal(rig.judge.state.keys(&visitor).unwrap().0, Duration::from_secs(60));
         let charged = (0..20)
             .filter(|_| rig.judge.assess(&visitor, &Method::GET).signals.contains(&Signal::IgnoredRetryAfter))
             .count();

@@ -18,6 +18,11 @@ use crate::visitor::Visitor;
 const WAYS: usize = 16;
 const SETS: usize = 8_192;
 const PATHS: usize = 65_536;
+const VOTES: usize = 4_096;
+/// Records of offenders that newcomers cannot push out of a set.
+const KEPT_OFFENDERS: usize = 4;
+/// Score of an offender, and how long it keeps its place.
+const OFFENDER: (u8, u64) = (55, 3_600_000);
 /// Attempts at a busy set's lock before the request goes on without history.
 const ATTEMPTS: usize = 3;
 
@@ -43,7 +48,9 @@ pub(crate) struct Record {
     pub(crate) refused_in_wait: u8,
     pub(crate) last_score: u8,
     pub(crate) flags: u8,
-    _reserved: [u8; 6],
+    /// When the first page was asked for: the low bits of `last_seen`'s clock, which come round in 49 days.
+    pub(crate) first_page: u32,
+    _reserved: [u8; 2],
 }
 
 /// This record was counted for or against the visibility of assets.
@@ -67,6 +74,8 @@ pub struct State {
     started: Duration,
     with_assets: AtomicU32,
     without_assets: AtomicU32,
+    /// Networks that have voted on the visibility of assets, by hash.
+    votes: Box<[AtomicU64]>,
 }
 
 impl State {
@@ -81,12 +90,13 @@ impl State {
             clock,
             with_assets: AtomicU32::new(0),
             without_assets: AtomicU32::new(0),
+            votes: (0..VOTES).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
     /// Bytes of all tables.
     pub fn bytes(&self) -> usize {
-        self.cells.bytes() + size_of_val(&*self.sets) + size_of_val(&*self.paths)
+        self.cells.bytes() + size_of_val(&*self.sets) + size_of_val(&*self.paths) + size_of_val(&*self.votes)
     }
 
     /// The cells that all quotas share.
@@ -118,7 +128,7 @@ impl State {
         let now = self.now_ms();
         let tag = key.0.max(1);
         let found = set.records.iter().position(|r| r.tag == tag);
-        let way = found.unwrap_or_else(|| victim(&set.records));
+        let way = found.unwrap_or_else(|| victim(&set.records, now));
         let record = set.records.get_mut(way)?;
         if found.is_none() {
             *record = Record { tag, decay_at: now, ..Record::default() };
@@ -133,11 +143,11 @@ impl State {
     }
 
     /// A refusal was carried out: requests before `wait` is over are noted.
-    pub(crate) fn note_refusal(&self, visitor: &Visitor, wait: Duration) {
-        let Some((address, _)) = self.keys(visitor) else { return };
-        let until = self.now_ms() + wait.as_millis() as u64;
-        self.with_record(address, |record, _| {
-            if record.wait_until < self.now_ms() {
+    pub(crate) fn note_refusal(&self, client: CellKey, wait: Duration) {
+        let now = self.now_ms();
+        let until = now + wait.as_millis() as u64;
+        self.with_record(client, |record, _| {
+            if record.wait_until < now {
                 record.refused_in_wait = 0;
                 record.flags &= !FLAG_CHARGED;
             }
@@ -145,18 +155,21 @@ impl State {
         });
     }
 
-    /// Learns what a path answers: once it was HTML, a request for it counts as a page, whatever its headers say.
+    /// Learns what a path answers. Once it was HTML it stays a page, whatever it answers to other headers.
     pub(crate) fn learn_path(&self, path: &str, html: bool) {
         let (slot, tag) = self.path_slot(path);
-        if let Some(cell) = slot {
+        if let Some(cell) = slot
+            && cell.load(Ordering::Relaxed) != (tag << 1 | 1)
+        {
             cell.store(tag << 1 | u64::from(html), Ordering::Relaxed);
         }
     }
 
-    /// Has this path answered HTML?
-    pub(crate) fn answers_html(&self, path: &str) -> bool {
+    /// Has this path answered HTML? `None`: it has not been asked for yet, as far as is remembered.
+    pub(crate) fn answers_html(&self, path: &str) -> Option<bool> {
         let (slot, tag) = self.path_slot(path);
-        slot.is_some_and(|cell| cell.load(Ordering::Relaxed) == (tag << 1 | 1))
+        let word = slot?.load(Ordering::Relaxed);
+        (word >> 1 == tag).then_some(word & 1 == 1)
     }
 
     fn path_slot(&self, path: &str) -> (Option<&AtomicU64>, u64) {
@@ -164,9 +177,26 @@ impl State {
         (self.paths.get((hash % PATHS as u64) as usize), (hash >> 16).max(1))
     }
 
-    /// Counts one visitor who has read enough pages to tell whether assets pass through here.
-    pub(crate) fn count_assets(&self, seen: bool) {
-        if seen { &self.with_assets } else { &self.without_assets }.fetch_add(1, Ordering::Relaxed);
+    /// Counts one visitor who has read enough pages to tell whether assets pass through here. One vote a network.
+    pub(crate) fn count_assets(&self, visitor: &Visitor, seen: bool) {
+        let Some(net) = visitor.address.net() else { return };
+        let hash = self.hasher.hash_one((3u8, net, seen)).max(1);
+        let Some(vote) = self.votes.get((hash % VOTES as u64) as usize) else { return };
+        if vote.swap(hash, Ordering::Relaxed) != hash {
+            if seen { &self.with_assets } else { &self.without_assets }.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An asset went out to this sub-identity.
+    pub(crate) fn note_asset(&self, sub: CellKey) {
+        self.with_record(sub, |record, _| {
+            record.assets = record.assets.saturating_add(1);
+            // Halved together, so that long sessions are judged on recent conduct.
+            if record.assets >= 32_768 {
+                record.pages /= 2;
+                record.assets /= 2;
+            }
+        });
     }
 
     /// Are assets visible? With 20 visitors or more, only while 60 % of them fetched some: else the site keeps its
@@ -178,13 +208,19 @@ impl State {
     }
 }
 
-/// Empty records first, then the lowest score, then the oldest.
-fn victim(records: &[Record; WAYS]) -> usize {
-    records
+/// Empty records first, then the one that was silent longest; but a few recent offenders keep their places.
+fn victim(records: &[Record; WAYS], now: u64) -> usize {
+    let mut offenders: Vec<(u64, usize)> = records
         .iter()
         .enumerate()
-        .min_by_key(|(_, r)| (r.tag != 0, r.last_score, r.last_seen))
-        .map_or(0, |(index, _)| index)
+        .filter(|(_, r)| r.tag != 0 && r.last_score >= OFFENDER.0 && now.saturating_sub(r.last_seen) <= OFFENDER.1)
+        .map(|(index, r)| (r.last_seen, index))
+        .collect();
+    offenders.sort_unstable_by_key(|offender| std::cmp::Reverse(*offender));
+    offenders.truncate(KEPT_OFFENDERS);
+    let kept = |index: usize| offenders.iter().any(|(_, kept)| *kept == index);
+    let candidates = records.iter().enumerate().filter(|(index, _)| !kept(*index));
+    candidates.min_by_key(|(_, r)| (r.tag != 0, r.last_seen)).map_or(0, |(index, _)| index)
 }
 
 impl fmt::Debug for State {
@@ -227,11 +263,13 @@ mod tests {
     #[test]
     fn a_path_is_what_it_answered() {
         let state = State::new(ManualClock::at(0));
-        assert!(!state.answers_html("/a"));
-        state.learn_path("/a", true);
-        assert!(state.answers_html("/a") && !state.answers_html("/b"));
+        assert_eq!(state.answers_html("/a"), None);
         state.learn_path("/a", false);
-        assert!(!state.answers_html("/a"));
+        assert_eq!(state.answers_html("/a"), Some(false));
+        state.learn_path("/a", true);
+        assert_eq!((state.answers_html("/a"), state.answers_html("/b")), (Some(true), None));
+        state.learn_path("/a", false);
+        assert_eq!(state.answers_html("/a"), Some(true), "once a page, always a page");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Notices that deckle stands behind a proxy that nobody told it about: the most common cause of blocking everybody.
 //!
-//! The first 1,000 requests are looked at. More than 90 % from one address with eight or more different browsers
-//! behind it, or, while no proxy is trusted, more than half from the prefixes of a known CDN: enforcement is refused
-//! until `visitor.trusted_proxies` is set or `visitor.proxy_check = "off"`.
+//! While no proxy is trusted, each 1,000 requests are looked at. More than 90 % from one address with eight or more
+//! different browsers behind it, or more than half from the prefixes of a known CDN: nothing is enforced until
+//! `visitor.trusted_proxies` is set, `visitor.proxy_check = "off"`, or the next 1,000 look like readers again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -16,11 +16,10 @@ use super::{Category, ranges};
 const WINDOW: usize = 1_000;
 const BROWSERS: usize = 8;
 
-/// The check; fixed size, one short lock while the window fills, none afterwards.
+/// The check; fixed size, one short lock that nobody waits for.
 #[derive(Debug)]
 pub struct ProxyCheck {
     window: Mutex<Vec<Seen>>,
-    full: AtomicBool,
     suspect: AtomicBool,
     cdn: Vec<IpNet>,
     hasher: RandomState,
@@ -33,21 +32,26 @@ struct Seen {
     cdn: bool,
 }
 
+impl Default for ProxyCheck {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ProxyCheck {
-    /// A check; `proxies_known` says whether any proxy is trusted already.
-    pub fn new(proxies_known: bool) -> Self {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
         Self {
             window: Mutex::new(Vec::with_capacity(WINDOW)),
-            full: AtomicBool::new(false),
             suspect: AtomicBool::new(false),
-            cdn: if proxies_known { Vec::new() } else { ranges::cloudflare() },
+            cdn: ranges::cloudflare(),
             hasher: RandomState::new(),
         }
     }
 
     /// Counts one request and says whether enforcement is allowed.
     pub fn observe(&self, ip: Option<IpAddr>, user_agent: Option<&str>, category: Category) -> bool {
-        if let (false, Some(ip)) = (self.full.load(Ordering::Relaxed), ip) {
+        if let Some(ip) = ip {
             let seen = Seen {
                 address: self.hasher.hash_one(ip),
                 browser: user_agent.filter(|_| category == Category::Browser).map(|ua| self.hasher.hash_one(ua)),
@@ -58,6 +62,7 @@ impl ProxyCheck {
                 window.push(seen);
                 if window.len() >= WINDOW {
                     self.judge(&window);
+                    window.clear();
                 }
             }
         }
@@ -65,9 +70,6 @@ impl ProxyCheck {
     }
 
     fn judge(&self, window: &[Seen]) {
-        if self.full.swap(true, Ordering::Relaxed) {
-            return;
-        }
         let mut addresses: Vec<u64> = window.iter().map(|s| s.address).collect();
         addresses.sort_unstable();
         // More than half of a sorted list stands in its middle.
@@ -78,8 +80,8 @@ impl ProxyCheck {
         browsers.dedup();
         let one_address = same * 10 > window.len() * 9 && browsers.len() >= BROWSERS;
         let cdn = window.iter().filter(|s| s.cdn).count() * 2 > window.len();
-        if one_address || cdn {
-            self.suspect.store(true, Ordering::Relaxed);
+        let suspect = one_address || cdn;
+        if !self.suspect.swap(suspect, Ordering::Relaxed) && suspect {
             tracing::warn!(
                 target: "deckle",
                 proxy_check = "suspect",
@@ -110,16 +112,17 @@ mod tests {
     #[test]
     fn many_browsers_on_one_address_are_a_proxy() {
         let one = |_| IpAddr::from([10, 0, 0, 1]);
-        assert!(!feed(&ProxyCheck::new(false), 1_000, one, |i| format!("Firefox/{}", i % 9)));
-        assert!(feed(&ProxyCheck::new(false), 1_000, one, |i| format!("Firefox/{}", i % 3)));
-        assert!(feed(&ProxyCheck::new(false), 999, one, |i| format!("Firefox/{i}")));
-        assert!(feed(&ProxyCheck::new(false), 1_000, spread, |i| format!("Firefox/{}", i % 9)));
+        assert!(!feed(&ProxyCheck::new(), 1_000, one, |i| format!("Firefox/{}", i % 9)));
+        assert!(feed(&ProxyCheck::new(), 1_000, one, |i| format!("Firefox/{}", i % 3)));
+        assert!(feed(&ProxyCheck::new(), 999, one, |i| format!("Firefox/{i}")));
+        assert!(feed(&ProxyCheck::new(), 1_000, spread, |i| format!("Firefox/{}", i % 9)));
     }
 
     #[test]
-    fn a_cdn_in_front_is_noticed_only_while_no_proxy_is_trusted() {
+    fn a_cdn_in_front_is_noticed_and_the_verdict_can_change() {
         let cdn = |i: usize| IpAddr::from([173, 245, 48, (i % 250) as u8]);
-        assert!(!feed(&ProxyCheck::new(false), 1_000, cdn, |_| "Firefox".into()));
-        assert!(feed(&ProxyCheck::new(true), 1_000, cdn, |_| "Firefox".into()));
+        let check = ProxyCheck::new();
+        assert!(!feed(&check, 1_000, cdn, |_| "Firefox".into()));
+        assert!(feed(&check, 1_000, spread, |_| "Firefox".into()), "readers again");
     }
 }

@@ -239,11 +239,18 @@ fn decode_unreserved(raw: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
+        // What a server may take for a slash is one here.
+        if byte == b'\\' {
+            out.push(b'/');
+            at += 1;
+            continue;
+        }
         let decoded = (byte == b'%')
             .then(|| bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok()))
             .flatten()
             .and_then(|hex| u8::from_str_radix(hex, 16).ok())
-            .filter(|b| b.is_ascii_alphanumeric() || b"-._~".contains(b));
+            .map(|b| if b == b'\\' { b'/' } else { b })
+            .filter(|b| b.is_ascii_alphanumeric() || b"-._~/".contains(b));
         match decoded {
             Some(plain) => {
                 out.push(plain);
@@ -283,6 +290,11 @@ mod tests {
             "/%2e%2e/a/1",
             "/a/./1",
             "/a/1.",
+            "/.well-known/..%2fa%2F1",
+            "/favicon%2f..%2fa/1/../../a/1",
+            "/.deckle/..%2fa/1",
+            "/.well-known/..\\a\\1",
+            "/a%5c1",
         ] {
             assert_eq!(normalise(spelling), "/a/1", "{spelling}");
             assert_eq!(class(spelling), RouteClass::Page, "{spelling}");

@@ -18,6 +18,11 @@ impl Marker {
         Self { keys: Keys::new(secrets.active()) }
     }
 
+    /// Which secret it marks with.
+    pub fn kid(&self) -> u8 {
+        self.keys.kid()
+    }
+
     /// The mark of a visitor's copies on a day (UTC days since 1970).
     pub fn mark_for(&self, visitor: &[u8], unix_day: u32) -> Mark {
         self.keys.visit_mark(visitor, unix_day)

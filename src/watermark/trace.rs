@@ -110,7 +110,8 @@ impl Tracer {
             notes: Vec::new(),
         };
         self.add_seals(&copy, log, &mut trace);
-        let spaces = if copy.dead.is_none() { self.best_spaces(&copy, log) } else { Vec::new() };
+        let spaces =
+            if copy.dead.is_none() && copy.words >= FEW_WORDS { self.best_spaces(&copy, log) } else { Vec::new() };
         trace.notes.extend(copy.dead.filter(|_| copy.slots() > 0));
         merge_spaces(&mut trace, spaces);
         conclude(&mut trace, &copy);

@@ -9,6 +9,8 @@ use crate::support::{Deckle, get, has, hits};
 /// Pages with article text that a scraper may get before the first refusal.
 const WGET_BOUND: usize = 30;
 const PYTHON_BOUND: usize = 28;
+/// A script with a browser's headers and no pause at all looks like restored tabs for so long.
+const HURRIED_BOUND: usize = 45;
 const FIREFOX: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\nAccept: text/html\r\nAccept-Language: en\r\n";
 
 /// Pages answered with 200 before the first 429, in the order of the log.
@@ -199,8 +201,8 @@ fn python_is_limited_with_its_own_name_and_with_a_browser_s() {
     }
     let deckle = Deckle::start(&["--mode", "enforce"]);
     let script = "
-import http.client, json, sys
-host, port, source, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+import http.client, json, sys, time
+host, port, source, kind, pause = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], float(sys.argv[5])
 plain = {'User-Agent': 'python-requests/2.34.0', 'Accept': '*/*', 'Accept-Encoding': 'gzip'}
 browser = {'User-Agent': 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36 test',
   'Accept': 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8', 'Accept-Language': 'en-GB,en;q=0.9',
@@ -217,21 +219,28 @@ c = http.client.HTTPConnection(host, port, source_address=(source, 0), timeout=3
 c.request('GET', '/sitemap.xml'); body = c.getresponse().read().decode(); c.close()
 n = 0
 for path in re.findall(r'<loc>([^<]+)</loc>', body)[:100]:
+    time.sleep(pause)
     status, _ = get(path)
     if status == 429: break
     n += 1
 print(n)
 ";
-    for (source, kind) in [("127.0.0.7", "plain"), ("127.0.0.8", "browser")] {
+    let runs = [
+        ("127.0.0.7", "plain", "0", PYTHON_BOUND),
+        ("127.0.0.8", "browser", "0.2", PYTHON_BOUND),
+        ("127.0.0.10", "browser", "0", HURRIED_BOUND),
+    ];
+    for (source, kind, pause, bound) in runs {
         let out = Command::new("python3")
-            .args(["-c", script, "127.0.0.1", &deckle.address.port().to_string(), source, kind])
+            .args(["-c", script, "127.0.0.1", &deckle.address.port().to_string(), source, kind, pause])
             .output()
             .unwrap();
         let pages: usize = String::from_utf8_lossy(&out.stdout)
             .trim()
             .parse()
             .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)));
-        assert!(pages <= PYTHON_BOUND, "{kind}: {pages} pages");
+        assert!(pages <= bound, "{kind}, {pause} s between pages: {pages} pages");
+        println!("{kind}, {pause} s between pages: {pages} pages before the first 429");
     }
 }
 

@@ -136,7 +136,8 @@ fn a_second_writer_is_refused_and_a_torn_line_is_told() {
     let newest = std::fs::read_dir(&dir)
         .unwrap()
         .flatten()
-        .map(|e| e.path()).find(|p| p.extension().is_some_and(|e| e == "ndjson") && *p != segment)
+        .map(|e| e.path())
+        .find(|p| p.extension().is_some_and(|e| e == "ndjson") && *p != segment)
         .unwrap();
     let text = std::fs::read_to_string(newest).unwrap();
     assert!(text.contains("\"deckle.kind\":\"recovery\"") && text.contains("\"torn_bytes\":19"), "{text}");

@@ -13,6 +13,7 @@ use crate::action::answer::{Answers, Refusal};
 use crate::action::limit::Limits;
 use crate::action::policy::{self, Circumstances};
 use crate::action::{Action, ActionError, Decision, LimitReport, Mode, Rule, Settings};
+use crate::suspicion::cells::CellKey;
 use crate::suspicion::{Assessment, State};
 use crate::visitor::{RouteClass, Standing, Visitor};
 
@@ -111,6 +112,11 @@ impl Shared {
         let would = draft.action;
         let warm_up = self.state.uptime() < WARM_UP;
         policy::clamp(&mut draft, &self.settings, Circumstances { mode, warm_up });
+        // What a clamp has weakened to `limit` is a trickle like any other.
+        let limit = match (draft.action, assessment.client) {
+            (Action::Limit, Some(client)) => limit.or_else(|| Some(self.limits.trickle(client))),
+            _ => limit,
+        };
         let refused = draft.action == Action::Block
             || (draft.action == Action::Limit && limit.is_some_and(|l| l.retry_after.is_some()));
         let mut decision = Decision {
@@ -122,7 +128,7 @@ impl Shared {
             delay: None,
         };
         if refused {
-            let plan = self.refuse(&decision, visitor, headers);
+            let plan = self.refuse(&decision, visitor, assessment.client, headers);
             return (decision, plan);
         }
         if decision.action == Action::Slow {
@@ -144,7 +150,7 @@ impl Shared {
         if free || visitor.standing != Standing::Ordinary {
             return None;
         }
-        if let Some(report) = self.limits.hard(client, assessment.counts_as_page) {
+        if let Some(report) = self.limits.hard(client, assessment.address?, assessment.counts_as_page) {
             if draft.action <= Action::Limit {
                 draft.action = Action::Limit;
                 draft.rule = Rule::Limit(report.name);
@@ -155,10 +161,10 @@ impl Shared {
         (draft.action == Action::Limit).then(|| self.limits.trickle(client))
     }
 
-    fn refuse(&self, decision: &Decision, visitor: &Visitor, headers: &HeaderMap) -> Plan {
+    fn refuse(&self, decision: &Decision, visitor: &Visitor, client: Option<CellKey>, headers: &HeaderMap) -> Plan {
         let retry_after = decision.limit.and_then(|l| l.retry_after).filter(|_| decision.action == Action::Limit);
-        if let Some(seconds) = retry_after {
-            self.state.note_refusal(visitor, Duration::from_secs(seconds));
+        if let (Some(seconds), Some(client)) = (retry_after, client) {
+            self.state.note_refusal(client, Duration::from_secs(seconds));
         }
         let status = if retry_after.is_some() { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::FORBIDDEN };
         let refusal = Refusal { status, retry_after, request_id: visitor.request_id };

@@ -93,7 +93,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
             Response::from_parts(head, PageBody::inner(body))
         }
         Decision::Rewrite { codings } => {
-            let (pipeline, mark, no_mark) = site.pipeline(ask, &head.headers, &codings);
+            let (pipeline, mark, no_mark) = site.pipeline(ask, head.status, &head.headers, &codings);
             let report = PageReport::new(Rewrite::Done, None);
             {
                 let mut facts = report.facts_mut();

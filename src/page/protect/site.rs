@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::request::Parts;
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use sha2::{Digest, Sha256};
 
 use super::layer::Marking;
 use crate::page::charset::{self, Charset, TextKind};
 use crate::page::csp;
 use crate::page::encoding::Coding;
-use crate::page::etag::TagMap;
+use crate::page::etag::{EntityTag, TagMap};
 use crate::page::guard::Guard;
 use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Made};
@@ -55,6 +55,8 @@ pub(super) struct Ask {
     /// Copies differ by visitor, even if this one carries no mark.
     per_visitor: bool,
     unmarked: Option<&'static str>,
+    /// The tags that the client sent, for a 304 to name the one that it confirms.
+    sent_tags: Vec<EntityTag>,
 }
 
 impl Ask {
@@ -87,6 +89,11 @@ impl Site {
         if marking.level() != Level::Off {
             let marker = Marker::new(&marking.secrets);
             let etag_key = marking.secrets.active().derive("deckle-etag-1", "mark");
+            let mut hash = Sha256::new();
+            hash.update(self.version.to_be_bytes());
+            hash.update([marker.kid()]);
+            hash.update(serde_json::to_vec(&marking.settings).unwrap_or_default());
+            self.version = first_32_bits(&hash.finalize());
             self.marking = Some((marking, marker, etag_key));
         }
     }
@@ -99,8 +106,7 @@ impl Site {
         for part in [serde_json::to_vec(&self.settings), serde_json::to_vec(rights)] {
             hash.update(part.unwrap_or_default());
         }
-        let digest = hash.finalize();
-        digest.iter().take(4).fold(0, |v, b| v << 8 | u32::from(*b))
+        first_32_bits(&hash.finalize())
     }
 
     pub(super) fn guard(&self) -> &Guard {
@@ -113,9 +119,12 @@ impl Site {
         let path = visitor.map_or_else(|| normalise(head.uri.path()), |v| v.path.to_string());
         let asset = visitor.map_or_else(|| has_asset_extension(&path), |v| v.asset_path);
         let enabled = self.settings.enabled && !self.skip.is_match(&path);
-        let arrived = visitor.map_or(0, |v| v.arrived.as_secs());
+        let arrived = visitor.map_or_else(today, |v| v.arrived.as_secs());
         let (mark, unmarked) = self.mark_of(visitor, arrived);
+        let sent_tags =
+            head.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| EntityTag::parse_list(v.as_bytes()));
         let ask = Ask {
+            sent_tags: sent_tags.flatten().collect(),
             method: head.method.clone(),
             host: host_of(&head.uri, &head.headers),
             path,
@@ -152,7 +161,8 @@ impl Site {
             HEXLOWER.encode(&digest[..4])
         };
         let visitor: Option<&dyn Fn(&[u8]) -> String> = if ask.mark.is_some() { Some(&visitor) } else { None };
-        f(&TagMap { version: self.version, visitor })
+        // A notice with the running year makes another page on New Year's Day.
+        f(&TagMap { version: self.version.wrapping_add(ask.year.unsigned_abs().into()), visitor })
     }
 
     fn finding(&self, ask: &Ask) -> Option<Finding> {
@@ -163,9 +173,16 @@ impl Site {
     pub(super) fn edit_headers(&self, ask: &Ask, headers: &mut HeaderMap, coding: Coding, not_modified: bool) {
         // Until the site is known a copy carries no mark: it must not be kept for later.
         let provisional = self.marking.is_some() && self.finding(ask).is_none() && !not_modified;
+        let confirmed = if not_modified { headers.get(header::ETAG).cloned() } else { None };
         self.with_tags(ask, |tags| {
             let made = Made { coding, tags, per_visitor: ask.per_visitor, provisional, activated: self.activated };
             headers::rewrite_response(headers, &made, not_modified);
+            // The client knows its copy by the tag that it sent, coding included.
+            let upstream = confirmed.and_then(|v| EntityTag::parse(v.as_bytes()));
+            let sent = ask.sent_tags.iter().find(|t| upstream.is_some() && tags.none_match(t, false) == upstream);
+            if let Some(value) = sent.and_then(EntityTag::to_header) {
+                headers.insert(header::ETAG, value);
+            }
         });
     }
 
@@ -173,6 +190,7 @@ impl Site {
     pub(super) fn pipeline(
         self: &Arc<Self>,
         ask: &Ask,
+        status: StatusCode,
         response: &HeaderMap,
         codings: &[Coding],
     ) -> (Pipeline, Option<Mark>, Option<&'static str>) {
@@ -189,8 +207,10 @@ impl Site {
         let start =
             Box::new(move |charset: Charset| site.start(&for_page, charset, no_slots, body_is_root, csp_allows));
         let (site, for_learning) = (Arc::clone(self), ask.clone());
+        // Error pages and answers to forms say nothing about the articles beside them.
+        let teaches = status == StatusCode::OK && ask.method == Method::GET;
         let learn = Box::new(move |finding: Finding| {
-            if let Some((marking, ..)) = &site.marking {
+            if let (Some((marking, ..)), true) = (&site.marking, teaches) {
                 marking.findings.learn(&for_learning.host, &for_learning.path, finding);
             }
         });
@@ -266,6 +286,10 @@ impl Site {
     }
 }
 
+fn first_32_bits(digest: &[u8]) -> u32 {
+    digest.iter().take(4).fold(0, |v, b| v << 8 | u32::from(*b))
+}
+
 fn has_asset_extension(path: &str) -> bool {
     path.rsplit('/')
         .next()
@@ -278,6 +302,11 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> String {
     uri.authority().map_or_else(header, |a| a.as_str()).chars().take(255).collect::<String>().to_ascii_lowercase()
 }
 
+/// For a layer that stands alone: nobody has said when the request arrived, and the notice shows the year.
+fn today() -> u64 {
+    jiff::Timestamp::now().as_second().unsigned_abs()
+}
+
 fn year_of(unix: u64) -> i16 {
     jiff::Timestamp::from_second(unix as i64).map_or(1970, |t| jiff::tz::TimeZone::UTC.to_datetime(t).year())
 }
@@ -286,7 +315,6 @@ fn year_of(unix: u64) -> i16 {
 mod tests {
     use super::*;
     use crate::page::Findings;
-    use crate::page::etag::EntityTag;
     use crate::secret::{Secret, Secrets};
     use crate::watermark;
 
@@ -301,6 +329,7 @@ mod tests {
         });
         let (mut head, ()) = http::Request::builder().uri("/a").body(()).unwrap().into_parts();
         let mut ask = site.ask(&mut head);
+        ask.year = 0;
         ask.mark = Some("k1-0123456789ab".parse().unwrap());
         site.version = 3;
         // Computed with Python's hmac module.

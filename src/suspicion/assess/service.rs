@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::future::ResponseFuture;
+use super::future::{Learn, ResponseFuture};
 use crate::suspicion::{Assessment, Judge};
-use crate::visitor::Visitor;
+use crate::visitor::{RouteClass, Visitor};
 
 /// Middleware of [`AssessLayer`](super::AssessLayer).
 #[derive(Clone)]
@@ -40,11 +40,17 @@ where
             return ResponseFuture::new(self.inner.call(request), None);
         };
         let path = Arc::clone(&visitor.path);
+        let is_asset = visitor.asset_path || visitor.route == RouteClass::Own;
+        let keys = self.judge.state.keys(visitor);
         // A fault of ours must not take the site down: the request is judged as unknown and goes on.
         let judged = catch_unwind(AssertUnwindSafe(|| self.judge.assess(visitor, request.method())));
         let assessment = judged.unwrap_or_else(|_| Assessment::unknown());
         request.extensions_mut().insert(assessment);
-        let learn = (request.method() == http::Method::GET).then(|| (Arc::clone(&self.judge.state), path));
+        let learn = (request.method() == http::Method::GET).then(|| Learn {
+            state: Arc::clone(&self.judge.state),
+            path,
+            asset: keys.filter(|_| is_asset).map(|(_, sub)| sub),
+        });
         ResponseFuture::new(self.inner.call(request), learn)
     }
 }

@@ -19,7 +19,7 @@ pub struct IdentifyLayer {
 
 pub(super) struct Shared {
     pub(super) facts: Facts,
-    pub(super) check: Option<ProxyCheck>,
+    pub(super) check: Option<Arc<ProxyCheck>>,
     pub(super) clock: SharedClock,
 }
 
@@ -37,8 +37,16 @@ impl IdentifyLayer {
     /// # Errors
     /// As [`IdentifyLayer::new`].
     pub fn with_clock(settings: &Settings, clock: SharedClock) -> Result<Self, VisitorError> {
+        Self::with_check(settings, clock, Arc::new(ProxyCheck::new()))
+    }
+
+    /// The same with a check that outlives the layer.
+    ///
+    /// # Errors
+    /// As [`IdentifyLayer::new`].
+    pub fn with_check(settings: &Settings, clock: SharedClock, check: Arc<ProxyCheck>) -> Result<Self, VisitorError> {
         let facts = Facts::new(settings)?;
-        let check = (settings.proxy_check == Switch::On).then(|| ProxyCheck::new(!facts.proxies.is_empty()));
+        let check = (settings.proxy_check == Switch::On && facts.proxies.is_empty()).then_some(check);
         Ok(Self { shared: Arc::new(Shared { facts, check, clock }) })
     }
 }

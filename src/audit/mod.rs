@@ -29,7 +29,7 @@ pub use sink::{Sink, SinkError, Stats, TracingSink};
 
 use crate::unit::{Size, Span};
 #[cfg(feature = "proxy")]
-pub(crate) use privacy::write_private;
+pub(crate) use privacy::{redact_path, write_private};
 
 /// Where records go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

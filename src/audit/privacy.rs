@@ -22,14 +22,15 @@ const TOKEN: usize = 32;
 /// An address as the log shows it; `None`: not at all.
 pub(crate) fn render_address(ip: IpAddr, settings: &Settings, full: bool) -> Option<String> {
     match settings.address {
-        _ if full => Some(ip.to_string()),
-        AddressMode::Truncate | AddressMode::Full => Some(match ip.to_canonical() {
+        AddressMode::Pseudonym | AddressMode::None => None,
+        AddressMode::Full => Some(ip.to_string()),
+        AddressMode::Truncate if full => Some(ip.to_string()),
+        AddressMode::Truncate => Some(match ip.to_canonical() {
             IpAddr::V4(v4) => Ipv4Net::new(v4, settings.ipv4_prefix.min(32))
                 .map_or_else(|_| v4.to_string(), |n| n.trunc().to_string()),
             IpAddr::V6(v6) => Ipv6Net::new(v6, settings.ipv6_prefix.min(128))
                 .map_or_else(|_| v6.to_string(), |n| n.trunc().to_string()),
         }),
-        AddressMode::Pseudonym | AddressMode::None => None,
     }
 }
 
@@ -123,7 +124,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 impl Settings {
-    /// Values of names that are not allowed are replaced.
+    /// Values of names that are not allowed are replaced, and tokens without a name.
     pub(super) fn redact_query(&self, query: &str) -> String {
         let allowed = |name: &str| {
             self.query_allow.iter().any(|entry| match entry.strip_suffix('*') {
@@ -131,34 +132,43 @@ impl Settings {
                 None => entry == name,
             })
         };
-        let parts: Vec<String> = query
-            .split('&')
-            .map(|pair| match pair.split_once('=') {
-                Some((name, _)) if !allowed(name) => format!("{name}=REDACTED"),
-                _ => pair.to_owned(),
-            })
-            .collect();
-        parts.join("&")
+        let mut out = String::with_capacity(query.len());
+        for pair in query.split_inclusive(['&', ';']) {
+            let (pair, end) = match pair.strip_suffix(['&', ';']) {
+                Some(bare) => (bare, pair.get(bare.len()..).unwrap_or_default()),
+                None => (pair, ""),
+            };
+            match pair.split_once('=') {
+                Some((name, _)) if !allowed(name) => out.extend([name, "=REDACTED"]),
+                None if is_private_segment(pair) => out.push_str("REDACTED"),
+                _ => out.push_str(pair),
+            }
+            out.push_str(end);
+        }
+        out
     }
 
     /// Mail addresses and long tokens in a path are replaced.
     pub(super) fn redact_path(&self, path: &str) -> String {
-        if !self.path_redact {
-            return path.to_owned();
-        }
-        let parts: Vec<&str> =
-            path.split('/').map(|segment| if is_private_segment(segment) { "[redacted]" } else { segment }).collect();
-        parts.join("/")
+        if self.path_redact { redact_path(path) } else { path.to_owned() }
     }
 }
 
+/// A path without mail addresses and long tokens.
+pub(crate) fn redact_path(path: &str) -> String {
+    let parts: Vec<&str> =
+        path.split('/').map(|segment| if is_private_segment(segment) { "[redacted]" } else { segment }).collect();
+    parts.join("/")
+}
+
 fn is_private_segment(segment: &str) -> bool {
-    let mail = segment.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
-    let token = segment.len() >= TOKEN
-        && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        && segment.bytes().any(|b| b.is_ascii_digit())
+    let decoded = segment.replace("%40", "@");
+    let mail = decoded.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
+    let token = decoded.len() >= TOKEN
+        && decoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=~".contains(&b))
+        && decoded.bytes().any(|b| b.is_ascii_digit())
         // Headlines are words between hyphens; tokens are not.
-        && segment.split(['-', '_']).any(|word| word.len() >= 20);
+        && decoded.split(['-', '_', '.']).any(|word| word.len() >= 20);
     mail || token
 }
 
@@ -180,6 +190,7 @@ mod tests {
             source: crate::visitor::AddressSource::Peer,
             hops: 0,
             spoof: false,
+            trusted: false,
         };
         ids().visitor_id(Duration::ZERO, address.client(), Some(b"curl/8.5.0"), "news").unwrap()
     }
@@ -221,7 +232,7 @@ mod tests {
         assert_eq!(show("2001:db8:1:2::5", false), "2001:db8:1::/48");
         assert_eq!(show("203.0.113.9", true), "203.0.113.9");
         let none = Settings { address: AddressMode::None, ..Settings::default() };
-        assert_eq!(render_address("203.0.113.9".parse().unwrap(), &none, false), None);
+        assert_eq!(render_address("203.0.113.9".parse().unwrap(), &none, true), None);
     }
 
     #[test]
@@ -231,5 +242,11 @@ mod tests {
         assert_eq!(settings.redact_path(headline), headline);
         assert_eq!(settings.redact_path("/reset/9f2c4e1ab07d33569f2c4e1ab07d3356"), "/reset/[redacted]");
         assert_eq!(settings.redact_path("/u/ann@example.org/x"), "/u/[redacted]/x");
+        assert_eq!(settings.redact_path("/u/ann%40example.org"), "/u/[redacted]");
+        assert_eq!(settings.redact_path("/t/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2ln"), "/t/[redacted]");
+        assert_eq!(
+            settings.redact_query("p=1;token=x&page=2&9f2c4e1ab07d33569f2c4e1ab07d3356&utm_source=a"),
+            "p=1;token=REDACTED&page=2&REDACTED&utm_source=a"
+        );
     }
 }

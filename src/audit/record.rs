@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::Settings;
 use super::json::ObjectWriter;
 use super::privacy::{Pseudonyms, render_address};
-use super::{AddressMode, Settings};
 use crate::action::{Action, Decision};
 use crate::suspicion::Assessment;
 use crate::visitor::{RouteClass, Visitor};
@@ -123,7 +123,7 @@ impl AuditRecord {
         self.write_response(&mut object);
         self.write_client(&mut object, &mut notes, settings, pseudonyms);
         self.write_decision(&mut object);
-        self.write_page(&mut object);
+        self.write_page(&mut object, settings);
         object.number("deckle.duration_us", micros(self.duration));
         object.number_if("deckle.upstream_us", self.upstream.map(micros));
         object.number_if("deckle.decide_us", self.assessment.as_ref().map(|a| micros(a.took)));
@@ -167,9 +167,8 @@ impl AuditRecord {
         settings: &Settings,
         pseudonyms: &mut Pseudonyms,
     ) {
-        let full = self.escalates() || settings.address == AddressMode::Full;
         if let Some(ip) = self.address() {
-            object.text_if("client.address", render_address(ip, settings, full).as_deref());
+            object.text_if("client.address", render_address(ip, settings, self.escalates()).as_deref());
         }
         if let Some(visitor) = &self.visitor {
             object.text_if("network.peer.address", visitor.address.peer.map(|p| p.to_string()).as_deref());
@@ -183,7 +182,7 @@ impl AuditRecord {
         }
         if let Some(referer) = self.referer.as_deref() {
             let text = notes.bytes("http.request.header.referer", referer, MAX_HEADER);
-            object.text("http.request.header.referer", &cut_referer(&text, &self.host));
+            object.text("http.request.header.referer", &settings.redact_path(&cut_referer(&text, &self.host)));
         }
         let Some(visitor) = &self.visitor else { return };
         let id = pseudonyms.visitor_id(self.time, visitor.address.client(), self.user_agent.as_deref(), &settings.site);
@@ -220,11 +219,11 @@ impl AuditRecord {
         }
     }
 
-    fn write_page(&self, object: &mut ObjectWriter<'_>) {
+    fn write_page(&self, object: &mut ObjectWriter<'_>, settings: &Settings) {
         let kind = self.page_kind();
         object.text("deckle.page.kind", kind);
         if kind == "article" {
-            object.text("deckle.page.article", cut(&self.path, 64).0);
+            object.text("deckle.page.article", cut(&settings.redact_path(&self.path), 64).0);
         }
         let Some(page) = &self.page else { return };
         if let Some(mark) = &page.mark {
@@ -306,8 +305,14 @@ fn cut(text: &str, max: usize) -> (&str, Option<usize>) {
 fn cut_referer(referer: &str, host: &str) -> String {
     let bare = referer.split(['?', '#']).next().unwrap_or_default();
     let Some((scheme, rest)) = bare.split_once("://") else { return bare.to_owned() };
-    let authority = rest.split('/').next().unwrap_or_default();
-    if authority.eq_ignore_ascii_case(host) { bare.to_owned() } else { format!("{scheme}://{authority}/") }
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    // A name and a password may stand before the host.
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    if authority.eq_ignore_ascii_case(host) {
+        format!("{scheme}://{authority}{path}")
+    } else {
+        format!("{scheme}://{authority}/")
+    }
 }
 
 /// Trace and span id of a `traceparent`.

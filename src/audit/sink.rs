@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::privacy::redact_path;
 use super::record::AuditRecord;
 use crate::action::Action;
 
@@ -89,7 +90,7 @@ impl Sink for TracingSink {
             ($level:ident) => {
                 tracing::$level!(
                     target: "deckle::hit",
-                    { http.request.method = ?record.method, url.path = ?record.path,
+                    { http.request.method = ?record.method, url.path = ?redact_path(&record.path),
                     http.response.status_code = record.status, http.response.body.size = record.body_size,
                     deckle.request.id = %record.request_id, deckle.visitor.category = category, deckle.score = score,
                     deckle.action = action, deckle.would_action = would, deckle.mark.id = mark,

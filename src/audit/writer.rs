@@ -257,20 +257,20 @@ impl Writer {
         }
         let (dir, age, total, now) =
             (self.dir.clone(), self.settings.max_age.0, self.settings.max_total.0, self.clock.unix());
+        let instance = self.settings.instance().into_owned();
         let current = self.segment.as_ref().map(|s| s.path.clone());
         // Compressing a large segment must not hold up the records behind it.
         let _ = std::thread::Builder::new().name("deckle-audit-close".to_owned()).spawn(move || {
             if let Some(path) = closed {
                 close_segment(&path);
             }
-            retain(&dir, current.as_deref(), age, total, now);
+            retain(&dir, &instance, current.as_deref(), age, total, now);
         });
     }
 
     /// Segments of this instance that were not ended, and how many bytes of their last line are torn.
     fn open_segments(&self) -> Vec<LeftOpen> {
-        let prefix = format!("audit-{}-", self.settings.instance());
-        let mut found: Vec<LeftOpen> = segments(&self.dir)
+        segments(&self.dir, &self.settings.instance())
             .into_iter()
             .filter(|path| path.extension().is_some_and(|e| e == "ndjson"))
             .filter_map(|path| {
@@ -281,11 +281,9 @@ impl Writer {
                 let last = whole.strip_suffix(b"\n").map_or(whole, |w| w);
                 let last = last.get(memchr::memrchr(b'\n', last).map_or(0, |i| i + 1)..)?;
                 let ended = memchr::memmem::find(last, b"\"deckle.kind\":\"end\"").is_some();
-                (name.starts_with(&prefix) && !ended).then_some(LeftOpen { name, torn: torn as u64 })
+                (!ended).then_some(LeftOpen { name, torn: torn as u64 })
             })
-            .collect();
-        found.sort_by(|a, b| a.name.cmp(&b.name));
-        found
+            .collect()
     }
 }
 
@@ -304,19 +302,24 @@ fn read_tail(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(tail)
 }
 
-/// All segments of a directory, oldest first.
-fn segments(dir: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
+/// The segments of one instance, oldest first: `audit-<instance>-<stamp>-<number>.ndjson`, compressed or not.
+fn segments(dir: &Path, instance: &str) -> Vec<PathBuf> {
+    let prefix = format!("audit-{instance}-");
+    let order = |path: &Path| -> Option<(String, u64)> {
+        let rest = path.file_name()?.to_str()?.strip_prefix(&prefix)?;
+        let bare = rest.strip_suffix(".ndjson").or_else(|| rest.strip_suffix(".ndjson.zst"))?;
+        // An instance whose name begins with ours has more between the hyphens.
+        let (stamp, number) = bare.split_once('-')?;
+        Some((stamp.to_owned(), number.parse().ok()?))
+    };
+    let mut found: Vec<((String, u64), PathBuf)> = std::fs::read_dir(dir)
         .into_iter()
         .flatten()
         .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("audit-") && n.contains(".ndjson"))
-        })
+        .filter_map(|entry| Some((order(&entry.path())?, entry.path())))
         .collect();
     found.sort();
-    found
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 #[cfg(feature = "proxy")]
@@ -360,9 +363,9 @@ impl Write for CountingSink {
 }
 
 /// Deletes the oldest segments beyond age and size; never the open one.
-fn retain(dir: &Path, current: Option<&Path>, max_age: Duration, max_total: u64, now: Duration) {
+fn retain(dir: &Path, instance: &str, current: Option<&Path>, max_age: Duration, max_total: u64, now: Duration) {
     let mut kept = 0u64;
-    for path in segments(dir).into_iter().rev().filter(|p| Some(p.as_path()) != current) {
+    for path in segments(dir, instance).into_iter().rev().filter(|p| Some(p.as_path()) != current) {
         let Ok(metadata) = std::fs::metadata(&path) else { continue };
         let written = metadata.modified().ok().and_then(|m| m.duration_since(std::time::UNIX_EPOCH).ok());
         let old = written.is_some_and(|w| now.saturating_sub(w) > max_age);
@@ -370,5 +373,33 @@ fn retain(dir: &Path, current: Option<&Path>, max_age: Duration, max_total: u64,
         if (old || kept > max_total) && std::fs::remove_file(&path).is_ok() {
             tracing::info!(target: "deckle::audit", path = %path.display(), "An old segment was deleted.");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_its_own_oldest_segments_are_deleted() {
+        let dir = std::env::temp_dir().join(format!("deckle-retain-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let names = [
+            "audit-a-20260101T000000Z-9.ndjson.zst",
+            "audit-a-20260101T000000Z-10.ndjson",
+            "audit-a-20260102T000000Z-11.ndjson",
+            "audit-a-b-20250101T000000Z-1.ndjson",
+            "audit-c-20250101T000000Z-1.ndjson",
+        ];
+        for name in names {
+            std::fs::write(dir.join(name), [b'x'; 100]).unwrap();
+        }
+        let current = dir.join(names[2]);
+        retain(&dir, "a", Some(&current), Duration::MAX, 150, Duration::ZERO);
+        let mut left: Vec<_> =
+            std::fs::read_dir(&dir).unwrap().flatten().map(|e| e.file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, [names[1], names[2], names[3], names[4]]);
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -42,6 +42,11 @@ pub enum LoadError {
     },
 }
 
+/// The environment, without what is no text.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 impl Config {
     /// Reads a file, and the environment on top of it.
     ///
@@ -51,7 +56,7 @@ impl Config {
         let path = path.as_ref();
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|source| LoadError::Io { path: name.clone(), source })?;
-        let config = Self::read(&text, std::env::vars()).map_err(|error| match error {
+        let config = Self::read(&text, variables()).map_err(|error| match error {
             LoadError::Toml { message, .. } => LoadError::Toml { place: format!("{name}: "), message },
             other => other,
         })?;
@@ -63,7 +68,7 @@ impl Config {
     /// # Errors
     /// [`LoadError::Environment`].
     pub fn from_env() -> Result<Self, LoadError> {
-        Self::read("", std::env::vars())
+        Self::read("", variables())
     }
 
     /// Reads a text, and nothing else.

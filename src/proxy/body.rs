@@ -1,7 +1,8 @@
 //! Bodies of the proxy: streamed from the upstream under an idle limit, or whole.
 
+use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,8 +36,74 @@ pin_project! {
     #[derive(Debug)]
     #[project = Projected]
     enum Kind {
-        Upstream { #[pin] body: Incoming, #[pin] idle: Sleep, limit: Duration },
+        Upstream { #[pin] body: Incoming, idle: Idle },
         Full { #[pin] body: Full<Bytes> },
+    }
+}
+
+/// How long the other side may pause. Time in which nobody asked for more is not its pause.
+#[derive(Debug)]
+struct Idle {
+    sleep: Pin<Box<Sleep>>,
+    limit: Duration,
+    waiting: bool,
+}
+
+impl Idle {
+    fn new(limit: Duration) -> Self {
+        Self { sleep: Box::pin(tokio::time::sleep(limit)), limit, waiting: false }
+    }
+
+    /// What was polled, or `None` when it is too late for it.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<T>) -> Poll<Option<T>> {
+        if let Poll::Ready(ready) = polled {
+            self.waiting = false;
+            return Poll::Ready(Some(ready));
+        }
+        if !self.waiting {
+            self.waiting = true;
+            self.sleep.as_mut().reset(Instant::now() + self.limit);
+        }
+        self.sleep.as_mut().poll(cx).map(|()| None)
+    }
+}
+
+pin_project! {
+    /// What a client sends, under an idle limit.
+    pub(super) struct UploadBody {
+        #[pin]
+        body: Incoming,
+        idle: Idle,
+        // Dropped together with the body: tells when the upload is over.
+        over: tokio::sync::oneshot::Sender<()>,
+    }
+}
+
+impl UploadBody {
+    pub(super) fn new(body: Incoming, limit: Duration, over: tokio::sync::oneshot::Sender<()>) -> Self {
+        Self { body, idle: Idle::new(limit), over }
+    }
+}
+
+impl Body for UploadBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.project();
+        let polled = this.body.poll_frame(cx);
+        match ready!(this.idle.watch(cx, polled)) {
+            Some(frame) => Poll::Ready(frame.map(|f| f.map_err(Into::into))),
+            None => Poll::Ready(Some(Err("the client paused for too long".into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -48,7 +115,7 @@ impl SiteBody {
 
     /// A body that may pause for `limit` at most.
     pub(super) fn upstream(body: Incoming, limit: Duration) -> Self {
-        Self { kind: Kind::Upstream { body, idle: tokio::time::sleep(limit), limit } }
+        Self { kind: Kind::Upstream { body, idle: Idle::new(limit) } }
     }
 }
 
@@ -59,14 +126,13 @@ impl Body for SiteBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SiteBodyError>>> {
         match self.project().kind.project() {
             Projected::Full { body } => body.poll_frame(cx).map_err(|never| match never {}),
-            Projected::Upstream { body, idle, limit } => match body.poll_frame(cx) {
-                Poll::Ready(frame) => {
-                    idle.reset(Instant::now() + *limit);
-                    Poll::Ready(frame.map(|f| f.map_err(SiteBodyError::Upstream)))
+            Projected::Upstream { body, idle } => {
+                let polled = body.poll_frame(cx);
+                match ready!(idle.watch(cx, polled)) {
+                    Some(frame) => Poll::Ready(frame.map(|f| f.map_err(SiteBodyError::Upstream))),
+                    None => Poll::Ready(Some(Err(SiteBodyError::Idle(idle.limit)))),
                 }
-                Poll::Pending if idle.poll(cx).is_ready() => Poll::Ready(Some(Err(SiteBodyError::Idle(*limit)))),
-                Poll::Pending => Poll::Pending,
-            },
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! Header fields that belong to one hop, and those that tell the next hop about the last (RFC 9110 §7.6, RFC 7239).
 
-use std::net::IpAddr;
-
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::visitor::{AddressSource, ClientAddress};
 
 /// Fields of one connection.
 const HOP_BY_HOP: [HeaderName; 6] = [
@@ -16,29 +16,21 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 const HOP_BY_HOP_NAMES: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
 
 /// Fields that a client may not have removed by naming them in `Connection`.
-const PROTECTED: [&str; 10] = [
-    "host",
-    "content-length",
-    "cookie",
-    "authorization",
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "via",
-    "content-encoding",
-];
+const PROTECTED: [&str; 7] =
+    ["host", "content-length", "cookie", "authorization", "forwarded", "via", "content-encoding"];
 
-/// Fields in which a client could claim to be somebody else.
-const CLAIMS: [&str; 7] = [
+/// Fields in which a client could claim to be somebody else, and all that begin with the prefix.
+const CLAIMS: [&str; 8] = [
     "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
     "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "cf-connecting-ip",
     "true-client-ip",
+    "fastly-client-ip",
+    "cloudfront-viewer-address",
 ];
+const CLAIM_PREFIX: &str = "x-forwarded-";
 
 /// Takes out what belongs to the hop that the message came over. `TE: trailers` stays.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -48,7 +40,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|v| v.to_str().ok())
         .flat_map(|line| line.split(','))
         .map(|token| token.trim().to_ascii_lowercase())
-        .filter(|token| !PROTECTED.contains(&token.as_str()))
+        .filter(|token| !PROTECTED.contains(&token.as_str()) && !token.starts_with(CLAIM_PREFIX))
         .filter_map(|token| token.parse().ok())
         .collect();
     let trailers = headers
@@ -67,32 +59,44 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Tells the upstream who the client is. What the client itself claims goes, unless a trusted hop said it.
-pub(super) fn set_forwarded(
-    headers: &mut HeaderMap,
-    peer: Option<IpAddr>,
-    trusted: bool,
-    secure: bool,
-    host: Option<&HeaderValue>,
-) {
-    let before = trusted.then(|| headers.get("x-forwarded-for").cloned()).flatten();
-    let proto = trusted.then(|| headers.get("x-forwarded-proto").cloned()).flatten();
-    for name in CLAIMS {
+pub(super) fn set_forwarded(headers: &mut HeaderMap, from: &ClientAddress, secure: bool, host: Option<&HeaderValue>) {
+    let told = |name: &str| from.trusted.then(|| headers.get(name).cloned()).flatten();
+    let (proto, told_host) = (told("x-forwarded-proto"), told("x-forwarded-host"));
+    let chain = chain(headers, from);
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(CLAIM_PREFIX) || CLAIMS.contains(&name.as_str()))
+        .cloned()
+        .collect();
+    for name in claims {
         headers.remove(name);
     }
-    if let Some(peer) = peer {
-        let line = match before.as_ref().and_then(|v| v.to_str().ok()) {
-            Some(before) => format!("{before}, {peer}"),
-            None => peer.to_string(),
-        };
-        if let Ok(value) = line.parse() {
-            headers.insert("x-forwarded-for", value);
-        }
+    if let Ok(value) = chain.parse::<HeaderValue>()
+        && !value.is_empty()
+    {
+        headers.insert("x-forwarded-for", value);
     }
     let scheme = HeaderValue::from_static(if secure { "https" } else { "http" });
     headers.insert("x-forwarded-proto", proto.unwrap_or(scheme));
-    if let Some(host) = host {
-        headers.insert("x-forwarded-host", host.clone());
+    if let Some(host) = told_host.or_else(|| host.cloned()) {
+        headers.insert("x-forwarded-host", host);
     }
+}
+
+/// The hops so far: the list that was believed, or the client that was found another way, and the peer.
+fn chain(headers: &HeaderMap, from: &ClientAddress) -> String {
+    let mut hops: Vec<String> = match from.source {
+        AddressSource::XForwardedFor => {
+            headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect()
+        }
+        _ => from.ip.map(|ip| ip.to_string()).into_iter().collect(),
+    };
+    let peer = match from.source {
+        AddressSource::XForwardedFor => from.peer.or(from.ip),
+        _ => from.peer,
+    };
+    hops.extend(peer.map(|p| p.to_string()));
+    hops.join(", ")
 }
 
 /// Appends this hop (RFC 9110 §7.6.3).
@@ -145,7 +149,7 @@ mod tests {
             ("http2-settings", "AAMA"),
         ]);
         strip_hop_by_hop(&mut headers);
-        set_forwarded(&mut headers, Some("203.0.113.9".parse().unwrap()), false, false, None);
+        set_forwarded(&mut headers, &address("203.0.113.9", None, AddressSource::Peer), false, None);
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["cookie", "te", "x-forwarded-for", "x-forwarded-proto"]);
@@ -153,14 +157,40 @@ mod tests {
         assert_eq!(headers["te"], "trailers");
     }
 
+    fn address(ip: &str, peer: Option<&str>, source: AddressSource) -> ClientAddress {
+        ClientAddress {
+            ip: ip.parse().ok(),
+            peer: peer.and_then(|p| p.parse().ok()),
+            source,
+            hops: 0,
+            spoof: false,
+            trusted: source != AddressSource::Peer,
+        }
+    }
+
     #[test]
     fn a_trusted_hop_is_continued() {
-        let mut headers =
-            map(&[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https"), ("x-real-ip", "6.6.6.6")]);
-        set_forwarded(&mut headers, Some("10.0.0.1".parse().unwrap()), true, false, None);
-        assert_eq!(headers["x-forwarded-for"], "203.0.113.9, 10.0.0.1");
-        assert_eq!(headers["x-forwarded-proto"], "https");
-        assert!(!headers.contains_key("x-real-ip"));
+        let said = [
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-for", "198.51.100.2"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "news.example"),
+            ("x-forwarded-port", "443"),
+            ("fastly-client-ip", "6.6.6.6"),
+        ];
+        let mut headers = map(&said);
+        let from = address("203.0.113.9", Some("10.0.0.1"), AddressSource::XForwardedFor);
+        set_forwarded(&mut headers, &from, false, Some(&HeaderValue::from_static("inner")));
+        assert_eq!(headers["x-forwarded-for"], "203.0.113.9, 198.51.100.2, 10.0.0.1");
+        assert_eq!(
+            (&headers["x-forwarded-proto"], &headers["x-forwarded-host"]),
+            (&"https".parse().unwrap(), &"news.example".parse().unwrap())
+        );
+        assert!(!headers.contains_key("x-forwarded-port") && !headers.contains_key("fastly-client-ip"));
+        // Another field was asked: what X-Forwarded-For holds was never checked.
+        let mut headers = map(&said);
+        set_forwarded(&mut headers, &address("192.0.2.7", Some("10.0.0.1"), AddressSource::Single), false, None);
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.7, 10.0.0.1");
     }
 
     #[test]

@@ -30,6 +30,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -146,7 +147,7 @@ pub type Reload = Box<dyn Fn() -> Result<Config, LoadError> + Send + Sync>;
 /// A proxy that is bound and ready to serve.
 pub struct Proxy {
     listener: TcpListener,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: Option<Arc<ArcSwap<TlsAcceptor>>>,
     config: Config,
     live: Live,
     parts: Parts,
@@ -199,7 +200,7 @@ impl Proxy {
             secrets,
             plans,
         };
-        let tls = server::tls_acceptor(&config.proxy)?;
+        let tls = server::tls_acceptor(&config.proxy)?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
         let address = config.proxy.listen.clone();
         let listener = TcpListener::bind(&address).await.map_err(|source| ProxyError::Listen { address, source })?;
         let live = Live(Arc::new(ArcSwap::from_pointee(parts.stack(&config, &saved)?)));
@@ -229,14 +230,14 @@ impl Proxy {
         let Self { listener, tls, config, live, parts } = self;
         let parts = Arc::new(parts);
         let background = {
-            let (parts, live, config) = (Arc::clone(&parts), live.clone(), config.clone());
+            let (parts, live, tls, config) = (Arc::clone(&parts), live.clone(), tls.clone(), config.clone());
             tokio::spawn(async move {
                 parts.learn_front_page(&config).await;
                 let mut save = tokio::time::interval(SAVE_EVERY);
                 loop {
                     tokio::select! {
                         _ = save.tick() => parts.save_findings(),
-                        Some(()) = reload.recv() => parts.reload(&live, &read),
+                        Some(()) = reload.recv() => parts.reload(&live, tls.as_deref(), &read),
                     }
                 }
             })
@@ -291,11 +292,18 @@ impl Parts {
         Ok(layer.layer(site))
     }
 
-    fn reload(&self, live: &Live, read: &Reload) {
+    fn reload(&self, live: &Live, tls: Option<&ArcSwap<TlsAcceptor>>, read: &Reload) {
         let saved = self.saved();
-        match read().map_err(ProxyError::from).and_then(|config| self.stack(&config, &saved)) {
-            Ok(stack) => {
+        let made = read().map_err(ProxyError::from).and_then(|config| {
+            let certificate = server::tls_acceptor(&config.proxy)?;
+            Ok((self.stack(&config, &saved)?, certificate))
+        });
+        match made {
+            Ok((stack, certificate)) => {
                 live.0.store(Arc::new(stack));
+                if let (Some(tls), Some(certificate)) = (tls, certificate) {
+                    tls.store(Arc::new(certificate));
+                }
                 tracing::info!(target: "deckle", "The configuration was reloaded.");
             }
             Err(error) => {

@@ -6,15 +6,18 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::ProxySettings;
@@ -39,7 +42,7 @@ pub trait Answer: Clone + Send + Sync + 'static {
 /// Serves until `stop` is done, then lets running responses end for `settings.drain` at most.
 pub(super) async fn serve<A: Answer>(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<ArcSwap<TlsAcceptor>>>,
     settings: &ProxySettings,
     answer: A,
     stop: impl Future<Output = ()>,
@@ -47,8 +50,10 @@ pub(super) async fn serve<A: Answer>(
     let graceful = GracefulShutdown::new();
     let builder = Arc::new(connection_builder(settings));
     let mut stop = std::pin::pin!(stop);
+    let mut connections = JoinSet::new();
     loop {
         let (stream, address) = tokio::select! {
+            Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -62,13 +67,13 @@ pub(super) async fn serve<A: Answer>(
         let _ = stream.set_nodelay(true);
         let peer = Peer { address, secure: tls.is_some() };
         let (builder, answer, watcher) = (Arc::clone(&builder), answer.clone(), graceful.watcher());
-        let handshake = settings.timeouts.header_read.0;
-        let tls = tls.clone();
-        tokio::spawn(async move {
+        let limit = settings.timeouts.header_read.0;
+        let tls = tls.as_ref().map(|tls| TlsAcceptor::clone(&tls.load()));
+        connections.spawn(async move {
             match tls {
-                None => connection(&builder, stream, peer, answer, watcher).await,
-                Some(tls) => match tokio::time::timeout(handshake, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(&builder, stream, peer, answer, watcher).await,
+                None => connection(&builder, stream, peer, answer, watcher, limit).await,
+                Some(tls) => match tokio::time::timeout(limit, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection(&builder, stream, peer, answer, watcher, limit).await,
                     Ok(Err(error)) => tracing::debug!(target: "deckle", %error, "A TLS handshake failed."),
                     Err(_) => tracing::debug!(target: "deckle", "A TLS handshake took too long."),
                 },
@@ -80,6 +85,8 @@ pub(super) async fn serve<A: Answer>(
     if drained.is_err() {
         tracing::warn!(target: "deckle", "Some responses did not end in time and were cut off.");
     }
+    // Their records are written before the log is closed.
+    connections.shutdown().await;
 }
 
 fn connection_builder(settings: &ProxySettings) -> auto::Builder<TokioExecutor> {
@@ -103,18 +110,31 @@ async fn connection<A: Answer, T>(
     stream: T,
     peer: Peer,
     answer: A,
-    watcher: hyper_util::server::graceful::Watcher,
+    watcher: Watcher,
+    first_request_limit: Duration,
 ) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let asked = Arc::new(Notify::new());
+    let first_request = Arc::clone(&asked);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        asked.notify_one();
         request.extensions_mut().insert(peer);
         let answer = answer.clone();
         async move { answer.answer(request).await }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(target: "deckle", %error, "A connection ended.");
+    // hyper's own timer starts with the first bytes of a head: whoever sends none must not hold the connection.
+    let silence = async {
+        if tokio::time::timeout(first_request_limit, first_request.notified()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = watcher.watch(connection) => if let Err(error) = ended {
+            tracing::debug!(target: "deckle", %error, "A connection ended.");
+        },
+        () = silence => tracing::debug!(target: "deckle", "A connection asked for nothing and was closed."),
     }
 }
 

@@ -16,13 +16,14 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::oneshot;
 use tower_service::Service;
 
-use super::body::SiteBody;
+use super::body::{SiteBody, UploadBody};
 use super::problem::problem;
 use super::{ProxyError, headers, upgrade};
 use crate::config::{HostMode, ProxySettings};
-use crate::visitor::Visitor;
+use crate::visitor::{ClientAddress, Visitor};
 
 type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -79,7 +80,7 @@ impl Upstream {
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request =
             Request::builder().uri(Uri::from_parts(parts).ok()?).header(header::ACCEPT, "text/html").body(body);
-        let answer = self.shared.send(request.ok()?).await.ok()?;
+        let answer = self.shared.send(request.ok()?, None).await.ok()?;
         let html = answer.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/html"));
         let body = Limited::new(answer.into_body(), MOST).collect();
         let whole = tokio::time::timeout(self.shared.settings.timeouts.response_idle.0, body).await.ok()?.ok()?;
@@ -114,12 +115,13 @@ impl Shared {
             return problem(StatusCode::BAD_REQUEST, "The request target is not valid.", &asked);
         };
         let again = outgoing.clone();
-        let request = Request::from_parts(outgoing, self.request_body(body));
+        let (body, uploaded) = self.request_body(body);
+        let request = Request::from_parts(outgoing, body);
         let mut inbound = upgrade.map(|kind| (kind, head));
         let answer = match inbound.as_mut() {
             Some((_, head)) => {
                 let on_client = head.extensions.remove::<OnUpgrade>();
-                let answer = self.send(request).await;
+                let answer = self.send(request, Some(uploaded)).await;
                 if let (Ok(answer), Some(on_client)) = (&answer, on_client)
                     && answer.status() == StatusCode::SWITCHING_PROTOCOLS
                 {
@@ -127,7 +129,7 @@ impl Shared {
                 }
                 answer
             }
-            None => self.send(request).await,
+            None => self.send(request, Some(uploaded)).await,
         };
         match answer {
             Ok(answer) if is_partial_page(&answer) => self.whole(again, answer).await,
@@ -203,10 +205,8 @@ impl Shared {
         headers::strip_hop_by_hop(&mut out.headers);
         headers::join_cookies(&mut out.headers);
         let visitor = head.extensions.get::<Visitor>();
-        let peer = visitor.and_then(|v| v.address.peer.or(v.address.ip));
-        let trusted = visitor.is_some_and(|v| v.address.peer.is_some() && v.address.hops > 0);
-        let secure = visitor.is_some_and(|v| v.secure);
-        headers::set_forwarded(&mut out.headers, peer, trusted, secure, host.as_ref());
+        let from = visitor.map_or(ClientAddress::UNKNOWN, |v| v.address);
+        headers::set_forwarded(&mut out.headers, &from, visitor.is_some_and(|v| v.secure), host.as_ref());
         headers::append_via(&mut out.headers, &self.pseudonym);
         match (self.settings.host, host) {
             (HostMode::Preserve, Some(host)) => {
@@ -223,18 +223,35 @@ impl Shared {
         Some(out)
     }
 
-    fn request_body(&self, body: Incoming) -> RequestBody {
-        match self.settings.max_request_body {
-            Some(max) => Limited::new(body, max.0 as usize).boxed_unsync(),
-            None => body.map_err(Into::into).boxed_unsync(),
-        }
+    /// The upload, and what ends with it.
+    fn request_body(&self, body: Incoming) -> (RequestBody, oneshot::Receiver<()>) {
+        let (over, uploaded) = oneshot::channel();
+        let max = self.settings.max_request_body.map_or(usize::MAX, |max| max.0 as usize);
+        let body = UploadBody::new(body, self.settings.timeouts.response_idle.0, over);
+        (Limited::new(body, max).boxed_unsync(), uploaded)
     }
 
-    async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
-        match tokio::time::timeout(self.settings.timeouts.first_byte.0, self.client.request(request)).await {
-            Err(_) => Err(Failure::Timeout),
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
+    /// The time to the first byte counts from the end of the upload, which may take longer than an answer.
+    async fn send(
+        &self,
+        request: Request<RequestBody>,
+        uploaded: Option<oneshot::Receiver<()>>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let answer = self.client.request(request);
+        let late = async {
+            if let Some(uploaded) = uploaded {
+                let _ = uploaded.await;
+            }
+            tokio::time::sleep(self.settings.timeouts.first_byte.0).await;
+        };
+        let answer = tokio::select! {
+            answer = answer => Some(answer),
+            () = late => None,
+        };
+        match answer {
+            None => Err(Failure::Timeout),
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => {
                 tracing::warn!(target: "deckle", error = %chain(&error), "The upstream did not answer.");
                 Err(if chain(&error).contains("length limit exceeded") { Failure::TooLarge } else { Failure::Connect })
             }
@@ -249,7 +266,7 @@ impl Shared {
         head.headers.remove(header::RANGE);
         head.headers.remove(header::IF_RANGE);
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        match self.send(Request::from_parts(head, body)).await {
+        match self.send(Request::from_parts(head, body), None).await {
             Ok(answer) => self.incoming(answer),
             Err(_) => self.incoming(partial),
         }

@@ -153,7 +153,7 @@ impl VisitorFacts {
         self.hits += 1;
         self.bytes += hit.bytes;
         self.read_robots |= hit.path == "/robots.txt";
-        self.refused += u64::from(matches!(hit.status, Some(429 | 403)));
+        self.refused += u64::from(is_refusal(hit));
         if hit.time > self.last + SESSION_GAP {
             self.sessions += 1;
         }
@@ -161,7 +161,7 @@ impl VisitorFacts {
         self.last = self.last.max(hit.time);
         if is_page(hit) {
             self.add_page(hit);
-        } else {
+        } else if is_asset(hit) {
             self.assets += 1;
         }
         if let Some(fields) = &hit.deckle {
@@ -217,9 +217,20 @@ pub(super) fn hash(text: &str) -> u64 {
 fn is_page(hit: &Hit) -> bool {
     if let Some(fields) = &hit.deckle {
         return matches!(fields.page_kind.as_str(), "article" | "index")
-            || (hit.status == Some(429) && !has_asset_extension(&hit.path));
+            || (is_refusal(hit) && !has_asset_extension(&hit.path));
     }
     !hit.path.is_empty() && !has_asset_extension(&hit.path) && hit.path != "/robots.txt"
+}
+
+fn is_refusal(hit: &Hit) -> bool {
+    matches!(hit.status, Some(429 | 403))
+}
+
+fn is_asset(hit: &Hit) -> bool {
+    match &hit.deckle {
+        Some(fields) => matches!(fields.page_kind.as_str(), "asset" | "media"),
+        None => has_asset_extension(&hit.path),
+    }
 }
 
 fn is_article(hit: &Hit) -> bool {

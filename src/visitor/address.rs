@@ -78,9 +78,15 @@ pub struct ClientAddress {
     pub hops: u8,
     /// A peer that is not trusted sent a forwarding header that names somebody else. Nothing follows from it.
     pub spoof: bool,
+    /// The peer is believed.
+    pub trusted: bool,
 }
 
 impl ClientAddress {
+    /// Nobody.
+    pub const UNKNOWN: Self =
+        Self { ip: None, peer: None, source: AddressSource::None, hops: 0, spoof: false, trusted: false };
+
     /// The client as one key: IPv4 /32, IPv6 /64; tunnelled IPv4 by the address inside (RFC 3056, 4380, 6052).
     pub fn client(&self) -> Option<IpNet> {
         self.ip.map(|ip| match embedded(ip) {
@@ -155,7 +161,7 @@ impl TrustedProxies {
     /// The client of a request that came from `peer` with these headers.
     pub fn client(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> ClientAddress {
         let Some(peer) = peer.map(|p| p.ip().to_canonical()) else {
-            return ClientAddress { ip: None, peer: None, source: AddressSource::None, hops: 0, spoof: false };
+            return ClientAddress::UNKNOWN;
         };
         let found = |ip: IpAddr, source, hops| ClientAddress {
             ip: Some(ip),
@@ -163,10 +169,11 @@ impl TrustedProxies {
             source,
             hops,
             spoof: false,
+            trusted: true,
         };
         if !self.trusts(peer) {
             let spoof = !is_private(peer) && self.names_another(peer, headers);
-            return ClientAddress { spoof, ..found(peer, AddressSource::Peer, 0) };
+            return ClientAddress { spoof, trusted: false, ..found(peer, AddressSource::Peer, 0) };
         }
         match &self.header {
             ForwardedHeader::XForwardedFor => {
@@ -391,7 +398,7 @@ mod tests {
     #[test]
     fn keys_have_the_documented_lengths() {
         let key = |ip: &str| {
-            let a = ClientAddress { ip: Some(ip.parse().unwrap()), peer: None, source: Peer, hops: 0, spoof: false };
+            let a = ClientAddress { ip: Some(ip.parse().unwrap()), peer: None, source: Peer, ..ClientAddress::UNKNOWN };
             [a.client(), a.net(), a.wide()].map(|n| n.unwrap().to_string())
         };
         assert_eq!(

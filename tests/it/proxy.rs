@@ -407,3 +407,34 @@ fn wait_until(mut done: impl FnMut() -> bool) {
     }
     panic!("it did not happen");
 }
+
+#[test]
+fn whoever_says_nothing_is_not_waited_for() {
+    let deckle = Deckle::with_config("[proxy.timeouts]\nheader_read = \"300ms\"\n", &[]);
+    for begun in ["", "PRI * HT", "GET / HTTP/1.1\r\nHost"] {
+        let mut stream = std::net::TcpStream::connect(deckle.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(begun.as_bytes()).unwrap();
+        let mut rest = Vec::new();
+        // An end or a reset; a timeout of the read would be an error of another kind.
+        let ended = stream.read_to_end(&mut rest);
+        assert!(!matches!(&ended, Err(e) if e.kind() == std::io::ErrorKind::WouldBlock), "{begun:?}: {ended:?}");
+    }
+    assert_eq!(get(CLIENT, deckle.address, "/", "").status, 200);
+}
+
+#[test]
+fn a_slow_upload_is_no_slow_answer() {
+    let (upstream, _) = remembering();
+    let config = "[proxy.timeouts]\nfirst_byte = \"300ms\"\n";
+    let deckle = Deckle::with_config(config, &["--upstream", &upstream.url()]);
+    let mut stream = std::net::TcpStream::connect(deckle.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\n").unwrap();
+    for byte in [b"a", b"b", b"c"] {
+        #[allow(clippy::disallowed_methods)] // The pace of the client, in all longer than the answer may take.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        stream.write_all(byte).unwrap();
+    }
+    assert_eq!(read_answer(stream).status, 200);
+}

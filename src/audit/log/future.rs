@@ -41,7 +41,7 @@ impl Open {
         tracing::info_span!(
             target: "deckle", "deckle",
             http.request.method = %record.method,
-            url.path = ?record.path,
+            url.path = ?crate::audit::redact_path(&record.path),
             deckle.request.id = %record.request_id,
             deckle.visitor.category = record.visitor.as_ref().map(|v| v.agent.category.code()),
             deckle.score = record.assessment.as_ref().map(|a| a.score),

@@ -9,11 +9,11 @@
 //! 3. The hard quotas refuse with 429, whatever the score: 2 pages a second (burst 120), 100 requests a second
 //!    (burst 4,000).
 //! 4. Clamps, each noted: robots.txt and the like are never limited; assets, feeds and data only by the hard quotas;
-//!    a first request gets at most a tag unless it claims to be automated; in the first minute after a start nothing
-//!    is stronger than `limit`.
+//!    a first request gets at most a tag unless it claims to be automated; in the first minute after a start the
+//!    score alone leads to nothing stronger than `limit`.
 //!
 //! # Deployment caveat
-//! A refusal is status 429 with `Retry-After` (RFC 6585 §4), never 200 and never `noindex`.
+//! `limit` is status 429 with `Retry-After` (RFC 6585 §4), `block` is 403; neither is ever 200 or `noindex`.
 
 mod answer;
 mod body;

@@ -28,8 +28,9 @@ pub use record::{AuditRecord, PageSummary};
 pub use sink::{Sink, SinkError, Stats, TracingSink};
 
 use crate::unit::{Size, Span};
+pub(crate) use privacy::redact_path;
 #[cfg(feature = "proxy")]
-pub(crate) use privacy::{redact_path, write_private};
+pub(crate) use privacy::write_private;
 
 /// Where records go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -73,7 +73,7 @@ pub enum SinkError {
     },
 }
 
-/// One event a record, target `deckle::hit`: INFO, and WARN for refusals.
+/// One event a record, target `deckle::hit`: INFO, and WARN for blocked requests.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TracingSink;
 

@@ -46,7 +46,7 @@ pub(super) fn complain(error: &anyhow::Error) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Columns of the terminal; 100 where there is none.
+/// Columns: `COLUMNS`, else 100 on a terminal and 120 in a file.
 pub(super) fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
     columns.unwrap_or(if io::stdout().is_terminal() { 100 } else { 120 })

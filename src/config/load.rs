@@ -7,8 +7,9 @@ use serde::Deserialize;
 use super::Config;
 
 const PREFIX: &str = "DECKLE_";
-/// Variables that hold the secret itself, not a key.
-const NOT_KEYS: [&str; 2] = ["DECKLE_SECRET", "DECKLE_SECRET_FILE"];
+/// Variables that are no keys: the secret itself, and what the tests of the project read.
+const NOT_KEYS: [&str; 5] =
+    ["DECKLE_SECRET", "DECKLE_SECRET_FILE", "DECKLE_CORPUS", "DECKLE_VECTORS", "DECKLE_BROWSER"];
 /// A name this close to a known one is taken for a slip.
 const NEAR: usize = 3;
 
@@ -161,6 +162,7 @@ mod tests {
             ("DECKLE_ACTION__POLICY__AI_TRAIN", "block"),
             ("DECKLE_VISITOR__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]"),
             ("DECKLE_SECRET", "not a key"),
+            ("DECKLE_CORPUS", "of the tests"),
             ("PATH", "/bin"),
         ])
         .unwrap();

@@ -47,7 +47,7 @@ pub enum BuildError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// A level of marking without a secret to derive marks from.
-    #[error("`watermark.level` is set, but there is no secret (set `secret_file` or DECKLE_SECRET)")]
+    #[error("`watermark.level` is set, but the builder was given no secret")]
     NoSecret,
     /// A section whose feature is not compiled in.
     #[error("section `[{section}]` needs feature `{feature}`")]

@@ -116,8 +116,9 @@ pub(crate) fn scanner(
 fn handlers(settings: Settings<'static, 'static>, shared: &Handle) -> Settings<'static, 'static> {
     let mut settings = settings;
     let mut add = |selector: &str, handlers: ElementContentHandlers<'static>| {
-        // All selectors are constants; a unit test runs each of them.
-        if let Ok(selector) = selector.parse::<Selector>() {
+        let parsed = selector.parse::<Selector>();
+        debug_assert!(parsed.is_ok(), "all selectors are constants, and `{selector}` is none");
+        if let Ok(selector) = parsed {
             let taken = std::mem::replace(&mut settings, Settings::new_send());
             settings = taken.append_element_content_handler((Cow::Owned(selector), handlers));
         }

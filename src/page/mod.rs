@@ -5,8 +5,8 @@
 //!
 //! 1. *Scan and splice*: lol_html only looks; deckle copies the source and puts its edits in by byte range. Nothing
 //!    outside an edit can change or get lost.
-//! 2. Everything inserted is ASCII, before the first element of the head that is not `meta`, and before an explicit
-//!    `</body>` or `</html>`. Fragments, AMP and frames get no script.
+//! 2. Everything inserted is ASCII but the marks; it goes before the first element of the head that is not `meta`, and
+//!    before an explicit `</body>` or `</html>`. Fragments, AMP and frames get no script.
 //! 3. Whatever goes wrong ends the list of edits; the rest of the page goes through byte for byte, and the
 //!    [`PageReport`] says why.
 //! 4. A marked page is `private`, has no ranges and no digests, and an entity tag that only its visitor can use.

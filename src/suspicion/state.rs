@@ -2,8 +2,8 @@
 //!
 //! A record belongs to an address or to a sub-identity (address, `User-Agent`, `Accept-Language`, `Sec-CH-UA`).
 //! Sixteen records make a set with a lock of its own, held for one read-modify-write, never across an await. A set that
-//! is busy is skipped: the request is judged without history (`degraded`). In a full set the record with the lowest
-//! score, and among those the oldest, makes room.
+//! is busy is skipped: the request is judged without history (`degraded`). In a full set the record that was
+//! silent longest makes room; a few recent offenders keep their places.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};

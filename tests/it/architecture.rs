@@ -167,7 +167,6 @@ fn the_scanner_never_mutates() {
     assert_eq!(removes, 1, "only text chunks are removed, in one place");
 }
 
-/// Facts that a maintainer looks for must not name a place or a person of the workshop.
 #[test]
 fn the_guard_script_ships_as_it_is_written() {
     let source = include_str!("../../assets/guard.js");

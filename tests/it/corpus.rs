@@ -155,7 +155,7 @@ fn with_everything_on_the_edits_give_the_page_back() {
             .unwrap();
     let mut marked = 0;
     for (name, page) in pages() {
-        // A page that compares its own text is left unmarked, and teaches deckle to do so: one such page is tested elsewhere.
+        // A page that compares its own text is left unmarked, and teaches deckle to do so.
         if page.windows(13).any(|w| w == b"__NEXT_DATA__") || name.contains("theverge") {
             continue;
         }

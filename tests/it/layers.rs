@@ -30,7 +30,7 @@ impl Sink for Memory {
 const PAGE: &str = "<!doctype html><html><head><meta charset=utf-8><title>t</title></head><body><article><p>The committee said on \
     Monday that it will not publish the full report before the end of June, because members cannot agree on it.</p></article></body></html>";
 
-/// A body that ends in one of the four ways.
+/// A body that ends in one of three ways.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     End,

@@ -1,0 +1,348 @@
+//! What deckle costs, as ratios against a named peer in the same run:
+//!
+//! - identify + assess, against the same service without them;
+//! - scan and splice with every word gap a slot, against a bare lol_html pass with two plain handlers;
+//! - a whole request over a socket, against bare axum.
+//!
+//! `scripts/bench` runs it. The pages are those of `DECKLE_CORPUS`; without them the demo article of this file.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+#![allow(clippy::disallowed_methods)] // Benches are the place that measures real time.
+
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use deckle::DeckleLayer;
+use deckle::clock::SystemClock;
+use deckle::config::Config;
+use deckle::page::{Findings, Marking, ProtectLayer};
+use deckle::secret::Secrets;
+use deckle::suspicion::{AssessLayer, State};
+use deckle::visitor::{IdentifyLayer, Peer, Visitor};
+use deckle::watermark;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tokio::runtime::Runtime;
+use tower::{Layer, Service, ServiceExt};
+
+const ROUNDS: usize = 15;
+const CHUNK: usize = 16 * 1024;
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const AGENTS: [&str; 4] = [
+    FIREFOX,
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36",
+    "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)",
+    "python-requests/2.34.0",
+];
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let pages = pages();
+    decide(&runtime);
+    rewrite(&runtime, &pages);
+    whole(&runtime, &pages);
+    divan::main();
+}
+
+/// Name and source of each page.
+fn pages() -> Vec<(String, Bytes)> {
+    let dir = std::env::var("DECKLE_CORPUS").unwrap_or_else(|_| "../shared/corpus".to_owned());
+    let mut pages: Vec<(String, Bytes)> = std::fs::read_dir(format!("{dir}/pages"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|e| e.path().extension().is_some_and(|x| x == "html"))
+        .map(|e| (e.file_name().to_string_lossy().into_owned(), std::fs::read(e.path()).unwrap().into()))
+        .collect();
+    pages.sort();
+    if pages.is_empty() {
+        println!("no pages at {dir}: one made article is measured (set DECKLE_CORPUS)");
+        let words = "<p>The committee said on Monday that it would not publish the full report.</p>\n".repeat(500);
+        let page = format!(
+            "<!doctype html><html><head><meta charset=utf-8></head><body><article>{words}</article></body></html>"
+        );
+        pages.push(("made".to_owned(), page.into()));
+    }
+    pages
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+// --- identify and assess ---------------------------------------------------------------------------------------------
+
+fn request(number: u32) -> Request<()> {
+    let mut request = Request::builder()
+        .uri(format!("/2026/11/a-headline-of-five-words-{}", number % 997))
+        .header("host", "news.example")
+        .header("user-agent", AGENTS[number as usize % AGENTS.len()])
+        .header("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+        .header("accept-language", "en-GB,en;q=0.9")
+        .header("sec-fetch-mode", "navigate")
+        .body(())
+        .unwrap();
+    let address = SocketAddr::from(([10, (number >> 12) as u8, (number >> 4) as u8, number as u8], 4_000));
+    request.extensions_mut().insert(Peer { address, secure: true });
+    request
+}
+
+fn decide(runtime: &Runtime) {
+    const REQUESTS: u32 = 20_000;
+    let quotas = deckle::action::Settings::default().limits.soft();
+    let bare = tower::service_fn(|request: Request<()>| async move {
+        black_box(&request);
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+    });
+    let state = Arc::new(State::new(SystemClock::shared()));
+    let stack = IdentifyLayer::new(&deckle::visitor::Settings::default())
+        .unwrap()
+        .layer(AssessLayer::new(state, quotas).layer(bare));
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        without.push(runtime.block_on(serve_all(bare, REQUESTS)));
+        with.push(runtime.block_on(serve_all(stack.clone(), REQUESTS)));
+    }
+    let (with, without) = (median(&mut with), median(&mut without));
+    let each = with.saturating_sub(without) / REQUESTS;
+    println!("\nidentify + assess: {each:?} a request (median of {ROUNDS} rounds of {REQUESTS}; at most 10 µs wanted)");
+}
+
+/// The time of the calls alone; the requests are made before.
+async fn serve_all<S, B>(mut service: S, count: u32) -> Duration
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+{
+    let requests: Vec<Request<()>> = (0..count).map(request).collect();
+    let start = Instant::now();
+    for request in requests {
+        black_box(service.ready().await.unwrap().call(request).await.unwrap());
+    }
+    start.elapsed()
+}
+
+// --- scan and splice -------------------------------------------------------------------------------------------------
+
+fn protect(page: &Bytes) -> ProtectLayer {
+    let secrets = Secrets::random().unwrap();
+    let mut settings = watermark::Settings::default();
+    settings.channels.whitespace = watermark::Whitespace::Always;
+    let findings = Arc::new(Findings::default());
+    findings.learn_page(page);
+    ProtectLayer::new(&deckle::page::Settings::default(), &deckle::rights::Settings::default(), "/.deckle")
+        .unwrap()
+        .marking(Marking { secrets, settings, findings })
+}
+
+fn page_request() -> Request<()> {
+    let mut request = request(0);
+    request.headers_mut().insert("accept-encoding", "identity".parse().unwrap());
+    let (mut head, ()) = request.into_parts();
+    // What the identifying layer leaves for the one that is measured.
+    let visitor = Visitor::from_head(&head, &deckle::visitor::Settings::default(), Duration::ZERO).unwrap();
+    head.extensions.insert(visitor);
+    Request::from_parts(head, ())
+}
+
+/// Bodies in chunks as they come from a socket.
+fn chunked(page: &Bytes) -> Chunks {
+    let chunks: Vec<_> =
+        (0..page.len()).step_by(CHUNK).map(|at| page.slice(at..(at + CHUNK).min(page.len()))).collect();
+    Chunks(chunks.into_iter())
+}
+
+struct Chunks(std::vec::IntoIter<Bytes>);
+
+impl http_body::Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        std::task::Poll::Ready(self.0.next().map(|chunk| Ok(http_body::Frame::data(chunk))))
+    }
+}
+
+async fn protected(layer: &ProtectLayer, page: &Bytes, request: Request<()>) -> usize {
+    let page = page.clone();
+    let inner = layer.layer(tower::service_fn(move |_: Request<()>| {
+        let response = Response::builder().header("content-type", "text/html; charset=utf-8").body(chunked(&page));
+        std::future::ready(Ok::<_, Infallible>(response.unwrap()))
+    }));
+    let mut body = inner.oneshot(request).await.unwrap().into_body();
+    let mut bytes = 0;
+    while let Some(frame) = body.frame().await {
+        bytes += frame.unwrap().data_ref().map_or(0, Bytes::len);
+    }
+    bytes
+}
+
+fn bare_lol_html(page: &Bytes) -> usize {
+    let mut bytes = 0;
+    let settings = lol_html::Settings::new()
+        .append_element_content_handler(lol_html::element!("a[href]", |element| {
+            black_box(element.get_attribute("href"));
+            Ok(())
+        }))
+        .append_element_content_handler(lol_html::text!("p", |text| {
+            black_box(text.as_str().len());
+            Ok(())
+        }));
+    let mut rewriter = lol_html::HtmlRewriter::new(settings, |out: &[u8]| bytes += out.len());
+    for chunk in page.chunks(CHUNK) {
+        rewriter.write(chunk).unwrap();
+    }
+    rewriter.end().unwrap();
+    bytes
+}
+
+fn rewrite(runtime: &Runtime, pages: &[(String, Bytes)]) {
+    println!("\nscan and splice, every word gap a slot, against lol_html with two plain handlers");
+    println!("{:<42} {:>9} {:>12} {:>12} {:>7}", "page", "bytes", "lol_html", "deckle", "ratio");
+    let (mut all_bare, mut all_with) = (Duration::ZERO, Duration::ZERO);
+    for (name, page) in pages {
+        let layer = protect(page);
+        let (mut bare, mut with) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            black_box(bare_lol_html(page));
+            bare.push(start.elapsed());
+            let request = page_request();
+            let start = Instant::now();
+            black_box(runtime.block_on(protected(&layer, page, request)));
+            with.push(start.elapsed());
+        }
+        let (bare, with) = (median(&mut bare), median(&mut with));
+        (all_bare, all_with) = (all_bare + bare, all_with + with);
+        let ratio = with.as_secs_f64() / bare.as_secs_f64();
+        println!("{name:<42} {:>9} {bare:>12.1?} {with:>12.1?} {ratio:>6.1}×", page.len());
+    }
+    println!("all pages: {:.2}× (at most 4× wanted)", all_with.as_secs_f64() / all_bare.as_secs_f64());
+}
+
+// --- a whole request -------------------------------------------------------------------------------------------------
+
+fn whole(runtime: &Runtime, pages: &[(String, Bytes)]) {
+    const REQUESTS: usize = 1_000;
+    // The page in the middle by size.
+    let mut by_size: Vec<&Bytes> = pages.iter().map(|(_, page)| page).collect();
+    by_size.sort_by_key(|page| page.len());
+    let page = Bytes::clone(by_size[by_size.len() / 2]);
+    let site = || {
+        let page = page.clone();
+        axum::Router::new().fallback(move || {
+            let page = page.clone();
+            async move { ([("content-type", "text/html; charset=utf-8")], page) }
+        })
+    };
+    let findings = Arc::new(Findings::default());
+    findings.learn_page(&page);
+    let deckle = DeckleLayer::builder()
+        .config(Config::default())
+        .secret(Secrets::random().unwrap())
+        .findings(findings)
+        .build()
+        .unwrap();
+    let bare = start(runtime, site());
+    let with = start(runtime, site().layer(deckle));
+    let (mut bare_times, mut with_times) = (Vec::new(), Vec::new());
+    let (mut bare, mut with) = (Client::connect(bare), Client::connect(with));
+    for _ in 0..REQUESTS {
+        bare_times.push(bare.get());
+        with_times.push(with.get());
+    }
+    bare_times.sort_unstable();
+    with_times.sort_unstable();
+    println!("\na whole HTML response of {} bytes over a socket, {REQUESTS} each, taking turns", page.len());
+    for (name, part) in [("p50", 50), ("p99", 99)] {
+        let at = REQUESTS * part / 100;
+        let (bare, with) = (bare_times[at], with_times[at]);
+        println!("{name}: axum {bare:.1?}, with deckle {with:.1?}, added {:.1?}", with.saturating_sub(bare));
+    }
+    println!();
+}
+
+fn start(runtime: &Runtime, app: axum::Router) -> SocketAddr {
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(async move {
+        axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await.unwrap();
+    });
+    address
+}
+
+/// One connection, one request after the other.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    fn get(&mut self) -> Duration {
+        let request =
+            format!("GET /an-article HTTP/1.1\r\nHost: x\r\nUser-Agent: {FIREFOX}\r\nAccept: text/html\r\n\r\n");
+        let start = Instant::now();
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+        let (mut length, mut line) = (None, String::new());
+        loop {
+            line.clear();
+            self.0.read_line(&mut line).unwrap();
+            if line == "\r\n" {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse::<u64>().ok();
+            }
+        }
+        match length {
+            Some(length) => self.skip(length),
+            None => loop {
+                line.clear();
+                self.0.read_line(&mut line).unwrap();
+                let size = u64::from_str_radix(line.trim(), 16).unwrap();
+                self.skip(size + 2);
+                if size == 0 {
+                    break;
+                }
+            },
+        }
+        start.elapsed()
+    }
+
+    fn skip(&mut self, bytes: u64) {
+        assert_eq!(std::io::copy(&mut Read::by_ref(&mut self.0).take(bytes), &mut std::io::sink()).unwrap(), bytes);
+    }
+}
+
+// --- for a closer look: `cargo bench --bench cost -- --bench NAME` ------------------------------------------------------
+
+#[divan::bench(args = pages().into_iter().map(|(name, _)| name).collect::<Vec<_>>())]
+fn scan_and_splice(bencher: divan::Bencher<'_, '_>, name: &str) {
+    let page = pages().into_iter().find(|(n, _)| n == name).unwrap().1;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let layer = protect(&page);
+    bencher
+        .counter(divan::counter::BytesCount::new(page.len()))
+        .with_inputs(page_request)
+        .bench_local_values(|request| runtime.block_on(protected(&layer, &page, request)));
+}
+
+#[divan::bench]
+fn identify(bencher: divan::Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let service = IdentifyLayer::new(&deckle::visitor::Settings::default()).unwrap().layer(tower::service_fn(
+        |request: Request<()>| std::future::ready(Ok::<_, Infallible>(Response::new(request))),
+    ));
+    bencher.with_inputs(|| request(7)).bench_values(|request| runtime.block_on(service.clone().oneshot(request)));
+}

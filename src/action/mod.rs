@@ -8,9 +8,9 @@
 //! 2. The category's policy names an action, or leaves it to the score.
 //! 3. The hard quotas refuse with 429, whatever the score: 2 pages a second (burst 120), 100 requests a second
 //!    (burst 4,000).
-//! 4. Clamps, each noted: robots.txt and the like are never limited; assets, feeds and data only by the hard quotas;
-//!    a first request gets at most a tag unless it claims to be automated; in the first minute after a start the
-//!    score alone leads to nothing stronger than `limit`.
+//! 4. Clamps, each noted: robots.txt and the like are never limited; assets, feeds and data only by the hard quotas and `block`;
+//!    a first request gets at most a tag unless it claims to be automated; in the first minute after a start nothing but
+//!    `visitor.deny` leads to more than `limit`.
 //!
 //! # Deployment caveat
 //! `limit` is status 429 with `Retry-After` (RFC 6585 §4), `block` is 403; neither is ever 200 or `noindex`.

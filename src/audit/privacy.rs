@@ -57,7 +57,7 @@ impl Pseudonyms {
         Self { keys: BTreeMap::new(), file: None }
     }
 
-    /// Keys in a file, mode 0600, that instances of one site may share.
+    /// Keys in a file, mode 0600, read at the start.
     pub(crate) fn in_file(path: &Path) -> Self {
         let keys = std::fs::read_to_string(path).unwrap_or_default().lines().filter_map(parse_key).collect();
         Self { keys, file: Some(path.to_owned()) }

@@ -163,7 +163,9 @@ impl Writer {
                 true
             }
             Err(error) => {
-                let _ = segment.file.set_len(segment.bytes);
+                // Somebody may have cut the file meanwhile: it must not be made longer.
+                let length = segment.file.metadata().map_or(0, |m| m.len());
+                let _ = segment.file.set_len(segment.bytes.min(length));
                 tracing::error!(target: "deckle::audit", %error, path = %segment.path.display(),
                     "The audit log cannot be written; records are dropped and counted.");
                 self.back_off(now);
@@ -328,6 +330,8 @@ fn close_segment(path: &Path) {
         let target = path.with_extension("ndjson.zst");
         let temporary = path.with_extension("ndjson.zst.tmp");
         let mut out = File::create(&temporary)?;
+        // As readable as the original, not more.
+        out.set_permissions(std::fs::metadata(path)?.permissions())?;
         zstd::stream::copy_encode(File::open(path)?, &mut out, 3)?;
         out.sync_all()?;
         // The original goes only when the copy reads back.

@@ -78,7 +78,7 @@ const PHONES: [&str; 6] = ["cubot", "; M bot", "; B bot", "; ID bot", "POWER BOT
 ///
 /// # Errors
 /// Every rule that the table breaks: a repeated id, a pattern that does not compile, a literal shorter than four bytes
-/// that does not end in `/`, a sample that its own entry does not match, a pattern that matches a clean user agent.
+/// that does not end in `/`, a sample that looks like a browser, a pattern that matches a clean user agent.
 pub(crate) fn agents(dir: &Path, clean: &str) -> anyhow::Result<String> {
     let crawlers: Vec<Crawler> = read_json(&dir.join("crawler-user-agents.json"))?;
     let robots: BTreeMap<String, AiRobot> = read_json(&dir.join("ai-robots.json"))?;
@@ -157,7 +157,10 @@ fn add_crawler(table: &mut Table, crawler: &Crawler, robots: &BTreeMap<String, A
         if crawler.pattern.contains('(') { vec![&crawler.pattern] } else { crawler.pattern.split('|').collect() };
     let literals: Option<Vec<String>> = parts.iter().map(|part| as_literal(part)).collect();
     let first = literals.as_ref().and_then(|l| l.first().cloned());
-    let name = first.unwrap_or_else(|| longest_literal(&crawler.pattern)).trim_matches(['/', ' ']).to_owned();
+    let name = first
+        .unwrap_or_else(|| longest_literal(&expand_case(&crawler.pattern, char::to_ascii_uppercase)))
+        .trim_matches(['/', ' '])
+        .to_owned();
     let robot = robots.iter().find(|(key, _)| key.eq_ignore_ascii_case(&name)).map(|(_, robot)| robot);
     let category = match (robot, category_of(&crawler.tags)?) {
         (Some(robot), "ai-train") => ai_category(&robot.function),
@@ -178,7 +181,7 @@ fn add_crawler(table: &mut Table, crawler: &Crawler, robots: &BTreeMap<String, A
         }
         Some(literals) => table.push(&id, &name, category, literals, Vec::new()),
         None => {
-            let regex = expand_case(&crawler.pattern);
+            let regex = expand_case(&crawler.pattern, char::to_ascii_lowercase);
             let require = longest_literal(&regex);
             ensure!(require.len() >= 2, "pattern `{}` requires no literal", crawler.pattern);
             table.push(&id, &name, category, Vec::new(), vec![AgentRegex { require, pattern: format!("(?i){regex}") }])
@@ -237,13 +240,17 @@ fn as_literal(pattern: &str) -> Option<String> {
     Some(out)
 }
 
-/// `[bB]` → `b`: the patterns are compared without regard to case anyhow.
-fn expand_case(pattern: &str) -> String {
+/// `[bB]` → `b` or `B`: the patterns are compared without regard to case anyhow.
+fn expand_case(pattern: &str, case: fn(&char) -> char) -> String {
     let pair = Regex::new(r"\[([A-Za-z])([A-Za-z])\]");
     match pair {
         Ok(pair) => pair
             .replace_all(pattern, |c: &regex::Captures<'_>| {
-                if c[1].eq_ignore_ascii_case(&c[2]) { c[1].to_ascii_lowercase() } else { c[0].to_owned() }
+                if c[1].eq_ignore_ascii_case(&c[2]) {
+                    c[1].chars().map(|c| case(&c)).collect()
+                } else {
+                    c[0].to_owned()
+                }
             })
             .into_owned(),
         Err(_) => pattern.to_owned(),
@@ -390,7 +397,8 @@ mod tests {
     fn literals_and_their_cores_are_found() {
         assert_eq!(as_literal("Googlebot\\/").as_deref(), Some("Googlebot/"));
         assert_eq!(as_literal("[wW]get"), None);
-        assert_eq!(longest_literal(&expand_case("[wW]get")), "wget");
+        assert_eq!(longest_literal(&expand_case("[wW]get", char::to_ascii_lowercase)), "wget");
+        assert_eq!(longest_literal(&expand_case("[cC]laude[bB]ot", char::to_ascii_uppercase)), "ClaudeBot");
         assert_eq!(longest_literal("ContextualBot[\\s\\S]*outcomes\\.net"), "ContextualBot");
     }
 

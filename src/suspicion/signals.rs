@@ -54,7 +54,7 @@ pub enum Signal {
     ClaimUnverifiable,
     /// Five or more requests while it was asked to wait.
     IgnoredRetryAfter,
-    /// Claims a browser, read six pages or more in more than 2 s, and fetched no asset.
+    /// Claims a browser, read six pages or more in more than 2 s (or 41 in less), and fetched no asset.
     NoAssets,
     /// The quota of one page in 12 s was used up.
     PageHour,

@@ -10,8 +10,12 @@ export const launch = () =>
       "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
 
+// A reader: without this the browser says that it is driven by a program, and is treated as what it says.
+const reader = (browser) =>
+  `Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/${browser.version().split(".")[0]}.0.0.0 Safari/537.36`;
+
 export const context = async (browser, options = {}) => {
-  const made = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const made = await browser.newContext({ userAgent: reader(browser), viewport: { width: 1280, height: 900 }, ...options });
   await made.grantPermissions(["clipboard-read", "clipboard-write"], { origin: BASE });
   return made;
 };

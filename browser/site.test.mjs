@@ -51,7 +51,7 @@ test("guard and notice are there, and the same without scripts", async () => {
   const notice = page.locator('[data-deckle="notice"]');
   assert.ok(await notice.isVisible());
   assert.match(await notice.innerText(), /\u00a9 \d{4} The Harbour Ledger/);
-  assert.ok((await page.locator("article p").first().innerText()).length > 80);
+  assert.ok((await page.locator(".body p").first().innerText()).length > 80);
   await made.close();
 });
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::manual_assert)]
 
 mod architecture;
+mod audit;
 mod clients;
 mod corpus;
 mod layers;

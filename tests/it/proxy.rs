@@ -438,3 +438,23 @@ fn a_slow_upload_is_no_slow_answer() {
     }
     assert_eq!(read_answer(stream).status, 200);
 }
+
+#[test]
+fn a_site_that_says_nothing_is_a_504_or_an_incomplete_message() {
+    // Holds the connection until the other side gives up.
+    let upstream = Upstream::start(|request, stream| {
+        if request.target == "/half" {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 100000\r\n\r\n";
+            let _ = stream.write_all(format!("{head}{PAGE}").as_bytes());
+        }
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let config = "[proxy.timeouts]\nfirst_byte = \"300ms\"\nresponse_idle = \"300ms\"\n";
+    let deckle = Deckle::with_config(config, &["--upstream", &upstream.url()]);
+    assert_eq!(get(CLIENT, deckle.address, "/never", "").status, 504);
+    let half = get(CLIENT, deckle.address, "/half", "");
+    assert_eq!((half.status, half.complete), (200, false));
+    let (lines, _log) = deckle.stop();
+    let half = hits(&lines).into_iter().find(|l| l["url.path"] == "/half").unwrap().clone();
+    assert_eq!((&half["deckle.complete"], &half["deckle.rewrite"]), (&false.into(), &"aborted".into()));
+}

@@ -1,7 +1,7 @@
 //! The scan of a page behind its head: text slots, the place of the visible notice, and the watch for ambiguity.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use encoding_rs::Encoding;
@@ -16,20 +16,30 @@ use super::window::Window;
 use crate::slot::{Edit, What};
 
 /// Elements whose text is an article.
-const ROOTS: &str = "article, main, [role=main], [itemprop=articleBody]";
+// A selector that begins with a name is dear only on elements of that name; one that does not, on all.
+const ROOTS: &str = "article, main, div[role=main], [itemprop=articleBody]";
 /// Elements that hold paragraphs.
 const BLOCKS: &str = "p, li, blockquote, dd";
 /// Elements in which nothing is marked: not prose, not shown, or in white space that counts.
-const SKIP: &str = "pre, code, kbd, samp, var, textarea, script, style, template, noscript, title, svg, math, button, select, \
-    option, label, nav, footer, form, iframe, object, [contenteditable], [translate=no], .notranslate, [hidden], \
-    [aria-hidden=true], [style*=\"white-space\"], [class*=hidden], [class*=\"sr-only\"], [class*=\"screen-reader\"], \
-    [class*=hide], #comments, .comments, [id^=\"comment-\"]";
+const SKIP: &str = "pre, code, kbd, samp, var, textarea, script, style, template, noscript, svg, math, button, select, \
+    label, nav, footer, form, iframe, object, [contenteditable], [translate=no], .notranslate, [hidden], \
+    [aria-hidden=true], [style*=\"white-space\"], [class*=\"sr-only\"], [class*=\"screen-reader\"], \
+    [class*=hide], .comments, [id^=comment]";
 
 /// Traces of frameworks that compare the server's text with their own.
 const HYDRATION: &str =
-    "#__NEXT_DATA__, #__nuxt, [data-reactroot], astro-island, [ng-version], [data-sveltekit-hydrate]";
+    "script#__NEXT_DATA__, div#__nuxt, div[data-reactroot], astro-island, [ng-version], script[data-sveltekit-hydrate]";
 /// The same in the text of a script.
 const HYDRATION_CALL: &str = "self.__next_f";
+
+/// The selectors in the order of their handlers, parsed once.
+static PARSED: LazyLock<[Option<Selector>; 8]> = LazyLock::new(|| {
+    [ROOTS, SKIP, "[data-deckle]", WATCHED, HYDRATION, "script", "body, html", BLOCKS].map(|selector| {
+        let parsed = selector.parse::<Selector>();
+        debug_assert!(parsed.is_ok(), "all selectors are constants, and `{selector}` is none");
+        parsed.ok()
+    })
+});
 
 /// What the handlers and the splicer share.
 pub(crate) struct Shared {
@@ -115,22 +125,21 @@ pub(crate) fn scanner(
 
 fn handlers(settings: Settings<'static, 'static>, shared: &Handle) -> Settings<'static, 'static> {
     let mut settings = settings;
-    let mut add = |selector: &str, handlers: ElementContentHandlers<'static>| {
-        let parsed = selector.parse::<Selector>();
-        debug_assert!(parsed.is_ok(), "all selectors are constants, and `{selector}` is none");
-        if let Ok(selector) = parsed {
-            let taken = std::mem::replace(&mut settings, Settings::new_send());
-            settings = taken.append_element_content_handler((Cow::Owned(selector), handlers));
+    let all = [
+        on_element(shared, root),
+        on_element(shared, skip),
+        on_element(shared, own_attribute),
+        on_element(shared, watched),
+        on_element(shared, hydrated),
+        ElementContentHandlers::default().text(on_script(shared)),
+        on_element(shared, page_end),
+        on_element(shared, block).text(on_text(shared)),
+    ];
+    for (selector, handlers) in PARSED.iter().zip(all) {
+        if let Some(selector) = selector {
+            settings = settings.append_element_content_handler((Cow::Borrowed(selector), handlers));
         }
-    };
-    add(ROOTS, on_element(shared, root));
-    add(SKIP, on_element(shared, skip));
-    add("[data-deckle]", on_element(shared, own_attribute));
-    add(WATCHED, on_element(shared, watched));
-    add(HYDRATION, on_element(shared, hydrated));
-    add("script", ElementContentHandlers::default().text(on_script(shared)));
-    add("body, html", on_element(shared, page_end));
-    add(BLOCKS, on_element(shared, block).text(on_text(shared)));
+    }
     settings
 }
 

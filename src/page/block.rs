@@ -103,18 +103,17 @@ impl Block {
                 self.open = Some(word);
                 return;
             }
-            self.finish(word, edits);
+            self.finish(&word.raw, word.end, word.node, word.gap_before, edits);
         }
         let rest = decoded.text.get(from..).unwrap_or_default();
         for found in Words::new(rest) {
             let (at, to) = (from + found.start, from + found.end);
             let raw = decoded.text.get(at..to).unwrap_or_default();
             let gap_before = self.gap(source_at(at), node, raw, decoded, start);
-            let word = Open { raw: raw.to_owned(), end: source_at(to), node, gap_before };
             if to == decoded.text.len() {
-                self.open = Some(word);
+                self.open = Some(Open { raw: raw.to_owned(), end: source_at(to), node, gap_before });
             } else {
-                self.finish(word, edits);
+                self.finish(raw, source_at(to), node, gap_before, edits);
             }
         }
         if decoded.has_unknown_entity {
@@ -137,20 +136,20 @@ impl Block {
     }
 
     /// A word is complete; with it the gap two words back.
-    fn finish(&mut self, word: Open, edits: &mut Vec<Edit>) {
+    fn finish(&mut self, raw: &str, end: u64, node: u64, gap_before: Option<Range<u64>>, edits: &mut Vec<Edit>) {
         let from = self.arena.len() + usize::from(!self.arena.is_empty());
         if !self.arena.is_empty() {
             self.arena.push(SEPARATOR);
         }
-        fold(&word.raw, &mut self.arena);
+        fold(raw, &mut self.arena);
         if self.arena.len() == from {
             self.arena.truncate(from.saturating_sub(1));
             return;
         }
         self.words = self.words.saturating_add(1);
-        let last = word.raw.chars().next_back().unwrap_or(' ');
+        let last = raw.chars().next_back().unwrap_or(' ');
         let folded = from..self.arena.len();
-        self.known.push(Known { folded, end: word.end, node: word.node, last, gap_before: word.gap_before });
+        self.known.push(Known { folded, end, node, last, gap_before });
         if let [.., a, _, c, d] = self.known.as_slice()
             && let Some(range) = &c.gap_before
             && d.end.saturating_sub(range.start) <= REACH
@@ -178,7 +177,7 @@ impl Block {
 
     pub(super) fn close_word(&mut self, edits: &mut Vec<Edit>) {
         if let Some(open) = self.open.take() {
-            self.finish(open, edits);
+            self.finish(&open.raw, open.end, open.node, open.gap_before, edits);
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use deckle::page::{ProtectLayer, Settings};
 use deckle::slot::{Edit, Slot, What};
 
+use crate::dom;
 use crate::support::{Deckle, Upstream, corpus, get};
 
 const CODINGS: [&str; 5] = ["identity", "gzip", "br", "zstd", "deflate"];
@@ -179,10 +180,22 @@ fn with_everything_on_the_edits_give_the_page_back() {
                 });
                 let back = back.unwrap_or_else(|why| panic!("{name} {coding} {chunk}: {why}"));
                 assert!(squeeze(&back) == squeeze(&page), "{name} {coding} in chunks of {chunk}");
+                if coding == "identity" && chunk == 65_536 {
+                    compare_trees(&name, &page, &copy);
+                }
             }
         }
     }
     assert!(marked > 0);
+}
+
+/// A browser sees the same page but for what deckle has put in.
+fn compare_trees(name: &str, page: &[u8], copy: &[u8]) {
+    let (before, after) = (dom::tree(page), dom::tree(copy));
+    let differs = before.iter().zip(&after).position(|(a, b)| a != b);
+    let at = differs.unwrap_or(before.len().min(after.len()));
+    let around = |tree: &[String]| tree.iter().skip(at.saturating_sub(1)).take(3).cloned().collect::<Vec<_>>();
+    assert!(before == after, "{name}: {:#?} became {:#?}", around(&before), around(&after));
 }
 
 /// Removes what deckle writes by its form, for pages whose slots the plan does not know.

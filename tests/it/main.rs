@@ -6,6 +6,7 @@ mod architecture;
 mod audit;
 mod clients;
 mod corpus;
+mod dom;
 mod layers;
 mod program;
 mod proxy;

@@ -192,6 +192,7 @@ fn with_everything_on_the_edits_give_the_page_back() {
 /// A browser sees the same page but for what deckle has put in.
 fn compare_trees(name: &str, page: &[u8], copy: &[u8]) {
     let (before, after) = (dom::tree(page), dom::tree(copy));
+    assert!(before.len() > 15, "{name}: {before:?}");
     let differs = before.iter().zip(&after).position(|(a, b)| a != b);
     let at = differs.unwrap_or(before.len().min(after.len()));
     let around = |tree: &[String]| tree.iter().skip(at.saturating_sub(1)).take(3).cloned().collect::<Vec<_>>();

@@ -10,7 +10,8 @@ pub(crate) fn tree(page: &[u8]) -> Vec<String> {
         .read_from(&mut &*page)
         .unwrap();
     let mut lines = Vec::new();
-    let mut stack = vec![(0usize, dom.document)];
+    // `dom` lives on: a node that is dropped empties all below it.
+    let mut stack = vec![(0usize, dom.document.clone())];
     while let Some((depth, node)) = stack.pop() {
         match &node.data {
             NodeData::Element { name, attrs, .. } => {
@@ -36,33 +37,28 @@ pub(crate) fn tree(page: &[u8]) -> Vec<String> {
     }
     // White space at the ends of a text is not seen, and goes where a block is sealed.
     for line in &mut lines {
-        if let Some((depth, words)) = line.split_once(" \"") {
-            *line = format!("{depth} \"{}\"", words.trim_end_matches('"').trim());
+        if let Some((depth, words)) = line.split_once(TEXT) {
+            *line = format!("{depth}{TEXT}{}", words.trim());
         }
     }
-    lines.retain(|line| !line.ends_with(" \"\""));
+    lines.retain(|line| !line.ends_with(TEXT));
     lines
 }
 
+/// Between the depth and the text of a text node; in no page.
+const TEXT: &str = "\u{1}";
+
 /// Two text nodes with nothing but an insertion between them are one.
 fn text(lines: &mut Vec<String>, depth: usize, contents: &str) {
-    let start = format!("{depth} \"");
-    let before = match lines.last() {
-        Some(line) if line.starts_with(&start) => {
-            let line = lines.pop().unwrap_or_default();
-            line[start.len()..line.len() - 1].to_owned()
-        }
-        _ => String::new(),
-    };
-    let joined = format!("{before}{contents}");
-    let mut folded = String::new();
-    for c in joined.chars() {
+    let start = format!("{depth}{TEXT}");
+    let mut line = lines.pop_if(|line| line.starts_with(&start)).unwrap_or(start);
+    for c in contents.chars() {
         let c = if c.is_ascii_whitespace() { ' ' } else { c };
-        if c != ' ' || !folded.ends_with(' ') {
-            folded.push(c);
+        if c != ' ' || !line.ends_with(' ') {
+            line.push(c);
         }
     }
-    lines.push(format!("{start}{folded}\""));
+    lines.push(line);
 }
 
 fn is_ours(node: &Handle) -> bool {

@@ -15,7 +15,7 @@ const CLEAR_CLAIM: u8 = 40;
 
 /// What a category gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "one of `allow`, `limit`, `block`, `score`, or `{ unverified = …, cap = … }`")]
 pub enum Choice {
     /// One word: `allow`, `limit`, `block` or `score`.
     Word(Word),

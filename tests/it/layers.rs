@@ -278,3 +278,53 @@ fn the_composite_is_send() {
     is_send(&service);
     is_send(&service.call(from([203, 0, 113, 1], FIREFOX)));
 }
+
+/// deckle in mode `enforce` around a site that answers at once, with this configuration; warm, in the tokio clock.
+fn enforcing(
+    config: &str,
+) -> impl Service<Request<()>, Response = u16, Error = Infallible, Future: Send> + Clone + Send + 'static {
+    let clock = ManualClock::at(1_790_000_000);
+    let layer = DeckleLayer::builder()
+        .config(Config::from_toml(&format!("mode = \"enforce\"\n{config}")).unwrap())
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    // Past the first minute, in which little is enforced.
+    clock.advance(std::time::Duration::from_secs(120));
+    let site = layer.layer(tower::service_fn(|_: Request<()>| {
+        std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok")))))
+    }));
+    site.map_response(|response| response.status().as_u16())
+}
+
+fn page(agent: &str, ip: [u8; 4]) -> Request<()> {
+    let mut request = Request::builder().uri("/a").header("user-agent", agent).body(()).unwrap();
+    request.extensions_mut().insert(Peer { address: (ip, 1).into(), secure: false });
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_waits_and_nobody_waits_when_too_many_do() {
+    let site = enforcing("[action.slow]\nmax_concurrent = 1\n");
+    let start = tokio::time::Instant::now();
+    let first = tokio::spawn(site.clone().oneshot(page("Mozilla/5.0 HeadlessChrome/146.0.0.0", [203, 0, 113, 1])));
+    tokio::task::yield_now().await;
+    assert_eq!(
+        site.clone().oneshot(page("Mozilla/5.0 HeadlessChrome/146.0.0.0", [203, 0, 113, 2])).await.unwrap(),
+        200
+    );
+    assert_eq!(start.elapsed(), std::time::Duration::ZERO, "one place to wait, and it is taken");
+    assert_eq!(first.await.unwrap().unwrap(), 200);
+    assert!(start.elapsed() >= std::time::Duration::from_millis(150), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn behind_an_unknown_proxy_nothing_is_enforced() {
+    let site = enforcing("[action.policy]\nbrowser = \"block\"\n");
+    let mut codes = Vec::new();
+    for i in 0..1_100 {
+        let agent = format!("Mozilla/5.0 (X11; Linux x86_64; rv:{0}.0) Gecko/20100101 Firefox/{0}.0", 100 + i % 40);
+        codes.push(site.clone().oneshot(page(&agent, [10, 0, 0, 1])).await.unwrap());
+    }
+    assert_eq!((codes[0], codes.last()), (403, Some(&200)));
+}

@@ -193,7 +193,7 @@ fn own(text: &str) -> Line {
         return Line::Skipped(Skipped::Malformed);
     }
     if let Some(kind) = line.kind.filter(|k| k != "hit") {
-        return Line::Other(Note { kind, dropped: line.dropped_full + line.dropped_io });
+        return Line::Other(Note { kind, dropped: line.dropped_full.saturating_add(line.dropped_io) });
     }
     let Some(time) = line.time.as_deref().and_then(rfc3339) else { return Line::Skipped(Skipped::BadTime) };
     Line::Hit(Box::new(Hit {

@@ -43,6 +43,8 @@ pub(super) fn complain(error: &anyhow::Error) {
     for cause in error.chain().skip(1) {
         text.push_str(&format!("\n  because {cause}"));
     }
+    // A file name may hold anything; line feeds are ours.
+    let text: String = text.chars().map(|c| if c != '\n' && crate::audit::is_hidden(c) { '?' } else { c }).collect();
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 

@@ -18,10 +18,10 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
             unread += 1;
         }
     }
-    if unread == args.paths.len() {
+    let report = review.report();
+    if unread == args.paths.len() && report.quality.lines == 0 {
         return Ok(Exit::Usage);
     }
-    let report = review.report();
     match args.json.as_deref() {
         Some(path) => {
             let json = serde_json::to_string_pretty(&report)? + "\n";

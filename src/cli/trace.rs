@@ -38,13 +38,19 @@ type Log = BTreeMap<Mark, Vec<Response>>;
 pub(super) fn run(args: &TraceArgs) -> anyhow::Result<Exit> {
     let secrets = secrets(args)?;
     let mut log = Log::new();
+    let mut unread = false;
     for dir in &args.log_dir {
-        read_log(dir, &mut log)?;
+        if let Err(error) = read_log(dir, &mut log) {
+            output::complain(&error);
+            unread = true;
+        }
+    }
+    if unread && log.is_empty() {
+        return Ok(Exit::Usage);
     }
     let marks: BTreeSet<Mark> = log.keys().copied().collect();
     let tracer = Tracer::new(&secrets);
     let mut traces: Vec<(String, Trace)> = Vec::new();
-    let mut unread = false;
     for copy in &args.copies {
         match read_copy(copy) {
             Ok(text) => traces.push((copy.display().to_string(), tracer.trace(&text, &marks))),
@@ -105,10 +111,13 @@ fn read_log(dir: &Path, log: &mut Log) -> anyhow::Result<()> {
 fn read_copy(path: &Path) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     if path == Path::new("-") {
-        std::io::stdin().lock().take(MAX_COPY).read_to_end(&mut bytes)?;
+        std::io::stdin().lock().take(MAX_COPY + 1).read_to_end(&mut bytes)?;
     } else {
         let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        file.take(MAX_COPY).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+        file.take(MAX_COPY + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    if bytes.len() as u64 > MAX_COPY {
+        bail!("{} is longer than 64 MiB", path.display());
     }
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let html = text.trim_start_matches('\u{FEFF}').trim_start().starts_with('<')
@@ -142,6 +151,7 @@ fn matches(hits: &[Hit], log: &Log) -> Vec<serde_json::Value> {
             json!({
                 "mark": hit.mark.to_string(),
                 "p_value": hit.p_value,
+                "responses": responses.len(),
                 "request_ids": ids,
                 "time": first.map(|r| r.time.as_str()),
                 "visitor": first.map(|r| r.visitor.as_str()),
@@ -196,7 +206,7 @@ fn render_json(traces: &[(String, Trace)], log: &Log) -> anyhow::Result<String> 
 fn render_text(traces: &[(String, Trace)], log: &Log) -> String {
     let mut out = String::new();
     for (name, trace) in traces {
-        out.push_str(&format!("{name}: {}\n", trace.verdict.code().to_uppercase()));
+        out.push_str(&format!("{}: {}\n", clean(name), trace.verdict.code().to_uppercase()));
         for hit in &trace.hits {
             out.push_str(&format!("  mark {}   adjusted p = {:.1e} (limit {LIMIT:.0e})\n", hit.mark, hit.p_value));
             for e in &hit.evidence {
@@ -214,8 +224,8 @@ fn render_text(traces: &[(String, Trace)], log: &Log) -> String {
                 out.push_str(&format!(
                     "    response    {}  {}  {}  {}  {}\n",
                     r.time,
-                    r.request_id,
-                    r.address,
+                    clean(&r.request_id),
+                    clean(&r.address),
                     clean(&r.user_agent),
                     clean(&r.path)
                 ));

@@ -29,8 +29,8 @@ pub(super) fn findings(facts: &VisitorFacts) -> Vec<Finding> {
         add(signal.weight().into(), format!("says that it is {}{name}", describe(facts.category)));
     }
     if facts.busiest.0 >= 10 && facts.pace() > FAST {
-        let taken = if articles > 0 { format!("{articles} articles") } else { format!("{} pages", facts.busiest.0) };
-        add(30, format!("took {taken} in {minutes:.1} min ({:.0} pages a minute)", facts.pace()));
+        let (pages, pace) = (facts.busiest.0, facts.pace());
+        add(30, format!("asked for {pages} pages in {minutes:.1} min ({pace:.0} pages a minute)"));
     } else if articles >= 100 {
         add(15, format!("took {articles} articles"));
     }
@@ -41,7 +41,7 @@ pub(super) fn findings(facts: &VisitorFacts) -> Vec<Finding> {
         add(12, format!("asks like a clock (time between pages varies by {:.0} %)", variation * 100.0));
     }
     if facts.refused > 0 {
-        add(10, format!("was refused {} times and went on", facts.refused));
+        add(10, format!("was refused {} times", facts.refused));
     }
     if facts.category.is_declared_bot() && !facts.read_robots && facts.pages >= 3 {
         add(5, "a declared robot that did not read robots.txt".to_owned());

@@ -43,27 +43,31 @@ pub fn read_into(source: &Source, review: &mut Review) -> Result<(), InputError>
     match source {
         Source::Stdin => lines(std::io::stdin().lock(), Path::new("-"), |line, whole| feed(review, line, whole)),
         Source::Path(path) => {
-            for file in files(path)? {
-                let io = |source| InputError::Io { path: file.display().to_string(), source };
-                let opened = std::fs::File::open(&file).map_err(io)?;
-                lines(opened, &file, |line, whole| feed(review, line, whole))?;
-            }
-            Ok(())
+            each_file(path, |opened, file| lines(opened, file, |line, whole| feed(review, line, whole)))
         }
     }
 }
 
-/// Gives every line of a log directory or file.
+/// Gives every line of a log directory or file. What was read before an error stays.
 ///
 /// # Errors
 /// [`InputError`].
 pub fn log_lines(path: &Path, mut each: impl FnMut(&[u8])) -> Result<(), InputError> {
+    each_file(path, |opened, file| lines(opened, file, |line, _| each(line)))
+}
+
+/// Every file is read as far as it goes; the first error is told at the end.
+fn each_file(
+    path: &Path,
+    mut read: impl FnMut(std::fs::File, &Path) -> Result<(), InputError>,
+) -> Result<(), InputError> {
+    let mut result = Ok(());
     for file in files(path)? {
         let opened =
-            std::fs::File::open(&file).map_err(|source| InputError::Io { path: file.display().to_string(), source })?;
-        lines(opened, &file, |line, _| each(line))?;
+            std::fs::File::open(&file).map_err(|source| InputError::Io { path: file.display().to_string(), source });
+        result = result.and(opened.and_then(|opened| read(opened, &file)));
     }
-    Ok(())
+    result
 }
 
 fn feed(review: &mut Review, line: &[u8], whole: bool) {

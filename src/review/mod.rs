@@ -47,13 +47,14 @@ impl Review {
     pub fn line(&mut self, line: &[u8]) {
         self.quality.lines += 1;
         match read_line(line) {
-            Line::Hit(hit) => {
+            Line::Hit(mut hit) => {
                 self.quality.hits += 1;
+                sessions::shorten(&mut hit);
                 self.visitors.add(&hit);
             }
             Line::Other(note) => {
                 self.quality.other += 1;
-                self.quality.dropped += note.dropped;
+                self.quality.dropped = self.quality.dropped.saturating_add(note.dropped);
             }
             Line::Empty => self.quality.empty += 1,
             Line::Skipped(reason) => *self.quality.skipped.entry(reason.code()).or_default() += 1,

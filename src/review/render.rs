@@ -131,6 +131,29 @@ mod tests {
     }
 
     #[test]
+    fn the_order_of_files_makes_no_scraper() {
+        let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+        let mut days: Vec<Vec<String>> = (20..23)
+            .map(|day| {
+                let at = |i: u32| format!("{day}/Nov/2026:{:02}:{:02}:00 +0000", 8 + i / 3, i % 3 * 17);
+                let line = |i, path: &str| {
+                    format!("203.0.113.9 - - [{}] \"GET {path} HTTP/1.1\" 200 9 \"-\" \"{firefox}\"", at(i))
+                };
+                (0..12).flat_map(|i| [line(i, &format!("/news/a-b-c-{day}-{i}")), line(i, "/s.css")]).collect()
+            })
+            .collect();
+        let mut report = |reverse: bool| {
+            if reverse {
+                days.reverse();
+            }
+            let mut review = Review::new();
+            days.iter().flatten().for_each(|line| review.line(line.as_bytes()));
+            super::terminal(&review.report(), 100)
+        };
+        assert!(report(false).contains("0 suspected") && report(true).contains("0 suspected"), "{}", report(true));
+    }
+
+    #[test]
     fn a_reader_is_no_suspect_and_numbers_add_up() {
         let mut review = Review::new();
         let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";

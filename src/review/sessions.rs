@@ -9,7 +9,9 @@ use crate::suspicion::looks_like_article;
 use crate::visitor::{ASSET_EXTENSIONS, Agent, Agents, Category};
 
 /// Visitors that are kept apart; what comes after counts in the totals only.
-const MAX_VISITORS: usize = 1_000_000;
+const MAX_VISITORS: usize = 200_000;
+/// Bytes of a path and of a user agent that are kept; deckle's own log holds no more.
+const MAX_TEXT: (usize, usize) = (2_048, 512);
 /// Articles of one visitor, and readers of one article, that are told apart.
 const MAX_DISTINCT: usize = 65_536;
 /// A visitor that was silent for so long starts a new session.
@@ -23,6 +25,17 @@ pub(super) struct Visitors {
     pub(super) categories: BTreeMap<Category, (u64, u64)>,
     pub(super) not_kept: u64,
     agents: HashMap<String, Agent>,
+}
+
+/// Foreign logs may hold lines of any length; what is kept of them is short.
+pub(super) fn shorten(hit: &mut Hit) {
+    hit.path.truncate(hit.path.floor_char_boundary(MAX_TEXT.0));
+    if let Some(agent) = &mut hit.user_agent {
+        agent.truncate(agent.floor_char_boundary(MAX_TEXT.1));
+    }
+    for text in [&mut hit.address, &mut hit.visitor] {
+        text.truncate(text.floor_char_boundary(64));
+    }
 }
 
 /// What one visitor did.
@@ -77,7 +90,7 @@ impl Visitors {
         let agent = self.classify(hit);
         let totals = self.categories.entry(agent.category).or_default();
         totals.0 += 1;
-        totals.1 += hit.bytes;
+        totals.1 = totals.1.saturating_add(hit.bytes);
         let key = if hit.visitor.is_empty() {
             format!("{}\u{1F}{}", hit.address, hit.user_agent.as_deref().unwrap_or_default())
         } else {
@@ -151,10 +164,11 @@ impl VisitorFacts {
 
     fn add(&mut self, hit: &Hit) {
         self.hits += 1;
-        self.bytes += hit.bytes;
+        self.bytes = self.bytes.saturating_add(hit.bytes);
         self.read_robots |= hit.path == "/robots.txt";
         self.refused += u64::from(is_refusal(hit));
-        if hit.time > self.last + SESSION_GAP {
+        // Lines of several files come in any order.
+        if hit.time > self.last + SESSION_GAP || hit.time + SESSION_GAP < self.first {
             self.sessions += 1;
         }
         self.first = self.first.min(hit.time);
@@ -181,17 +195,22 @@ impl VisitorFacts {
         if is_article(hit) && hit.status == Some(200) && self.articles.len() < MAX_DISTINCT {
             self.articles.insert(hash(&hit.path));
         }
-        let gap = self.last_page.map(|last| hit.time.saturating_sub(last));
-        match gap {
-            Some(gap) if gap <= SESSION_GAP => {
-                self.gaps.add(gap.as_secs_f64());
-                self.run.0 += 1;
+        let near = |last: &Duration| last.abs_diff(hit.time) <= SESSION_GAP;
+        match self.last_page.filter(near) {
+            Some(last) => {
+                if let Some(gap) = hit.time.checked_sub(last) {
+                    self.gaps.add(gap.as_secs_f64());
+                }
+                self.run = (self.run.0 + 1, self.run.1.min(hit.time));
+                self.last_page = Some(last.max(hit.time));
             }
-            _ => self.run = (1, hit.time),
+            None => {
+                self.run = (1, hit.time);
+                self.last_page = Some(hit.time);
+            }
         }
-        self.last_page = Some(hit.time);
         if self.run.0 > self.busiest.0 {
-            self.busiest = (self.run.0, hit.time.saturating_sub(self.run.1));
+            self.busiest = (self.run.0, self.last_page.unwrap_or(hit.time).saturating_sub(self.run.1));
         }
     }
 

@@ -96,7 +96,7 @@ fn wget_is_limited_while_a_reader_beside_it_sees_nothing_but_200() {
     let log_dir = log.path().join("log").display().to_string();
     let (code, text) = deckle_command(&["review", &log_dir]);
     assert_eq!(code, 0);
-    assert!(text.contains("1. Wget") && text.contains("went on"), "{text}");
+    assert!(text.contains("1. Wget") && text.contains("was refused "), "{text}");
     let (_, json) = deckle_command(&["review", &log_dir, "--json", "-"]);
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(report["suspects"][0]["agent"], "Wget");

@@ -86,6 +86,31 @@ fn standard_input_and_partial_input() {
 }
 
 #[test]
+fn a_damaged_segment_does_not_hide_the_others() {
+    let dir = TempDir::new();
+    let line = |i| {
+        format!(
+            "{{\"v\":1,\"time\":\"2026-11-23T20:45:{i:02}.345Z\",\"deckle.request.id\":\"x\",\"http.request.method\":\"GET\",\"url.path\":\"/a\",\"http.response.status_code\":200}}\n"
+        )
+    };
+    let lines: String = (0..50).map(line).collect();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(lines.as_bytes()).unwrap();
+    let whole = gz.finish().unwrap();
+    std::fs::write(dir.path().join("audit-a-20260101T000000Z-1.ndjson.gz"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::write(dir.path().join("audit-a-20260102T000000Z-2.ndjson"), &lines).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_deckle"))
+        .arg("review")
+        .arg(dir.path())
+        .args(["--json", "-"])
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(5), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(report["quality"]["hits"].as_u64().unwrap() >= 50, "{report}");
+}
+
+#[test]
 fn corpus_logs_are_read_and_add_up() {
     let dir = std::env::var("DECKLE_CORPUS").unwrap_or_else(|_| "../shared/corpus".to_owned());
     let Ok(entries) = std::fs::read_dir(format!("{dir}/logs")) else {

@@ -13,7 +13,7 @@
 //! let report = review.report();
 //! assert_eq!(report.suspects[0].user_agent.as_deref(), Some("Wget/1.21"));
 //! assert_eq!(report.suspects[0].articles, 40);
-//! assert!(report.suspects[0].reasons.iter().any(|r| r.contains("40 articles")));
+//! assert!(report.suspects[0].reasons.iter().any(|r| r.contains("40 pages")));
 //! assert_eq!(report.quality.hits, 40);
 //! ```
 

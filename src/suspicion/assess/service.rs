@@ -41,7 +41,7 @@ where
         };
         let path = Arc::clone(&visitor.path);
         let is_asset = visitor.asset_path || visitor.route == RouteClass::Own;
-        let keys = self.judge.state.keys(visitor);
+        let sub = is_asset.then(|| self.judge.state.keys(visitor)).flatten().map(|(_, sub)| sub);
         // A fault of ours must not take the site down: the request is judged as unknown and goes on.
         let judged = catch_unwind(AssertUnwindSafe(|| self.judge.assess(visitor, request.method())));
         let assessment = judged.unwrap_or_else(|_| Assessment::unknown());
@@ -49,7 +49,7 @@ where
         let learn = (request.method() == http::Method::GET).then(|| Learn {
             state: Arc::clone(&self.judge.state),
             path,
-            asset: keys.filter(|_| is_asset).map(|(_, sub)| sub),
+            asset: sub,
         });
         ResponseFuture::new(self.inner.call(request), learn)
     }

@@ -12,6 +12,7 @@ mod body;
 mod demo;
 mod headers;
 mod problem;
+mod refuse;
 mod server;
 mod upgrade;
 mod upstream;
@@ -41,7 +42,7 @@ pub use upstream::Upstream;
 
 use crate::audit::{self, FileSink, SinkError};
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, LoadError};
+use crate::config::{Config, LoadError, ProxySettings};
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
 use crate::page::Findings;
 use crate::page::notice::Where;
@@ -103,8 +104,8 @@ pub enum ProxyError {
 pub enum Site {
     /// Another server.
     Upstream(Upstream),
-    /// The embedded one.
-    Demo(Demo),
+    /// The embedded one, and the limits of requests to it.
+    Demo(Demo, Box<ProxySettings>),
 }
 
 impl Service<Request<Incoming>> for Site {
@@ -119,8 +120,11 @@ impl Service<Request<Incoming>> for Site {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         match self {
             Self::Upstream(upstream) => upstream.call(request),
-            Self::Demo(demo) => {
-                let response = demo.answer(request.method(), request.uri(), request.headers());
+            Self::Demo(demo, settings) => {
+                let response = match refuse::refuse(&request, settings) {
+                    Some((status, detail)) => problem::problem(status, detail, request.headers()),
+                    None => demo.answer(request.method(), request.uri(), request.headers()),
+                };
                 Box::pin(std::future::ready(Ok(response)))
             }
         }
@@ -261,7 +265,7 @@ impl Parts {
     fn stack(&self, config: &Config, saved: &Plans) -> Result<Deckle<Site>, ProxyError> {
         let site = site(config, &self.secrets)?;
         let mut config = config.clone();
-        if matches!(site, Site::Demo(_)) {
+        if matches!(site, Site::Demo(..)) {
             // All clients of the demo are on this machine.
             config.visitor.proxy_check = visitor::Switch::Off;
             if config.rights.holder.is_empty() {
@@ -343,7 +347,7 @@ impl Parts {
         }
         let page = match site(config, &self.secrets) {
             Ok(Site::Upstream(upstream)) => upstream.fetch("/").await,
-            Ok(Site::Demo(demo)) => demo.page("/"),
+            Ok(Site::Demo(demo, _)) => demo.page("/"),
             Err(_) => None,
         };
         if let Some(page) = page {
@@ -354,7 +358,7 @@ impl Parts {
 
 fn site(config: &Config, secrets: &Secrets) -> Result<Site, ProxyError> {
     if config.proxy.upstream.is_none() {
-        return Ok(Site::Demo(Demo::shared()));
+        return Ok(Site::Demo(Demo::shared(), Box::new(config.proxy.clone())));
     }
     let pseudonym = HEXLOWER.encode(&secrets.active().derive("deckle-proxy-1", "via")[..4]);
     Ok(Site::Upstream(Upstream::new(&config.proxy, pseudonym)?))

@@ -21,7 +21,7 @@ use tower_service::Service;
 
 use super::body::{SiteBody, UploadBody};
 use super::problem::problem;
-use super::{ProxyError, headers, upgrade};
+use super::{ProxyError, headers, refuse, upgrade};
 use crate::config::{HostMode, ProxySettings};
 use crate::visitor::{ClientAddress, Visitor};
 
@@ -106,8 +106,11 @@ impl Service<Request<Incoming>> for Upstream {
 impl Shared {
     async fn forward(&self, request: Request<Incoming>) -> Response<SiteBody> {
         let asked = request.headers().clone();
-        if let Some((status, detail)) = self.refuse(&request) {
+        if let Some((status, detail)) = refuse::refuse(&request, &self.settings) {
             return problem(status, detail, &asked);
+        }
+        if headers::is_loop(request.headers(), &self.pseudonym) {
+            return problem(StatusCode::LOOP_DETECTED, "The request goes in circles.", &asked);
         }
         let upgrade = upgrade::wanted(&request);
         let (head, body) = request.into_parts();
@@ -140,49 +143,6 @@ impl Shared {
                 problem(StatusCode::BAD_GATEWAY, "The site cannot be reached at the moment.", &asked)
             }
         }
-    }
-
-    /// What is answered without asking the site.
-    fn refuse(&self, request: &Request<Incoming>) -> Option<(StatusCode, &'static str)> {
-        let headers = request.headers();
-        let settings = &self.settings;
-        if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
-            return Some((StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed."));
-        }
-        if target_length(request.uri()) > settings.max_uri.0 as usize {
-            return Some((StatusCode::URI_TOO_LONG, "The address is too long."));
-        }
-        let bytes: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
-        if headers.len() > settings.max_headers || bytes > settings.max_header_bytes.0 as usize {
-            return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request header is too large."));
-        }
-        let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        if codings.into_iter().any(|v| !v.as_bytes().eq_ignore_ascii_case(b"chunked")) {
-            return Some((StatusCode::NOT_IMPLEMENTED, "This transfer coding is not supported."));
-        }
-        if headers.get(header::EXPECT).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-            return Some((StatusCode::EXPECTATION_FAILED, "This expectation cannot be met."));
-        }
-        match host_of(request) {
-            Err(()) => return Some((StatusCode::BAD_REQUEST, "The request must name one host.")),
-            Ok(host) if !self.serves(&host) => {
-                return Some((StatusCode::MISDIRECTED_REQUEST, "This host is not served here."));
-            }
-            Ok(_) => {}
-        }
-        let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-        if settings.max_request_body.is_some_and(|max| declared.is_some_and(|n| n > max.0)) {
-            return Some((StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."));
-        }
-        headers::is_loop(headers, &self.pseudonym)
-            .then_some((StatusCode::LOOP_DETECTED, "The request goes in circles."))
-    }
-
-    fn serves(&self, host: &str) -> bool {
-        let name = host
-            .rsplit_once(':')
-            .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
-        self.settings.hosts.is_empty() || self.settings.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))
     }
 
     /// The request as the site gets it.
@@ -322,25 +282,4 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn is_partial_page(answer: &Response<Incoming>) -> bool {
     let html = answer.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/html"));
     answer.status() == StatusCode::PARTIAL_CONTENT && html
-}
-
-fn target_length(uri: &Uri) -> usize {
-    uri.path_and_query().map_or(0, |p| p.as_str().len())
-}
-
-/// The one host of a request (RFC 9112 §3.2): an absolute target or `:authority` beats the field.
-fn host_of(request: &Request<Incoming>) -> Result<String, ()> {
-    let mut fields = request.headers().get_all(header::HOST).iter();
-    let (first, second) = (fields.next(), fields.next());
-    if second.is_some() {
-        return Err(());
-    }
-    if let Some(authority) = request.uri().authority() {
-        return Ok(authority.as_str().to_owned());
-    }
-    match first.map(|v| v.to_str()) {
-        Some(Ok(host)) if host.parse::<uri::Authority>().is_ok() || host.is_empty() => Ok(host.to_owned()),
-        None if request.version() == Version::HTTP_10 => Ok(String::new()),
-        _ => Err(()),
-    }
 }

@@ -65,7 +65,8 @@ fn requests_arrive_without_what_belongs_to_one_hop() {
 #[test]
 fn requests_that_cannot_be_right_are_refused() {
     let (upstream, _) = remembering();
-    let deckle = Deckle::with_config("[proxy]\nhosts = [\"news.example\"]\n", &["--upstream", &upstream.url()]);
+    let hosts = "[proxy]\nhosts = [\"news.example\"]\n";
+    let sites = [Deckle::with_config(hosts, &["--upstream", &upstream.url()]), Deckle::with_config(hosts, &[])];
     let long = "x".repeat(20_000);
     #[rustfmt::skip]
     let table = [
@@ -81,7 +82,9 @@ fn requests_that_cannot_be_right_are_refused() {
         ("many fields", format!("GET / HTTP/1.1\r\nHost: news.example\r\n{}Connection: close\r\n\r\n", "A: b\r\n".repeat(120)), 431),
     ];
     for (name, request, status) in table {
-        assert_eq!(raw(&deckle, &request).status, status, "{name}");
+        for (deckle, site) in sites.iter().zip(["upstream", "demo"]) {
+            assert_eq!(raw(deckle, &request).status, status, "{name}, {site}");
+        }
     }
 }
 

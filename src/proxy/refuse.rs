@@ -1,0 +1,68 @@
+//! Requests that no site is asked about: methods, sizes and hosts that cannot be right.
+
+use http::{Method, Request, StatusCode, Uri, Version, header, uri};
+use hyper::body::Incoming;
+
+use crate::config::ProxySettings;
+
+/// What is answered without asking the site.
+pub(super) fn refuse(request: &Request<Incoming>, settings: &ProxySettings) -> Option<(StatusCode, &'static str)> {
+    let headers = request.headers();
+    if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
+        return Some((StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed."));
+    }
+    if target_length(request.uri()) > settings.max_uri.0 as usize {
+        return Some((StatusCode::URI_TOO_LONG, "The address is too long."));
+    }
+    let bytes: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+    if headers.len() > settings.max_headers || bytes > settings.max_header_bytes.0 as usize {
+        return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request header is too large."));
+    }
+    let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if codings.into_iter().any(|v| !v.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Some((StatusCode::NOT_IMPLEMENTED, "This transfer coding is not supported."));
+    }
+    if headers.get(header::EXPECT).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Some((StatusCode::EXPECTATION_FAILED, "This expectation cannot be met."));
+    }
+    match host_of(request) {
+        Err(()) => return Some((StatusCode::BAD_REQUEST, "The request must name one host.")),
+        Ok(host) if !serves(&host, settings) => {
+            return Some((StatusCode::MISDIRECTED_REQUEST, "This host is not served here."));
+        }
+        Ok(_) => {}
+    }
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    settings
+        .max_request_body
+        .is_some_and(|max| declared.is_some_and(|n| n > max.0))
+        .then_some((StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."))
+}
+
+fn serves(host: &str, settings: &ProxySettings) -> bool {
+    let name = host
+        .rsplit_once(':')
+        .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
+    settings.hosts.is_empty() || settings.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))
+}
+
+fn target_length(uri: &Uri) -> usize {
+    uri.path_and_query().map_or(0, |p| p.as_str().len())
+}
+
+/// The one host of a request (RFC 9112 §3.2): an absolute target or `:authority` beats the field.
+fn host_of(request: &Request<Incoming>) -> Result<String, ()> {
+    let mut fields = request.headers().get_all(header::HOST).iter();
+    let (first, second) = (fields.next(), fields.next());
+    if second.is_some() {
+        return Err(());
+    }
+    if let Some(authority) = request.uri().authority() {
+        return Ok(authority.as_str().to_owned());
+    }
+    match first.map(|v| v.to_str()) {
+        Some(Ok(host)) if host.parse::<uri::Authority>().is_ok() || host.is_empty() => Ok(host.to_owned()),
+        None if request.version() == Version::HTTP_10 => Ok(String::new()),
+        _ => Err(()),
+    }
+}

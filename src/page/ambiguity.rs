@@ -3,10 +3,6 @@
 //! lol_html can refuse such pages, but then loses bytes. deckle lets it go on and watches the same few tags itself: from
 //! the doubtful place on there are no edits, and the page leaves byte for byte.
 
-/// Tags that have to be watched.
-pub(crate) const WATCHED: &str = "select, template, frameset, input, keygen, textarea, title, plaintext, script, style, \
-    iframe, xmp, noembed, noframes, noscript";
-
 /// Where the page is, as far as these tags go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Ambiguity {

@@ -6,35 +6,22 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use bytes::Bytes;
 use encoding_rs::Encoding;
 use lol_html::Selector;
-use lol_html::html_content::{EndTag, TextChunk};
+use lol_html::html_content::{EndTag, SourceLocation, TextChunk};
 use lol_html::send::{Element, ElementContentHandlers, Settings};
 
-use super::ambiguity::{Ambiguity, WATCHED};
+use super::ambiguity::Ambiguity;
+use super::element::{self, Effect, Kind};
 use super::scan::{Border, Scanner};
 use super::text::Text;
 use super::window::Window;
 use crate::slot::{Edit, What};
 
-/// Elements whose text is an article.
-// A selector that begins with a name is dear only on elements of that name; one that does not, on all.
-const ROOTS: &str = "article, main, div[role=main], [itemprop=articleBody]";
-/// Elements that hold paragraphs.
-const BLOCKS: &str = "p, li, blockquote, dd";
-/// Elements in which nothing is marked: not prose, not shown, or in white space that counts.
-const SKIP: &str = "pre, code, kbd, samp, var, textarea, script, style, template, noscript, svg, math, button, select, \
-    label, nav, footer, form, iframe, object, [contenteditable], [translate=no], .notranslate, [hidden], \
-    [aria-hidden=true], [style*=\"white-space\"], [class*=\"sr-only\"], [class*=\"screen-reader\"], \
-    [class*=hide], .comments, [id^=comment]";
-
-/// Traces of frameworks that compare the server's text with their own.
-const HYDRATION: &str =
-    "script#__NEXT_DATA__, div#__nuxt, div[data-reactroot], astro-island, [ng-version], script[data-sveltekit-hydrate]";
-/// The same in the text of a script.
+/// Traces in a script of a framework that compares the server's text with its own.
 const HYDRATION_CALL: &str = "self.__next_f";
 
 /// The selectors in the order of their handlers, parsed once.
-static PARSED: LazyLock<[Option<Selector>; 8]> = LazyLock::new(|| {
-    [ROOTS, SKIP, "[data-deckle]", WATCHED, HYDRATION, "script", "body, html", BLOCKS].map(|selector| {
+static PARSED: LazyLock<[Option<Selector>; 3]> = LazyLock::new(|| {
+    ["*", "script", "p, li, blockquote, dd"].map(|selector| {
         let parsed = selector.parse::<Selector>();
         debug_assert!(parsed.is_ok(), "all selectors are constants, and `{selector}` is none");
         parsed.ok()
@@ -54,7 +41,7 @@ pub(crate) struct Shared {
     ambiguity: Ambiguity,
     /// Source offset = scanner's offset + this, as two parts because the scan starts with tags of its own.
     start: u64,
-    prefix: u64,
+    prefix: Vec<u8>,
     blocks: u64,
     border: Arc<Border>,
 }
@@ -71,7 +58,7 @@ impl Shared {
             footer: None,
             ambiguity: Ambiguity::default(),
             start: 0,
-            prefix: 0,
+            prefix: Vec::new(),
             blocks: 0,
             border: Arc::default(),
         }
@@ -83,7 +70,17 @@ impl Shared {
     }
 
     pub(crate) fn source_of(&self, at: u64) -> u64 {
-        self.start + at.saturating_sub(self.prefix)
+        self.start + at.saturating_sub(self.prefix.len() as u64)
+    }
+
+    /// The bytes at a place that the scanner named.
+    fn bytes(&self, place: &SourceLocation) -> &[u8] {
+        let place = place.bytes();
+        let bytes = match self.prefix.get(place.clone()) {
+            Some(own) => Some(own),
+            None => self.window.get(self.source(place.start)..self.source(place.end)),
+        };
+        bytes.unwrap_or_default()
     }
 
     fn place_footer(&mut self, at: u64) {
@@ -113,7 +110,7 @@ pub(crate) fn scanner(
     let border = {
         let mut state = lock(shared);
         state.start = start;
-        state.prefix = prefix.len() as u64;
+        state.prefix = prefix.to_vec();
         state.footer = footer;
         Arc::clone(&state.border)
     };
@@ -126,14 +123,9 @@ pub(crate) fn scanner(
 fn handlers(settings: Settings<'static, 'static>, shared: &Handle) -> Settings<'static, 'static> {
     let mut settings = settings;
     let all = [
-        on_element(shared, root),
-        on_element(shared, skip),
-        on_element(shared, own_attribute),
-        on_element(shared, watched),
-        on_element(shared, hydrated),
+        ElementContentHandlers::default().element(on_start(shared)),
         ElementContentHandlers::default().text(on_script(shared)),
-        on_element(shared, page_end),
-        on_element(shared, block).text(on_text(shared)),
+        ElementContentHandlers::default().text(on_text(shared)),
     ];
     for (selector, handlers) in PARSED.iter().zip(all) {
         if let Some(selector) = selector {
@@ -143,71 +135,107 @@ fn handlers(settings: Settings<'static, 'static>, shared: &Handle) -> Settings<'
     settings
 }
 
-fn on_element(
-    shared: &Handle,
-    handle: fn(&Handle, &mut Shared, &mut Element<'_, '_>),
-) -> ElementContentHandlers<'static> {
+fn on_start(shared: &Handle) -> impl FnMut(&mut Element<'_, '_>) -> lol_html::HandlerResult + Send + 'static {
     let shared = Arc::clone(shared);
-    ElementContentHandlers::default().element(move |element: &mut Element<'_, '_>| {
+    move |element: &mut Element<'_, '_>| {
         let mut state = lock(&shared);
         state.border.event(element.source_location().bytes().start as u64);
         if !state.ambiguous {
-            handle(&shared, &mut state, element);
+            start_tag(&shared, &mut state, element);
         }
         Ok(())
-    })
+    }
 }
 
-/// Runs `at_end` when the element's end tag is met, or an ancestor's that takes it along.
-fn on_end(
-    shared: &Handle,
-    element: &mut Element<'_, '_>,
-    at_end: impl FnOnce(&mut Shared, &EndTag<'_>) + Send + 'static,
-) -> bool {
+fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>) {
+    let name = element.tag_name();
+    if state.ambiguity.start(&name) {
+        state.ambiguous = true;
+        return;
+    }
+    let mut ending = Ending { ambiguity: matches!(name.as_str(), "select" | "template"), ..Ending::default() };
+    let kind = element::kind(&name);
+    match kind {
+        Kind::Root => ending.root = true,
+        Kind::Skip => ending.skip = true,
+        Kind::Page => ending.page = true,
+        Kind::Hydration => state.hydrated = true,
+        Kind::Block | Kind::Other => {}
+    }
+    for attribute in element.attributes() {
+        let bytes = |place: Option<SourceLocation>| place.map(|place| state.bytes(&place)).unwrap_or_default();
+        match element::effect(bytes(attribute.name_source_location()), bytes(attribute.value_source_location())) {
+            Some(Effect::Root) => ending.root = true,
+            Some(Effect::Skip) => ending.skip = true,
+            Some(Effect::Hydration) => state.hydrated = true,
+            Some(Effect::Notice) => state.footer = None,
+            None => {}
+        }
+    }
+    if kind == Kind::Block {
+        state.blocks += 1;
+        ending.block = Some(state.blocks);
+    }
+    if ending == Ending::default() || !on_end(shared, element, &name, ending) {
+        return;
+    }
+    if ending.root {
+        state.text.enter_root();
+    }
+    if ending.skip {
+        state.text.enter_skip();
+    }
+    if let Some(id) = ending.block {
+        state.text.block_start(&name, id);
+    }
+}
+
+/// What ends with an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "an element can be any of these at once")]
+struct Ending {
+    root: bool,
+    skip: bool,
+    ambiguity: bool,
+    page: bool,
+    block: Option<u64>,
+}
+
+/// Asks for the element's end tag, or an ancestor's that takes it along. False: it has none.
+fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: Ending) -> bool {
     let Some(handlers) = element.end_tag_handlers() else { return false };
     let shared = Arc::clone(shared);
+    let own = ending.page.then(|| name.to_owned());
     handlers.push(Box::new(move |end: &mut EndTag<'_>| {
         let mut state = lock(&shared);
-        state.border.event(end.source_location().bytes().start as u64);
+        let start = end.source_location().bytes().start;
+        state.border.event(start as u64);
         if !state.ambiguous {
-            at_end(&mut state, end);
+            let at = state.source(start);
+            end_tag(&mut state, ending, own.as_deref(), &end.name(), at);
         }
         Ok(())
     }));
     true
 }
 
-fn root(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>) {
-    if on_end(shared, element, |state, _| state.text.leave_root()) {
-        state.text.enter_root();
+fn end_tag(state: &mut Shared, ending: Ending, own: Option<&str>, name: &str, at: u64) {
+    if ending.root {
+        state.text.leave_root();
     }
-}
-
-fn skip(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>) {
-    if on_end(shared, element, |state, _| state.text.leave_skip()) {
-        state.text.enter_skip();
+    if ending.skip {
+        state.text.leave_skip();
     }
-}
-
-fn own_attribute(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>) {
-    match element.get_attribute("data-deckle").as_deref() {
-        Some("off") => skip(shared, state, element),
-        Some("notice") => state.footer = None,
-        _ => {}
+    if ending.ambiguity {
+        state.ambiguity.end(name);
     }
-}
-
-fn watched(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>) {
-    let name = element.tag_name();
-    if state.ambiguity.start(&name) {
-        state.ambiguous = true;
-    } else if matches!(name.as_str(), "select" | "template") {
-        on_end(shared, element, |state, end| state.ambiguity.end(&end.name()));
+    if own == Some(name) {
+        state.place_footer(at);
     }
-}
-
-fn hydrated(_: &Handle, state: &mut Shared, _: &mut Element<'_, '_>) {
-    state.hydrated = true;
+    if let Some(id) = ending.block {
+        let Shared { window, text, edits, .. } = state;
+        text.block_end(id, name, at, window, edits);
+    }
 }
 
 /// Looks for the call in scripts; a name that is cut by a chunk border is found with the next one, which pages have.
@@ -227,29 +255,6 @@ fn on_script(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lol_html::Han
 /// Nothing re-encoded may be counted by the sink.
 fn drop_output(chunk: &mut TextChunk<'_>) {
     chunk.remove();
-}
-
-fn page_end(shared: &Handle, _: &mut Shared, element: &mut Element<'_, '_>) {
-    let name = element.tag_name();
-    on_end(shared, element, move |state, end| {
-        if end.name() == name {
-            let at = state.source(end.source_location().bytes().start);
-            state.place_footer(at);
-        }
-    });
-}
-
-fn block(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>) {
-    state.blocks += 1;
-    let id = state.blocks;
-    let registered = on_end(shared, element, move |state, end| {
-        let at = state.source(end.source_location().bytes().start);
-        let Shared { window, text, edits, .. } = state;
-        text.block_end(id, &end.name(), at, window, edits);
-    });
-    if registered {
-        state.text.block_start(&element.tag_name(), id);
-    }
 }
 
 fn on_text(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lol_html::HandlerResult + Send + 'static {

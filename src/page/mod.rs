@@ -22,6 +22,7 @@ mod body;
 mod charset;
 mod csp;
 mod decode;
+mod element;
 pub mod encoding;
 mod etag;
 pub mod guard;

@@ -1,5 +1,6 @@
 //! Decoders, rewriter and encoder of one page in a row.
 
+use std::borrow::Cow;
 use std::io;
 
 use encoding_rs::Encoding;
@@ -68,11 +69,11 @@ impl Pipeline {
     }
 
     pub(crate) fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let mut source = piece.to_vec();
+        let mut source = Cow::Borrowed(piece);
         for decoder in &mut self.decoders {
             let mut decoded = Vec::with_capacity(source.len() * 4);
             decoder.push(&source, &mut decoded)?;
-            source = decoded;
+            source = Cow::Owned(decoded);
         }
         self.read += source.len() as u64;
         let mut page = Vec::with_capacity(source.len() + 1_024);

@@ -1,0 +1,116 @@
+//! What an element means to the search for slots, told by its name and its attributes.
+//!
+//! One handler looks at every start tag and asks here. That is cheaper than lol_html's selectors: a selector that begins
+//! with an attribute is tried on every element, and the skip list has a dozen of them.
+
+/// What follows from an element's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Its text is an article.
+    Root,
+    /// It holds a paragraph.
+    Block,
+    /// In it nothing is marked: not prose, not shown, or in white space that counts.
+    Skip,
+    /// `html` or `body`: the visible notice stands before its end.
+    Page,
+    /// A framework that compares the server's text with its own.
+    Hydration,
+    Other,
+}
+
+/// What follows from an attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    Root,
+    Skip,
+    Hydration,
+    /// The site has placed its own visible notice.
+    Notice,
+}
+
+/// The kind of an element; the name in lower case.
+pub(super) fn kind(name: &str) -> Kind {
+    match name {
+        "article" | "main" => Kind::Root,
+        "p" | "li" | "blockquote" | "dd" => Kind::Block,
+        "pre" | "code" | "kbd" | "samp" | "var" | "textarea" | "script" | "style" | "template" | "noscript"
+        | "title" | "svg" | "math" | "button" | "select" | "option" | "label" | "input" | "nav" | "footer" | "form"
+        | "iframe" | "object" => Kind::Skip,
+        "html" | "body" => Kind::Page,
+        "astro-island" => Kind::Hydration,
+        _ => Kind::Other,
+    }
+}
+
+/// What an attribute says; name and value as they stand in the source.
+pub(super) fn effect(name: &[u8], value: &[u8]) -> Option<Effect> {
+    // The lengths keep most attributes of a page from being looked at any closer.
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    let says = |known: &str| value.trim_ascii().eq_ignore_ascii_case(known.as_bytes());
+    match name.len() {
+        2 if is("id") && (value == b"__nuxt" || value == b"__NEXT_DATA__") => Some(Effect::Hydration),
+        2 if is("id") && value.starts_with(b"comment") => Some(Effect::Skip),
+        4 if is("role") && says("main") => Some(Effect::Root),
+        5 if is("class") && hides(value) => Some(Effect::Skip),
+        5 if is("style") && contains(value, b"white-space") => Some(Effect::Skip),
+        6 if is("hidden") => Some(Effect::Skip),
+        8 if is("itemprop") && tokens(value).any(|t| t == b"articleBody") => Some(Effect::Root),
+        9 if is("translate") && says("no") => Some(Effect::Skip),
+        10 if is("ng-version") => Some(Effect::Hydration),
+        11 if is("data-deckle") && says("off") => Some(Effect::Skip),
+        11 if is("data-deckle") && says("notice") => Some(Effect::Notice),
+        11 if is("aria-hidden") && says("true") => Some(Effect::Skip),
+        14 if is("data-reactroot") => Some(Effect::Hydration),
+        15 if is("contenteditable") => Some(Effect::Skip),
+        22 if is("data-sveltekit-hydrate") => Some(Effect::Hydration),
+        _ => None,
+    }
+}
+
+/// Classes of text that is not shown, or is not the article's.
+fn hides(classes: &[u8]) -> bool {
+    const PARTS: [&[u8]; 3] = [b"hide", b"sr-only", b"screen-reader"];
+    PARTS.iter().any(|part| contains(classes, part))
+        || tokens(classes).any(|token| token == b"notranslate" || token == b"comments")
+}
+
+fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(u8::is_ascii_whitespace)
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(text, part).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_have_effects() {
+        #[rustfmt::skip]
+        let table: [(&str, &str, Option<Effect>); 33] = [
+            ("hidden", "", Some(Effect::Skip)), ("HIDDEN", "until-found", Some(Effect::Skip)),
+            ("contenteditable", "false", Some(Effect::Skip)),
+            ("translate", "No", Some(Effect::Skip)), ("translate", "yes", None),
+            ("aria-hidden", "true", Some(Effect::Skip)), ("aria-hidden", "false", None),
+            ("class", "a notranslate b", Some(Effect::Skip)), ("class", "a-notranslate", None),
+            ("class", "x sr-only-focusable", Some(Effect::Skip)), ("class", "screen-reader-text", Some(Effect::Skip)),
+            ("class", "js-hide", Some(Effect::Skip)), ("class", "comments", Some(Effect::Skip)),
+            ("class", "no-comments", None), ("Class", "lead", None), ("title", "hide", None),
+            ("style", "white-space: pre", Some(Effect::Skip)), ("style", "color: red", None),
+            ("id", "comment-12", Some(Effect::Skip)), ("id", "my-comment", None),
+            ("data-deckle", "off", Some(Effect::Skip)), ("data-deckle", "notice", Some(Effect::Notice)),
+            ("data-deckle", "", None), ("data-off", "off", None),
+            ("role", "main", Some(Effect::Root)), ("role", "navigation", None),
+            ("itemprop", "headline articleBody", Some(Effect::Root)), ("itemprop", "articlebody", None),
+            ("id", "__nuxt", Some(Effect::Hydration)), ("id", "__NEXT_DATA__", Some(Effect::Hydration)),
+            ("ng-version", "17", Some(Effect::Hydration)), ("data-reactroot", "", Some(Effect::Hydration)),
+            ("data-sveltekit-hydrate", "x", Some(Effect::Hydration)),
+        ];
+        for (name, value, expected) in table {
+            assert_eq!(effect(name.as_bytes(), value.as_bytes()), expected, "{name}={value}");
+        }
+    }
+}

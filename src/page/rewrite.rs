@@ -544,6 +544,45 @@ mod tests {
         assert_eq!(got.outcome.finding, None);
     }
 
+    /// A scanner that panics at the first `em`.
+    fn panicking() -> Scanner {
+        let selector: lol_html::Selector = "em".parse().unwrap();
+        Scanner::new(encoding_rs::UTF_8, 2 << 20, Arc::default(), |settings| {
+            let handlers = lol_html::send::ElementContentHandlers::default();
+            let handlers = handlers.element(|_: &mut lol_html::send::Element<'_, '_>| panic!("a handler panics"));
+            settings.append_element_content_handler((std::borrow::Cow::Owned(selector), handlers))
+        })
+    }
+
+    #[test]
+    fn a_scanner_that_panics_ends_the_edits_and_not_the_page() {
+        let rest = "<p>one two three four five six</p><em>x</em><p>one two three</p></article></body></html>";
+        for chunk in [1, 7, 10_000] {
+            for after in ["<!doctype html>", PAGE.split_once("<p>Short").unwrap().0] {
+                let page = format!("{after}{rest}");
+                let mut rewriter = Rewriter::new(job("utf-8"));
+                rewriter.keep_edits();
+                let mut out = Vec::new();
+                rewriter.push(after.as_bytes(), &mut Everything, &mut out);
+                rewriter.phase = match rewriter.phase {
+                    Phase::Head(_) => Phase::Head(panicking()),
+                    Phase::Article(_) => Phase::Article(panicking()),
+                    Phase::Copy => unreachable!(),
+                };
+                for piece in rest.as_bytes().chunks(chunk) {
+                    rewriter.push(piece, &mut Everything, &mut out);
+                }
+                rewriter.finish(&mut Everything, &mut out);
+                let outcome = rewriter.outcome();
+                assert_eq!(outcome.ended, Some("handler"));
+                assert_eq!(outcome.finding, None, "nothing is learned from half a page");
+                assert!(String::from_utf8(out.clone()).unwrap().ends_with(rest));
+                let run = Run { out, edits: rewriter.into_edits(), outcome };
+                assert!(undo(&run, page.as_bytes()) == page.as_bytes(), "{chunk}");
+            }
+        }
+    }
+
     #[test]
     fn bad_utf8_ends_the_slots_but_not_the_notice() {
         let mut page = b"<!doctype html><title>t</title><body><article><p>one two three four five six</p><p>caf\xE9 one two three four</p>".to_vec();

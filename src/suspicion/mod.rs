@@ -364,6 +364,25 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_table_means_no_history_and_no_quota() {
+        let rig = Rig::new();
+        let ip = [203, 0, 113, 4];
+        let known = rig.get("python-requests/2.34", ip, "/");
+        assert!(!known.degraded && known.client.is_some());
+        let mut request =
+            http::Request::builder().uri("/").header("user-agent", "python-requests/2.34").body(()).unwrap();
+        request.extensions_mut().insert(crate::visitor::Peer { address: (ip, 1).into(), secure: false });
+        let (head, ()) = request.into_parts();
+        let visitor = Visitor::from_head(&head, &crate::visitor::Settings::default(), Duration::ZERO).unwrap();
+        let (_, sub) = rig.judge.state.keys(&visitor).unwrap();
+        let busy = rig.judge.state.with_record(sub, |_, _| rig.judge.assess(&visitor, &Method::GET)).unwrap();
+        assert!(busy.degraded && busy.client.is_none() && busy.address.is_none(), "{busy:?}");
+        assert_eq!(busy.score, busy.points.score(), "the claim alone");
+        assert_eq!(busy.signals, [Signal::ClaimLibrary]);
+        assert!(!rig.judge.assess(&visitor, &Method::GET).degraded, "the next request finds it free");
+    }
+
+    #[test]
     fn a_perfect_browser_without_assets_is_too() {
         let rig = Rig::new();
         let page = (1..1_000)

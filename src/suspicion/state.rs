@@ -8,7 +8,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use super::cells::{CellKey, CellStore};
@@ -124,7 +124,7 @@ impl State {
     pub(crate) fn with_record<T>(&self, key: CellKey, f: impl FnOnce(&mut Record, bool) -> T) -> Option<T> {
         let index = ((u128::from(key.0) * self.sets.len() as u128) >> 64) as usize;
         let lock = self.sets.get(index)?;
-        let mut set = (0..ATTEMPTS).find_map(|_| lock.try_lock().ok())?;
+        let mut set = (0..ATTEMPTS).find_map(|_| try_lock(lock))?;
         let now = self.now_ms();
         let tag = key.0.max(1);
         let found = set.records.iter().position(|r| r.tag == tag);
@@ -221,6 +221,15 @@ fn victim(records: &[Record; WAYS], now: u64) -> usize {
     let kept = |index: usize| offenders.iter().any(|(_, kept)| *kept == index);
     let candidates = records.iter().enumerate().filter(|(index, _)| !kept(*index));
     candidates.min_by_key(|(_, r)| (r.tag != 0, r.last_seen)).map_or(0, |(index, _)| index)
+}
+
+/// `None`: somebody else has it. A set whose last user panicked is as good as before: records are plain numbers.
+fn try_lock(lock: &Mutex<Set>) -> Option<MutexGuard<'_, Set>> {
+    match lock.try_lock() {
+        Ok(set) => Some(set),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 impl fmt::Debug for State {

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use deckle::DeckleLayer;
 use deckle::action::Mode;
 use deckle::audit::{AuditLayer, AuditRecord, Sink};
-use deckle::clock::ManualClock;
+use deckle::clock::{Clock, ManualClock};
 use deckle::config::Config;
 use deckle::secret::{Secret, Secrets};
-use deckle::visitor::Peer;
+use deckle::suspicion::{AssessLayer, Assessment, State};
+use deckle::visitor::{IdentifyLayer, Peer};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
@@ -327,4 +328,58 @@ async fn behind_an_unknown_proxy_nothing_is_enforced() {
         codes.push(site.clone().oneshot(page(&agent, [10, 0, 0, 1])).await.unwrap());
     }
     assert_eq!((codes[0], codes.last()), (403, Some(&200)));
+}
+
+/// A clock that panics at one reading.
+struct Tripwire {
+    clock: Arc<ManualClock>,
+    left: std::sync::atomic::AtomicI64,
+}
+
+impl Clock for Tripwire {
+    fn elapsed(&self) -> std::time::Duration {
+        assert!(self.left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) != 1, "the clock is broken");
+        self.clock.elapsed()
+    }
+
+    fn unix(&self) -> std::time::Duration {
+        self.clock.unix()
+    }
+}
+
+/// Wherever in the judgment it happens, also with a table locked.
+#[tokio::test]
+async fn a_panic_in_the_judgment_lets_the_request_through_and_leaves_no_trace() {
+    let mut caught = 0;
+    for reading in 1..20 {
+        let clock = Arc::new(Tripwire { clock: ManualClock::at(1_790_000_000), left: 0.into() });
+        let state = Arc::new(State::new(clock.clone()));
+        let quotas = deckle::action::Settings::default().limits.soft();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let site = {
+            let seen = seen.clone();
+            tower::service_fn(move |request: Request<()>| {
+                seen.lock().unwrap().push(request.extensions().get::<Assessment>().unwrap().clone());
+                std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+            })
+        };
+        let stack = IdentifyLayer::new(&deckle::visitor::Settings::default())
+            .unwrap()
+            .layer(AssessLayer::new(state, quotas).layer(site));
+        for broken in [false, true, false] {
+            clock.left.store(if broken { reading } else { 0 }, std::sync::atomic::Ordering::SeqCst);
+            let request = page("python-requests/2.34", [203, 0, 113, 77]);
+            let response = std::panic::AssertUnwindSafe(stack.clone().oneshot(request));
+            assert_eq!(response.await.unwrap().status(), 200);
+        }
+        let seen = seen.lock().unwrap();
+        let [before, during, after] = seen.as_slice() else { panic!("{seen:?}") };
+        assert!(!before.degraded && !after.degraded, "reading {reading}: {seen:?}");
+        if during.degraded {
+            caught += 1;
+            assert_eq!((during.score, during.signals.len()), (0, 0), "judged as unknown");
+        }
+        assert!(after.score >= before.score && !after.first_request, "the history is still there");
+    }
+    assert!(caught >= 5, "{caught}");
 }

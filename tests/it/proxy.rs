@@ -369,6 +369,30 @@ fn a_stop_lets_a_running_response_end() {
 }
 
 #[test]
+fn what_does_not_end_within_the_drain_is_cut_off_and_written_down() {
+    let upstream = Upstream::start(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nfirst");
+        // Until deckle closes the connection.
+        let _ = stream.read(&mut [0; 1]);
+    });
+    let deckle = Deckle::with_config("[proxy]\ndrain = \"50ms\"\n", &["--upstream", &upstream.url()]);
+    let request = format!("GET /long HTTP/1.1\r\nHost: {}\r\n\r\n", deckle.address);
+    let mut stream = request_from(CLIENT, deckle.address, &request);
+    let mut seen = Vec::new();
+    let mut buffer = [0u8; 1_024];
+    while !String::from_utf8_lossy(&seen).contains("first") {
+        let n = stream.read(&mut buffer).unwrap();
+        seen.extend_from_slice(&buffer[..n]);
+    }
+    let (lines, _log) = deckle.stop();
+    let _ = stream.read_to_end(&mut seen);
+    assert!(String::from_utf8_lossy(&seen).ends_with("\r\n\r\nfirst"), "five of ten bytes: no clean end");
+    assert_eq!(hits(&lines).len(), 1);
+    assert_eq!(hits(&lines)[0]["deckle.complete"], false);
+    assert_eq!(lines.last().unwrap()["deckle.kind"], "end", "the log is closed behind the last record");
+}
+
+#[test]
 fn a_reload_takes_effect_and_a_bad_one_does_not() {
     let deckle = Deckle::with_config("", &[]);
     let guarded = |deckle: &Deckle| {

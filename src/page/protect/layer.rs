@@ -86,7 +86,7 @@ impl ProtectLayer {
     }
 
     /// The list of edits that a page in this `Content-Type` would get, slots included: what deckle would change, and
-    /// where. The page is read as one of a site whose pages have an article element.
+    /// where. What only its end tells (see [`Finding`](crate::page::Finding)) counts as known.
     pub fn edits(&self, page: &[u8], content_type: &str) -> Vec<Edit> {
         self.site.edits(page, content_type)
     }

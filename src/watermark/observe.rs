@@ -1,10 +1,14 @@
 //! What a copy shows: gaps with their bits, and runs of seal symbols.
 
+use std::collections::VecDeque;
+
 use super::code::{COLUMNS, Keys, Mark, SEAL_SYMBOLS, char_symbol};
 use crate::slot::{SEPARATOR, Words, fold};
 
 /// Distinct seals of one copy that are kept.
 const MAX_SEALS: usize = 10_000;
+/// Words around a gap.
+const CONTEXT: usize = 4;
 /// Share of line feeds, in percent, that a hard wrap would explain.
 const WRAPPED: usize = 90;
 
@@ -17,19 +21,14 @@ pub struct SealHit {
     pub paragraphs: u32,
 }
 
-/// One gap of the copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Gap {
-    context: Vec<u8>,
-    line_feed: bool,
-}
-
-/// A copy, read without any key.
+/// A copy, read under the keys that are known. Its size does not grow with the text, but for the symbols of seals.
 #[derive(Debug, Clone)]
 pub struct Copy {
     /// Words.
     pub words: usize,
-    gaps: Vec<Gap>,
+    slots: usize,
+    /// Per key and column: line feeds less spaces.
+    votes: Vec<Vec<i32>>,
     /// Runs of at least 25 symbols.
     runs: Vec<Vec<u8>>,
     /// Why the white space carries nothing.
@@ -38,27 +37,30 @@ pub struct Copy {
 
 impl Copy {
     /// Reads a text. Linear in its length.
-    pub fn read(text: &str) -> Self {
+    pub fn read(text: &str, keys: &[Keys]) -> Self {
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-        let words = folded_words(text);
-        let mut gaps = Vec::new();
-        let mut wrapped = 0usize;
         let longest = text.lines().map(|l| l.chars().count()).max().unwrap_or(0);
-        for window in words.windows(4) {
-            let [a, b, c, d] = window else { continue };
-            let Some(gap) = text.get(b.end..c.start).filter(|g| is_white(g)) else { continue };
-            if text.get(a.end..d.start).is_none_or(has_blank_line) {
-                continue;
+        let mut votes = vec![vec![0i32; COLUMNS]; keys.len()];
+        let (mut count, mut slots, mut feeds, mut wrapped) = (0usize, 0usize, 0usize, 0usize);
+        let mut last: VecDeque<FoldedWord> = VecDeque::with_capacity(CONTEXT + 1);
+        for word in folded_words(text) {
+            count += 1;
+            last.push_back(word);
+            if last.len() > CONTEXT {
+                last.pop_front();
             }
-            let line_feed = gap.contains('\n');
-            if line_feed && wraps(text, b.end, c.end, longest) {
-                wrapped += 1;
+            let Some((line_feed, next_end)) = gap(text, last.make_contiguous()) else { continue };
+            slots += 1;
+            feeds += usize::from(line_feed.is_some());
+            wrapped += usize::from(line_feed.is_some_and(|at| wraps(text, at, next_end, longest)));
+            let context = last.iter().map(|w| w.folded.as_slice()).collect::<Vec<_>>().join(&SEPARATOR);
+            for (votes, keys) in votes.iter_mut().zip(keys) {
+                if let Some(vote) = votes.get_mut(keys.column(&context)) {
+                    *vote = vote.saturating_add(if line_feed.is_some() { 1 } else { -1 });
+                }
             }
-            let context = [&a.folded, &b.folded, &c.folded, &d.folded].map(Vec::as_slice).join(&SEPARATOR);
-            gaps.push(Gap { context, line_feed });
         }
-        let feeds = gaps.iter().filter(|g| g.line_feed).count();
-        let dead = if gaps.is_empty() {
+        let dead = if slots == 0 {
             Some("no_gaps")
         } else if feeds == 0 {
             Some("whitespace_collapsed")
@@ -67,12 +69,12 @@ impl Copy {
         } else {
             None
         };
-        Self { words: words.len(), gaps, runs: runs(text), dead }
+        Self { words: count, slots, votes, runs: runs(text), dead }
     }
 
     /// Gaps that were read.
     pub fn slots(&self) -> usize {
-        self.gaps.len()
+        self.slots
     }
 
     /// Did any run look like a seal?
@@ -103,19 +105,16 @@ impl Copy {
         hits
     }
 
-    /// The columns that can be compared under these keys; gaps of one column are merged by majority, ties dropped.
-    pub fn observe(&self, keys: &Keys) -> Observation {
-        let mut votes = vec![0i32; COLUMNS];
-        for gap in &self.gaps {
-            if let Some(vote) = votes.get_mut(keys.column(&gap.context)) {
-                *vote += if gap.line_feed { 1 } else { -1 };
+    /// What can be compared, for each key in the order of [`Copy::read`]; gaps of one column are merged by majority, ties
+    /// dropped.
+    pub fn observations(&self) -> impl Iterator<Item = Observation> {
+        self.votes.iter().map(|votes| {
+            let mut observation = Observation::default();
+            for (column, vote) in votes.iter().enumerate().filter(|(_, v)| **v != 0) {
+                observation.add(column, *vote > 0);
             }
-        }
-        let mut observation = Observation::default();
-        for (column, vote) in votes.into_iter().enumerate().filter(|(_, v)| *v != 0) {
-            observation.add(column, vote > 0);
-        }
-        observation
+            observation
+        })
     }
 }
 
@@ -164,14 +163,22 @@ struct FoldedWord {
     folded: Vec<u8>,
 }
 
-fn folded_words(text: &str) -> Vec<FoldedWord> {
-    Words::new(text)
-        .filter_map(|word| {
-            let mut folded = Vec::new();
-            fold(text.get(word.start..word.end)?, &mut folded);
-            (!folded.is_empty()).then_some(FoldedWord { start: word.start, end: word.end, folded })
-        })
-        .collect()
+fn folded_words(text: &str) -> impl Iterator<Item = FoldedWord> {
+    Words::new(text).filter_map(|word| {
+        let mut folded = Vec::new();
+        fold(text.get(word.start..word.end)?, &mut folded);
+        (!folded.is_empty()).then_some(FoldedWord { start: word.start, end: word.end, folded })
+    })
+}
+
+/// The gap in the middle of four words, if it is one: where its line feed stands, and the end of the word behind it.
+fn gap(text: &str, words: &[FoldedWord]) -> Option<(Option<usize>, usize)> {
+    let [a, b, c, d] = words else { return None };
+    let gap = text.get(b.end..c.start).filter(|g| is_white(g))?;
+    if has_blank_line(text.get(a.end..d.start)?) {
+        return None;
+    }
+    Some((gap.contains('\n').then_some(b.end), c.end))
 }
 
 fn is_white(gap: &str) -> bool {
@@ -222,17 +229,17 @@ mod tests {
 
     #[test]
     fn blank_lines_end_a_window() {
-        assert_eq!(Copy::read("one two three four").slots(), 1);
-        assert_eq!(Copy::read("one two\n\nthree four").slots(), 0);
-        assert_eq!(Copy::read("one two\n \nthree four five six seven").slots(), 2);
-        assert_eq!(Copy::read("one two, three four").slots(), 0);
+        assert_eq!(Copy::read("one two three four", &[]).slots(), 1);
+        assert_eq!(Copy::read("one two\n\nthree four", &[]).slots(), 0);
+        assert_eq!(Copy::read("one two\n \nthree four five six seven", &[]).slots(), 2);
+        assert_eq!(Copy::read("one two, three four", &[]).slots(), 0);
     }
 
     #[test]
     fn dead_white_space_is_recognised() {
-        assert_eq!(Copy::read("").dead, Some("no_gaps"));
-        assert_eq!(Copy::read("one two three four five").dead, Some("whitespace_collapsed"));
-        assert_eq!(Copy::read("one two\nthree four five").dead, None);
+        assert_eq!(Copy::read("", &[]).dead, Some("no_gaps"));
+        assert_eq!(Copy::read("one two three four five", &[]).dead, Some("whitespace_collapsed"));
+        assert_eq!(Copy::read("one two\nthree four five", &[]).dead, None);
         let words = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau";
         let mut wrapped = String::new();
         let mut width = 0;
@@ -247,15 +254,32 @@ mod tests {
             wrapped.push_str(word);
             width += word.len();
         }
-        assert_eq!(Copy::read(&wrapped).dead, Some("hard_wrapped"));
+        assert_eq!(Copy::read(&wrapped, &[]).dead, Some("hard_wrapped"));
     }
 
     #[test]
     fn hostile_runs_are_read_in_linear_time() {
         let text = "\u{FE06}".repeat(300_000);
-        let copy = Copy::read(&text);
-        assert!(copy.has_runs());
         let secrets = crate::secret::Secret::new(0, &(0..32).collect::<Vec<u8>>()).unwrap();
+        let copy = Copy::read(&text, &[Keys::new(&secrets)]);
+        assert!(copy.has_runs());
         assert!(copy.seals(&Keys::new(&secrets)).is_empty());
+    }
+
+    #[test]
+    fn gaps_of_one_column_are_merged_by_majority_under_each_key() {
+        let keys = [0u8, 1]
+            .map(|kid| Keys::new(&crate::secret::Secret::new(kid, &(kid..kid + 32).collect::<Vec<u8>>()).unwrap()));
+        let text = "one two\nthree four. one two three four. one two\nthree four.";
+        let copy = Copy::read(text, &keys);
+        for (observation, keys) in copy.observations().zip(&keys) {
+            let column = keys.column(b"one\x1Ftwo\x1Fthree\x1Ffour");
+            let (word, mask) = (column / 64, 1u64 << (column % 64));
+            assert_ne!(observation.live[word] & observation.bits[word] & mask, 0, "two of three are line feeds");
+        }
+        let tie = Copy::read("one two\nthree four. one two three four.", &keys);
+        let column = keys[0].column(b"one\x1Ftwo\x1Fthree\x1Ffour");
+        let observation = tie.observations().next().unwrap();
+        assert_eq!(observation.live[column / 64] >> (column % 64) & 1, 0, "a tie says nothing");
     }
 }

@@ -99,7 +99,7 @@ impl Tracer {
 
     /// Searches a text for the marks of a log.
     pub fn trace(&self, text: &str, log: &BTreeSet<Mark>) -> Trace {
-        let copy = Copy::read(text);
+        let copy = Copy::read(text, &self.keys);
         let mut trace = Trace {
             verdict: Verdict::None,
             hits: Vec::new(),
@@ -140,8 +140,7 @@ impl Tracer {
     /// The marks that fit the white space best.
     fn best_spaces(&self, copy: &Copy, log: &BTreeSet<Mark>) -> Vec<Hit> {
         let mut best: Vec<Hit> = Vec::new();
-        for keys in &self.keys {
-            let observation = copy.observe(keys);
+        for (keys, observation) in self.keys.iter().zip(copy.observations()) {
             let (rare, live) = (observation.rare(), observation.live());
             let mut scored: Vec<(u32, u32, Mark)> = log
                 .iter()

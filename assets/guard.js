@@ -1,240 +1,311 @@
-// deckle's copy guard, mode "attribute": a copy of more than a few words carries its source.
+// deckle's copy guard: a copy of more than a few words carries its source.
 //
 // It stops nobody and is not meant to: a scraper takes the page before any script runs, and a reader can switch scripts
-// off. It never shortens, never touches the selection, the keyboard, the context menu or the page, stores nothing and
-// sends nothing. Whatever goes wrong, the browser's own copy goes through.
+// off. It never touches the selection or the page, stores nothing, and sends nothing unless the site has switched on the
+// copy beacon. Whatever goes wrong, the browser's own copy goes through.
+//
+// scripts/guard makes three files of this one, by the value of KIND: "core" for mode "attribute"; "quote" for mode "quote",
+// and for "attribute" with the beacon; "block" for mode "block". In the latter two the text MESSAGES is replaced for each
+// language when deckle starts.
 (() => {
   "use strict";
-  const script = document.currentScript;
-  if (!script || script.dataset.deckle !== "guard" || script.dataset.mode !== "attribute" || window.__deckle) return;
+  const D = document;
+  const script = D.currentScript;
+  const data = script?.dataset;
+  const mode = data?.deckle === "guard" && data.mode;
+  if ((KIND === "block" ? mode !== "block" : mode !== "attribute" && (KIND === "core" || mode !== "quote")) || window.__deckle)
+    return;
   Object.defineProperty(window, "__deckle", { value: 1 });
 
-  const data = script.dataset;
-  const number = (text, fallback) => (Number.isNaN(parseInt(text, 10)) ? fallback : parseInt(text, 10));
+  const number = (text, fallback) => (parseInt(text) >= 0 ? parseInt(text) : fallback);
   const MIN = number(data.min, 30);
-  const CAP = number(data.cap, 200000);
-  const CREDIT = /^[tasul]*u[tasul]*$/.test(data.credit || "") ? data.credit : "tasul";
-  const EXEMPT =
-    'input,textarea,select,pre,code,kbd,samp,math,[contenteditable]:not([contenteditable="false" i]),[role=textbox],[data-deckle="off"]';
+  const MAX = mode === "quote" && number(data.max, 60);
+  const CAP = number(data.cap, 2e5);
+  const CREDIT = data.credit?.includes("u") ? data.credit : "tasul";
+  // Whatever can be edited is :read-write, in design mode the whole page.
+  const EXEMPT = "input,textarea,select,pre,code,kbd,samp,math,:read-write,[role=textbox],[data-deckle=off]";
 
+  const listen = (type, action) =>
+    addEventListener(type, (event) => {
+      try {
+        action(event);
+      } catch {
+        // The browser's own behaviour.
+      }
+    });
   const matches = (element, selector) => {
     try {
-      return element.matches && element.matches(selector);
+      return element.matches(selector);
     } catch {
-      return false; // a selector of the site's that this browser does not know
+      // Not an element, or a selector of the site's that this browser does not know.
     }
   };
-  const isExempt = (event) =>
-    document.designMode === "on" ||
-    event.composedPath().some((e) => matches(e, EXEMPT) || (data.except && matches(e, data.except)));
+  const isExempt = (elements) => elements.some((e) => matches(e, EXEMPT) || matches(e, data.except));
+  const path = (event) => event.composedPath();
 
-  const isShown = (element) => !element.checkVisibility || element.checkVisibility({ visibilityProperty: true });
+  // What is selected on the page; nothing for a caret, a field, or only white space.
+  const selected = (event) => {
+    const selection = getSelection();
+    if (!event.defaultPrevented && !isExempt(path(event)) && !selection.isCollapsed && `${selection}`.trim())
+      return selection;
+  };
+  // More than one in Firefox: cells of a table.
+  const rangesOf = (selection) => Array.from({ length: selection.rangeCount }, (_, i) => selection.getRangeAt(i));
+
+  // Looks at the shown elements of a selection, until `visit` is content.
+  const some = (selection, selector, visit) =>
+    rangesOf(selection).some((range) =>
+      [...(range.commonAncestorContainer.querySelectorAll?.(selector) || [])].some(
+        (e) =>
+          selection.containsNode(e, true) &&
+          e.checkVisibility?.({ visibilityProperty: true }) !== false &&
+          visit(e, range),
+      ),
+    );
+  // What an image leaves in a plain copy.
+  const says = (image) => image.getAttribute("alt") ?? image.title;
 
   // What the browser would copy and we could not: then its own copy goes through.
-  const losesSomething = (ranges, selection) => {
-    for (const range of ranges) {
-      const root = range.commonAncestorContainer;
-      if (root.nodeType !== 1) continue;
-      for (const e of root.querySelectorAll("*")) {
-        if (!selection.containsNode(e, true) || !isShown(e)) continue;
-        if (e.localName === "select") return true;
-        if (/^(input|textarea)$/.test(e.localName) && e.value && !/^(hidden|button|submit|reset|checkbox|radio|image)$/.test(e.type)) return true;
-        if (e.shadowRoot && e.shadowRoot.textContent.trim()) return true;
-        if (e.localName === "img" && (e.alt || e.title) && (e.parentNode === range.startContainer || e.parentNode === range.endContainer)) return true;
+  const losesSomething = (selection) =>
+    some(selection, "*", (e, range) => {
+      const name = e.localName;
+      return (
+        name === "select" ||
+        (/^(input|textarea)$/.test(name) && e.value && !/button|submit|reset|checkbox|radio|image/.test(e.type)) ||
+        e.shadowRoot?.textContent.trim() ||
+        (name === "img" && says(e) && [range.startContainer, range.endContainer].includes(e.parentNode))
+      );
+    });
+
+  const segments = (text) => {
+    for (const lang of [D.documentElement.lang, []])
+      try {
+        return new Intl.Segmenter(lang, { granularity: "word" }).segment(text);
+      } catch {
+        // Not a language, or a browser without segmenter.
       }
-    }
-    return false;
+    // By white space; a long text without any counts two characters for a word.
+    const word = /^\s*\S{121,}\s*$/.test(text) ? /..?/gs : /\S+/g;
+    return text.matchAll(word);
+  };
+  // Where the nth word ends; 0 if there are fewer.
+  const wordEnd = (text, n) => {
+    for (const s of segments(text)) if ((s.isWordLike ?? 1) && !--n) return s.index + (s.segment || s[0]).length;
+    return 0;
   };
 
-  const isLong = (text) => {
-    if (!window.Intl || !Intl.Segmenter) {
-      const words = text.split(/\s+/).filter(Boolean).length;
-      return (words === 1 && text.length > 120 ? Math.ceil(text.length / 2) : words) > MIN;
-    }
-    let segmenter;
-    try {
-      segmenter = new Intl.Segmenter(document.documentElement.lang || undefined, { granularity: "word" });
-    } catch {
-      segmenter = new Intl.Segmenter(undefined, { granularity: "word" });
-    }
-    let words = 0;
-    for (const segment of segmenter.segment(text)) if (segment.isWordLike && ++words > MIN) return true;
-    return false;
-  };
-
-  // selection.toString() leaves out what images say and applies text-transform; the native copy does neither.
-  const plainText = (ranges, selection) => {
+  // toString() leaves out what images say and applies text-transform; the native copy does neither.
+  const plainText = (selection) => {
     const added = [];
-    let sheets;
+    const sheets = D.adoptedStyleSheets && [...D.adoptedStyleSheets];
     try {
-      for (const range of ranges) {
-        const root = range.commonAncestorContainer;
-        if (root.nodeType !== 1) continue;
-        for (const img of root.querySelectorAll("img")) {
-          const says = img.hasAttribute("alt") ? img.alt : img.title;
-          if (!says || !selection.containsNode(img, true) || !isShown(img)) continue;
-          const text = document.createTextNode(says);
-          img.after(text);
-          added.push(text);
-        }
-      }
-      if (document.adoptedStyleSheets) {
-        const sheet = new CSSStyleSheet();
-        sheet.replaceSync("*{text-transform:none!important}");
-        sheets = [...document.adoptedStyleSheets];
-        document.adoptedStyleSheets = [...sheets, sheet];
-      }
-      return selection.toString().replace(/\u00a0/g, " ");
+      some(selection, "img", (image) => {
+        const text = D.createTextNode(says(image));
+        image.after(text);
+        added.push(text);
+      });
+      if (sheets) D.adoptedStyleSheets = [...sheets, sheet("*{text-transform:none!important}")];
+      return `${selection}`.replace(/\xa0/g, " ");
     } finally {
       for (const text of added) text.remove();
-      if (sheets) document.adoptedStyleSheets = sheets;
+      if (sheets) D.adoptedStyleSheets = sheets;
     }
   };
-
-  const DROP = /^(script|style|noscript|template|iframe|object|embed|link|meta)$/;
-  const OPEN = /^(div|section|article|main|body|html)$/;
-  const KEEP = ["href", "src", "alt", "title", "lang", "dir", "colspan", "rowspan", "cite", "datetime", "start"];
-
-  const safeUrl = (value) => {
-    const url = new URL(value, document.baseURI).href;
-    if (/^(javascript|vbscript|blob):/i.test(url)) return "";
-    if (/^data:/i.test(url)) return /^data:image\//i.test(url) && url.length <= 2048 ? url : "";
-    return url;
+  const sheet = (css) => {
+    const made = new CSSStyleSheet();
+    made.replaceSync(css);
+    return made;
   };
 
   // Copies are made in a document of their own, in which nothing is fetched.
-  const blank = document.implementation.createHTMLDocument("");
-  const copyOf = (node, range) => {
-    if (node.nodeType === 3) {
-      const from = node === range.startContainer ? range.startOffset : 0;
-      const to = node === range.endContainer ? range.endOffset : node.data.length;
-      return blank.createTextNode(node.data.slice(from, to));
+  const blank = /*#__PURE__*/ D.implementation.createHTMLDocument("");
+  const make = (name) => blank.createElement(name);
+  const copyOf = (node, range, into) => {
+    if (!range.intersectsNode(node)) return;
+    const name = node.localName;
+    if (node.nodeType === 3)
+      into.append(
+        node.data.slice(
+          node === range.startContainer ? range.startOffset : 0,
+          node === range.endContainer ? range.endOffset : 1 / 0,
+        ),
+      );
+    if (!name || /^(script|style|noscript|template|iframe|object|embed|link|meta)$/.test(name)) return;
+    if (node !== range.commonAncestorContainer || !/^(div|section|article|main|body|html)$/.test(name)) {
+      const { display, visibility, userSelect } = getComputedStyle(node);
+      if (/none|hidden/.test([display, visibility, userSelect]) || node.inert) return;
+      const copy = make(name.includes("-") ? "span" : name);
+      for (const { name, value } of node.attributes)
+        if (/^(alt|title|lang|dir|colspan|rowspan|cite|datetime|start)$/.test(name)) copy.setAttribute(name, value);
+        // The property is the address in full.
+        else if (/^(href|src)$/.test(name) && /^(?!\W|javascript|vbscript|blob|data(?!:image.{0,2037}$))/.test(node[name]))
+          copy.setAttribute(name, node[name]);
+      into.append(copy);
+      into = copy;
     }
-    if (node.nodeType !== 1 || DROP.test(node.localName)) return null;
-    const style = getComputedStyle(node);
-    if (style.display === "none" || style.visibility === "hidden" || style.userSelect === "none" || node.inert) return null;
-    const copy = blank.createElement(node.localName.includes("-") ? "span" : node.localName);
-    for (const name of KEEP) {
-      if (!node.hasAttribute(name)) continue;
-      let value = node.getAttribute(name);
-      if (name === "href" || name === "src") {
-        try {
-          value = safeUrl(value);
-        } catch {
-          value = "";
-        }
-        if (!value) continue;
-      }
-      copy.setAttribute(name, value);
-    }
-    children(node, range, copy);
-    return copy;
-  };
-  const children = (node, range, into) => {
-    for (const child of node.childNodes) {
-      if (!range.intersectsNode(child)) continue;
-      const copy = copyOf(child, range);
-      if (copy) into.append(copy);
-    }
+    for (const child of node.childNodes) copyOf(child, range, into);
   };
 
-  const richText = (ranges) => {
-    const quote = blank.createElement("blockquote");
-    for (const range of ranges) {
-      const root = range.commonAncestorContainer;
-      if (root.nodeType === 1 && OPEN.test(root.localName)) children(root, range, quote);
-      else {
-        const copy = copyOf(root, range);
-        if (copy) quote.append(copy);
-      }
-    }
-    return quote;
-  };
-
-  const meta = (selector) => {
-    const element = document.head && document.head.querySelector(selector);
-    return element ? element.content || "" : "";
-  };
+  const meta = (selector) => D.head.querySelector(`meta[${selector} i]`)?.content;
   const short = (text) => {
-    const line = Array.from((text || "").replace(/\s+/g, " ").trim()).slice(0, 200).join("");
-    return /[\u0590-\u08ff]/.test(line) ? "\u2068" + line + "\u2069" : line;
+    const line = (text || "").replace(/\s+/g, " ").trim().match(/.{0,200}/u)[0];
+    // Isolated, or its direction would turn what stands beside it.
+    return /[\u0590-\u08ff]/.test(line) ? `\u2068${line}\u2069` : line;
   };
   const address = () => {
-    const link = document.querySelector('link[rel~="canonical" i]');
-    let url;
+    let url = new URL(location.href.replace(/([?&])((utm_[^=&#]*|fbclid|gclid)=[^&#]*&?)+/, "$1"));
     try {
-      url = new URL(link.href);
-      if (!/^https?:$/.test(url.protocol)) url = null;
+      const canonical = new URL(D.querySelector('link[rel~="canonical" i]').href);
+      if (/^http/.test(canonical)) url = canonical;
     } catch {
-      url = null;
-    }
-    if (!url) {
-      url = new URL(location.href);
-      for (const name of [...url.searchParams.keys()]) if (/^(utm_.*|fbclid|gclid)$/.test(name)) url.searchParams.delete(name);
+      // None, or none that holds.
     }
     url.hash = "";
     return url.href;
   };
+  const creditLines = (url) => {
+    const t = short(meta('property="og:title"') || D.title);
+    const s = short(data.site || meta('property="og:site_name"'));
+    const parts = { t, a: short(meta('name="author"')), s: s === t ? "" : s };
+    const names = [...CREDIT].map((part) => parts[part]).filter(Boolean).join(" \xb7 ");
+    // Names share the line of the first of them.
+    const line = (part) => ({ u: url, l: data.license })[part] || (/[tas]/.test(part) && names && `\u2014 ${names}`);
+    return [...new Set([...CREDIT].map(line))].filter(Boolean);
+  };
 
-  const credit = () => {
-    const parts = {
-      t: short(meta('meta[property="og:title"]') || document.title),
-      a: short(meta('meta[name="author" i]')),
-      s: short(data.site || meta('meta[property="og:site_name"]')),
-    };
-    if (parts.s === parts.t) parts.s = "";
+  // Puts text and credit on the clipboard, or on what is dragged.
+  const credit = (event, transfer) => {
+    const selection = selected(event);
+    if (!selection || `${selection}`.length > CAP || losesSomething(selection) || !wordEnd(`${selection}`, MIN + 1)) return;
+    let text = plainText(selection);
     const url = address();
-    const names = [...CREDIT].filter((c) => "tas".includes(c)).map((c) => parts[c]).filter(Boolean).join(" \u00b7 ");
-    const lines = [];
-    let named = false;
-    for (const c of CREDIT) {
-      if ("tas".includes(c)) {
-        if (!named && names) lines.push("\u2014 " + names);
-        named = true;
-      } else if (c === "u") lines.push(url);
-      else if (data.license) lines.push(data.license);
-    }
-    return { lines, url };
-  };
-
-  const handle = (event, transfer, cancel) => {
-    if (event.defaultPrevented || !transfer || isExempt(event)) return;
-    const selection = getSelection();
-    if (!selection || !selection.rangeCount || selection.isCollapsed) return;
-    const native = selection.toString();
-    if (!native.trim() || native.length > CAP) return;
-    const ranges = Array.from({ length: selection.rangeCount }, (_, i) => selection.getRangeAt(i));
-    if (losesSomething(ranges, selection) || !isLong(native)) return;
-    const { lines, url } = credit();
-    const quote = richText(ranges);
+    const lines = creditLines(url);
+    const quote = make("blockquote");
     quote.cite = url;
-    const source = blank.createElement("p");
-    lines.forEach((line, i) => {
-      if (i) source.append(blank.createElement("br"));
-      if (line === url) {
-        const link = blank.createElement("a");
-        link.href = url;
-        link.textContent = url;
-        source.append(link);
-      } else source.append(line);
-    });
-    transfer.setData("text/plain", plainText(ranges, selection) + "\n\n" + lines.join("\n") + "\n");
+    const words = text;
+    const isShortened = KIND === "quote" && MAX && wordEnd(text, MAX + 1);
+    if (isShortened) {
+      text = `${text.slice(0, wordEnd(text, MAX)).trim()} [\u2026]`;
+      quote.append(text);
+    } else
+      for (const range of rangesOf(selection)) copyOf(range.commonAncestorContainer, range, quote);
+    const source = make("p");
+    const link = make("a");
+    link.href = url;
+    link.append(url);
+    lines.forEach((line, i) => source.append(i ? make("br") : "", line === url ? link : line));
+    transfer.setData("text/plain", `${text}\n\n${lines.join("\n")}\n`);
     transfer.setData("text/html", quote.outerHTML + source.outerHTML);
-    if (cancel) event.preventDefault();
-  };
-  const quietly = (action) => (event) => {
-    try {
-      action(event);
-    } catch {
-      // The browser's own copy goes through.
+    if (event.type === "copy") {
+      event.preventDefault();
+      if (KIND === "quote") tell(isShortened ? "quote" : "credit", isShortened, words);
     }
   };
 
-  addEventListener("copy", quietly((event) => handle(event, event.clipboardData, true)));
+  // Language, and what is said when a copy was shortened or refused.
+  const [LANG, MESSAGE] = KIND !== "core" ? "MESSAGES".split("\n") : [];
+  let host, line, timer;
+  let sent = 0;
+  const tell = (kind, isSaid, words) => {
+    if (isSaid && data.toast !== "0") toast();
+    if (data.beacon && sent++ < 5 && !navigator.globalPrivacyControl && navigator.doNotTrack !== "1") {
+      const url = new URL(data.beacon, location);
+      // How long in four steps, never what.
+      const b = [30, 100, 500].filter((n) => wordEnd(words, n + 1)).length;
+      if (url.origin === location.origin)
+        navigator.sendBeacon(url, JSON.stringify({ v: 1, k: kind, b, p: location.pathname }));
+    }
+  };
+  const toast = () => {
+    if (!D.body) return;
+    if (!host) {
+      host = D.createElement("div");
+      line = D.createElement("p");
+      for (const [name, value] of [
+        ["role", "status"],
+        ["aria-live", "polite"],
+        ["aria-atomic", "true"],
+        ["lang", LANG],
+        ["dir", /^(ar|fa|he|ur)/.test(LANG) ? "rtl" : "ltr"],
+      ])
+        line.setAttribute(name, value);
+      const root = host.attachShadow({ mode: "open" });
+      root.adoptedStyleSheets = [
+        sheet(
+          ":host{display:contents!important}" +
+            "p{position:fixed;inset:auto 0 1rem;z-index:999999999;pointer-events:none;margin:auto;padding:1rem;" +
+            "width:fit-content;max-width:min(32rem,100% - 4rem);border-radius:.5rem;" +
+            "font:1rem/1.4 system-ui;color:#fff;background:#222}" +
+            "p:empty{opacity:0}" +
+            "@media(prefers-color-scheme:dark){p{color:#111;background:#eee}}" +
+            "@media print{p{display:none}}",
+        ),
+      ];
+      root.append(line);
+      listen("keydown", (event) => event.key === "Escape" && (line.textContent = ""));
+    }
+    // Behind a modal dialog the page is inert.
+    const dialogs = D.querySelectorAll("dialog:modal");
+    const parent = dialogs[dialogs.length - 1] || D.body;
+    if (host.parentNode !== parent) parent.append(host);
+    clearTimeout(timer);
+    // The empty region comes first, or screen readers miss what fills it.
+    if (!line.textContent) setTimeout(() => (line.textContent = MESSAGE), 100);
+    timer = setTimeout(() => (line.textContent = ""), number(data.ms, 6000));
+  };
+
+  if (KIND === "block") {
+    // Without constructed sheets nothing is blocked: half of it would be worse.
+    if (!D.adoptedStyleSheets || !window.CSSStyleSheet) return;
+    const shown = `:is(${EXEMPT})`;
+    D.adoptedStyleSheets = [
+      ...D.adoptedStyleSheets,
+      sheet(
+        "html{user-select:none;-webkit-user-select:none;-webkit-touch-callout:none}" +
+          [shown, data.except && `:is(${data.except})`]
+            .filter(Boolean)
+            .map((s) => `${s},${s} *{user-select:text;-webkit-user-select:text;-webkit-touch-callout:default}`)
+            .join("") +
+          (data.print === "hide" ? "@media print{body{display:none!important}}" : ""),
+      ),
+    ];
+    const isPicture = (event) => path(event).some((e) => matches(e, "img,picture,svg,canvas,video"));
+    const isLink = (event) => path(event).some((e) => matches(e, "a[href],area[href]"));
+    listen("copy", (event) => {
+      const selection = selected(event);
+      if (!selection) return;
+      // Nothing is put in its place: the clipboard keeps what it had.
+      event.preventDefault();
+      tell("block", 1, `${selection}`);
+    });
+    if (data.menu !== "0")
+      listen("contextmenu", (event) => {
+        // A menu that the keyboard opens is one that somebody needs: it comes with another button.
+        const isPointer = event.button === 2 || event.pointerType === "touch";
+        if (isPointer && !event.shiftKey && !isExempt(path(event)) && !isLink(event) && (data.img === "1" || !isPicture(event)))
+          event.preventDefault();
+      });
+    if (data.drag !== "0")
+      listen("dragstart", (event) => {
+        const isText = !isPicture(event) && !isLink(event) && selected(event);
+        if (isText || (data.img === "1" && isPicture(event) && !isExempt(path(event)))) event.preventDefault();
+      });
+    if (data.keys)
+      listen("keydown", (event) => {
+        const anchor = getSelection().anchorNode;
+        const around = [];
+        for (let e = anchor; e; e = e.parentNode) around.push(e);
+        if ((event.ctrlKey || event.metaKey) && !event.altKey && data.keys.includes(event.key.toLowerCase()) && !isExempt([...path(event), ...around]))
+          event.preventDefault();
+      });
+    return;
+  }
+
+  listen("copy", (event) => credit(event, event.clipboardData));
   if (data.drag !== "0")
-    addEventListener("dragstart", quietly((event) => {
+    listen("dragstart", (event) => {
       const node = event.target;
-      if (node.nodeType === 1 && node.closest("a,img,[draggable=true]") && !getSelection().containsNode(node, true)) return;
-      handle(event, event.dataTransfer, false);
-    }));
+      if (!node.closest?.("a,img,[draggable=true]") || getSelection().containsNode(node, true))
+        credit(event, event.dataTransfer);
+    });
 })();

@@ -102,6 +102,8 @@ pub(crate) struct TagMap<'m> {
     pub(crate) version: u32,
     /// The visitor's part for an upstream tag; `None`: copies do not differ by visitor.
     pub(crate) visitor: Option<&'m dyn Fn(&[u8]) -> String>,
+    /// Two copies of one source may differ, for a nonce.
+    pub(crate) volatile: bool,
 }
 
 impl TagMap<'_> {
@@ -110,7 +112,7 @@ impl TagMap<'_> {
         let (opaque, suffix) = tag.split();
         // Another deckle has been here: its suffix is replaced, never stacked.
         let was_strong = suffix.map_or(!tag.weak, |s| s.weakened || !tag.weak);
-        let weak = tag.weak || self.visitor.is_some();
+        let weak = tag.weak || self.volatile || self.visitor.is_some();
         let mark = if weak && was_strong { "s" } else { "" };
         let visitor = self.visitor.map(|v| format!("-{}", v(opaque))).unwrap_or_default();
         let suffix = format!("~dk{}{mark}{visitor}.{}", self.version, coding.letter());
@@ -166,7 +168,7 @@ mod tests {
         map.outgoing(&tag(text), coding).to_header().unwrap().to_str().unwrap().to_owned()
     }
 
-    const SHARED: TagMap<'static> = TagMap { version: 3, visitor: None };
+    const SHARED: TagMap<'static> = TagMap { version: 3, visitor: None, volatile: false };
 
     fn visitor(opaque: &[u8]) -> String {
         // HMAC of the reference vectors stands in `page::protect`; here any function of the tag does.
@@ -184,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_visitor_weakens_and_comes_back() {
-        let map = TagMap { version: 3, visitor: Some(&visitor) };
+        let map = TagMap { version: 3, visitor: Some(&visitor), volatile: false };
         let sent = out(&map, "\"v1\"", Coding::Identity);
         assert_eq!(sent, format!("W/\"v1~dk3s-{}.i\"", visitor(b"v1")));
         assert_eq!(map.none_match(&tag(&sent), false), Some(tag("\"v1\"")));
@@ -214,7 +216,7 @@ mod tests {
             let before = EntityTag { weak, opaque };
             // A tag that ends like one of ours cannot be told from one.
             prop_assume!(before.split().1.is_none());
-            let map = TagMap { version: 77, visitor: if marked { Some(&visitor) } else { None } };
+            let map = TagMap { version: 77, visitor: if marked { Some(&visitor) } else { None }, volatile: false };
             let sent = map.outgoing(&before, Coding::Br);
             let header = sent.to_header().unwrap();
             let read = EntityTag::parse(header.as_bytes()).unwrap();

@@ -5,18 +5,18 @@
 //! doctype, `html`, `head` or `body` is a fragment; nothing is inserted there. Content decides, never request headers.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex};
+use std::ops::Range;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use lol_html::Selector;
 use lol_html::html_content::{Doctype, EndTag};
 use lol_html::send::{DocumentContentHandlers, Element, ElementContentHandlers, Settings};
 
-use super::csp;
-use super::decode::unescape;
+use super::csp::{self, Policies};
 use super::scan::Border;
 
 /// What the beginning of a page shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct HeadFindings {
     /// Where the scan of the body starts, and what is inserted there.
     pub(crate) place: Option<Place>,
@@ -24,8 +24,12 @@ pub(crate) struct HeadFindings {
     pub(crate) lang: Option<String>,
     /// The page is AMP: no author script, no marks.
     pub(crate) amp: bool,
-    /// A policy in a `<meta>` does not let our script run.
-    pub(crate) csp_refuses: bool,
+    /// The policies of the response, those in a `<meta>` included; `None`: no guard goes out.
+    pub(crate) policies: Option<Policies>,
+    /// The `html` element says that the page has no guard.
+    pub(crate) exempt: bool,
+    /// Values of `content` that change, with the policies that take their place.
+    pub(crate) amended: Vec<(Range<u64>, String)>,
     /// The page already names its copyright in a `<meta>`.
     pub(crate) has_copyright: bool,
     /// The start tag of `html`, for the scan that begins behind it.
@@ -53,12 +57,14 @@ pub(crate) enum LeaveReason {
 }
 
 impl HeadFindings {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(policies: Option<Policies>) -> Self {
         Self {
             place: None,
             lang: None,
             amp: false,
-            csp_refuses: false,
+            policies,
+            exempt: false,
+            amended: Vec::new(),
             has_copyright: false,
             prefix: Vec::new(),
             is_document: false,
@@ -96,9 +102,23 @@ impl HeadFindings {
     fn meta(&mut self, element: &Element<'_, '_>) {
         let text = |name| element.get_attribute(name).unwrap_or_default();
         if text("http-equiv").eq_ignore_ascii_case("content-security-policy") {
-            self.csp_refuses |= !csp::allows_own_script(&unescape(&text("content")));
+            self.meta_policy(element);
         }
         self.has_copyright |= text("name").eq_ignore_ascii_case("copyright");
+    }
+
+    fn meta_policy(&mut self, element: &Element<'_, '_>) {
+        let Some(policies) = &mut self.policies else { return };
+        let Some(content) = element.attributes().iter().find(|a| a.name() == "content") else { return };
+        let Some(place) = content.value_source_location().map(|place| place.bytes()) else { return };
+        match csp::decode(&content.value()) {
+            None => policies.refuse(),
+            Some(policy) => {
+                if let Some(amended) = policies.amend_meta(&policy) {
+                    self.amended.push((place.start as u64..place.end as u64, amended));
+                }
+            }
+        }
     }
 }
 
@@ -123,8 +143,9 @@ pub(crate) fn handlers<'h>(
     settings: Settings<'h, 'static>,
     findings: &Arc<Mutex<HeadFindings>>,
     border: &Arc<Border>,
+    exempt: &[Selector],
 ) -> Settings<'h, 'static> {
-    let Ok(any) = "*".parse::<Selector>() else { return settings };
+    let Some(any) = &*ANY else { return settings };
     let (seen, edge) = (Arc::clone(findings), Arc::clone(border));
     let elements = move |element: &mut Element<'_, '_>| {
         edge.event(element.source_location().bytes().start as u64);
@@ -146,10 +167,24 @@ pub(crate) fn handlers<'h>(
         }
         Ok(())
     };
+    let mut settings = settings
+        .append_element_content_handler((Cow::Borrowed(any), ElementContentHandlers::default().element(elements)))
+        .append_document_content_handler(DocumentContentHandlers::default().doctype(doctype));
+    for selector in exempt {
+        let seen = Arc::clone(findings);
+        let matched = move |element: &mut Element<'_, '_>| {
+            if let Ok(mut findings) = seen.lock() {
+                findings.exempt |= element.tag_name() == "html";
+            }
+            Ok(())
+        };
+        let handlers = ElementContentHandlers::default().element(matched);
+        settings = settings.append_element_content_handler((Cow::Owned(selector.clone()), handlers));
+    }
     settings
-        .append_element_content_handler((Cow::Owned(any), ElementContentHandlers::default().element(elements)))
-        .append_document_content_handler(DocumentContentHandlers::default().doctype(doctype))
 }
+
+static ANY: LazyLock<Option<Selector>> = LazyLock::new(|| "*".parse().ok());
 
 /// An explicit `</head>` is the last chance. The handler also fires for an implied end, with an ancestor's tag.
 fn on_head_end(element: &mut Element<'_, '_>, findings: Arc<Mutex<HeadFindings>>) {

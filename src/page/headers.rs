@@ -220,7 +220,7 @@ fn format_date(seconds: u64) -> String {
 mod tests {
     use super::*;
 
-    const TAGS: TagMap<'static> = TagMap { version: 3, visitor: None };
+    const TAGS: TagMap<'static> = TagMap { version: 3, visitor: None, volatile: false };
 
     fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();

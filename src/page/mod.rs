@@ -34,6 +34,7 @@ pub mod notice;
 mod pipeline;
 mod plain;
 pub mod plan;
+mod policy;
 mod protect;
 mod report;
 mod rewrite;
@@ -47,11 +48,13 @@ use serde::{Deserialize, Serialize};
 use crate::unit::Size;
 
 pub use body::{BodyError, PageBody};
-pub use guard::GuardSettings;
+pub use csp::{Amend, CspSettings};
+pub use guard::{GuardMode, GuardSettings};
 pub use learn::{Finding, Findings};
 pub use notice::NoticeSettings;
 pub use plain::plain_text;
 pub use plan::Skip;
+pub use policy::PagePolicy;
 pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture};
 pub use report::{PageFacts, PageReport, Rewrite};
 
@@ -77,6 +80,12 @@ pub struct Settings {
     pub guard: GuardSettings,
     /// The notice.
     pub notice: NoticeSettings,
+    /// Content Security Policy.
+    pub csp: CspSettings,
+    /// Public origin of the site, as in `https://news.example`; never taken from `Host`. With it a policy that refuses the
+    /// guard can be given the guard's address, which is the least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 impl Default for Settings {
@@ -91,6 +100,8 @@ impl Default for Settings {
             window: Size(64 << 10),
             guard: GuardSettings::default(),
             notice: NoticeSettings::default(),
+            csp: CspSettings::default(),
+            origin: None,
         }
     }
 }
@@ -135,6 +146,17 @@ impl Settings {
             let message = format!("`{}` is no ASCII-compatible charset", self.fallback_charset);
             return Err(PageError::Value { key: "page.fallback_charset", message });
         }
+        if let Some(origin) = self.origin.as_ref().filter(|origin| !is_origin(origin)) {
+            let message = format!("`{origin}` is no origin such as `https://news.example`");
+            return Err(PageError::Value { key: "page.origin", message });
+        }
         self.guard.check().map_err(|(key, message)| PageError::Value { key, message })
     }
+}
+
+/// Scheme, host and port, nothing else.
+fn is_origin(text: &str) -> bool {
+    let Ok(uri) = text.parse::<http::Uri>() else { return false };
+    let names = matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+    names && uri.path_and_query().is_none_or(|p| p == "/") && !text.ends_with('/')
 }

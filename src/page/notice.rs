@@ -38,8 +38,9 @@ pub struct NoticeSettings {
     pub text: Option<String>,
     /// `auto`, a year or a range.
     pub year: Year,
-    /// Language of the text (BCP 47).
-    pub lang: String,
+    /// Language of the text (BCP 47); unset: `page.guard.lang`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lang: Option<String>,
     /// Where it stands.
     #[serde(rename = "where")]
     pub places: Vec<Where>,
@@ -52,7 +53,7 @@ impl Default for NoticeSettings {
         Self {
             text: None,
             year: Year::Text("auto".to_owned()),
-            lang: "en".to_owned(),
+            lang: None,
             places: vec![Where::Footer],
             class: "deckle-notice".to_owned(),
         }
@@ -64,12 +65,17 @@ impl Default for NoticeSettings {
 pub(crate) struct Notice {
     settings: NoticeSettings,
     rights: rights::Settings,
+    lang: String,
     /// Absent: there is no notice.
     text: Option<String>,
 }
 
 impl Notice {
-    pub(crate) fn new(settings: &NoticeSettings, rights: &rights::Settings) -> Result<Self, (&'static str, String)> {
+    pub(crate) fn new(
+        settings: &NoticeSettings,
+        lang: &str,
+        rights: &rights::Settings,
+    ) -> Result<Self, (&'static str, String)> {
         let text = match &settings.text {
             Some(text) => {
                 check_placeholders(text, &rights.holder)?;
@@ -82,7 +88,8 @@ impl Notice {
         if !class_ok {
             return Err(("page.notice.class", format!("`{}` is no class name", settings.class)));
         }
-        Ok(Self { settings: settings.clone(), rights: rights.clone(), text })
+        let lang = settings.lang.as_deref().unwrap_or(lang).to_owned();
+        Ok(Self { settings: settings.clone(), rights: rights.clone(), lang, text })
     }
 
     fn rendered(&self, year: i16) -> Option<String> {
@@ -113,7 +120,7 @@ impl Notice {
         Some(format!(
             "<div class=\"{}\" data-deckle=\"notice\" data-nosnippet lang=\"{}\"><small>{}</small></div>",
             self.settings.class,
-            ascii_attribute(&self.settings.lang),
+            ascii_attribute(&self.lang),
             text.trim()
         ))
     }
@@ -174,7 +181,8 @@ mod tests {
         let settings =
             NoticeSettings { places: vec![Where::Footer, Where::Comment, Where::Meta], ..NoticeSettings::default() };
         let notice =
-            Notice::new(&settings, &rights("Zeitung & Söhne", "CC BY-NC 4.0", Some("https://example.org/l"))).unwrap();
+            Notice::new(&settings, "en", &rights("Zeitung & Söhne", "CC BY-NC 4.0", Some("https://example.org/l")))
+                .unwrap();
         assert_eq!(
             notice.footer(2026).unwrap(),
             "<div class=\"deckle-notice\" data-deckle=\"notice\" data-nosnippet lang=\"en\"><small>&#169; 2026 Zeitung &amp; \
@@ -190,15 +198,15 @@ mod tests {
 
     #[test]
     fn without_a_holder_there_is_none() {
-        let notice = Notice::new(&NoticeSettings::default(), &rights("", "", None)).unwrap();
+        let notice = Notice::new(&NoticeSettings::default(), "en", &rights("", "", None)).unwrap();
         assert_eq!((notice.footer(2026), notice.head(2026, false)), (None, String::new()));
     }
 
     #[test]
     fn bad_texts_are_refused() {
         let with = |text: &str| NoticeSettings { text: Some(text.into()), ..NoticeSettings::default() };
-        assert!(Notice::new(&with("{owner}"), &rights("x", "", None)).unwrap_err().1.contains("{owner}"));
-        assert!(Notice::new(&with("{holder}"), &rights("", "", None)).is_err());
-        assert!(Notice::new(&with("All mine { really"), &rights("", "", None)).is_ok());
+        assert!(Notice::new(&with("{owner}"), "en", &rights("x", "", None)).unwrap_err().1.contains("{owner}"));
+        assert!(Notice::new(&with("{holder}"), "en", &rights("", "", None)).is_err());
+        assert!(Notice::new(&with("All mine { really"), "en", &rights("", "", None)).is_ok());
     }
 }

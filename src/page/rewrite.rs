@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::article::{self, Shared};
 use super::charset::Charset;
+use super::csp::{self, Policies};
 use super::head::{self, HeadFindings, LeaveReason, Place};
 use super::learn::Finding;
 use super::scan::{Border, ScanEnd, Scanner};
@@ -25,6 +26,10 @@ pub(crate) struct Job {
     pub(crate) charset: Charset,
     /// Makes the head insertion from what the head shows.
     pub(crate) head: Box<dyn FnOnce(&HeadFindings) -> Bytes + Send>,
+    /// The policies of the response's head; `None`: no guard goes out.
+    pub(crate) policies: Option<Policies>,
+    /// Pages whose `html` element matches one of these have no guard.
+    pub(crate) exempt: Arc<[lol_html::Selector]>,
     /// The visible notice.
     pub(crate) footer: Option<Bytes>,
     /// Why there are no text slots; `None`: there may be some.
@@ -79,11 +84,11 @@ pub(crate) struct Rewriter {
 }
 
 impl Rewriter {
-    pub(crate) fn new(job: Job) -> Self {
-        let findings = Arc::new(Mutex::new(HeadFindings::new()));
+    pub(crate) fn new(mut job: Job) -> Self {
+        let findings = Arc::new(Mutex::new(HeadFindings::new(job.policies.take())));
         let border = Arc::new(Border::default());
         let scanner = Scanner::new(job.charset.encoding, job.max_memory, Arc::clone(&border), |settings| {
-            head::handlers(settings, &findings, &border)
+            head::handlers(settings, &findings, &border, &job.exempt)
         });
         let text = Text::new(job.charset, job.no_slots, job.body_is_root, job.window, job.max_page);
         Self {
@@ -141,6 +146,7 @@ impl Rewriter {
         };
         // A head insertion that was found by the last token.
         if let Phase::Head(_) = self.phase {
+            self.amend_policies();
             self.leave_head(false);
         }
         if self.state(|s| s.ambiguous) {
@@ -169,18 +175,33 @@ impl Rewriter {
         if let Err(end) = result {
             return self.end(code(end));
         }
-        if matches!(self.phase, Phase::Head(_)) && self.head_findings(|f| f.place.is_some()) {
-            self.leave_head(true);
+        if matches!(self.phase, Phase::Head(_)) {
+            self.amend_policies();
+            if self.head_findings(|f| f.place.is_some()) {
+                self.leave_head(true);
+            }
         }
         if self.state(|s| s.ambiguous) {
             self.end("ambiguous");
         }
     }
 
+    /// Policies in a `<meta>` that has just been read.
+    fn amend_policies(&mut self) {
+        let amended = self.head_findings(|f| std::mem::take(&mut f.amended));
+        self.state(|s| {
+            for (range, policy) in amended {
+                let before = range.start.checked_sub(1).and_then(|at| s.window.get(at..range.start)?.first().copied());
+                let value = Bytes::from(csp::encode(&policy, before));
+                s.edits.push(Edit { range, what: What::Fixed(value) });
+            }
+        });
+    }
+
     /// The head is over: make the insertion, and start the scan of the article where it stands.
     fn leave_head(&mut self, more: bool) {
         let Some(job) = self.job.take() else { return };
-        let findings = self.head_findings(Clone::clone);
+        let findings = self.head_findings(|f| f.clone());
         let (start, document) = match findings.place {
             Some(Place::Insert(at)) => (at, true),
             Some(Place::Fragment(at)) => (at, false),
@@ -273,8 +294,8 @@ impl Rewriter {
         f(&mut self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    fn head_findings<T>(&self, f: impl FnOnce(&HeadFindings) -> T) -> T {
-        f(&self.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    fn head_findings<T>(&self, f: impl FnOnce(&mut HeadFindings) -> T) -> T {
+        f(&mut self.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
@@ -284,6 +305,8 @@ pub(super) fn survey(page: &[u8]) -> Option<Finding> {
     let job = Job {
         charset,
         head: Box::new(|_| Bytes::new()),
+        policies: None,
+        exempt: Arc::new([]),
         footer: None,
         no_slots: Some("learning"),
         body_is_root: false,
@@ -367,6 +390,8 @@ mod tests {
         Job {
             charset: Charset { encoding, declared: true },
             head: Box::new(|_| Bytes::from_static(TAG)),
+            policies: None,
+            exempt: Arc::new([]),
             footer: Some(Bytes::from_static(NOTICE)),
             no_slots: None,
             body_is_root: false,

@@ -11,6 +11,7 @@ use deckle::action::Mode;
 use deckle::audit::{AuditLayer, AuditRecord, Sink};
 use deckle::clock::{Clock, ManualClock};
 use deckle::config::Config;
+use deckle::page::{GuardMode, PagePolicy, ProtectLayer};
 use deckle::secret::{Secret, Secrets};
 use deckle::suspicion::{AssessLayer, Assessment, State};
 use deckle::visitor::{IdentifyLayer, Peer};
@@ -382,4 +383,125 @@ async fn a_panic_in_the_judgment_lets_the_request_through_and_leaves_no_trace() 
         assert!(after.score >= before.score && !after.first_request, "the history is still there");
     }
     assert!(caught >= 5, "{caught}");
+}
+
+/// A page behind the protecting layer: fields in, markup in, fields and body out.
+async fn protected(
+    settings: &deckle::page::Settings,
+    fields: &[(&str, &str)],
+    markup: &str,
+    policy: Option<PagePolicy>,
+) -> (HeaderMap, String) {
+    let (fields, markup) = (fields.to_vec(), markup.to_owned());
+    let site = tower::service_fn(move |_: Request<()>| {
+        let mut response =
+            Response::builder().header("content-type", "text/html; charset=utf-8").header("etag", "\"v1\"");
+        for (name, value) in &fields {
+            response = response.header(*name, *value);
+        }
+        let mut response = response.body(Full::new(Bytes::from(markup.clone()))).unwrap();
+        response.extensions_mut().extend(
+            policy
+                .map(|p| {
+                    let mut extensions = http::Extensions::new();
+                    extensions.insert(p);
+                    extensions
+                })
+                .unwrap_or_default(),
+        );
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let rights = Config::from_toml("[rights]\nholder = \"The Post\"").unwrap().rights;
+    let layer = ProtectLayer::new(settings, &rights, "/.deckle").unwrap();
+    let response = layer.layer(site).oneshot(from([203, 0, 113, 60], "Firefox")).await.unwrap();
+    let (head, body) = response.into_parts();
+    (head.headers, String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap())
+}
+
+fn guarded(config: &str) -> deckle::page::Settings {
+    Config::from_toml(config).unwrap().page
+}
+
+const PLAIN: &str =
+    "<!doctype html><html lang=fr><head><meta charset=utf-8><title>t</title></head><body><p>x</p></body></html>";
+
+#[tokio::test]
+async fn policies_are_amended_in_the_head_and_in_the_page() {
+    let csp = "content-security-policy";
+    let hash = |body: &str| body.split_once("integrity=\"").unwrap().1.split('"').next().unwrap().to_owned();
+    // A host that is not ours: the hash goes into the field.
+    let (headers, body) = protected(&guarded(""), &[(csp, "script-src cdn.example")], PLAIN, None).await;
+    assert_eq!(headers[csp], format!("script-src cdn.example '{}'", hash(&body)));
+    assert!(headers["etag"].to_str().unwrap().starts_with("\"v1~dk"), "still strong: {headers:?}");
+    // A nonce goes into the tag, and two copies are no longer the same bytes.
+    let (headers, body) = protected(&guarded(""), &[(csp, "script-src 'nonce-r4nd0m'")], PLAIN, None).await;
+    assert_eq!(headers[csp], "script-src 'nonce-r4nd0m'");
+    assert!(body.contains(" defer nonce=\"r4nd0m\" data-deckle=\"guard\""), "{body}");
+    assert!(headers["etag"].to_str().unwrap().starts_with("W/"), "{headers:?}");
+    // What cannot be amended is left as it is, without the guard; the notice does not need a script.
+    let refused = "script-src 'unsafe-inline' cdn.example";
+    let (headers, body) = protected(&guarded(""), &[(csp, refused)], PLAIN, None).await;
+    assert_eq!(headers[csp], refused);
+    assert!(!body.contains("data-deckle=\"guard\"") && body.contains("data-deckle=\"notice\""), "{body}");
+    // With the origin known, its address can be.
+    let origin = guarded("[page]\norigin = \"https://news.example\"");
+    let (headers, _) = protected(&origin, &[(csp, refused)], PLAIN, None).await;
+    let amended = headers[csp].to_str().unwrap();
+    assert!(amended.starts_with(&format!("{refused} https://news.example/.deckle/guard.")), "{amended}");
+    // Policies in the page: in each kind of quotes, and in none.
+    for (before, after) in [
+        ("\"script-src 'strict-dynamic'\"", "\"script-src 'strict-dynamic' 'HASH'\""),
+        ("'script-src a.example'", "'script-src a.example &#39;HASH&#39;'"),
+        ("script-src", "\"script-src 'HASH'\""),
+        ("\"script-src &#39;self&#39;\"", "\"script-src &#39;self&#39;\""),
+    ] {
+        let meta = format!("<meta http-equiv=Content-Security-Policy content={before}><title>");
+        let (_, body) = protected(&guarded(""), &[], &PLAIN.replace("<title>", &meta), None).await;
+        let wanted = format!("content={}><script", after.replace("HASH", &hash(&body)));
+        assert!(body.contains(&wanted), "{before}: {body}");
+    }
+    let meta = "<meta http-equiv=content-security-policy content=\"script-src 'unsafe-inline'\"><title>";
+    let (_, body) = protected(&guarded(""), &[], &PLAIN.replace("<title>", meta), None).await;
+    assert!(body.contains(meta) && !body.contains("data-deckle=\"guard\""), "{body}");
+}
+
+#[tokio::test]
+async fn the_site_names_the_mode_of_one_page() {
+    let mode = |body: &str| body.split_once("data-mode=\"").map(|(_, rest)| rest.split('"').next().unwrap().to_owned());
+    let settings = guarded("[page.guard]\nmode = \"quote\"\nskip.selectors = [\"html[data-editor]\"]");
+    let field = "x-deckle-guard";
+    let (headers, body) = protected(&settings, &[(field, "block")], PLAIN, None).await;
+    assert_eq!((mode(&body).as_deref(), headers.contains_key(field)), (Some("block"), false));
+    for (value, expected) in [("off", None), ("attribute", Some("attribute")), ("maze", Some("quote"))] {
+        let (headers, body) = protected(&settings, &[(field, value)], PLAIN, None).await;
+        assert_eq!((mode(&body).as_deref(), headers.contains_key(field)), (expected, false), "{value}");
+    }
+    let off = PagePolicy { guard: Some(GuardMode::Off), notice: Some(false), ..PagePolicy::default() };
+    let (_, body) = protected(&settings, &[(field, "block")], PLAIN, Some(off)).await;
+    assert_eq!(body, PLAIN, "the extension is stronger than the field");
+    let (_, body) = protected(&settings, &[], &PLAIN.replace("<html lang=fr", "<html lang=fr data-editor"), None).await;
+    assert_eq!(mode(&body), None);
+    assert!(body.contains("data-deckle=\"notice\""));
+}
+
+#[tokio::test]
+async fn the_language_of_the_page_chooses_the_script() {
+    let settings = guarded("[page.guard]\nmode = \"block\"");
+    let source =
+        |body: &str| body.split_once("<script src=\"").map(|(_, rest)| rest.split('"').next().unwrap().to_owned());
+    let mut seen = std::collections::BTreeSet::new();
+    for lang in ["fr", "de", "ar", "zh-TW", "xx"] {
+        let (_, body) = protected(&settings, &[], &PLAIN.replace("lang=fr", &format!("lang={lang}")), None).await;
+        seen.insert(source(&body).unwrap());
+    }
+    assert_eq!(seen.len(), 5);
+    let none = PLAIN.replace(" lang=fr", "");
+    let (_, by_field) = protected(&settings, &[("content-language", "fr, en")], &none, None).await;
+    let (_, by_markup) = protected(&settings, &[], PLAIN, None).await;
+    assert_eq!(source(&by_field), source(&by_markup));
+    // A policy that was amended names one script: the one that goes into the page.
+    let csp = ("content-security-policy", "script-src cdn.example");
+    let (headers, body) = protected(&settings, &[csp], PLAIN, None).await;
+    let integrity = body.split_once("integrity=\"").unwrap().1.split('"').next().unwrap();
+    assert!(headers["content-security-policy"].to_str().unwrap().contains(integrity), "{headers:?} {body}");
 }

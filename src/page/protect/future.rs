@@ -67,6 +67,7 @@ where
 
 fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Response<R>) -> Response<PageBody<R>> {
     let (mut head, body) = response.into_parts();
+    let mut wish = site.wish(ask, &mut head);
     let report = |rewrite, skip| PageReport::new(rewrite, Some(skip));
     let decision = if !ask.enabled {
         Decision::Untouched(Skip::Route)
@@ -87,13 +88,15 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
             let not_modified = head.status == StatusCode::NOT_MODIFIED;
             let coding = content_codings(&head.headers).map_or(Coding::Identity, |codings| outgoing(&codings));
             if !not_modified || ask.may_be_page() {
-                site.edit_headers(ask, &mut head.headers, coding, not_modified);
+                site.amend_policies(&mut wish, &mut head.headers, not_modified);
+                site.edit_headers(ask, &wish, &mut head.headers, coding, not_modified);
             }
             head.extensions.insert(report(Rewrite::Headers, skip));
             Response::from_parts(head, PageBody::inner(body))
         }
         Decision::Rewrite { codings } => {
-            let (pipeline, mark, no_mark) = site.pipeline(ask, head.status, &head.headers, &codings);
+            site.amend_policies(&mut wish, &mut head.headers, false);
+            let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, head.status, &head.headers, &codings);
             let report = PageReport::new(Rewrite::Done, None);
             {
                 let mut facts = report.facts_mut();
@@ -102,7 +105,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
                 facts.mark = mark.map(|m| m.to_string());
                 facts.mark_skip = no_mark;
             }
-            site.edit_headers(ask, &mut head.headers, outgoing(&codings), false);
+            site.edit_headers(ask, &wish, &mut head.headers, outgoing(&codings), false);
             head.extensions.insert(report.clone());
             Response::from_parts(head, PageBody::page(body, Page::new(pipeline, report)))
         }

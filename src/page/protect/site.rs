@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::layer::Marking;
 use crate::page::charset::{self, Charset, TextKind};
-use crate::page::csp;
+use crate::page::csp::{self, Policies};
 use crate::page::encoding::Coding;
 use crate::page::etag::{EntityTag, TagMap};
 use crate::page::guard::Guard;
@@ -19,7 +19,7 @@ use crate::page::headers::{self, Made};
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, unmarked};
 use crate::page::rewrite::{self, Job, Rewriter};
-use crate::page::{Finding, PageError, Settings};
+use crate::page::{Finding, GuardMode, PageError, PagePolicy, Settings};
 use crate::rights;
 use crate::secret::hmac_sha256;
 use crate::slot::{Choose, Edit, Unmarked};
@@ -36,6 +36,8 @@ pub(super) struct Site {
     guard: Guard,
     notice: Notice,
     skip: PathGlobs,
+    unguarded: PathGlobs,
+    exempt: Arc<[lol_html::Selector]>,
     marking: Option<(Marking, Marker, [u8; 32])>,
     pub(super) version: u32,
     pub(super) activated: u64,
@@ -59,6 +61,17 @@ pub(super) struct Ask {
     sent_tags: Vec<EntityTag>,
 }
 
+/// What the site wants for one page, and what the head of its answer allows.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    guard: GuardMode,
+    notice: bool,
+    unmarked: bool,
+    /// The first tag of `Content-Language`.
+    language: Option<String>,
+    policies: Option<Policies>,
+}
+
 impl Ask {
     /// A 304 belongs to a page unless its path names a file that is none.
     pub(super) fn may_be_page(&self) -> bool {
@@ -73,9 +86,10 @@ impl Site {
         rights.check().map_err(|e| PageError::Value { key: "rights.license.page", message: e.to_string() })?;
         let mut site = Self {
             guard: Guard::new(&settings.guard, &rights.license.name, mount),
-            notice: Notice::new(&settings.notice, rights).map_err(value)?,
-            skip: PathGlobs::new(&settings.skip.paths)
-                .map_err(|message| PageError::Value { key: "page.skip.paths", message })?,
+            notice: Notice::new(&settings.notice, &settings.guard.lang, rights).map_err(value)?,
+            skip: globs("page.skip.paths", &settings.skip.paths)?,
+            unguarded: globs("page.guard.skip.paths", &settings.guard.skip.paths)?,
+            exempt: settings.guard.skip.selectors.iter().filter_map(|s| s.parse().ok()).collect(),
             settings: settings.clone(),
             marking: None,
             version: 0,
@@ -102,7 +116,7 @@ impl Site {
     fn fingerprint(&self, rights: &rights::Settings) -> u32 {
         let mut hash = Sha256::new();
         hash.update(env!("CARGO_PKG_VERSION"));
-        hash.update(self.guard.tag().map_or(&[][..], |t| t));
+        self.guard.fingerprint().for_each(|integrity| hash.update(integrity));
         for part in [serde_json::to_vec(&self.settings), serde_json::to_vec(rights)] {
             hash.update(part.unwrap_or_default());
         }
@@ -136,7 +150,7 @@ impl Site {
             unmarked,
         };
         if enabled {
-            self.with_tags(&ask, |tags| {
+            self.with_tags(&ask, false, |tags| {
                 headers::prepare_request(&ask.method, &mut head.headers, ask.asset, tags, self.activated);
             });
         }
@@ -153,7 +167,7 @@ impl Site {
     }
 
     /// Entity tags as this visitor's copies carry them.
-    fn with_tags<T>(&self, ask: &Ask, f: impl FnOnce(&TagMap<'_>) -> T) -> T {
+    fn with_tags<T>(&self, ask: &Ask, volatile: bool, f: impl FnOnce(&TagMap<'_>) -> T) -> T {
         let visitor = |opaque: &[u8]| -> String {
             let (Some(mark), Some((_, _, key))) = (ask.mark, &self.marking) else { return String::new() };
             let id = mark.id.to_be_bytes();
@@ -162,19 +176,67 @@ impl Site {
         };
         let visitor: Option<&dyn Fn(&[u8]) -> String> = if ask.mark.is_some() { Some(&visitor) } else { None };
         // A notice with the running year makes another page on New Year's Day.
-        f(&TagMap { version: self.version.wrapping_add(ask.year.unsigned_abs().into()), visitor })
+        f(&TagMap { version: self.version.wrapping_add(ask.year.unsigned_abs().into()), visitor, volatile })
     }
 
     fn finding(&self, ask: &Ask) -> Option<Finding> {
         self.marking.as_ref().and_then(|(marking, ..)| marking.findings.lookup(&ask.host, &ask.path))
     }
 
+    /// What the site wants for one page. The field that says so goes no further.
+    pub(super) fn wish(&self, ask: &Ask, head: &mut http::response::Parts) -> Wish {
+        let policy = head.extensions.get::<PagePolicy>().copied().unwrap_or_default();
+        let named = head.headers.remove(self.settings.guard.skip.header.as_str());
+        let named = named.and_then(|value| {
+            let mode = value.to_str().ok().and_then(|code| GuardMode::from_code(code.trim()));
+            if mode.is_none() {
+                tracing::debug!(target: "deckle", ?value, "The site names a guard mode that there is none of.");
+            }
+            mode
+        });
+        let configured = if self.unguarded.is_match(&ask.path) { GuardMode::Off } else { self.settings.guard.mode };
+        let language = head.headers.get(header::CONTENT_LANGUAGE).and_then(|v| v.to_str().ok());
+        Wish {
+            guard: policy.guard.or(named).unwrap_or(configured),
+            notice: policy.notice.unwrap_or(true),
+            unmarked: policy.marks == Some(false),
+            language: language.and_then(|list| list.split(',').next()).map(|tag| tag.trim().to_owned()),
+            policies: None,
+        }
+    }
+
+    /// Amends the policies of an answer, for the guard to run.
+    pub(super) fn amend_policies(&self, wish: &mut Wish, headers: &mut HeaderMap, not_modified: bool) {
+        let origin = self.settings.origin.as_deref();
+        let Some(target) = self.guard.target(wish.guard, wish.language.as_deref(), origin) else { return };
+        if not_modified {
+            csp::drop_nonces(headers);
+        }
+        let mut policies = Policies::new(target, &self.settings.csp);
+        policies.amend_headers(headers);
+        if !policies.allow() {
+            tracing::debug!(
+                target: "deckle",
+                "A Content-Security-Policy keeps the copy guard away; `page.origin` would let it be amended."
+            );
+        }
+        wish.policies = Some(policies);
+    }
+
     /// Changes the header of an answer.
-    pub(super) fn edit_headers(&self, ask: &Ask, headers: &mut HeaderMap, coding: Coding, not_modified: bool) {
+    pub(super) fn edit_headers(
+        &self,
+        ask: &Ask,
+        wish: &Wish,
+        headers: &mut HeaderMap,
+        coding: Coding,
+        not_modified: bool,
+    ) {
         // Until the site is known a copy carries no mark: it must not be kept for later.
         let provisional = self.marking.is_some() && self.finding(ask).is_none() && !not_modified;
         let confirmed = if not_modified { headers.get(header::ETAG).cloned() } else { None };
-        self.with_tags(ask, |tags| {
+        let volatile = wish.policies.as_ref().is_some_and(|p| p.nonce().is_some());
+        self.with_tags(ask, volatile, |tags| {
             let made = Made { coding, tags, per_visitor: ask.per_visitor, provisional, activated: self.activated };
             headers::rewrite_response(headers, &made, not_modified);
             // The client knows its copy by the tag that it sent, coding included.
@@ -190,22 +252,21 @@ impl Site {
     pub(super) fn pipeline(
         self: &Arc<Self>,
         ask: &Ask,
+        wish: &Wish,
         status: StatusCode,
         response: &HeaderMap,
         codings: &[Coding],
     ) -> (Pipeline, Option<Mark>, Option<&'static str>) {
         let finding = self.finding(ask);
-        let no_slots = ask.unmarked.or(match finding {
+        let no_slots = wish.unmarked.then_some("policy").or(ask.unmarked).or(match finding {
             None => Some("learning"),
             Some(finding) if finding.hydrated => Some("hydrated"),
             Some(finding) if finding.amp => Some("amp"),
             Some(_) => None,
         });
         let body_is_root = finding.is_some_and(|f| !f.has_root);
-        let csp_allows = csp::headers_allow(response);
-        let (site, for_page) = (Arc::clone(self), ask.clone());
-        let start =
-            Box::new(move |charset: Charset| site.start(&for_page, charset, no_slots, body_is_root, csp_allows));
+        let (site, for_page, wish) = (Arc::clone(self), ask.clone(), wish.clone());
+        let start = Box::new(move |charset: Charset| site.start(&for_page, wish, charset, no_slots, body_is_root));
         let (site, for_learning) = (Arc::clone(self), ask.clone());
         // Error pages and answers to forms say nothing about the articles beside them.
         let teaches = status == StatusCode::OK && ask.method == Method::GET;
@@ -228,10 +289,10 @@ impl Site {
     fn start(
         self: &Arc<Self>,
         ask: &Ask,
+        wish: Wish,
         charset: Charset,
         no_slots: Option<&'static str>,
         body_is_root: bool,
-        csp_allows: bool,
     ) -> (Job, Box<dyn Choose>) {
         let choose = match (&self.marking, ask.mark) {
             (Some((marking, marker, _)), Some(mark)) if no_slots.is_none() => {
@@ -244,8 +305,10 @@ impl Site {
         let (site, year) = (Arc::clone(self), ask.year);
         let job = Job {
             charset,
-            head: Box::new(move |findings: &HeadFindings| site.head(findings, year, csp_allows)),
-            footer: self.notice.footer(ask.year).map(Bytes::from),
+            policies: wish.policies.clone(),
+            exempt: Arc::clone(&self.exempt),
+            footer: self.notice.footer(ask.year).filter(|_| wish.notice).map(Bytes::from),
+            head: Box::new(move |findings: &HeadFindings| site.head(findings, &wish, year)),
             no_slots,
             body_is_root,
             learn: self.marking.is_some(),
@@ -268,7 +331,9 @@ impl Site {
         let ask = self.ask(&mut head);
         let shown = rewrite::survey(page);
         let no_slots = shown.filter(|f| f.hydrated).map(|_| "hydrated");
-        let (job, _) = self.start(&ask, charset, no_slots, shown.is_some_and(|f| !f.has_root), true);
+        let mut wish = self.wish(&ask, &mut http::Response::new(()).into_parts().0);
+        self.amend_policies(&mut wish, &mut headers, false);
+        let (job, _) = self.start(&ask, wish, charset, no_slots, shown.is_some_and(|f| !f.has_root));
         let mut rewriter = Rewriter::new(job);
         rewriter.keep_edits();
         let mut out = Vec::new();
@@ -278,14 +343,23 @@ impl Site {
     }
 
     /// The head insertion: guard, comment, metas.
-    fn head(&self, findings: &HeadFindings, year: i16, csp_allows: bool) -> Bytes {
+    fn head(&self, findings: &HeadFindings, wish: &Wish, year: i16) -> Bytes {
         let mut out = Vec::new();
-        if let Some(tag) = self.guard.tag().filter(|_| csp_allows && !findings.csp_refuses && !findings.amp) {
-            out.extend_from_slice(tag);
+        if let Some(policies) = findings.policies.as_ref().filter(|p| p.allow() && !findings.amp && !findings.exempt) {
+            // A policy that names a script names the one that was chosen before the page was seen.
+            let shown = findings.lang.as_deref().filter(|_| !policies.is_bound());
+            let language = shown.or(wish.language.as_deref());
+            out.extend(self.guard.tag(wish.guard, language, policies.nonce()).unwrap_or_default());
         }
-        out.extend_from_slice(self.notice.head(year, findings.has_copyright).as_bytes());
+        if wish.notice {
+            out.extend_from_slice(self.notice.head(year, findings.has_copyright).as_bytes());
+        }
         Bytes::from(out)
     }
+}
+
+fn globs(key: &'static str, paths: &[String]) -> Result<PathGlobs, PageError> {
+    PathGlobs::new(paths).map_err(|message| PageError::Value { key, message })
 }
 
 fn first_32_bits(digest: &[u8]) -> u32 {
@@ -341,7 +415,7 @@ mod tests {
             ("W/\"a,b\"", Coding::Gzip, "W/\"a,b~dk3-2e6eae69.g\""),
         ] {
             let tag = EntityTag::parse(tag.as_bytes()).unwrap();
-            let got = site.with_tags(&ask, |tags| tags.outgoing(&tag, coding));
+            let got = site.with_tags(&ask, false, |tags| tags.outgoing(&tag, coding));
             assert_eq!(got.to_header().unwrap(), expect);
         }
     }

@@ -153,7 +153,8 @@
     return /[\u0590-\u08ff]/.test(line) ? `\u2068${line}\u2069` : line;
   };
   const address = () => {
-    let url = new URL(location.href.replace(/([?&])((utm_[^=&#]*|fbclid|gclid)=[^&#]*&?)+/, "$1"));
+    let url = new URL(location);
+    url.search = url.search.replace(/[?&](utm_[^=&]*|fbclid|gclid)=[^&]*/g, "").replace(/^&/, "?");
     try {
       const canonical = new URL(D.querySelector('link[rel~="canonical" i]').href);
       if (/^http/.test(canonical)) url = canonical;

@@ -1,4 +1,10 @@
 // One Chromium for a test file, and the clipboard as a person uses it.
+import { spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
 export const BASE = process.env.BASE;
@@ -14,9 +20,9 @@ export const launch = () =>
 const reader = (browser) =>
   `Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/${browser.version().split(".")[0]}.0.0.0 Safari/537.36`;
 
-export const context = async (browser, options = {}) => {
+export const context = async (browser, options = {}, origin = BASE) => {
   const made = await browser.newContext({ userAgent: reader(browser), viewport: { width: 1280, height: 900 }, ...options });
-  await made.grantPermissions(["clipboard-read", "clipboard-write"], { origin: BASE });
+  await made.grantPermissions(["clipboard-read", "clipboard-write"], { origin });
   return made;
 };
 
@@ -53,4 +59,38 @@ export const copy = async (page, select, argument) => {
 export const firstArticle = async (language) => {
   const api = await (await fetch(`${BASE}/api/articles.json`)).json();
   return api.articles.find((a) => a.lang === language).path;
+};
+
+// A site of the test's own behind deckle: `answer(path)` gives { head, html }.
+export const behind = async (config, answer) => {
+  const site = createServer((request, response) => {
+    const { head = {}, html } = answer(request.url) || {};
+    response.writeHead(html === undefined ? 404 : 200, { "content-type": "text/html; charset=utf-8", ...head });
+    response.end(html);
+  });
+  await new Promise((done) => site.listen(0, "127.0.0.1", done));
+  const dir = await mkdtemp(join(tmpdir(), "deckle-"));
+  await writeFile(join(dir, "deckle.toml"), config);
+  const child = spawn(process.env.DECKLE, [
+    "proxy", "--listen", "127.0.0.1:0", "--log-dir", join(dir, "log"), "--config", join(dir, "deckle.toml"),
+    "--upstream", `http://127.0.0.1:${site.address().port}`,
+  ], { stdio: ["ignore", "pipe", "inherit"] });
+  const base = await new Promise((done, fail) => {
+    child.once("exit", (code) => fail(new Error(`deckle ended with ${code}`)));
+    createInterface(child.stdout).on("line", (line) => {
+      const found = /listening on (\S+)/.exec(line);
+      if (found) done(found[1]);
+    });
+  });
+  return {
+    base,
+    stop: async () => {
+      const ended = new Promise((done) => child.once("exit", done));
+      child.kill("SIGTERM");
+      await ended;
+      site.closeAllConnections();
+      await new Promise((done) => site.close(done));
+      await rm(dir, { recursive: true });
+    },
+  };
 };

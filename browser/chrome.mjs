@@ -61,7 +61,16 @@ export const firstArticle = async (language) => {
   return api.articles.find((a) => a.lang === language).path;
 };
 
-// A site of the test's own behind deckle: `answer(path)` gives { head, html }.
+const freePort = async () => {
+  const taken = createServer();
+  await new Promise((done) => taken.listen(0, "127.0.0.1", done));
+  const { port } = taken.address();
+  await new Promise((done) => taken.close(done));
+  return port;
+};
+
+// A site of the test's own behind deckle: `answer(path)` gives { head, html }; `config` is text, or makes it of the address
+// that deckle will have.
 export const behind = async (config, answer) => {
   const site = createServer((request, response) => {
     const { head = {}, html } = answer(request.url) || {};
@@ -70,9 +79,10 @@ export const behind = async (config, answer) => {
   });
   await new Promise((done) => site.listen(0, "127.0.0.1", done));
   const dir = await mkdtemp(join(tmpdir(), "deckle-"));
-  await writeFile(join(dir, "deckle.toml"), config);
+  const port = await freePort();
+  await writeFile(join(dir, "deckle.toml"), typeof config === "string" ? config : config(`http://127.0.0.1:${port}`));
   const child = spawn(process.env.DECKLE, [
-    "proxy", "--listen", "127.0.0.1:0", "--log-dir", join(dir, "log"), "--config", join(dir, "deckle.toml"),
+    "proxy", "--listen", `127.0.0.1:${port}`, "--log-dir", join(dir, "log"), "--config", join(dir, "deckle.toml"),
     "--upstream", `http://127.0.0.1:${site.address().port}`,
   ], { stdio: ["ignore", "pipe", "inherit"] });
   const base = await new Promise((done, fail) => {

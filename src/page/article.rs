@@ -1,6 +1,7 @@
 //! The scan of a page behind its head: text slots, the place of the visible notice, and the watch for ambiguity.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -10,7 +11,9 @@ use lol_html::html_content::{EndTag, SourceLocation, TextChunk};
 use lol_html::send::{Element, ElementContentHandlers, Settings};
 
 use super::ambiguity::Ambiguity;
+use super::deletion::Deletions;
 use super::element::{self, Effect, Kind};
+use super::replace::Replacer;
 use super::scan::{Border, Scanner};
 use super::text::Text;
 use super::window::Window;
@@ -37,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) footer_placed: bool,
     /// A script of a framework compares the page's text with its own.
     pub(crate) hydrated: bool,
+    pub(crate) deletions: Deletions,
     footer: Option<Bytes>,
     ambiguity: Ambiguity,
     /// Source offset = scanner's offset + this, as two parts because the scan starts with tags of its own.
@@ -55,6 +59,7 @@ impl Shared {
             ambiguous: false,
             footer_placed: false,
             hydrated: false,
+            deletions: Deletions::default(),
             footer: None,
             ambiguity: Ambiguity::default(),
             start: 0,
@@ -83,8 +88,17 @@ impl Shared {
         bytes.unwrap_or_default()
     }
 
+    /// All bytes before this may leave.
+    pub(crate) fn safe(&mut self, fed: u64) -> u64 {
+        let settled = self.source_of(self.border.settled()).min(fed);
+        let holds = [self.text.hold(settled), self.deletions.hold(settled)];
+        holds.into_iter().flatten().fold(settled, u64::min)
+    }
+
     fn place_footer(&mut self, at: u64) {
         if let Some(footer) = self.footer.take() {
+            // It stands inside an element that may go: that one was never closed, and stays.
+            self.deletions.give_up();
             self.edits.push(Edit { range: at..at, what: What::Fixed(footer) });
             self.footer_placed = true;
         }
@@ -104,6 +118,7 @@ pub(crate) fn scanner(
     start: u64,
     prefix: &[u8],
     footer: Option<Bytes>,
+    replacer: Replacer,
     encoding: &'static Encoding,
     max_memory: usize,
 ) -> Scanner {
@@ -112,6 +127,7 @@ pub(crate) fn scanner(
         state.start = start;
         state.prefix = prefix.to_vec();
         state.footer = footer;
+        state.deletions = Deletions::new(replacer);
         Arc::clone(&state.border)
     };
     let mut scanner = Scanner::new(encoding, max_memory, border, |settings| handlers(settings, shared));
@@ -172,11 +188,22 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
             None => {}
         }
     }
+    if !state.deletions.is_idle() {
+        ending.deletion = deletion(state, element, &name);
+        ending.skip |= ending.deletion;
+    }
     if kind == Kind::Block {
         state.blocks += 1;
         ending.block = Some(state.blocks);
     }
-    if ending == Ending::default() || !on_end(shared, element, &name, ending) {
+    if ending == Ending::default() {
+        return;
+    }
+    if !on_end(shared, element, &name, ending) {
+        if ending.deletion {
+            let end = state.source(element.source_location().bytes().end);
+            state.deletions.without_content(end, &mut state.edits);
+        }
         return;
     }
     if ending.root {
@@ -190,6 +217,25 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
     }
 }
 
+/// Does this element belong to an older plugin, or may its text?
+fn deletion(state: &mut Shared, element: &Element<'_, '_>, name: &str) -> bool {
+    let place = element.source_location();
+    if place.bytes().start < state.prefix.len() {
+        return false;
+    }
+    let (start, prefix) = (state.start, state.prefix.len() as u64);
+    let source = move |place: SourceLocation| {
+        let Range { start: from, end } = place.bytes();
+        start + from as u64 - prefix..start + end as u64 - prefix
+    };
+    let attributes = element
+        .attributes()
+        .iter()
+        .filter_map(|a| Some((source(a.name_source_location()?), a.value_source_location().map(source))));
+    let Shared { window, deletions, edits, .. } = state;
+    deletions.start_tag(name, source(place), attributes, window, edits)
+}
+
 /// What ends with an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "an element can be any of these at once")]
@@ -198,6 +244,8 @@ struct Ending {
     skip: bool,
     ambiguity: bool,
     page: bool,
+    /// It may be taken out.
+    deletion: bool,
     block: Option<u64>,
 }
 
@@ -205,13 +253,19 @@ struct Ending {
 fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: Ending) -> bool {
     let Some(handlers) = element.end_tag_handlers() else { return false };
     let shared = Arc::clone(shared);
-    let own = ending.page.then(|| name.to_owned());
+    let own = (ending.page || ending.deletion).then(|| name.to_owned());
     handlers.push(Box::new(move |end: &mut EndTag<'_>| {
         let mut state = lock(&shared);
-        let start = end.source_location().bytes().start;
-        state.border.event(start as u64);
+        let place = end.source_location().bytes();
+        state.border.event(place.start as u64);
         if !state.ambiguous {
-            let at = state.source(start);
+            let at = state.source(place.start);
+            if ending.deletion {
+                let tag = at..state.source(place.end);
+                let own = own.as_deref() == Some(end.name().as_str());
+                let Shared { window, deletions, edits, .. } = &mut *state;
+                deletions.end_tag(tag, own, window, edits);
+            }
             end_tag(&mut state, ending, own.as_deref(), &end.name(), at);
         }
         Ok(())
@@ -229,7 +283,7 @@ fn end_tag(state: &mut Shared, ending: Ending, own: Option<&str>, name: &str, at
     if ending.ambiguity {
         state.ambiguity.end(name);
     }
-    if own == Some(name) {
+    if ending.page && own == Some(name) {
         state.place_footer(at);
     }
     if let Some(id) = ending.block {

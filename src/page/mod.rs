@@ -22,6 +22,7 @@ mod body;
 mod charset;
 mod csp;
 mod decode;
+mod deletion;
 mod element;
 pub mod encoding;
 mod etag;
@@ -36,6 +37,7 @@ mod plain;
 pub mod plan;
 mod policy;
 mod protect;
+mod replace;
 mod report;
 mod rewrite;
 mod scan;
@@ -56,6 +58,7 @@ pub use plain::plain_text;
 pub use plan::Skip;
 pub use policy::PagePolicy;
 pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture};
+pub use replace::Replace;
 pub use report::{PageFacts, PageReport, Rewrite};
 
 /// Section `[page]` of the configuration.

@@ -13,6 +13,7 @@ use super::charset::Charset;
 use super::csp::{self, Policies};
 use super::head::{self, HeadFindings, LeaveReason, Place};
 use super::learn::Finding;
+use super::replace::Replacer;
 use super::scan::{Border, ScanEnd, Scanner};
 use super::text::Text;
 use super::window::Window;
@@ -30,6 +31,8 @@ pub(crate) struct Job {
     pub(crate) policies: Option<Policies>,
     /// Pages whose `html` element matches one of these have no guard.
     pub(crate) exempt: Arc<[lol_html::Selector]>,
+    /// What of older plugins goes.
+    pub(crate) replacer: Replacer,
     /// The visible notice.
     pub(crate) footer: Option<Bytes>,
     /// Why there are no text slots; `None`: there may be some.
@@ -57,6 +60,8 @@ pub(crate) struct Outcome {
     pub(crate) seals: u32,
     /// Learned only when the page was read to its end.
     pub(crate) finding: Option<Finding>,
+    /// Pieces of older plugins that were taken out.
+    pub(crate) replaced: u32,
     /// Edits that came too late: a bug, never a broken page.
     pub(crate) late: u32,
 }
@@ -157,9 +162,10 @@ impl Rewriter {
             self.end(code(end));
         }
         self.splice(self.fed, choose, out);
-        let (text_stop, saw_root, footer_placed, hydrated) =
-            self.state(|s| (s.text.stopped, s.text.saw_root, s.footer_placed, s.hydrated));
+        let (text_stop, saw_root, footer_placed, hydrated, replaced) =
+            self.state(|s| (s.text.stopped, s.text.saw_root, s.footer_placed, s.hydrated, s.deletions.count));
         self.outcome.footer_placed = footer_placed;
+        self.outcome.replaced = replaced;
         self.outcome.no_slots = self.outcome.no_slots.or(text_stop);
         if complete {
             let amp = self.head_findings(|f| f.amp);
@@ -226,13 +232,21 @@ impl Rewriter {
             self.state(|s| s.text.stop("amp"));
         }
         let footer = job.footer.filter(|_| document);
-        let idle = footer.is_none() && !self.learn && self.state(|s| s.text.stopped.is_some());
+        let nothing_to_do = footer.is_none() && !self.learn && job.replacer.is_idle();
+        let idle = nothing_to_do && self.state(|s| s.text.stopped.is_some());
         if idle || !more {
             self.phase = Phase::Copy;
             return;
         }
-        let mut scanner =
-            article::scanner(&self.shared, start, &findings.prefix, footer, self.encoding.encoding, self.max_memory);
+        let mut scanner = article::scanner(
+            &self.shared,
+            start,
+            &findings.prefix,
+            footer,
+            job.replacer,
+            self.encoding.encoding,
+            self.max_memory,
+        );
         let seen = self.state(|s| s.window.get(start..self.fed).map(<[u8]>::to_vec)).unwrap_or_default();
         let result = scanner.write(&seen);
         self.phase = Phase::Article(scanner);
@@ -253,19 +267,15 @@ impl Rewriter {
         match &self.phase {
             Phase::Copy => fed,
             Phase::Head(scanner) => scanner.border.settled().min(fed),
-            Phase::Article(scanner) => {
-                let settled = scanner.border.settled();
-                self.state(|s| {
-                    let settled = s.source_of(settled).min(fed);
-                    s.text.hold(settled).map_or(settled, |hold| hold.min(settled))
-                })
-            }
+            Phase::Article(_) => self.state(|s| s.safe(fed)),
         }
     }
 
     /// Copies the source up to `safe`, with the edits that lie before it.
     fn splice(&mut self, safe: u64, choose: &mut dyn Choose, out: &mut Vec<u8>) {
         let mut shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A gap is certain two words later only, and an attribute between them may have changed meanwhile.
+        shared.edits.sort_by_key(|e| e.range.start);
         let ready = shared.edits.iter().take_while(|e| e.range.end <= safe).count();
         let edits: Vec<Edit> = shared.edits.drain(..ready).collect();
         // An edit that is not complete yet keeps its source here.
@@ -307,6 +317,7 @@ pub(super) fn survey(page: &[u8]) -> Option<Finding> {
         head: Box::new(|_| Bytes::new()),
         policies: None,
         exempt: Arc::new([]),
+        replacer: Replacer::default(),
         footer: None,
         no_slots: Some("learning"),
         body_is_root: false,
@@ -368,6 +379,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::page::Replace;
 
     const TAG: &[u8] = b"<S>";
     const SEAL: &[u8] = b"<seal/>";
@@ -392,6 +404,7 @@ mod tests {
             head: Box::new(|_| Bytes::from_static(TAG)),
             policies: None,
             exempt: Arc::new([]),
+            replacer: Replacer::default(),
             footer: Some(Bytes::from_static(NOTICE)),
             no_slots: None,
             body_is_root: false,
@@ -608,6 +621,69 @@ mod tests {
         }
     }
 
+    /// A page as the plugin leaves it: in the manner of its output, not its words.
+    const PLUGIN: &str = "<!doctype html><html><head><title>t</title><script src=jquery.js></script>\
+        <script id=\"wpcp_disable_selection\">if (1 < 2) { show_wpcp_message('</div>') }</script>\n\
+        <style id='own'>p { color: red }</style>\
+        <style>.unselectable { -webkit-touch-callout: none }</style></head>\
+        <body class=\"home unselectable page\" unselectable=\"on\" id=b><article><p>one two three four five six seven eight</p>\
+        <p>left <script>document.title</script> right</p></article>\
+        <div id=\"wpcp-error-message\" class=\"msgmsg-box-wpcp hideme\"><span>error: </span>Content is protected !!</div>\n\
+        <style>#wpcp-error-message { direction: ltr } .msgmsg-box-wpcp { border: 0 }</style>\
+        <style>@media print { body:after { display: none !important } }</style></body></html>";
+
+    fn with_replacer(sets: &[Replace]) -> Job {
+        Job { replacer: Replacer::new(sets), ..job("utf-8") }
+    }
+
+    #[test]
+    fn what_a_plugin_left_goes_and_nothing_else() {
+        let mut outputs = std::collections::BTreeSet::new();
+        for chunk in [1, 7, 100, usize::MAX] {
+            let got = run(with_replacer(&[Replace::WpBuy]), PLUGIN.as_bytes(), chunk);
+            assert!(undo(&got, PLUGIN.as_bytes()) == PLUGIN.as_bytes(), "{chunk}");
+            assert_eq!((got.outcome.ended, got.outcome.late, got.outcome.replaced), (None, 0, 7), "{chunk}");
+            outputs.insert(String::from_utf8(got.out).unwrap());
+        }
+        assert_eq!(outputs.len(), 1, "the same in any chunking");
+        let text = outputs.pop_first().unwrap();
+        for gone in ["wpcp", "Content is protected", "unselectable", "@media print"] {
+            assert!(!text.contains(gone), "{gone}: {text}");
+        }
+        for kept in [
+            "<script src=jquery.js></script>\n<style id='own'>p { color: red }</style><style></style></head>",
+            "<body class=\"home page\"  id=b>",
+            "<p>left <script>document.title</script> right</p></article>\n<style></style><style></style><notice/></body>",
+            "<p>one two\nthree\nfour\nfive\nsix\nseven eight</p>",
+        ] {
+            assert!(text.contains(kept), "{kept}: {text}");
+        }
+        let off = run(with_replacer(&[Replace::Ays]), PLUGIN.as_bytes(), 7);
+        assert_eq!(off.outcome.replaced, 0);
+    }
+
+    #[test]
+    fn what_does_not_end_or_is_too_long_stays() {
+        let long = format!("<div id=wpcp-error-message>{}</div>", "x".repeat(20_000));
+        for (name, body) in [
+            ("without an end", "<div id=wpcp-error-message>message <p>text".to_owned()),
+            ("around the end of the page", "<div id=wpcp-error-message><body>x</body></div>".to_owned()),
+            ("ended by another", "<section><div id=wpcp-error-message>message</section><p>text</p>".to_owned()),
+            ("too long", long),
+            ("a long script", format!("<script>show_wccp_pro_message{}</script>", " ".repeat(20_000))),
+        ] {
+            let page = format!("<!doctype html><title>t</title>{body}");
+            for chunk in [1, 4_096] {
+                let got = run(with_replacer(&[Replace::WpBuy]), page.as_bytes(), chunk);
+                assert_eq!(got.outcome.replaced, 0, "{name}");
+                assert!(undo(&got, page.as_bytes()) == page.as_bytes(), "{name}");
+                assert_eq!(got.outcome.late, 0, "{name}");
+                let text = String::from_utf8(got.out).unwrap().replace("<notice/>", "");
+                assert!(text.contains(&body), "{name}: {text}");
+            }
+        }
+    }
+
     #[test]
     fn bad_utf8_ends_the_slots_but_not_the_notice() {
         let mut page = b"<!doctype html><title>t</title><body><article><p>one two three four five six</p><p>caf\xE9 one two three four</p>".to_vec();
@@ -644,10 +720,13 @@ mod tests {
             Just("<p>"), Just("</p>"), Just("<!doctype html>"), Just("<html>"), Just("<head>"), Just("</head>"), Just("<body>"),
             Just("</body></html>"), Just("<article>"), Just("</article>"), Just("one two three four five "), Just("<b>"), Just("</b>"),
             Just("wörd’s “quoted” "), Just("&amp;"), Just("&bogus;"), Just("<select>"), Just("<template>"), Just("<script>"),
-            Just("</script>"), Just("<!-- x -->"), Just("<"), Just("\u{1F600}"), Just("<li>"), Just("<pre>"), Just("</pre>"), Just("\0"),
+            Just("</script>"), Just("<div id=wpcp-error-message>"), Just("</div>"), Just("show_wccp_pro_message"), Just("<style>"),
+            Just("</style>"), Just("<div id=ays_noscript></div>"), Just("<noscript>"), Just("</noscript>"),
+            Just("<body class=unselectable>"), Just("<!-- x -->"), Just("<"), Just("\u{1F600}"), Just("<li>"), Just("<pre>"), Just("</pre>"), Just("\0"),
             Just("twelve words in a paragraph are just about enough to be sealed at its very end, so here they are. "),
         ], 0..40), chunk in 1usize..50) {
             let source = pieces.concat();
+            let job = |label| Job { replacer: Replacer::new(&[Replace::WpBuy, Replace::Ays]), ..job(label) };
             let whole = run(job("utf-8"), source.as_bytes(), usize::MAX);
             prop_assert!(undo(&whole, source.as_bytes()) == source.as_bytes());
             prop_assert_eq!(whole.outcome.late, 0);

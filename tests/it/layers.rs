@@ -505,3 +505,15 @@ async fn the_language_of_the_page_chooses_the_script() {
     let integrity = body.split_once("integrity=\"").unwrap().1.split('"').next().unwrap();
     assert!(headers["content-security-policy"].to_str().unwrap().contains(integrity), "{headers:?} {body}");
 }
+
+#[tokio::test]
+async fn the_message_of_an_older_plugin_leaves_the_text() {
+    let message = "<div id=\"wpcp-error-message\" class=\"msgmsg-box-wpcp hideme\"><span>error: </span>Content is protected !!</div>";
+    let page = PLAIN.replace("</body>", &format!("{message}<script src=/jquery.js></script></body>"));
+    let (_, off) = protected(&guarded(""), &[], &page, None).await;
+    assert!(off.contains(message), "{off}");
+    let (_, on) = protected(&guarded("[page.guard]\nreplace = [\"wp-buy\"]"), &[], &page, None).await;
+    assert!(!on.contains("protected !!") && on.contains("<p>x</p><script src=/jquery.js></script>"), "{on}");
+    let text = |html: &str| deckle::page::plain_text(html).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(text(&off).replace(" error: Content is protected !!", ""), text(&on));
+}

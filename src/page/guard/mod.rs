@@ -16,6 +16,7 @@ use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 
 use super::csp::Target;
+use super::replace::Replace;
 use language::{LANGUAGES, candidates};
 use script::{Kind, Script};
 
@@ -83,6 +84,8 @@ pub struct GuardSettings {
     /// Another host that serves the scripts; an absolute address. Unset: the site itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asset_base: Option<String>,
+    /// Older plugins whose output goes: `wp-buy`, `ays`, `aios`.
+    pub replace: Vec<Replace>,
     /// Mode `block`.
     pub block: BlockSettings,
     /// Pages without guard.
@@ -106,6 +109,7 @@ impl Default for GuardSettings {
             messages: BTreeMap::new(),
             lang: "en".to_owned(),
             asset_base: None,
+            replace: Vec::new(),
             block: BlockSettings::default(),
             skip: GuardSkipSettings::default(),
         }

@@ -18,6 +18,7 @@ use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Made};
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, unmarked};
+use crate::page::replace::Replacer;
 use crate::page::rewrite::{self, Job, Rewriter};
 use crate::page::{Finding, GuardMode, PageError, PagePolicy, Settings};
 use crate::rights;
@@ -307,6 +308,7 @@ impl Site {
             charset,
             policies: wish.policies.clone(),
             exempt: Arc::clone(&self.exempt),
+            replacer: Replacer::new(&self.settings.guard.replace),
             footer: self.notice.footer(ask.year).filter(|_| wish.notice).map(Bytes::from),
             head: Box::new(move |findings: &HeadFindings| site.head(findings, &wish, year)),
             no_slots,

@@ -27,6 +27,7 @@ before(async () => {
   sites.quote = await behind(`${GUARD}mode = "quote"\nmin_words = 5\nquote_words = 10\n`, answer);
   sites.block = await behind(`${GUARD}mode = "block"\n`, answer);
   sites.hide = await behind(`${GUARD}mode = "block"\nblock = { print = "hide", keys = ["s"] }\n`, answer);
+  sites.beacon = await behind(`${GUARD}beacon = true\n`, answer);
   sites.silent = await behind(`${GUARD}mode = "block"\ntoast = "never"\n`, answer);
 });
 after(async () => {
@@ -323,6 +324,20 @@ test("the message: said once, in the language of the page, over a dialog, gone w
   await silent.tab.keyboard.press("Control+c");
   assert.equal(await silent.tab.getByRole("status").count(), 0);
   await silent.close();
+});
+
+test("the beacon tells that something was copied, how long it was and where, and not of those who do not want it", async () => {
+  for (const wanted of [true, false]) {
+    const { tab, base, close } = await open("beacon", `<p>${words(120)}</p>`);
+    const sent = [];
+    tab.on("response", (r) => r.url().includes("copied") && sent.push([r.request().method(), r.url().slice(base.length), r.request().postData(), r.status()]));
+    await tab.evaluate((gpc) => Object.defineProperty(navigator, "globalPrivacyControl", { value: gpc }), !wanted);
+    const got = await copy(tab, all, "p");
+    assert.equal(got["text/plain"], words(120) + CREDIT);
+    await tab.waitForLoadState("networkidle");
+    assert.deepEqual(sent, wanted ? [["POST", "/.deckle/copied?v=1&k=credit&b=2&p=%2Fp", null, 204]] : []);
+    await close();
+  }
 });
 
 // WCAG 2.2, relative luminance.

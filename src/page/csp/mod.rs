@@ -54,6 +54,10 @@ pub(crate) struct Target {
     pub(crate) own: bool,
     /// `sha256-…`, as in `integrity`.
     pub(crate) hash: String,
+    /// The script calls home.
+    pub(crate) calls: bool,
+    /// Where, in full, where the site's public origin is known.
+    pub(crate) beacon: Option<String>,
 }
 
 /// The policies of one response, one after the other.
@@ -63,6 +67,8 @@ pub(crate) struct Policies {
     settings: CspSettings,
     nonce: Option<String>,
     amended: bool,
+    /// Some policy lets no beacon through.
+    mute: bool,
     /// Some policy lets no guard run.
     refused: bool,
 }
@@ -89,7 +95,7 @@ struct Directive<'p> {
 
 impl Policies {
     pub(crate) fn new(target: Target, settings: &CspSettings) -> Self {
-        Self { target, settings: settings.clone(), nonce: None, amended: false, refused: false }
+        Self { target, settings: settings.clone(), nonce: None, amended: false, mute: false, refused: false }
     }
 
     /// May the tag go out?
@@ -100,6 +106,11 @@ impl Policies {
     /// The nonce that the tag has to carry.
     pub(crate) fn nonce(&self) -> Option<&str> {
         self.nonce.as_deref()
+    }
+
+    /// May the script call home?
+    pub(crate) fn beacon(&self) -> bool {
+        !self.mute
     }
 
     /// A policy names this very script: no other may take its place.
@@ -167,6 +178,31 @@ impl Policies {
     }
 
     fn amend(&mut self, policy: &str, enforced: bool) -> Option<String> {
+        let amended = self.amend_script(policy, enforced);
+        if self.refused || !self.target.calls {
+            return amended;
+        }
+        let connected = self.amend_connect(amended.as_deref().unwrap_or(policy), enforced);
+        connected.or(amended)
+    }
+
+    /// A beacon is worth less than a script: where it is not plainly allowed or named, it is left out.
+    fn amend_connect(&mut self, policy: &str, enforced: bool) -> Option<String> {
+        let directive = ["connect-src", "default-src"].iter().find_map(|name| find(policy, name))?;
+        let url = self.target.beacon.as_deref();
+        let page = Target { url: url.map(str::to_owned), own: true, ..Target::default() };
+        if sources(directive.values).any(|s| page.is_matched_by(s)) {
+            return None;
+        }
+        let amended = url
+            .filter(|_| self.settings.amend == Amend::Auto)
+            .map(|url| add(policy, &directive, "connect-src", url))
+            .filter(|amended| amended.len() <= MAX_POLICY);
+        self.mute |= enforced && amended.is_none();
+        amended
+    }
+
+    fn amend_script(&mut self, policy: &str, enforced: bool) -> Option<String> {
         match self.route(policy) {
             Route::Pass => None,
             Route::Nonce(nonce) => {
@@ -176,7 +212,7 @@ impl Policies {
             Route::Token(token) => {
                 let amended = governing(policy)
                     .filter(|_| self.settings.amend == Amend::Auto)
-                    .map(|directive| add(policy, &directive, &token))
+                    .map(|directive| add(policy, &directive, "script-src-elem", &token))
                     .filter(|amended| amended.len() <= MAX_POLICY);
                 self.amended |= amended.is_some();
                 self.refused |= enforced && amended.is_none();
@@ -241,8 +277,8 @@ fn find<'p>(policy: &'p str, name: &str) -> Option<Directive<'p>> {
     })
 }
 
-/// The policy with one token more.
-fn add(policy: &str, directive: &Directive<'_>, token: &str) -> String {
+/// The policy with one token more; where `default-src` stands for it, in a directive `own` of its own.
+fn add(policy: &str, directive: &Directive<'_>, own: &str, token: &str) -> String {
     let only_none = has(directive.values, "'none'") && sources(directive.values).count() == 1;
     let splice = |range: Range<usize>, text: &str| {
         format!(
@@ -252,12 +288,12 @@ fn add(policy: &str, directive: &Directive<'_>, token: &str) -> String {
         )
     };
     if directive.name.eq_ignore_ascii_case("default-src") {
-        // Scripts get a directive of their own; `eval`, workers and inline handlers keep their fallback.
+        // With `script-src-elem` `eval`, workers and inline handlers keep their fallback.
         let end = policy.trim_ascii_end().len();
         let lead = if policy.trim_ascii_end().ends_with(';') { "" } else { ";" };
         let kept = if only_none { "" } else { directive.values.trim_ascii() };
         let gap = if kept.is_empty() { "" } else { " " };
-        return splice(end..end, &format!("{lead} script-src-elem{gap}{kept} {token}"));
+        return splice(end..end, &format!("{lead} {own}{gap}{kept} {token}"));
     }
     if only_none {
         let start = directive.end - directive.values.trim_ascii().len();
@@ -297,7 +333,8 @@ mod tests {
     const HASH: &str = "sha256-MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
 
     fn policies(origin: bool) -> Policies {
-        let target = Target { url: origin.then(|| URL.to_owned()), own: true, hash: HASH.to_owned() };
+        let target =
+            Target { url: origin.then(|| URL.to_owned()), own: true, hash: HASH.to_owned(), ..Target::default() };
         Policies::new(target, &CspSettings::default())
     }
 
@@ -436,8 +473,33 @@ mod tests {
     }
 
     #[test]
+    fn a_beacon_is_allowed_named_or_left_out() {
+        const BEACON: &str = "https://news.example/.deckle/copied";
+        #[rustfmt::skip]
+        let table = [
+            ("script-src 'self'", false, "script-src 'self'", true),
+            ("default-src 'self'", false, "default-src 'self'", true),
+            ("default-src 'self'; connect-src 'none'", false, "default-src 'self'; connect-src 'none'", false),
+            ("default-src 'self'; connect-src 'none'", true, "default-src 'self'; connect-src B", true),
+            ("script-src 'self'; default-src 'none'", true, "script-src 'self'; default-src 'none'; connect-src B", true),
+            ("connect-src api.example", true, "connect-src api.example B", true),
+            ("connect-src https:", true, "connect-src https:", true),
+        ];
+        for (policy, origin, out, speaks) in table {
+            let mut headers = HeaderMap::new();
+            headers.append(header::CONTENT_SECURITY_POLICY, policy.parse().unwrap());
+            let mut policies = policies(origin);
+            policies.target.calls = true;
+            policies.target.beacon = origin.then(|| BEACON.to_owned());
+            policies.amend_headers(&mut headers);
+            let got = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().replace(BEACON, "B");
+            assert_eq!((got.as_str(), policies.beacon(), policies.allow()), (out, speaks, true), "{policy}");
+        }
+    }
+
+    #[test]
     fn never_means_never() {
-        let target = Target { url: Some(URL.to_owned()), own: true, hash: HASH.to_owned() };
+        let target = Target { url: Some(URL.to_owned()), own: true, hash: HASH.to_owned(), ..Target::default() };
         let mut policies = Policies::new(target, &CspSettings { amend: Amend::Never, ..CspSettings::default() });
         assert_eq!(policies.amend("script-src cdn.example", true), None);
         assert!(!policies.allow());

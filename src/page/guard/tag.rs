@@ -7,30 +7,30 @@ use super::{GuardMode, GuardSettings, Print, Toast};
 /// Longest tag: with it a charset `meta` behind it stays within the first 1,024 bytes.
 const MAX_TAG: usize = 900;
 
+/// What differs from page to page. Empty: left out.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'p> {
+    pub(super) mode: GuardMode,
+    pub(super) script: &'p Script,
+    pub(super) license: &'p str,
+    /// Found to be base64; it is copied as it is.
+    pub(super) nonce: &'p str,
+    /// Path of the copy beacon.
+    pub(super) beacon: &'p str,
+}
+
 /// A tag that is too long loses the licence, then the name of the site.
-pub(super) fn tag(
-    settings: &GuardSettings,
-    mode: GuardMode,
-    script: &Script,
-    license: &str,
-    nonce: Option<&str>,
-) -> String {
-    let render = |site: &str, license: &str| render(settings, mode, script, site, license, nonce);
-    [(settings.site_name.as_str(), license), (&settings.site_name, "")]
+pub(super) fn tag(settings: &GuardSettings, parts: &Parts<'_>) -> String {
+    let render = |site: &str, license: &str| render(settings, &Parts { license, ..*parts }, site);
+    [(settings.site_name.as_str(), parts.license), (&settings.site_name, "")]
         .into_iter()
         .map(|(site, license)| render(site, license))
         .find(|tag| tag.len() <= MAX_TAG)
         .unwrap_or_else(|| render("", ""))
 }
 
-fn render(
-    settings: &GuardSettings,
-    mode: GuardMode,
-    script: &Script,
-    site: &str,
-    license: &str,
-    nonce: Option<&str>,
-) -> String {
+fn render(settings: &GuardSettings, parts: &Parts<'_>, site: &str) -> String {
+    let Parts { mode, script, license, nonce, beacon } = *parts;
     let base = settings.asset_base.as_deref().unwrap_or_default().trim_end_matches('/');
     let mut tag = format!(
         "<script src=\"{}{}\" integrity=\"{}\" crossorigin=\"anonymous\" defer",
@@ -38,8 +38,7 @@ fn render(
         ascii_attribute(&script.path),
         script.integrity
     );
-    // The nonce was found to be base64; it is copied as it is.
-    push_attribute(&mut tag, "nonce", nonce.unwrap_or_default());
+    push_attribute(&mut tag, "nonce", nonce);
     tag.push_str(" data-deckle=\"guard\"");
     push_attribute(&mut tag, "data-mode", mode.code());
     if mode == GuardMode::Block {
@@ -53,6 +52,7 @@ fn render(
         push_attribute(&mut tag, "data-toast", if settings.toast == Toast::Auto { "" } else { "0" });
         push_attribute(&mut tag, "data-ms", &number(settings.toast_ms, 6_000));
     }
+    push_attribute(&mut tag, "data-beacon", beacon);
     tag.push_str("></script>");
     tag
 }
@@ -88,7 +88,7 @@ mod tests {
 
     fn tag_of(settings: &GuardSettings, mode: GuardMode, nonce: Option<&str>) -> String {
         let guard = Guard::new(settings, "CC BY 4.0", "/.deckle");
-        String::from_utf8(guard.tag(mode, Some("de"), nonce).unwrap().to_vec()).unwrap()
+        String::from_utf8(guard.tag(mode, Some("de"), nonce, true).unwrap().to_vec()).unwrap()
     }
 
     #[test]
@@ -114,6 +114,7 @@ mod tests {
             toast: Toast::Never,
             toast_ms: 2_500,
             asset_base: Some("https://cdn.example/assets/".into()),
+            beacon: true,
             ..GuardSettings::default()
         };
         settings.block.print = Print::Hide;
@@ -126,7 +127,12 @@ mod tests {
             quote.contains(" defer nonce=\"abc+/=\" data-deckle=\"guard\" data-mode=\"quote\" data-max=\"80\""),
             "{quote}"
         );
-        assert!(quote.ends_with(" data-drag=\"0\" data-toast=\"0\" data-ms=\"2500\"></script>"), "{quote}");
+        assert!(
+            quote.ends_with(
+                " data-drag=\"0\" data-toast=\"0\" data-ms=\"2500\" data-beacon=\"/.deckle/copied\"></script>"
+            ),
+            "{quote}"
+        );
         let block = tag_of(&settings, GuardMode::Block, None);
         assert!(
             block.contains(

@@ -1,5 +1,6 @@
 //! The Tower layer of the stage, where page and watermark meet.
 
+mod beacon;
 mod future;
 mod layer;
 mod service;

@@ -38,11 +38,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let own = self.site.guard().answer(request.method(), request.uri().path(), request.headers());
-        if let Some(response) = own {
+        let (mut head, body) = request.into_parts();
+        if let Some(response) = self.site.own(&head) {
             return ResponseFuture::own(response);
         }
-        let (mut head, body) = request.into_parts();
         let ask = self.site.ask(&mut head);
         let inner = self.inner.call(Request::from_parts(head, body));
         ResponseFuture::page(inner, ask, Arc::clone(&self.site))

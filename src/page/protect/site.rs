@@ -5,9 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
+use http_body_util::Full;
 use sha2::{Digest, Sha256};
 
+use super::beacon::Beacon;
 use super::layer::Marking;
 use crate::page::charset::{self, Charset, TextKind};
 use crate::page::csp::{self, Policies};
@@ -35,6 +37,7 @@ const MAX_MARKED: u64 = 4 << 20;
 pub(super) struct Site {
     pub(super) settings: Settings,
     guard: Guard,
+    beacon: Option<Arc<Beacon>>,
     notice: Notice,
     skip: PathGlobs,
     unguarded: PathGlobs,
@@ -87,6 +90,7 @@ impl Site {
         rights.check().map_err(|e| PageError::Value { key: "rights.license.page", message: e.to_string() })?;
         let mut site = Self {
             guard: Guard::new(&settings.guard, &rights.license.name, mount),
+            beacon: if settings.guard.beacon { Beacon::new(mount).map(Arc::new) } else { None },
             notice: Notice::new(&settings.notice, &settings.guard.lang, rights).map_err(value)?,
             skip: globs("page.skip.paths", &settings.skip.paths)?,
             unguarded: globs("page.guard.skip.paths", &settings.guard.skip.paths)?,
@@ -124,8 +128,10 @@ impl Site {
         first_32_bits(&hash.finalize())
     }
 
-    pub(super) fn guard(&self) -> &Guard {
-        &self.guard
+    /// Answers what is asked of deckle itself: a script of the guard, a beacon.
+    pub(super) fn own(&self, head: &Parts) -> Option<Response<Full<Bytes>>> {
+        let beacon = || self.beacon.as_ref().and_then(|beacon| beacon.answer(head));
+        self.guard.answer(&head.method, head.uri.path(), &head.headers).or_else(beacon)
     }
 
     /// Reads a request, and changes it so that its answer can be rewritten.
@@ -333,7 +339,7 @@ impl Site {
         let ask = self.ask(&mut head);
         let shown = rewrite::survey(page);
         let no_slots = shown.filter(|f| f.hydrated).map(|_| "hydrated");
-        let mut wish = self.wish(&ask, &mut http::Response::new(()).into_parts().0);
+        let mut wish = self.wish(&ask, &mut Response::new(()).into_parts().0);
         self.amend_policies(&mut wish, &mut headers, false);
         let (job, _) = self.start(&ask, wish, charset, no_slots, shown.is_some_and(|f| !f.has_root));
         let mut rewriter = Rewriter::new(job);
@@ -351,7 +357,8 @@ impl Site {
             // A policy that names a script names the one that was chosen before the page was seen.
             let shown = findings.lang.as_deref().filter(|_| !policies.is_bound());
             let language = shown.or(wish.language.as_deref());
-            out.extend(self.guard.tag(wish.guard, language, policies.nonce()).unwrap_or_default());
+            let tag = self.guard.tag(wish.guard, language, policies.nonce(), policies.beacon());
+            out.extend(tag.unwrap_or_default());
         }
         if wish.notice {
             out.extend_from_slice(self.notice.head(year, findings.has_copyright).as_bytes());

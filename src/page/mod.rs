@@ -129,6 +129,9 @@ pub enum PageError {
         /// What is wrong.
         message: String,
     },
+    /// The statement of rights does not hold.
+    #[error(transparent)]
+    Rights(#[from] crate::rights::RightsError),
 }
 
 impl Settings {

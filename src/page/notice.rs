@@ -172,7 +172,8 @@ mod tests {
     fn rights(holder: &str, name: &str, page: Option<&str>) -> rights::Settings {
         rights::Settings {
             holder: holder.into(),
-            license: rights::LicenseSettings { name: name.into(), page: page.map(str::to_owned) },
+            license: rights::LicenseSettings { name: name.into(), page: page.map(str::to_owned), url: None },
+            ..rights::Settings::default()
         }
     }
 

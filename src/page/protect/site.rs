@@ -87,7 +87,7 @@ impl Site {
     pub(super) fn new(settings: &Settings, rights: &rights::Settings, mount: &str) -> Result<Self, PageError> {
         let value = |(key, message)| PageError::Value { key, message };
         settings.check()?;
-        rights.check().map_err(|e| PageError::Value { key: "rights.license.page", message: e.to_string() })?;
+        let policy = rights::Policy::new(rights)?;
         let mut site = Self {
             guard: Guard::new(&settings.guard, &rights.license.name, mount),
             beacon: if settings.guard.beacon { Beacon::new(mount).map(Arc::new) } else { None },

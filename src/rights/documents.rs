@@ -1,0 +1,122 @@
+//! Documents under well-known addresses: TDMRep's file and the RSL licence.
+
+use serde_json::{Value, json};
+
+use super::fields::reservation;
+use super::policy::Policy;
+use super::uses::{Pref, Use};
+
+/// Where TDMRep looks for its file.
+pub const TDMREP_PATH: &str = "/.well-known/tdmrep.json";
+
+/// The uses that RSL 1.0 has a word for.
+const RSL: [(Use, &str); 4] =
+    [(Use::Search, "search"), (Use::AiTrain, "ai-train"), (Use::AiInput, "ai-input"), (Use::AiIndex, "ai-index")];
+
+/// `/.well-known/tdmrep.json`: an array, the first rule that matches holds. `None`: nothing is said.
+pub fn tdmrep(policy: &Policy) -> Option<String> {
+    let rules: Vec<Value> = patterns(policy)
+        .filter_map(|pattern| {
+            let reserved = reservation(&policy.resolve_pattern(pattern, None))?;
+            let location =
+                if pattern.len() > 1 && pattern.ends_with('/') { format!("{pattern}*") } else { pattern.to_owned() };
+            let mut rule = json!({ "location": location, "tdm-reservation": u8::from(reserved) });
+            if let (true, Some(url), Some(rule)) = (reserved, &policy.settings().tdm_policy, rule.as_object_mut()) {
+                rule.insert("tdm-policy".to_owned(), url.as_str().into());
+            }
+            Some(rule)
+        })
+        .collect();
+    (!rules.is_empty()).then(|| Value::from(rules).to_string())
+}
+
+/// The RSL 1.0 document. `None`: nothing is said that it has words for.
+pub fn rsl(policy: &Policy) -> Option<String> {
+    let settings = policy.settings();
+    let mut contents = String::new();
+    for pattern in patterns(policy) {
+        let uses = policy.resolve_pattern(pattern, None);
+        let list = |pref: Pref, element: &str| {
+            let words: Vec<&str> = RSL.iter().filter(|(of, _)| uses.get(*of) == pref).map(|(_, word)| *word).collect();
+            if words.is_empty() {
+                String::new()
+            } else {
+                format!("<{element} type=\"usage\">{}</{element}>", words.join(" "))
+            }
+        };
+        let (permits, prohibits) = (list(Pref::Allow, "permits"), list(Pref::Deny, "prohibits"));
+        if permits.is_empty() && prohibits.is_empty() {
+            continue;
+        }
+        let element = |name: &str, text: &str| {
+            if text.is_empty() { String::new() } else { format!("<{name}>{}</{name}>", escaped(text)) }
+        };
+        contents.push_str(&format!(
+            "<content url=\"{}\"><license>{permits}{prohibits}</license>{}{}</content>\n",
+            escaped(pattern),
+            element("copyright", &settings.holder),
+            element("terms", settings.license.page.as_deref().unwrap_or_default()),
+        ));
+    }
+    (!contents.is_empty()).then(|| {
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<rsl xmlns=\"https://rslstandard.org/rsl\">\n{contents}</rsl>\n")
+    })
+}
+
+/// The patterns about which something is said to everybody, the longest first, each once.
+pub(super) fn patterns(policy: &Policy) -> impl Iterator<Item = &str> {
+    let all = policy.scopes().iter().filter(|scope| scope.agents.is_empty());
+    let mut seen = std::collections::BTreeSet::new();
+    all.map(|scope| scope.path.as_str()).filter(move |path| seen.insert(*path))
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            // XML 1.0 has no other controls.
+            c if c.is_control() && !matches!(c, '\t' | '\n' | '\r') => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(text: &str) -> Policy {
+        Policy::new(&toml::from_str(text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_file_of_tdmrep_is_an_array_with_the_longest_first() {
+        let text = "tdm_policy = 'https://news.example/policies/tdm.json'\nuses = { ai_train = 'deny' }\n\
+            [[scope]]\npath = '/press/'\nuses = { tdm = 'allow', ai_train = 'allow' }\n[[scope]]\nagents = ['X']\nuses = { tdm = 'deny' }";
+        assert_eq!(
+            tdmrep(&policy(text)).unwrap(),
+            r#"[{"location":"/press/*","tdm-reservation":0},{"location":"/","tdm-policy":"https://news.example/policies/tdm.json","tdm-reservation":1}]"#
+        );
+        assert_eq!(tdmrep(&policy("holder = 'x'")), None);
+    }
+
+    #[test]
+    fn the_licence_names_what_is_permitted_and_what_is_not() {
+        let text = "holder = 'News & Sons <Ltd>'\nuses = { search = 'allow', ai_input = 'deny', ai_train = 'deny' }\n\
+            [[scope]]\npath = '/press/'\nuses = { ai_train = 'allow' }";
+        let document = rsl(&policy(text)).unwrap();
+        assert!(document.contains(
+            "<content url=\"/\"><license><permits type=\"usage\">search</permits><prohibits type=\"usage\">ai-train ai-input</prohibits></license>\
+             <copyright>News &amp; Sons &lt;Ltd&gt;</copyright></content>"
+        ), "{document}");
+        assert!(document.contains(
+            "<content url=\"/press/\"><license><permits type=\"usage\">search ai-train</permits><prohibits type=\"usage\">ai-input</prohibits></license>"
+        ), "{document}");
+        assert_eq!(rsl(&policy("uses = { archive = 'deny' }")), None);
+    }
+}

@@ -8,7 +8,6 @@
 // and for "attribute" with the beacon; "block" for mode "block". In the latter two the text MESSAGES is replaced for each
 // language when deckle starts.
 (() => {
-  "use strict";
   const D = document;
   const script = D.currentScript;
   const data = script?.dataset;
@@ -17,7 +16,7 @@
     return;
   Object.defineProperty(window, "__deckle", { value: 1 });
 
-  const number = (text, fallback) => (parseInt(text) >= 0 ? parseInt(text) : fallback);
+  const number = (text, fallback) => ((text = parseInt(text)) >= 0 ? text : fallback);
   const MIN = number(data.min, 30);
   const MAX = mode === "quote" && number(data.max, 60);
   const CAP = number(data.cap, 2e5);
@@ -43,37 +42,32 @@
   const isExempt = (elements) => elements.some((e) => matches(e, EXEMPT) || matches(e, data.except));
   const path = (event) => event.composedPath();
 
-  // What is selected on the page; nothing for a caret, a field, or only white space.
+  // What is selected on the page; nothing for a caret or a field.
   const selected = (event) => {
     const selection = getSelection();
-    if (!event.defaultPrevented && !isExempt(path(event)) && !selection.isCollapsed && `${selection}`.trim())
+    if (!event.defaultPrevented && !isExempt(path(event)) && !selection.isCollapsed)
       return selection;
   };
-  // More than one in Firefox: cells of a table.
-  const rangesOf = (selection) => Array.from({ length: selection.rangeCount }, (_, i) => selection.getRangeAt(i));
-
   // Looks at the shown elements of a selection, until `visit` is content.
   const some = (selection, selector, visit) =>
-    rangesOf(selection).some((range) =>
-      [...(range.commonAncestorContainer.querySelectorAll?.(selector) || [])].some(
-        (e) =>
-          selection.containsNode(e, true) &&
-          e.checkVisibility?.({ visibilityProperty: true }) !== false &&
-          visit(e, range),
-      ),
+    [...selection.anchorNode.getRootNode().querySelectorAll(selector)].some(
+      (e) =>
+        selection.containsNode(e, true) &&
+        // An element without a box may show what is in its shadow tree.
+        (e.checkVisibility?.({ visibilityProperty: true }) !== false || e.shadowRoot) &&
+        visit(e),
     );
   // What an image leaves in a plain copy.
   const says = (image) => image.getAttribute("alt") ?? image.title;
 
   // What the browser would copy and we could not: then its own copy goes through.
   const losesSomething = (selection) =>
-    some(selection, "*", (e, range) => {
+    some(selection, "*", (e) => {
       const name = e.localName;
       return (
-        name === "select" ||
-        (/^(input|textarea)$/.test(name) && e.value && !/button|submit|reset|checkbox|radio|image/.test(e.type)) ||
-        e.shadowRoot?.textContent.trim() ||
-        (name === "img" && says(e) && [range.startContainer, range.endContainer].includes(e.parentNode))
+        (/^(input|textarea|select)$/.test(name) && e.value && !/button|submit|reset|checkbox|radio|image/.test(e.type)) ||
+        ((KIND === "core" || e !== host) && e.shadowRoot?.textContent.trim()) ||
+        (name === "img" && says(e) && [selection.anchorNode, selection.focusNode].includes(e.parentNode))
       );
     });
 
@@ -84,9 +78,8 @@
       } catch {
         // Not a language, or a browser without segmenter.
       }
-    // By white space; a long text without any counts two characters for a word.
-    const word = /^\s*\S{121,}\s*$/.test(text) ? /..?/gs : /\S+/g;
-    return text.matchAll(word);
+    // By white space; of scripts without any two characters count as a word.
+    return text.matchAll(/[\u2e80-\uffff]{2}|\S+/g);
   };
   // Where the nth word ends; 0 if there are fewer.
   const wordEnd = (text, n) => {
@@ -100,9 +93,10 @@
     const sheets = D.adoptedStyleSheets && [...D.adoptedStyleSheets];
     try {
       some(selection, "img", (image) => {
-        const text = D.createTextNode(says(image));
-        image.after(text);
-        added.push(text);
+        // An empty node would move the end of the selection.
+        if (!says(image)) return;
+        image.after(says(image));
+        added.push(image.nextSibling);
       });
       if (sheets) D.adoptedStyleSheets = [...sheets, sheet("*{text-transform:none!important}")];
       return `${selection}`.replace(/\xa0/g, " ");
@@ -130,8 +124,9 @@
           node === range.endContainer ? range.endOffset : 1 / 0,
         ),
       );
-    if (!name || /^(script|style|noscript|template|iframe|object|embed|link|meta)$/.test(name)) return;
-    if (node !== range.commonAncestorContainer || !/^(div|section|article|main|body|html)$/.test(name)) {
+    // Text in the last ones would be markup elsewhere.
+    if (/^(script|style|template|iframe|object|embed|link|meta|no(script|embed|frames)|xmp)$/.test(name)) return;
+    if (name && (node !== range.commonAncestorContainer || !/^(div|section|article|main|body|html)$/.test(name))) {
       const { display, visibility, userSelect } = getComputedStyle(node);
       if (/none|hidden/.test([display, visibility, userSelect]) || node.inert) return;
       const copy = make(name.includes("-") ? "span" : name);
@@ -156,7 +151,7 @@
     let url = new URL(location);
     url.search = url.search.replace(/[?&](utm_[^=&]*|fbclid|gclid)=[^&]*/g, "").replace(/^&/, "?");
     try {
-      const canonical = new URL(D.querySelector('link[rel~="canonical" i]').href);
+      const canonical = new URL(D.querySelector("link[rel~=canonical i]").href);
       if (/^http/.test(canonical)) url = canonical;
     } catch {
       // None, or none that holds.
@@ -167,7 +162,7 @@
   const creditLines = (url) => {
     const t = short(meta('property="og:title"') || D.title);
     const s = short(data.site || meta('property="og:site_name"'));
-    const parts = { t, a: short(meta('name="author"')), s: s === t ? "" : s };
+    const parts = { t, a: short(meta("name=author")), s: s === t ? "" : s };
     const names = [...CREDIT].map((part) => parts[part]).filter(Boolean).join(" \xb7 ");
     // Names share the line of the first of them.
     const line = (part) => ({ u: url, l: data.license })[part] || (/[tas]/.test(part) && names && `\u2014 ${names}`);
@@ -189,7 +184,13 @@
       text = `${text.slice(0, wordEnd(text, MAX)).trim()} [\u2026]`;
       quote.append(text);
     } else
-      for (const range of rangesOf(selection)) copyOf(range.commonAncestorContainer, range, quote);
+      // More than one range in Firefox: cells of a table.
+      for (let i = 0; i < selection.rangeCount; i++) {
+        const range = selection.getRangeAt(i);
+        const root = range.commonAncestorContainer;
+        // Rows are nothing without their table.
+        copyOf((matches(root, "tbody,thead,tfoot,tr") && root.closest("table")) || root, range, quote);
+      }
     const source = make("p");
     const link = make("a");
     link.href = url;
@@ -234,8 +235,8 @@
         sheet(
           ":host{display:contents!important}" +
             "p{position:fixed;inset:auto 0 1rem;z-index:999999999;pointer-events:none;margin:auto;padding:1rem;" +
-            "width:fit-content;max-width:min(32rem,100% - 4rem);border-radius:.5rem;" +
-            "font:1rem/1.4 system-ui;color:#fff;background:#222}" +
+            "width:fit-content;max-width:min(32rem,100% - 4rem);border-radius:1ex;" +
+            "font:1rem system-ui;color:#fff;background:#222}" +
             "p:empty{opacity:0}" +
             "@media(prefers-color-scheme:dark){p{color:#111;background:#eee}}" +
             "@media print{p{display:none}}",
@@ -287,7 +288,8 @@
       });
     if (data.drag !== "0")
       listen("dragstart", (event) => {
-        const isText = !isPicture(event) && !isLink(event) && selected(event);
+        const isOwn = isPicture(event) || isLink(event) || path(event).some((e) => matches(e, "[draggable=true]"));
+        const isText = !isOwn && selected(event)?.containsNode(event.target, true);
         if (isText || (data.img === "1" && isPicture(event) && !isExempt(path(event)))) event.preventDefault();
       });
     if (data.keys)

@@ -190,7 +190,7 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
     }
     if !state.deletions.is_idle() {
         ending.deletion = deletion(state, element, &name);
-        ending.skip |= ending.deletion;
+        ending.skip |= ending.deletion.is_some();
     }
     if kind == Kind::Block {
         state.blocks += 1;
@@ -200,9 +200,9 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         return;
     }
     if !on_end(shared, element, &name, ending) {
-        if ending.deletion {
+        if let Some(name) = ending.deletion {
             let end = state.source(element.source_location().bytes().end);
-            state.deletions.without_content(end, &mut state.edits);
+            state.deletions.without_content(name, end, &mut state.edits);
         }
         return;
     }
@@ -218,10 +218,10 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
 }
 
 /// Does this element belong to an older plugin, or may its text?
-fn deletion(state: &mut Shared, element: &Element<'_, '_>, name: &str) -> bool {
+fn deletion(state: &mut Shared, element: &Element<'_, '_>, name: &str) -> Option<u64> {
     let place = element.source_location();
     if place.bytes().start < state.prefix.len() {
-        return false;
+        return None;
     }
     let (start, prefix) = (state.start, state.prefix.len() as u64);
     let source = move |place: SourceLocation| {
@@ -244,8 +244,8 @@ struct Ending {
     skip: bool,
     ambiguity: bool,
     page: bool,
-    /// It may be taken out.
-    deletion: bool,
+    /// It may be taken out, by this name.
+    deletion: Option<u64>,
     block: Option<u64>,
 }
 
@@ -253,18 +253,18 @@ struct Ending {
 fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: Ending) -> bool {
     let Some(handlers) = element.end_tag_handlers() else { return false };
     let shared = Arc::clone(shared);
-    let own = (ending.page || ending.deletion).then(|| name.to_owned());
+    let own = (ending.page || ending.deletion.is_some()).then(|| name.to_owned());
     handlers.push(Box::new(move |end: &mut EndTag<'_>| {
         let mut state = lock(&shared);
         let place = end.source_location().bytes();
         state.border.event(place.start as u64);
         if !state.ambiguous {
             let at = state.source(place.start);
-            if ending.deletion {
+            if let Some(name) = ending.deletion {
                 let tag = at..state.source(place.end);
                 let own = own.as_deref() == Some(end.name().as_str());
                 let Shared { window, deletions, edits, .. } = &mut *state;
-                deletions.end_tag(tag, own, window, edits);
+                deletions.end_tag(name, tag, own, window, edits);
             }
             end_tag(&mut state, ending, own.as_deref(), &end.name(), at);
         }

@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
+use super::appended::Appended;
 use super::encoding::Coding;
 use super::headers::strip_digests;
 use super::pipeline::Pipeline;
@@ -52,6 +53,7 @@ pin_project! {
         Inner { #[pin] body: B },
         Page { #[pin] body: B, page: Box<Page> },
         Own { #[pin] body: Full<Bytes> },
+        Appended { #[pin] body: B, appended: Appended },
     }
 }
 
@@ -69,6 +71,13 @@ impl<B> PageBody<B> {
     /// Made here.
     pub(crate) fn own(body: Full<Bytes>) -> Self {
         Self { kind: Kind::Own { body } }
+    }
+}
+
+impl<B> PageBody<B> {
+    /// As it came, with a text behind it.
+    pub(crate) fn appended(body: B, appended: Appended) -> Self {
+        Self { kind: Kind::Appended { body, appended } }
     }
 }
 
@@ -177,6 +186,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
             Projected::Inner { body } => body.poll_frame(cx).map_err(BodyError::Inner),
             Projected::Own { body } => body.poll_frame(cx).map_err(|never| match never {}),
             Projected::Page { body, page } => page.poll(body, cx),
+            Projected::Appended { body, appended } => appended.poll(body, cx).map_err(BodyError::Inner),
         }
     }
 
@@ -186,6 +196,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
             Kind::Own { body } => body.is_end_stream(),
             // Only when the last flush is out: the inner body ends earlier.
             Kind::Page { page, .. } => page.done && page.trailers.is_none(),
+            Kind::Appended { appended, .. } => appended.is_done(),
         }
     }
 
@@ -194,7 +205,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
             Kind::Inner { body } => body.size_hint(),
             Kind::Own { body } => body.size_hint(),
             // An exact hint would become a Content-Length that cuts the page.
-            Kind::Page { .. } => SizeHint::default(),
+            Kind::Page { .. } | Kind::Appended { .. } => SizeHint::default(),
         }
     }
 }

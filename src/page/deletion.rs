@@ -29,8 +29,10 @@ pub(crate) struct Deletions {
 /// An element that may be taken out.
 #[derive(Debug, Clone, Copy)]
 struct Open {
-    /// Start of its start tag, or of its text.
+    /// Start of its start tag, or of its text; it names the element, too.
     from: u64,
+    /// It stays: it is too long, or something was inserted in it.
+    given_up: bool,
     /// It goes whatever it holds; else its text decides, and goes alone.
     whole: bool,
 }
@@ -46,11 +48,15 @@ impl Deletions {
 
     /// The source from here on must stay, as it may be taken out.
     pub(super) fn hold(&mut self, settled: u64) -> Option<u64> {
-        self.open.take_if(|open| settled.saturating_sub(open.from) > MAX);
-        self.open.map(|open| open.from)
+        if let Some(open) = &mut self.open {
+            open.given_up |= settled.saturating_sub(open.from) > MAX;
+        }
+        let open = self.open.filter(|open| !open.given_up).map(|open| open.from);
+        let space = (self.replacer.awaits() && settled.saturating_sub(self.ended) <= MAX).then_some(self.ended);
+        [open, space].into_iter().flatten().min()
     }
 
-    /// A start tag at `place`. True: the element or its text may go, and its end has to be told.
+    /// A start tag at `place`. An answer: the element or its text may go, and its end has to be told by this name.
     pub(super) fn start_tag(
         &mut self,
         name: &str,
@@ -58,16 +64,19 @@ impl Deletions {
         attributes: impl Iterator<Item = Attribute>,
         window: &Window,
         edits: &mut Vec<Edit>,
-    ) -> bool {
+    ) -> Option<u64> {
         // What is open already goes as a whole, or not at all.
         if self.open.is_some() {
-            return false;
+            return None;
         }
         let mut whole = self.replacer.follows(name, window.get(self.ended..place.start));
+        let mut inline = matches!(name, "script" | "style");
         for (key, value) in attributes {
             let bytes = |range: &Range<u64>| window.get(range.clone()).unwrap_or_default();
             let text = value.as_ref().map(bytes).unwrap_or_default();
             whole |= self.replacer.element(name, bytes(&key), text);
+            // What has a name of its own is the site's.
+            inline &= ![&b"id"[..], b"src"].iter().any(|known| bytes(&key).eq_ignore_ascii_case(known));
             if name == "body"
                 && let Some(edit) = self.attribute(key.clone(), value, window)
             {
@@ -75,11 +84,9 @@ impl Deletions {
                 edits.push(edit);
             }
         }
-        let inline = matches!(name, "script" | "style");
-        if whole || inline {
-            self.open = Some(Open { from: if whole { place.start } else { place.end }, whole });
-        }
-        whole || inline
+        let from = if whole { place.start } else { place.end };
+        self.open = (whole || inline).then_some(Open { from, given_up: false, whole });
+        self.open.map(|open| open.from)
     }
 
     /// What a body loses.
@@ -94,20 +101,25 @@ impl Deletions {
             return Some(Edit { range: key.start..end, what: What::Fixed(Bytes::new()) });
         }
         let value = value.filter(|_| name.eq_ignore_ascii_case(b"class"))?;
-        let classes = self.replacer.classes(window.get(value.clone())?)?;
+        let mut classes = self.replacer.classes(window.get(value.clone())?)?;
+        if !matches!(window.get(value.start - 1..value.start), Some(b"\"" | b"'")) {
+            // A value without quotes could come out empty, and take the next attribute for itself.
+            classes = [b"\"", classes.as_slice(), b"\""].concat();
+        }
         Some(Edit { range: value, what: What::Fixed(Bytes::from(classes)) })
     }
 
     /// The element has no content: its tag, which ends here, is all there is.
-    pub(super) fn without_content(&mut self, end: u64, edits: &mut Vec<Edit>) {
-        if let Some(Open { from, whole: true }) = self.open.take() {
+    pub(super) fn without_content(&mut self, name: u64, end: u64, edits: &mut Vec<Edit>) {
+        if let Some(Open { from, whole: true, .. }) = self.open.take_if(|open| open.from == name) {
             self.delete(from..end, edits);
         }
     }
 
     /// An end tag at `tag` ends the element; `own`: it is the element's own, not an ancestor's that takes it along.
-    pub(super) fn end_tag(&mut self, tag: Range<u64>, own: bool, window: &Window, edits: &mut Vec<Edit>) {
-        let Some(Open { from, whole }) = self.open.take().filter(|_| own) else { return };
+    pub(super) fn end_tag(&mut self, name: u64, tag: Range<u64>, own: bool, window: &Window, edits: &mut Vec<Edit>) {
+        let open = self.open.take_if(|open| open.from == name);
+        let Some(Open { from, whole, .. }) = open.filter(|open| own && !open.given_up) else { return };
         let range = from..if whole { tag.end } else { tag.start };
         let goes = || window.get(range.clone()).is_some_and(|text| !text.is_empty() && self.replacer.text(text));
         if range.end - from <= MAX && (whole || goes()) {
@@ -117,7 +129,9 @@ impl Deletions {
 
     /// What is open stays.
     pub(super) fn give_up(&mut self) {
-        self.open = None;
+        if let Some(open) = &mut self.open {
+            open.given_up = true;
+        }
     }
 
     fn delete(&mut self, range: Range<u64>, edits: &mut Vec<Edit>) {

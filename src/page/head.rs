@@ -15,6 +15,9 @@ use lol_html::send::{DocumentContentHandlers, Element, ElementContentHandlers, S
 use super::csp::{self, Policies};
 use super::scan::Border;
 
+/// Names of `<meta>` elements that are remembered.
+const MAX_METAS: usize = 64;
+
 /// What the beginning of a page shows.
 #[derive(Debug, Clone)]
 pub(crate) struct HeadFindings {
@@ -30,8 +33,10 @@ pub(crate) struct HeadFindings {
     pub(crate) exempt: bool,
     /// Values of `content` that change, with the policies that take their place.
     pub(crate) amended: Vec<(Range<u64>, String)>,
-    /// The page already names its copyright in a `<meta>`.
-    pub(crate) has_copyright: bool,
+    /// Names of the `<meta>` elements so far, in lower case.
+    pub(crate) metas: Vec<String>,
+    /// One of them declares the charset: it stands before what is inserted.
+    pub(crate) charset_seen: bool,
     /// The start tag of `html`, for the scan that begins behind it.
     pub(crate) prefix: Vec<u8>,
     is_document: bool,
@@ -65,7 +70,8 @@ impl HeadFindings {
             policies,
             exempt: false,
             amended: Vec::new(),
-            has_copyright: false,
+            metas: Vec::new(),
+            charset_seen: false,
             prefix: Vec::new(),
             is_document: false,
         }
@@ -104,11 +110,17 @@ impl HeadFindings {
         if text("http-equiv").eq_ignore_ascii_case("content-security-policy") {
             self.meta_policy(element);
         }
-        self.has_copyright |= text("name").eq_ignore_ascii_case("copyright");
+        self.charset_seen |=
+            element.has_attribute("charset") || text("http-equiv").eq_ignore_ascii_case("content-type");
+        let name = text("name").to_ascii_lowercase();
+        if !name.is_empty() && self.metas.len() < MAX_METAS {
+            self.metas.push(name);
+        }
     }
 
     fn meta_policy(&mut self, element: &Element<'_, '_>) {
-        let Some(policies) = &mut self.policies else { return };
+        let idle = self.amp || self.exempt;
+        let Some(policies) = self.policies.as_mut().filter(|_| !idle) else { return };
         let Some(content) = element.attributes().iter().find(|a| a.name() == "content") else { return };
         let Some(place) = content.value_source_location().map(|place| place.bytes()) else { return };
         match csp::decode(&content.value()) {

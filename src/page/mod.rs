@@ -16,11 +16,13 @@
 //! against scrapers are limits, marks and the log.
 
 mod ambiguity;
+mod appended;
 mod article;
 mod block;
 mod body;
 mod charset;
 mod csp;
+mod declaration;
 mod decode;
 mod deletion;
 mod element;
@@ -163,6 +165,7 @@ impl Settings {
 /// Scheme, host and port, nothing else.
 fn is_origin(text: &str) -> bool {
     let Ok(uri) = text.parse::<http::Uri>() else { return false };
-    let names = matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'/' | b'[' | b']'));
+    let names = plain && matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
     names && uri.path_and_query().is_none_or(|p| p == "/") && !text.ends_with('/')
 }

@@ -92,6 +92,12 @@ impl Notice {
         Ok(Self { settings: settings.clone(), rights: rights.clone(), lang, text })
     }
 
+    /// The notice in plain text, for programs.
+    pub(crate) fn text(&self, year: i16) -> Option<String> {
+        let text = self.rendered(year)?.replace("{license}", &self.rights.license.name);
+        Some(text.trim().to_owned())
+    }
+
     fn rendered(&self, year: i16) -> Option<String> {
         let year = match &self.settings.year {
             Year::Number(year) => year.to_string(),
@@ -127,14 +133,13 @@ impl Notice {
 
     /// What goes into the head; `has_copyright`: the page names its copyright itself.
     pub(crate) fn head(&self, year: i16, has_copyright: bool) -> String {
-        let Some(text) = self.rendered(year) else { return String::new() };
-        let text = text.replace("{license}", &self.rights.license.name);
+        let Some(text) = self.text(year) else { return String::new() };
         let mut out = String::new();
         if self.at(Where::Comment) {
-            out.push_str(&format!("<!-- {} -->", ascii_comment(text.trim())));
+            out.push_str(&format!("<!-- {} -->", ascii_comment(&text)));
         }
         if self.at(Where::Meta) && !has_copyright {
-            out.push_str(&format!("<meta name=\"copyright\" content=\"{}\">", ascii_attribute(text.trim())));
+            out.push_str(&format!("<meta name=\"copyright\" content=\"{}\">", ascii_attribute(&text)));
         }
         out
     }

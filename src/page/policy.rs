@@ -19,6 +19,8 @@ pub struct PagePolicy {
     pub guard: Option<GuardMode>,
     /// Whether the notice is placed.
     pub notice: Option<bool>,
+    /// Whether rights are declared, in fields and in the page.
+    pub rights: Option<bool>,
     /// `Some(false)`: this copy carries no mark. Marks cannot be switched on where the configuration has none.
     pub marks: Option<bool>,
 }

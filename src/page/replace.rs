@@ -92,6 +92,11 @@ impl Replacer {
         found.is_some()
     }
 
+    /// The next start tag may be such a `noscript`: what stands before it must be here.
+    pub(crate) fn awaits(&self) -> bool {
+        self.noscript_next
+    }
+
     /// The `noscript` that belongs to the element before it. `between` is the source since that one's end.
     pub(crate) fn follows(&mut self, name: &str, between: Option<&[u8]>) -> bool {
         let next = std::mem::take(&mut self.noscript_next);

@@ -213,6 +213,8 @@ impl Rewriter {
             Some(Place::Fragment(at)) => (at, false),
             Some(Place::Leave(reason)) => {
                 self.phase = Phase::Copy;
+                // A policy that was amended for a tag that does not come.
+                self.state(|s| s.edits.clear());
                 self.outcome.ended = Some(leave_code(reason));
                 return;
             }
@@ -658,6 +660,14 @@ mod tests {
         ] {
             assert!(text.contains(kept), "{kept}: {text}");
         }
+        let unquoted =
+            run(with_replacer(&[Replace::WpBuy]), b"<!doctype html><title>t</title><body class=unselectable id=b>", 7);
+        assert!(String::from_utf8(unquoted.out).unwrap().ends_with("<body class=\"\" id=b>"));
+        for chunk in [1, usize::MAX] {
+            let page = b"<!doctype html><title>t</title><div id=ays_noscript></div>\n <noscript>x</noscript><p>y";
+            let got = run(with_replacer(&[Replace::Ays]), page, chunk);
+            assert!(String::from_utf8(got.out).unwrap().ends_with("\n <p>y"), "{chunk}");
+        }
         let off = run(with_replacer(&[Replace::Ays]), PLUGIN.as_bytes(), 7);
         assert_eq!(off.outcome.replaced, 0);
     }
@@ -670,6 +680,14 @@ mod tests {
             ("around the end of the page", "<div id=wpcp-error-message><body>x</body></div>".to_owned()),
             ("ended by another", "<section><div id=wpcp-error-message>message</section><p>text</p>".to_owned()),
             ("too long", long),
+            (
+                "the site's own",
+                "<style id=mine>show_wccp_pro_message</style><script src=x>show_wccp_pro_message</script>".to_owned(),
+            ),
+            (
+                "a long one around a short one",
+                format!("<div id=wpcp-error-message>{}<style>show_wccp_pro_message</style></div>", "x".repeat(17_000)),
+            ),
             ("a long script", format!("<script>show_wccp_pro_message{}</script>", " ".repeat(20_000))),
         ] {
             let page = format!("<!doctype html><title>t</title>{body}");
@@ -722,7 +740,7 @@ mod tests {
             Just("wörd’s “quoted” "), Just("&amp;"), Just("&bogus;"), Just("<select>"), Just("<template>"), Just("<script>"),
             Just("</script>"), Just("<div id=wpcp-error-message>"), Just("</div>"), Just("show_wccp_pro_message"), Just("<style>"),
             Just("</style>"), Just("<div id=ays_noscript></div>"), Just("<noscript>"), Just("</noscript>"),
-            Just("<body class=unselectable>"), Just("<!-- x -->"), Just("<"), Just("\u{1F600}"), Just("<li>"), Just("<pre>"), Just("</pre>"), Just("\0"),
+            Just("<body class=unselectable id=b>"), Just(" \n "), Just("<!-- x -->"), Just("<"), Just("\u{1F600}"), Just("<li>"), Just("<pre>"), Just("</pre>"), Just("\0"),
             Just("twelve words in a paragraph are just about enough to be sealed at its very end, so here they are. "),
         ], 0..40), chunk in 1usize..50) {
             let source = pieces.concat();

@@ -17,7 +17,7 @@ const RSL: [(Use, &str); 4] =
 pub fn tdmrep(policy: &Policy) -> Option<String> {
     let rules: Vec<Value> = patterns(policy)
         .filter_map(|pattern| {
-            let reserved = reservation(&policy.resolve_pattern(pattern, None))?;
+            let reserved = reservation(policy.resolve_pattern(pattern, None))?;
             let location =
                 if pattern.len() > 1 && pattern.ends_with('/') { format!("{pattern}*") } else { pattern.to_owned() };
             let mut rule = json!({ "location": location, "tdm-reservation": u8::from(reserved) });

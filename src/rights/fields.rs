@@ -22,12 +22,12 @@ pub(crate) const RSL_TYPE: &str = "application/rsl+xml";
 pub fn declare(policy: &Policy, path: &str, headers: &mut HeaderMap) {
     let uses = policy.resolve(path);
     let settings = policy.settings();
-    merge(headers, &CONTENT_USAGE, |own| signal::merge_content_usage(own, &uses));
+    merge(headers, &CONTENT_USAGE, |own| signal::merge_content_usage(own, uses));
     if settings.content_signal_header {
-        merge(headers, &CONTENT_SIGNAL, |own| signal::merge_content_signal(own, &uses));
+        merge(headers, &CONTENT_SIGNAL, |own| signal::merge_content_signal(own, uses));
     }
-    declare_tdm(headers, reservation(&uses), settings.tdm_policy.as_deref());
-    let missing = missing_robots(headers, &uses, &settings.snippet);
+    declare_tdm(headers, reservation(uses), settings.tdm_policy.as_deref());
+    let missing = missing_robots(headers, uses, &settings.snippet);
     if !missing.is_empty() {
         append(headers, &X_ROBOTS_TAG, &missing.join(", "));
     }
@@ -39,7 +39,7 @@ pub fn declare(policy: &Policy, path: &str, headers: &mut HeaderMap) {
 }
 
 /// TDMRep's one bit: a refusal of training is one of mining, too. `None`: nothing is said.
-pub(crate) fn reservation(uses: &Uses) -> Option<bool> {
+pub(crate) fn reservation(uses: Uses) -> Option<bool> {
     match uses.tdm.max(if uses.ai_train == Pref::Deny { Pref::Deny } else { Pref::Unstated }) {
         Pref::Deny => Some(true),
         Pref::Allow => Some(false),
@@ -75,7 +75,7 @@ fn declare_tdm(headers: &mut HeaderMap, ours: Option<bool>, policy: Option<&str>
 }
 
 /// Directives that the site's own lines for all agents do not hold yet.
-fn missing_robots(headers: &HeaderMap, uses: &Uses, snippet: &SnippetSettings) -> Vec<String> {
+fn missing_robots(headers: &HeaderMap, uses: Uses, snippet: &SnippetSettings) -> Vec<String> {
     let own: Vec<(String, String)> = headers
         .get_all(&X_ROBOTS_TAG)
         .iter()

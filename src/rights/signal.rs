@@ -29,16 +29,16 @@ fn says(entry: &ListEntry) -> Option<Pref> {
 }
 
 /// The value of `Content-Usage`; `None`: nothing is said.
-pub(crate) fn to_content_usage(uses: &Uses) -> Option<String> {
+pub(crate) fn to_content_usage(uses: Uses) -> Option<String> {
     join(&LABELS, uses, ["y", "n"])
 }
 
 /// The value of Content-Signal; `None`: nothing is said.
-pub(crate) fn to_content_signal(uses: &Uses) -> Option<String> {
+pub(crate) fn to_content_signal(uses: Uses) -> Option<String> {
     join(&SIGNALS, uses, ["yes", "no"])
 }
 
-fn join(labels: &[(&str, Use)], uses: &Uses, [yes, no]: [&str; 2]) -> Option<String> {
+fn join(labels: &[(&str, Use)], uses: Uses, [yes, no]: [&str; 2]) -> Option<String> {
     let parts: Vec<String> = labels
         .iter()
         .filter_map(|(label, of)| match uses.get(*of) {
@@ -51,7 +51,7 @@ fn join(labels: &[(&str, Use)], uses: &Uses, [yes, no]: [&str; 2]) -> Option<Str
 }
 
 /// The site's own field with ours in it, never looser than either. `None`: it stays as it is.
-pub(crate) fn merge_content_usage(own: Option<&str>, uses: &Uses) -> Option<String> {
+pub(crate) fn merge_content_usage(own: Option<&str>, uses: Uses) -> Option<String> {
     let ours = to_content_usage(uses)?;
     let Some(own) = own else { return Some(ours) };
     let Ok(mut dictionary) = Parser::new(own).parse::<Dictionary>() else { return Some(ours) };
@@ -69,7 +69,7 @@ pub(crate) fn merge_content_usage(own: Option<&str>, uses: &Uses) -> Option<Stri
 }
 
 /// A statement in the words of Content-Signal: `no` wins over `yes`. `None`: it stays as it is.
-pub(crate) fn merge_content_signal(own: Option<&str>, uses: &Uses) -> Option<String> {
+pub(crate) fn merge_content_signal(own: Option<&str>, uses: Uses) -> Option<String> {
     let ours = to_content_signal(uses)?;
     let Some(own) = own else { return Some(ours) };
     let mut parts: Vec<(String, String)> = own
@@ -119,11 +119,11 @@ mod tests {
     #[test]
     fn each_vocabulary_has_its_own_spelling() {
         let said = Uses { ai_input: Pref::Deny, ..uses(Pref::Allow, Pref::Deny) };
-        assert_eq!(to_content_usage(&said).unwrap(), "search=y, train-ai=n");
-        assert_eq!(to_content_signal(&said).unwrap(), "search=yes, ai-input=no, ai-train=no");
-        assert_eq!(to_content_usage(&Uses::default()), None);
-        assert_eq!(to_content_signal(&Uses::default()), None);
-        assert_eq!(to_content_usage(&Uses { tdm: Pref::Deny, ..Uses::default() }), None);
+        assert_eq!(to_content_usage(said).unwrap(), "search=y, train-ai=n");
+        assert_eq!(to_content_signal(said).unwrap(), "search=yes, ai-input=no, ai-train=no");
+        assert_eq!(to_content_usage(Uses::default()), None);
+        assert_eq!(to_content_signal(Uses::default()), None);
+        assert_eq!(to_content_usage(Uses { tdm: Pref::Deny, ..Uses::default() }), None);
     }
 
     #[test]
@@ -132,23 +132,23 @@ mod tests {
         let allow = uses(Pref::Allow, Pref::Allow);
         #[rustfmt::skip]
         let table = [
-            (None, &deny, Some("train-ai=n")),
-            (Some("train-ai=n"), &deny, None),
-            (Some("train-ai=n;x=1,  foo=z"), &deny, None),
-            (Some("train-ai=y;x=1, foo=z"), &deny, Some("train-ai=n, foo=z")),
-            (Some("foo=z;a=1"), &deny, Some("foo=z;a=1, train-ai=n")),
-            (Some("train-ai=no"), &deny, Some("train-ai=n")),
-            (Some("not a (dictionary"), &deny, Some("train-ai=n")),
-            (Some("train-ai=n"), &allow, Some("train-ai=n, search=y")),
-            (Some("search=n, train-ai=n"), &allow, None),
-            (Some("train-ai=y"), &Uses::default(), None),
+            (None, deny, Some("train-ai=n")),
+            (Some("train-ai=n"), deny, None),
+            (Some("train-ai=n;x=1,  foo=z"), deny, None),
+            (Some("train-ai=y;x=1, foo=z"), deny, Some("train-ai=n, foo=z")),
+            (Some("foo=z;a=1"), deny, Some("foo=z;a=1, train-ai=n")),
+            (Some("train-ai=no"), deny, Some("train-ai=n")),
+            (Some("not a (dictionary"), deny, Some("train-ai=n")),
+            (Some("train-ai=n"), allow, Some("train-ai=n, search=y")),
+            (Some("search=n, train-ai=n"), allow, None),
+            (Some("train-ai=y"), Uses::default(), None),
         ];
         for (own, policy, expected) in table {
             assert_eq!(merge_content_usage(own, policy).as_deref(), expected, "{own:?}");
         }
-        assert_eq!(merge_content_signal(Some("ai-train=yes, x=1"), &deny).unwrap(), "ai-train=no, x=1");
-        assert_eq!(merge_content_signal(Some("ai-train=no"), &allow).unwrap(), "ai-train=no, search=yes");
-        assert_eq!(merge_content_signal(Some("ai-train=no"), &deny), None);
-        assert_eq!(merge_content_signal(None, &deny).unwrap(), "ai-train=no");
+        assert_eq!(merge_content_signal(Some("ai-train=yes, x=1"), deny).unwrap(), "ai-train=no, x=1");
+        assert_eq!(merge_content_signal(Some("ai-train=no"), allow).unwrap(), "ai-train=no, search=yes");
+        assert_eq!(merge_content_signal(Some("ai-train=no"), deny), None);
+        assert_eq!(merge_content_signal(None, deny).unwrap(), "ai-train=no");
     }
 }

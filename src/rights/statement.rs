@@ -61,7 +61,7 @@ fn agents(policy: &Policy, site: &Robots) -> Vec<String> {
 fn group(name: &str, policy: &Policy, agent: Option<&str>, site: &Robots, merged: bool) -> String {
     let mut text = format!("User-agent: {name}\n");
     let uses = |pattern: &str| stricter(policy.resolve_pattern(pattern, agent), site, name, pattern);
-    if let Some(signal) = to_content_signal(&signals(policy, agent)) {
+    if let Some(signal) = to_content_signal(signals(policy, agent)) {
         let _ = writeln!(text, "Content-Signal: {signal}");
     }
     let own_usage = groups(site, name).flat_map(|group| &group.usage).map(|usage| usage.pattern.clone());
@@ -70,7 +70,7 @@ fn group(name: &str, policy: &Policy, agent: Option<&str>, site: &Robots, merged
     // The shortest first, as people read.
     let all: BTreeSet<(usize, String)> = all.filter(|p| seen.insert(normalise(p))).map(|p| (p.len(), p)).collect();
     for (_, pattern) in &all {
-        if let Some(usage) = to_content_usage(&uses(pattern)) {
+        if let Some(usage) = to_content_usage(uses(pattern)) {
             let path = if pattern == "/" { String::new() } else { format!("{pattern} ") };
             let _ = writeln!(text, "Content-Usage: {path}{usage}");
         }

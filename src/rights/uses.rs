@@ -69,7 +69,7 @@ fn is_unstated(pref: &Pref) -> bool {
 
 impl Uses {
     /// What is said about one.
-    pub fn get(&self, of: Use) -> Pref {
+    pub fn get(self, of: Use) -> Pref {
         match of {
             Use::Crawl => self.crawl,
             Use::Search => self.search,

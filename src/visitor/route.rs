@@ -101,17 +101,21 @@ pub(crate) struct Routes {
     never: PathGlobs,
 }
 
+/// The mount stands in markup and in policies: nothing in it needs to be escaped there.
+pub(crate) fn check_mount(mount: &str) -> Result<(), (&'static str, String)> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'/');
+    if mount.starts_with('/') && !mount.ends_with('/') && !mount.contains("..") && mount.bytes().all(plain) {
+        return Ok(());
+    }
+    let must = "must start with `/`, be made of letters, digits and `-._~/`, and hold no `..` and no final `/`";
+    Err(("visitor.routes.mount", format!("`{mount}` {must}")))
+}
+
 impl Routes {
     pub(crate) fn new(settings: &super::RouteSettings) -> Result<Self, (&'static str, String)> {
         let globs = |key, list: &[String]| PathGlobs::new(list).map_err(|e| (key, e));
         let mount = settings.mount.clone();
-        let bad = !mount.starts_with('/') || mount.ends_with('/') || mount.contains("..") || mount.contains(['?', '#']);
-        if bad {
-            return Err((
-                "visitor.routes.mount",
-                format!("`{mount}` must start with `/`, and hold no `..`, `?`, `#` or final `/`"),
-            ));
-        }
+        check_mount(&mount)?;
         let asset: Vec<String> = settings
             .asset
             .iter()

@@ -68,7 +68,19 @@ fn is_ours(node: &Handle) -> bool {
             let has =
                 |key: &str, value: &str| attrs.iter().any(|a| &*a.name.local == key && a.value.starts_with(value));
             let copyright = &*name.local == "meta" && has("content", "\u{A9} 2026 The Post");
-            copyright || has("data-deckle", "") || (&*name.local == "span" && attrs.len() == 1 && has("inert", ""))
+            let ours = r#""copyrightHolder":{"@type":"Organization","name":"The Post"}"#;
+            let json = has("type", "application/ld+json")
+                && node
+                    .children
+                    .borrow()
+                    .iter()
+                    .any(|c| matches!(&c.data, NodeData::Text { contents } if contents.borrow().contains(ours)));
+            let dublin = has("href", "http://purl.org/dc/terms/") || has("content", "The Post");
+            copyright
+                || json
+                || dublin
+                || has("data-deckle", "")
+                || (&*name.local == "span" && attrs.len() == 1 && has("inert", ""))
         }
         NodeData::Comment { contents } => contents.starts_with(" (c) 2026 The Post"),
         _ => false,

@@ -460,8 +460,8 @@ async fn policies_are_amended_in_the_head_and_in_the_page() {
         let wanted = format!("content={}><script", after.replace("HASH", &hash(&body)));
         assert!(body.contains(&wanted), "{before}: {body}");
     }
-    let meta = "<meta http-equiv=content-security-policy content=\"script-src 'unsafe-inline'\"><title>";
-    let (_, body) = protected(&guarded(""), &[], &PLAIN.replace("<title>", meta), None).await;
+    let meta = "<meta http-equiv=content-security-policy content=\"script-src 'unsafe-inline'\">";
+    let (_, body) = protected(&guarded(""), &[], &PLAIN.replace("<title>", &format!("{meta}<title>")), None).await;
     assert!(body.contains(meta) && !body.contains("data-deckle=\"guard\""), "{body}");
 }
 
@@ -476,7 +476,7 @@ async fn the_site_names_the_mode_of_one_page() {
         let (headers, body) = protected(&settings, &[(field, value)], PLAIN, None).await;
         assert_eq!((mode(&body).as_deref(), headers.contains_key(field)), (expected, false), "{value}");
     }
-    let off = PagePolicy { guard: Some(GuardMode::Off), notice: Some(false), ..PagePolicy::default() };
+    let off = PagePolicy { guard: Some(GuardMode::Off), notice: Some(false), rights: Some(false), marks: None };
     let (_, body) = protected(&settings, &[(field, "block")], PLAIN, Some(off)).await;
     assert_eq!(body, PLAIN, "the extension is stronger than the field");
     let (_, body) = protected(&settings, &[], &PLAIN.replace("<html lang=fr", "<html lang=fr data-editor"), None).await;
@@ -516,4 +516,125 @@ async fn the_message_of_an_older_plugin_leaves_the_text() {
     assert!(!on.contains("protected !!") && on.contains("<p>x</p><script src=/jquery.js></script>"), "{on}");
     let text = |html: &str| deckle::page::plain_text(html).split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(text(&off).replace(" error: Content is protected !!", ""), text(&on));
+}
+
+/// A site with one document, behind a layer that declares rights.
+async fn document(
+    rights: &str,
+    path: &str,
+    status: u16,
+    fields: &[(&str, &str)],
+    body: &str,
+) -> (u16, HeaderMap, String) {
+    let (fields, body) = (fields.to_vec(), body.to_owned());
+    let site = tower::service_fn(move |request: Request<()>| {
+        let conditional = request.headers().contains_key("if-none-match") || request.headers().contains_key("range");
+        assert!(!conditional || request.uri().path() == "/a.png");
+        let mut response = Response::builder().status(status);
+        for (name, value) in &fields {
+            response = response.header(*name, *value);
+        }
+        std::future::ready(Ok::<_, Infallible>(response.body(Full::new(Bytes::from(body.clone()))).unwrap()))
+    });
+    let config = Config::from_toml(rights).unwrap();
+    let layer = ProtectLayer::new(&config.page, &config.rights, "/.deckle").unwrap();
+    let mut request = from([203, 0, 113, 61], "Bot");
+    *request.uri_mut() = path.parse().unwrap();
+    for (name, value) in [("host", "news.example"), ("if-none-match", "\"x\""), ("range", "bytes=0-9")] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let (head, body) = layer.layer(site).oneshot(request).await.unwrap().into_parts();
+    let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    (head.status.as_u16(), head.headers, body)
+}
+
+const RIGHTS: &str = "[rights]\nholder = \"The Post\"\nuses = { ai_train = \"deny\" }\nlicense = { url = \"https://news.example/license.xml\" }\n\
+    [[rights.scope]]\nagents = [\"GPTBot\"]\nuses = { crawl = \"deny\" }\n";
+
+#[tokio::test]
+async fn robots_txt_is_the_site_s_own_with_our_statement_behind_it() {
+    let own = "User-agent: *\nDisallow: /admin\n";
+    let plain = [
+        ("content-type", "text/plain"),
+        ("content-length", "31"),
+        ("etag", "\"a\""),
+        ("cache-control", "max-age=999999"),
+    ];
+    let (status, headers, body) = document(RIGHTS, "/robots.txt", 200, &plain, own).await;
+    assert_eq!(status, 200);
+    assert!(body.starts_with(own) && body.contains("Content-Usage: train-ai=n\n"), "{body}");
+    assert!(!headers.contains_key("content-length") && !headers.contains_key("etag"), "{headers:?}");
+    assert_eq!(headers["cache-control"], "max-age=86400");
+    let robots = deckle::rights::robots::Robots::parse(body.as_bytes());
+    assert!(!robots.allows("GPTBot", "/") && !robots.allows("x", "/admin") && robots.allows("x", "/story"));
+    // Without a file, or with a page that says so in words, it is ours.
+    for (status, kind) in
+        [(404, "text/plain"), (410, "text/plain"), (200, "text/html; charset=utf-8"), (404, "text/html")]
+    {
+        let (got, headers, body) =
+            document(RIGHTS, "/robots.txt", status, &[("content-type", kind)], "<h1>Not here</h1>").await;
+        assert_eq!(
+            (got, &headers["content-type"]),
+            (200, &"text/plain; charset=utf-8".parse().unwrap()),
+            "{status} {kind}"
+        );
+        assert!(body.contains("User-agent: GPTBot\n") && !body.contains("Not here"), "{body}");
+    }
+    // A fault of the site means "fetch nothing" to a crawler: an answer of ours would free it.
+    for status in [429, 500, 503, 301] {
+        let (got, _, body) = document(RIGHTS, "/robots.txt", status, &[], "later").await;
+        assert_eq!((got, body.as_str()), (status, "later"));
+    }
+    let (_, _, body) = document("", "/robots.txt", 200, &plain, own).await;
+    assert_eq!(body, own, "what is not stated is not said");
+    let coded = [("content-type", "text/plain"), ("content-encoding", "gzip")];
+    assert_eq!(document(RIGHTS, "/robots.txt", 200, &coded, "coded").await.2, "coded");
+    let huge = format!("User-agent: *\n{}", "#".repeat(600 * 1024));
+    assert_eq!(document(RIGHTS, "/robots.txt", 200, &plain[..1], &huge).await.2, huge);
+}
+
+#[tokio::test]
+async fn documents_that_the_site_does_not_have_are_answered() {
+    let missing = |path: &'static str| document(RIGHTS, path, 404, &[], "none");
+    let (status, headers, body) = missing("/.well-known/tdmrep.json").await;
+    assert_eq!((status, &headers["content-type"]), (200, &"application/json".parse().unwrap()));
+    assert_eq!(body, "[{\"location\":\"/\",\"tdm-reservation\":1}]");
+    let (status, headers, body) = missing("/license.xml").await;
+    assert_eq!((status, &headers["content-type"]), (200, &"application/rsl+xml".parse().unwrap()));
+    assert!(body.contains("<prohibits type=\"usage\">ai-train</prohibits>"), "{body}");
+    assert_eq!(missing("/other.xml").await.0, 404);
+    let (_, _, own) = document(RIGHTS, "/license.xml", 200, &[("content-type", "application/xml")], "<rsl/>").await;
+    assert_eq!(own, "<rsl/>", "the site's own file is the site's");
+    assert_eq!(document("", "/license.xml", 404, &[], "none").await.0, 404);
+}
+
+#[tokio::test]
+async fn rights_are_declared_in_fields_and_in_the_page() {
+    let (status, headers, body) =
+        document(RIGHTS, "/story", 200, &[("content-type", "text/html; charset=utf-8")], PLAIN).await;
+    assert_eq!(status, 200);
+    for (name, value) in
+        [("content-usage", "train-ai=n"), ("tdm-reservation", "1"), ("x-robots-tag", "noai, noimageai")]
+    {
+        assert_eq!(headers[name], value);
+    }
+    assert!(
+        body.contains("<link rel=\"license\" type=\"application/rsl+xml\" href=\"https://news.example/license.xml\">"),
+        "{body}"
+    );
+    assert!(body.contains("<meta name=\"dcterms.rightsHolder\" content=\"The Post\">"), "{body}");
+    assert!(body.contains("<script type=\"application/ld+json\">{\"@context\":\"https://schema.org\""), "{body}");
+    // An image has fields only, a script has none, and an error says nothing about a text.
+    let (_, headers, body) = document(RIGHTS, "/a.png", 200, &[("content-type", "image/png")], "png").await;
+    assert_eq!((&headers["tdm-reservation"], body.as_str()), (&"1".parse().unwrap(), "png"));
+    for (status, kind) in [(200, "text/javascript"), (404, "text/html; charset=utf-8")] {
+        let (_, headers, _) = document(RIGHTS, "/x", status, &[("content-type", kind)], PLAIN).await;
+        assert!(!headers.contains_key("content-usage"), "{kind}");
+    }
+    // A charset that comes further on must stay where a browser looks for it.
+    let late = "<!doctype html><html><head><title>t</title><meta charset=utf-8></head><body><p>x</p></body></html>";
+    let (_, _, body) = document(RIGHTS, "/story", 200, &[("content-type", "text/html")], late).await;
+    assert!(!body.contains("ld+json") && body.find("charset=utf-8").unwrap() < 1_024, "{body}");
+    let (_, headers, body) = document("", "/story", 200, &[("content-type", "text/html; charset=utf-8")], PLAIN).await;
+    assert!(!headers.contains_key("content-usage") && !body.contains("dcterms"), "what is not stated is not said");
 }

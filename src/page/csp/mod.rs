@@ -167,6 +167,7 @@ impl Policies {
             fixed.amend(policy, true);
             self.nonce = fixed.nonce;
             self.refused = fixed.refused;
+            self.mute = fixed.mute;
             return None;
         }
         self.amend(policy, true)
@@ -310,17 +311,18 @@ fn replace(headers: &mut HeaderMap, name: &HeaderName, lines: Option<Vec<HeaderV
     }
 }
 
-/// A fresh nonce on a 304 would replace the one that the kept page was made with (RFC 9111 §3.2).
-pub(crate) fn drop_nonces(headers: &mut HeaderMap) {
+/// The fields of a 304 take the place of those that the client keeps (RFC 9111 §3.2). A fresh nonce there would refuse
+/// the scripts of the kept page, and a token that was chosen anew may name another script. Then the field goes as a
+/// whole, and the client keeps the one that it has.
+pub(crate) fn keep_stored(headers: &mut HeaderMap, policies: &Policies) {
+    let mut amended = headers.clone();
+    policies.clone().amend_headers(&mut amended);
     for name in [header::CONTENT_SECURITY_POLICY, header::CONTENT_SECURITY_POLICY_REPORT_ONLY] {
-        let all: Vec<HeaderValue> = headers.get_all(&name).iter().cloned().collect();
-        let kept: Vec<HeaderValue> = all
-            .iter()
-            .filter(|l| memchr::memmem::find(&l.as_bytes().to_ascii_lowercase(), b"'nonce-").is_none())
-            .cloned()
-            .collect();
-        if kept.len() < all.len() {
-            replace(headers, &name, Some(kept));
+        let has_nonce =
+            |line: &HeaderValue| memchr::memmem::find(&line.as_bytes().to_ascii_lowercase(), b"'nonce-").is_some();
+        let changes = !headers.get_all(&name).iter().eq(amended.get_all(&name).iter());
+        if changes || headers.get_all(&name).iter().any(has_nonce) {
+            headers.remove(&name);
         }
     }
 }
@@ -506,11 +508,16 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_nonce_on_a_304_goes_no_further() {
+    fn a_304_leaves_the_kept_policy_alone() {
         let mut headers = HeaderMap::new();
         headers.append(header::CONTENT_SECURITY_POLICY, "script-src 'NONCE-abc'".parse().unwrap());
         headers.append(header::CONTENT_SECURITY_POLICY, "img-src 'self'".parse().unwrap());
-        drop_nonces(&mut headers);
-        assert_eq!(headers.get_all(header::CONTENT_SECURITY_POLICY).iter().collect::<Vec<_>>(), ["img-src 'self'"]);
+        headers.append(header::CONTENT_SECURITY_POLICY_REPORT_ONLY, "script-src 'self'".parse().unwrap());
+        keep_stored(&mut headers, &policies(false));
+        assert!(!headers.contains_key(header::CONTENT_SECURITY_POLICY), "one line less would be a looser policy");
+        assert!(headers.contains_key(header::CONTENT_SECURITY_POLICY_REPORT_ONLY), "what passes stays");
+        headers.insert(header::CONTENT_SECURITY_POLICY, "script-src cdn.example".parse().unwrap());
+        keep_stored(&mut headers, &policies(true));
+        assert!(!headers.contains_key(header::CONTENT_SECURITY_POLICY), "the kept one names its script");
     }
 }

@@ -270,9 +270,12 @@ fn is_selector(text: &str) -> bool {
 }
 
 fn is_base(text: &str) -> bool {
-    text.parse::<http::Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some() && uri.query().is_none()
-    })
+    // It goes into a Content-Security-Policy, where these would end it.
+    let harmless = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b';' | b',' | b'#' | b'"' | b'\''));
+    harmless
+        && text.parse::<http::Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some() && uri.query().is_none()
+        })
 }
 
 fn why_not(key: &str) -> String {
@@ -309,6 +312,8 @@ mod tests {
             (GuardSettings { messages: message("a\nb"), ..base() }, "page.guard.messages"),
             (GuardSettings { messages: message(&"x".repeat(161)), ..base() }, "page.guard.messages"),
             (GuardSettings { asset_base: Some("cdn.example".into()), ..base() }, "page.guard.asset_base"),
+            (GuardSettings { asset_base: Some("https://cdn.example/a;b".into()), ..base() }, "page.guard.asset_base"),
+            (GuardSettings { asset_base: Some("https://cdn.example/a,b".into()), ..base() }, "page.guard.asset_base"),
             (GuardSettings { block: keys("c"), ..base() }, "page.guard.block.keys"),
             (GuardSettings { skip: GuardSkipSettings { selectors: vec!["a[".into()], ..skip() }, ..base() }, "page.guard.skip.selectors"),
             (GuardSettings { skip: GuardSkipSettings { header: "a b".into(), ..skip() }, ..base() }, "page.guard.skip.header"),

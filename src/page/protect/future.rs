@@ -9,6 +9,7 @@ use http_body::Body;
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
+use super::document;
 use super::site::{Ask, Site};
 use crate::page::body::{Page, outgoing};
 use crate::page::encoding::{Coding, content_codings};
@@ -66,8 +67,12 @@ where
 }
 
 fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Response<R>) -> Response<PageBody<R>> {
+    if let Some(document) = ask.document {
+        return document::answer(document, ask, site, response);
+    }
     let (mut head, body) = response.into_parts();
     let mut wish = site.wish(ask, &mut head);
+    site.declare(ask, &wish, head.status, &mut head.headers);
     let report = |rewrite, skip| PageReport::new(rewrite, Some(skip));
     let decision = if !ask.enabled {
         Decision::Untouched(Skip::Route)

@@ -1,10 +1,12 @@
 //! The Tower layer of the stage, where page and watermark meet.
 
 mod beacon;
+mod document;
 mod future;
 mod layer;
 mod service;
 mod site;
+mod wish;
 
 pub use future::ResponseFuture;
 pub use layer::{Marking, ProtectLayer};

@@ -10,9 +10,10 @@ use http_body_util::Full;
 use sha2::{Digest, Sha256};
 
 use super::beacon::Beacon;
+use super::document::{self, Document};
 use super::layer::Marking;
+use super::wish::Wish;
 use crate::page::charset::{self, Charset, TextKind};
-use crate::page::csp::{self, Policies};
 use crate::page::encoding::Coding;
 use crate::page::etag::{EntityTag, TagMap};
 use crate::page::guard::Guard;
@@ -22,11 +23,11 @@ use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, unmarked};
 use crate::page::replace::Replacer;
 use crate::page::rewrite::{self, Job, Rewriter};
-use crate::page::{Finding, GuardMode, PageError, PagePolicy, Settings};
+use crate::page::{Finding, PageError, Settings};
 use crate::rights;
 use crate::secret::hmac_sha256;
 use crate::slot::{Choose, Edit, Unmarked};
-use crate::visitor::{ASSET_EXTENSIONS, Category, PathGlobs, Verification, Visitor, normalise};
+use crate::visitor::{ASSET_EXTENSIONS, Category, PathGlobs, Verification, Visitor, check_mount, normalise};
 use crate::watermark::{Level, Mark, Marker, SealForm};
 
 const DAY: u64 = 86_400;
@@ -36,11 +37,12 @@ const MAX_MARKED: u64 = 4 << 20;
 #[derive(Clone)]
 pub(super) struct Site {
     pub(super) settings: Settings,
-    guard: Guard,
+    pub(super) policy: rights::Policy,
+    pub(super) guard: Guard,
     beacon: Option<Arc<Beacon>>,
-    notice: Notice,
+    pub(super) notice: Notice,
     skip: PathGlobs,
-    unguarded: PathGlobs,
+    pub(super) unguarded: PathGlobs,
     exempt: Arc<[lol_html::Selector]>,
     marking: Option<(Marking, Marker, [u8; 32])>,
     pub(super) version: u32,
@@ -51,8 +53,10 @@ pub(super) struct Site {
 #[derive(Clone)]
 pub(super) struct Ask {
     pub(super) method: Method,
+    /// A document of rights is asked for.
+    pub(super) document: Option<Document>,
     host: String,
-    path: String,
+    pub(super) path: String,
     asset: bool,
     year: i16,
     pub(super) enabled: bool,
@@ -63,17 +67,6 @@ pub(super) struct Ask {
     unmarked: Option<&'static str>,
     /// The tags that the client sent, for a 304 to name the one that it confirms.
     sent_tags: Vec<EntityTag>,
-}
-
-/// What the site wants for one page, and what the head of its answer allows.
-#[derive(Debug, Clone)]
-pub(super) struct Wish {
-    guard: GuardMode,
-    notice: bool,
-    unmarked: bool,
-    /// The first tag of `Content-Language`.
-    language: Option<String>,
-    policies: Option<Policies>,
 }
 
 impl Ask {
@@ -87,8 +80,9 @@ impl Site {
     pub(super) fn new(settings: &Settings, rights: &rights::Settings, mount: &str) -> Result<Self, PageError> {
         let value = |(key, message)| PageError::Value { key, message };
         settings.check()?;
-        let policy = rights::Policy::new(rights)?;
+        check_mount(mount).map_err(value)?;
         let mut site = Self {
+            policy: rights::Policy::new(rights)?,
             guard: Guard::new(&settings.guard, &rights.license.name, mount),
             beacon: if settings.guard.beacon { Beacon::new(mount).map(Arc::new) } else { None },
             notice: Notice::new(&settings.notice, &settings.guard.lang, rights).map_err(value)?,
@@ -144,10 +138,13 @@ impl Site {
         let (mark, unmarked) = self.mark_of(visitor, arrived);
         let sent_tags =
             head.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| EntityTag::parse_list(v.as_bytes()));
+        let host = host_of(&head.uri, &head.headers);
+        let document = Document::of(&self.policy, &host, &path);
         let ask = Ask {
+            document,
             sent_tags: sent_tags.flatten().collect(),
             method: head.method.clone(),
-            host: host_of(&head.uri, &head.headers),
+            host,
             path,
             asset,
             year: year_of(arrived),
@@ -156,7 +153,9 @@ impl Site {
             mark,
             unmarked,
         };
-        if enabled {
+        if document.is_some() {
+            document::prepare(&mut head.headers);
+        } else if enabled {
             self.with_tags(&ask, false, |tags| {
                 headers::prepare_request(&ask.method, &mut head.headers, ask.asset, tags, self.activated);
             });
@@ -188,46 +187,6 @@ impl Site {
 
     fn finding(&self, ask: &Ask) -> Option<Finding> {
         self.marking.as_ref().and_then(|(marking, ..)| marking.findings.lookup(&ask.host, &ask.path))
-    }
-
-    /// What the site wants for one page. The field that says so goes no further.
-    pub(super) fn wish(&self, ask: &Ask, head: &mut http::response::Parts) -> Wish {
-        let policy = head.extensions.get::<PagePolicy>().copied().unwrap_or_default();
-        let named = head.headers.remove(self.settings.guard.skip.header.as_str());
-        let named = named.and_then(|value| {
-            let mode = value.to_str().ok().and_then(|code| GuardMode::from_code(code.trim()));
-            if mode.is_none() {
-                tracing::debug!(target: "deckle", ?value, "The site names a guard mode that there is none of.");
-            }
-            mode
-        });
-        let configured = if self.unguarded.is_match(&ask.path) { GuardMode::Off } else { self.settings.guard.mode };
-        let language = head.headers.get(header::CONTENT_LANGUAGE).and_then(|v| v.to_str().ok());
-        Wish {
-            guard: policy.guard.or(named).unwrap_or(configured),
-            notice: policy.notice.unwrap_or(true),
-            unmarked: policy.marks == Some(false),
-            language: language.and_then(|list| list.split(',').next()).map(|tag| tag.trim().to_owned()),
-            policies: None,
-        }
-    }
-
-    /// Amends the policies of an answer, for the guard to run.
-    pub(super) fn amend_policies(&self, wish: &mut Wish, headers: &mut HeaderMap, not_modified: bool) {
-        let origin = self.settings.origin.as_deref();
-        let Some(target) = self.guard.target(wish.guard, wish.language.as_deref(), origin) else { return };
-        if not_modified {
-            csp::drop_nonces(headers);
-        }
-        let mut policies = Policies::new(target, &self.settings.csp);
-        policies.amend_headers(headers);
-        if !policies.allow() {
-            tracing::debug!(
-                target: "deckle",
-                "A Content-Security-Policy keeps the copy guard away; `page.origin` would let it be amended."
-            );
-        }
-        wish.policies = Some(policies);
     }
 
     /// Changes the header of an answer.
@@ -309,14 +268,14 @@ impl Site {
             }
             _ => unmarked(),
         };
-        let (site, year) = (Arc::clone(self), ask.year);
+        let (site, path, year) = (Arc::clone(self), ask.path.clone(), ask.year);
         let job = Job {
             charset,
             policies: wish.policies.clone(),
             exempt: Arc::clone(&self.exempt),
             replacer: Replacer::new(&self.settings.guard.replace),
             footer: self.notice.footer(ask.year).filter(|_| wish.notice).map(Bytes::from),
-            head: Box::new(move |findings: &HeadFindings| site.head(findings, &wish, year)),
+            head: Box::new(move |findings: &HeadFindings| site.head(findings, &wish, &path, year)),
             no_slots,
             body_is_root,
             learn: self.marking.is_some(),
@@ -339,7 +298,9 @@ impl Site {
         let ask = self.ask(&mut head);
         let shown = rewrite::survey(page);
         let no_slots = shown.filter(|f| f.hydrated).map(|_| "hydrated");
-        let mut wish = self.wish(&ask, &mut Response::new(()).into_parts().0);
+        let mut response = Response::new(()).into_parts().0;
+        response.headers = headers.clone();
+        let mut wish = self.wish(&ask, &mut response);
         self.amend_policies(&mut wish, &mut headers, false);
         let (job, _) = self.start(&ask, wish, charset, no_slots, shown.is_some_and(|f| !f.has_root));
         let mut rewriter = Rewriter::new(job);
@@ -348,22 +309,6 @@ impl Site {
         rewriter.push(page, &mut Unmarked, &mut out);
         rewriter.finish(&mut Unmarked, &mut out);
         rewriter.into_edits()
-    }
-
-    /// The head insertion: guard, comment, metas.
-    fn head(&self, findings: &HeadFindings, wish: &Wish, year: i16) -> Bytes {
-        let mut out = Vec::new();
-        if let Some(policies) = findings.policies.as_ref().filter(|p| p.allow() && !findings.amp && !findings.exempt) {
-            // A policy that names a script names the one that was chosen before the page was seen.
-            let shown = findings.lang.as_deref().filter(|_| !policies.is_bound());
-            let language = shown.or(wish.language.as_deref());
-            let tag = self.guard.tag(wish.guard, language, policies.nonce(), policies.beacon());
-            out.extend(tag.unwrap_or_default());
-        }
-        if wish.notice {
-            out.extend_from_slice(self.notice.head(year, findings.has_copyright).as_bytes());
-        }
-        Bytes::from(out)
     }
 }
 

@@ -1,0 +1,148 @@
+//! What the site wants for one page, and what is declared and inserted in its head.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+
+use super::site::{Ask, Site};
+use crate::page::charset;
+use crate::page::csp::{self, Policies};
+use crate::page::declaration::{self, Declared};
+use crate::page::head::HeadFindings;
+use crate::page::{GuardMode, PagePolicy};
+use crate::rights;
+
+/// What the site wants for one page, and what the head of its answer allows.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) guard: GuardMode,
+    /// The site has named the mode for this very page.
+    pub(super) named: bool,
+    pub(super) notice: bool,
+    pub(super) rights: bool,
+    pub(super) unmarked: bool,
+    /// The charset is certain before the page is read.
+    pub(super) charset_named: bool,
+    /// The address of the page, if it is certain.
+    pub(super) canonical: Option<String>,
+    /// The first tag of `Content-Language`.
+    pub(super) language: Option<String>,
+    pub(super) policies: Option<Policies>,
+}
+
+impl Site {
+    /// What the site wants for one page. The field that says so goes no further.
+    pub(super) fn wish(&self, ask: &Ask, head: &mut http::response::Parts) -> Wish {
+        let policy = head.extensions.get::<PagePolicy>().copied().unwrap_or_default();
+        let named = head.headers.remove(self.settings.guard.skip.header.as_str());
+        let named = named.and_then(|value| {
+            let mode = value.to_str().ok().and_then(|code| GuardMode::from_code(code.trim()));
+            if mode.is_none() {
+                tracing::debug!(target: "deckle", ?value, "The site names a guard mode that there is none of.");
+            }
+            mode
+        });
+        let configured = if self.unguarded.is_match(&ask.path) { GuardMode::Off } else { self.settings.guard.mode };
+        let language = head.headers.get(header::CONTENT_LANGUAGE).and_then(|v| v.to_str().ok());
+        Wish {
+            named: policy.guard.or(named).is_some(),
+            guard: policy.guard.or(named).unwrap_or(configured),
+            notice: policy.notice.unwrap_or(true),
+            rights: policy.rights.unwrap_or(true),
+            charset_named: charset::from_header(&head.headers).is_some(),
+            canonical: self.canonical(ask, &head.headers),
+            unmarked: policy.marks == Some(false),
+            language: language.and_then(|list| list.split(',').next()).map(|tag| tag.trim().to_owned()),
+            policies: None,
+        }
+    }
+
+    /// The statement of rights.
+    pub(super) fn policy(&self) -> &rights::Policy {
+        &self.policy
+    }
+
+    /// Declares rights in the head of an answer that shows something of the site.
+    pub(super) fn declare(&self, ask: &Ask, wish: &Wish, status: StatusCode, headers: &mut HeaderMap) {
+        if wish.rights && declares(status, headers) {
+            rights::fields::declare(&self.policy, &ask.path, headers);
+        }
+    }
+
+    /// A `Link` of the site's own, else the public origin and the path; never from `Host`.
+    fn canonical(&self, ask: &Ask, headers: &HeaderMap) -> Option<String> {
+        let link = headers.get_all(header::LINK).iter().filter_map(|v| v.to_str().ok()).find_map(|line| {
+            let (target, parameters) = line.trim().strip_prefix('<')?.split_once('>')?;
+            let rel = parameters.split(';').find_map(|p| p.trim().strip_prefix("rel="))?;
+            (rel.trim_matches('"').eq_ignore_ascii_case("canonical") && target.starts_with("http"))
+                .then(|| target.to_owned())
+        });
+        link.or_else(|| self.settings.origin.as_ref().map(|origin| format!("{origin}{}", ask.path)))
+    }
+
+    /// Amends the policies of an answer, for the guard to run.
+    pub(super) fn amend_policies(&self, wish: &mut Wish, headers: &mut HeaderMap, not_modified: bool) {
+        let origin = self.settings.origin.as_deref();
+        let Some(target) = self.guard.target(wish.guard, wish.language.as_deref(), origin) else { return };
+        let mut policies = Policies::new(target, &self.settings.csp);
+        if not_modified {
+            csp::keep_stored(headers, &policies);
+            return;
+        }
+        policies.amend_headers(headers);
+        if !policies.allow() {
+            tracing::debug!(
+                target: "deckle",
+                "A Content-Security-Policy keeps the copy guard away; `page.origin` would let it be amended."
+            );
+        }
+        wish.policies = Some(policies);
+    }
+
+    /// The head insertion: guard, comment, metas.
+    pub(super) fn head(&self, findings: &HeadFindings, wish: &Wish, path: &str, year: i16) -> Bytes {
+        let mut out = Vec::new();
+        if let Some(policies) = findings.policies.as_ref().filter(|p| p.allow() && !findings.amp)
+            && (wish.named || !findings.exempt)
+        {
+            // A policy that names a script names the one that was chosen before the page was seen.
+            let shown = findings.lang.as_deref().filter(|_| !policies.is_bound());
+            let language = shown.or(wish.language.as_deref());
+            let tag = self.guard.tag(wish.guard, language, policies.nonce(), policies.beacon());
+            out.extend(tag.unwrap_or_default());
+        }
+        if wish.notice {
+            let has_copyright = findings.metas.iter().any(|name| name == "copyright");
+            out.extend_from_slice(self.notice.head(year, has_copyright).as_bytes());
+        }
+        // A charset that the page declares further on must stay within its first 1,024 bytes.
+        if wish.rights && !findings.amp && (wish.charset_named || findings.charset_seen) {
+            let notice = self.notice.text(year);
+            let declared = Declared {
+                metas: &findings.metas,
+                canonical: wish.canonical.as_deref(),
+                notice: notice.as_deref(),
+                year,
+                uses: self.policy.resolve(path),
+            };
+            out.extend_from_slice(declaration::markup(&self.policy, &declared).as_bytes());
+        }
+        Bytes::from(out)
+    }
+}
+
+/// Pages, PDF, images and feeds, and what confirms that they have not changed.
+fn declares(status: StatusCode, headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let shows = media.starts_with("image/")
+        || media.ends_with("+xml")
+        || matches!(
+            media.as_str(),
+            "text/html" | "application/pdf" | "text/xml" | "application/xml" | "application/feed+json"
+        );
+    match status.as_u16() {
+        200 | 203 | 206 => shows,
+        304 => true,
+        _ => false,
+    }
+}

@@ -234,8 +234,8 @@
       root.adoptedStyleSheets = [
         sheet(
           ":host{display:contents!important}" +
-            "p{position:fixed;inset:auto 0 1rem;z-index:999999999;pointer-events:none;margin:auto;padding:1rem;" +
-            "width:fit-content;max-width:min(32rem,100% - 4rem);border-radius:1ex;" +
+            "p{position:fixed;inset:auto 0 1rem;z-index:99999999;pointer-events:none;margin:auto;padding:1rem;" +
+            "width:fit-content;max-width:min(32rem,90%);border-radius:8px;" +
             "font:1rem system-ui;color:#fff;background:#222}" +
             "p:empty{opacity:0}" +
             "@media(prefers-color-scheme:dark){p{color:#111;background:#eee}}" +

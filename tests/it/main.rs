@@ -7,6 +7,7 @@ mod audit;
 mod clients;
 mod corpus;
 mod dom;
+mod exchanges;
 mod layers;
 mod program;
 mod proxy;

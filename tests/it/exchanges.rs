@@ -1,0 +1,169 @@
+//! Exchanges over real sockets: what the client asks, what reaches the site, what comes back (RFC 9110, RFC 9111).
+
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+
+use crate::support::{Answer, Deckle, Seen, Upstream, hits, read_answer, request_from};
+
+const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 7);
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 7);
+const PAGE: &str = "<!doctype html><html><head><meta charset=utf-8><title>t</title></head><body><article><p>The committee said on \
+    Monday that it will not publish the full report before the end of June, because members cannot agree.</p></article></body></html>";
+const HTML: &str = "Content-Type: text/html; charset=utf-8\r\n";
+
+/// A site whose next answer the test writes, behind deckle.
+struct Exchange {
+    deckle: Deckle,
+    answer: Arc<Mutex<(String, Vec<u8>)>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Exchange {
+    fn new(config: &str) -> Self {
+        let answer = Arc::new(Mutex::new((String::new(), Vec::new())));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (now, memory) = (Arc::clone(&answer), Arc::clone(&seen));
+        let upstream = Upstream::start(move |request, stream| {
+            memory.lock().unwrap().push(request.clone());
+            let (head, body) = now.lock().unwrap().clone();
+            let _ = stream.write_all(format!("HTTP/1.1 {head}Connection: close\r\n\r\n").as_bytes());
+            let _ = stream.write_all(&body);
+        });
+        let deckle = Deckle::with_config(config, &["--upstream", &upstream.url()]);
+        Self { deckle, answer, seen }
+    }
+
+    /// `request`: method, target and header lines; `head`: status and header lines of the site's answer.
+    fn run(&self, client: Ipv4Addr, request: &str, head: &str, body: &[u8]) -> (Seen, Answer) {
+        *self.answer.lock().unwrap() = (head.to_owned(), body.to_vec());
+        let (line, fields) = request.split_once('\n').unwrap_or((request, ""));
+        let fields: String = fields.lines().map(|l| format!("{}\r\n", l.trim())).collect();
+        let raw = format!("{line} HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n{fields}\r\n");
+        let answer = read_answer(request_from(client, self.deckle.address, &raw));
+        (self.seen.lock().unwrap().last().unwrap().clone(), answer)
+    }
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// `"v1~dk3.g"` to `("\"v1~dk", "3", ".g\"")`.
+fn parts(tag: &str) -> (String, String, String) {
+    let (before, rest) = tag.split_once("~dk").unwrap_or_else(|| panic!("{tag}"));
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap();
+    (before.to_owned(), rest[..digits].to_owned(), rest[digits..].to_owned())
+}
+
+#[test]
+fn e1_to_e4_validators_and_ranges_of_a_page_that_is_the_same_for_all() {
+    let site = Exchange::new("[watermark]\nlevel = \"off\"\n");
+    let body = gzip(PAGE.as_bytes());
+    let head = format!(
+        "200 OK\r\n{HTML}Content-Encoding: gzip\r\nETag: \"v1\"\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\nRepr-Digest: sha-256=:AA==:\r\n",
+        body.len()
+    );
+    let (seen, answer) = site.run(CLIENT, "GET /a\nAccept-Encoding: gzip, zstd;q=0.5, foo", &head, &body);
+    assert_eq!(seen.headers["accept-encoding"], "gzip, zstd;q=0.5");
+    let (before, version, after) = parts(&answer.headers["etag"]);
+    assert_eq!((before.as_str(), after.as_str()), ("\"v1", ".g\""), "E1");
+    assert_eq!(
+        (answer.headers["accept-ranges"].as_str(), answer.headers["vary"].as_str()),
+        ("none", "Accept-Encoding")
+    );
+    for gone in ["content-length", "repr-digest"] {
+        assert!(!answer.headers.contains_key(gone), "E1 {gone}");
+    }
+    assert_eq!(answer.headers["content-encoding"], "gzip");
+
+    let unchanged = "304 Not Modified\r\nETag: \"v1\"\r\n";
+    let tag = format!("\"v1~dk{version}.g\"");
+    let (seen, answer) = site.run(CLIENT, &format!("GET /a\nIf-None-Match: {tag}"), unchanged, b"");
+    assert_eq!((seen.headers["if-none-match"].as_str(), answer.status), ("\"v1\"", 304), "E2");
+    assert_eq!(answer.headers["etag"], tag);
+
+    let request = "GET /a\nIf-None-Match: \"v1~dk2.g\"\nIf-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT";
+    let (seen, answer) = site.run(CLIENT, request, &head, &body);
+    assert!(!seen.headers.contains_key("if-none-match") && !seen.headers.contains_key("if-modified-since"), "E3");
+    assert_eq!(answer.status, 200);
+
+    let (seen, answer) = site.run(CLIENT, &format!("GET /a\nRange: bytes=0-99\nIf-Range: {tag}"), &head, &body);
+    assert!(!seen.headers.contains_key("range") && !seen.headers.contains_key("if-range"), "E4");
+    assert_eq!((answer.status, answer.headers["accept-ranges"].as_str()), (200, "none"));
+
+    let weak = format!("200 OK\r\n{HTML}ETag: W/\"a,b\"\r\n");
+    let (_, answer) = site.run(CLIENT, "GET /w", &weak, PAGE.as_bytes());
+    assert_eq!(answer.headers["etag"], format!("W/\"a,b~dk{version}.i\""), "E13");
+    let request = format!("GET /w\nIf-None-Match: W/\"a,b~dk{version}.i\", \"x\"");
+    assert_eq!(site.run(CLIENT, &request, unchanged, b"").0.headers["if-none-match"], "W/\"a,b\"", "E13");
+}
+
+#[test]
+fn e5_to_e7_a_copy_of_one_s_own_is_private_and_its_tag_is_of_no_use_to_others() {
+    let site = Exchange::new("");
+    let head = format!(
+        "200 OK\r\n{HTML}Cache-Control: public, max-age=60, s-maxage=600\r\nCDN-Cache-Control: max-age=900\r\n\
+         Expires: Thu, 01 Jan 2037 00:00:00 GMT\r\nETag: \"v1\"\r\n"
+    );
+    // Until the site is known nothing is marked.
+    site.run(CLIENT, "GET /a", &head, PAGE.as_bytes());
+    let (_, answer) = site.run(CLIENT, "GET /a", &head, PAGE.as_bytes());
+    assert_eq!(answer.headers["cache-control"], "private, no-cache", "E5");
+    assert!(!answer.headers.contains_key("cdn-cache-control") && !answer.headers.contains_key("expires"));
+    let tag = answer.headers["etag"].clone();
+    let (before, _, after) = parts(&tag);
+    assert!(before == "W/\"v1" && after.starts_with("s-") && after.ends_with(".i\"") && after.len() == 13, "{tag}");
+    assert!(String::from_utf8_lossy(&answer.body).contains("<span inert"), "a seal");
+
+    let (_, head_only) = site.run(CLIENT, "HEAD /a", &head, b"");
+    let mut fields = answer.headers.clone();
+    fields.remove("transfer-encoding");
+    let mut of_head = head_only.headers.clone();
+    for name in ["date", "transfer-encoding"] {
+        fields.remove(name);
+        of_head.remove(name);
+    }
+    assert_eq!((of_head, head_only.body.len()), (fields, 0), "E6");
+
+    let (seen, _) = site.run(CLIENT, &format!("PUT /a\nIf-Match: {tag}\nContent-Length: 0"), "204 No Content\r\n", b"");
+    assert_eq!(seen.headers["if-match"], "\"v1\"", "E7");
+    let ask = format!("GET /a\nIf-None-Match: {tag}");
+    assert_eq!(
+        site.run(CLIENT, &ask, "304 Not Modified\r\nETag: \"v1\"\r\n", b"").0.headers["if-none-match"],
+        "\"v1\""
+    );
+    let (seen, _) = site.run(OTHER, &ask, &head, PAGE.as_bytes());
+    assert!(!seen.headers.contains_key("if-none-match"), "nobody keeps a copy with another's mark");
+}
+
+#[test]
+fn e8_to_e12_and_e15_what_cannot_be_rewritten_and_what_must_not_be_believed() {
+    let site = Exchange::new("");
+    let plain = |head: &str, body: &[u8]| {
+        let head = format!("200 OK\r\n{head}Content-Length: {}\r\n", body.len());
+        site.run(CLIENT, "GET /a", &head, body).1
+    };
+    let own = plain(&format!("{HTML}Cache-Control: no-transform\r\n"), PAGE.as_bytes());
+    assert_eq!(
+        (own.body.as_slice(), own.headers["content-length"].as_str()),
+        (PAGE.as_bytes(), PAGE.len().to_string().as_str()),
+        "E8"
+    );
+    let long: String = (0..40_000u32).map(|i| format!("<p>{:x}</p>", i.wrapping_mul(2_654_435_761))).collect();
+    let mut cut = gzip(format!("<!doctype html><title>t</title>{long}").as_bytes());
+    cut.truncate(cut.len() - 6);
+    assert!(!plain(&format!("{HTML}Content-Encoding: gzip\r\n"), &cut).complete, "E9");
+    assert_eq!(plain("Content-Type: text/html; charset=utf-16le\r\n", b"<\0p\0>\0").body, b"<\0p\0>\0", "E10");
+    assert_eq!(plain(HTML, b"{\"a\":\"<p>\"}").body, b"{\"a\":\"<p>\"}", "E11");
+    let (seen, _) =
+        site.run(CLIENT, "GET /a\nConnection: X-Forwarded-For\nX-Forwarded-For: 1.2.3.4", "204 No Content\r\n", b"");
+    assert_eq!(seen.headers["x-forwarded-for"], CLIENT.to_string(), "E15");
+    let (lines, _log) = site.deckle.stop();
+    let skips: Vec<&str> = hits(&lines).iter().filter_map(|l| l["deckle.rewrite.skip"].as_str()).collect();
+    assert_eq!(skips, ["no_transform", "charset_unsafe", "not_markup", "status"]);
+    let aborted = hits(&lines).iter().find(|l| l["deckle.rewrite"] == "aborted").unwrap().to_string();
+    assert!(aborted.contains("coding_truncated"), "{aborted}");
+}

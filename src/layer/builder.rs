@@ -49,6 +49,11 @@ pub enum BuildError {
     /// A level of marking without a secret to derive marks from.
     #[error("`watermark.level` is set, but the builder was given no secret")]
     NoSecret,
+    /// Marks behind a shared cache.
+    #[error(
+        "`page.shared_cache` is set, and copies are marked: the cache would hand one visitor's copy to all; set `watermark.level = \"off\"`"
+    )]
+    SharedCache,
     /// A section whose feature is not compiled in.
     #[error("section `[{section}]` needs feature `{feature}`")]
     Feature {
@@ -188,6 +193,7 @@ impl Builder {
         match (secrets, config.watermark.level) {
             (_, Some(Level::Off)) | (None, None) => Ok(protect),
             (None, Some(_)) => Err(BuildError::NoSecret),
+            (Some(_), _) if config.page.shared_cache => Err(BuildError::SharedCache),
             (Some(secrets), _) => {
                 let findings = self.findings.clone().unwrap_or_default();
                 Ok(protect.marking(Marking { secrets, settings: config.watermark.clone(), findings }))

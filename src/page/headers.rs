@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::encoding::{Coding, accept_encoding};
 use super::etag::{EntityTag, TagMap, original};
+use super::signature;
 
 /// Fields that a rewritten body makes wrong (RFC 9530 §2–3, RFC 3230, RFC 1864).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
@@ -120,6 +121,7 @@ pub(crate) fn rewrite_response(headers: &mut HeaderMap, made: &Made<'_>, not_mod
         headers.remove(name);
     }
     strip_trailer_names(headers);
+    signature::remove_broken(headers);
 }
 
 fn set_coding(headers: &mut HeaderMap, coding: Coding) {

@@ -43,6 +43,7 @@ mod replace;
 mod report;
 mod rewrite;
 mod scan;
+mod signature;
 mod tail;
 mod text;
 mod window;
@@ -73,6 +74,10 @@ pub struct Settings {
     pub skip: SkipSettings,
     /// Obey `Cache-Control: no-transform` of the site (RFC 9110 §7.7).
     pub respect_no_transform: bool,
+    /// Rewrite pages that are signed (RFC 9421), and take the signatures out that a rewritten page makes wrong.
+    pub break_signatures: bool,
+    /// A shared cache stands in front of deckle. With marks that is an error: it would hand one visitor's copy to all.
+    pub shared_cache: bool,
     /// Charset of pages that name none.
     pub fallback_charset: String,
     /// Most bytes of a decoded page; at least 1 MiB.
@@ -99,6 +104,8 @@ impl Default for Settings {
             enabled: true,
             skip: SkipSettings::default(),
             respect_no_transform: true,
+            break_signatures: false,
+            shared_cache: false,
             fallback_charset: "windows-1252".to_owned(),
             max_decoded: Size(64 << 20),
             max_memory: Size(2 << 20),

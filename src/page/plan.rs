@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use super::charset;
 use super::encoding::{Coding, CodingError, content_codings};
+use super::signature;
 
 /// Why a response is not rewritten, or not to its end. The codes go to the audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,8 +104,15 @@ pub(crate) enum Decision {
     Untouched(Skip),
 }
 
+/// What the site says that is obeyed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Obeys {
+    pub(crate) no_transform: bool,
+    pub(crate) signatures: bool,
+}
+
 /// Decides about a response to a request with `method`.
-pub(crate) fn decide(method: &Method, response: &Parts, respect_no_transform: bool) -> Decision {
+pub(crate) fn decide(method: &Method, response: &Parts, obeys: Obeys) -> Decision {
     use Decision::{HeadersOnly, Rewrite, Untouched};
     let headers = &response.headers;
     if response.status == StatusCode::NOT_MODIFIED {
@@ -116,10 +124,10 @@ pub(crate) fn decide(method: &Method, response: &Parts, respect_no_transform: bo
     if let Err(skip) = is_html(headers) {
         return Untouched(skip);
     }
-    if respect_no_transform && has_directive(headers, "no-transform") {
+    if obeys.no_transform && has_directive(headers, "no-transform") {
         return Untouched(Skip::NoTransform);
     }
-    if headers.contains_key("signature-input") || links_to_manifest(headers) {
+    if links_to_manifest(headers) || (obeys.signatures && signature::covers_a_page(headers)) {
         return Untouched(Skip::Signed);
     }
     if charset::from_header(headers).is_some_and(charset::is_refused) || names_utf7(headers) {
@@ -194,7 +202,7 @@ mod tests {
             builder = builder.header(*name, *value);
         }
         let (parts, ()) = builder.body(()).unwrap().into_parts();
-        decide(method, &parts, true)
+        decide(method, &parts, Obeys { no_transform: true, signatures: true })
     }
 
     #[test]
@@ -225,7 +233,9 @@ mod tests {
             ("three codings", Method::GET, 200, vec![HTML, ("content-encoding", "gzip, br, zstd")], Untouched(Skip::CodingStacked)),
             ("utf-16", Method::GET, 200, vec![("content-type", "text/html; charset=utf-16le")], Untouched(Skip::CharsetUnsafe)),
             ("utf-7", Method::GET, 200, vec![("content-type", "text/html; charset=UTF-7")], Untouched(Skip::CharsetUnsafe)),
-            ("signed", Method::GET, 200, vec![HTML, ("signature-input", "s=()")], Untouched(Skip::Signed)),
+            ("signed", Method::GET, 200, vec![HTML, ("signature-input", "s=(\"content-digest\");created=1")], Untouched(Skip::Signed)),
+            ("signed elsewhere", Method::GET, 200, vec![HTML, ("signature-input", "s=(\"@status\" \"date\")")], Rewrite { codings: vec![] }),
+            ("signed in a form of its own", Method::GET, 200, vec![HTML, ("signature-input", "not (a dictionary")], Untouched(Skip::Signed)),
             ("c2pa", Method::GET, 200, vec![HTML, ("link", "</m>; rel=\"c2pa-manifest\"")], Untouched(Skip::Signed)),
         ];
         for (name, method, status, headers, expect) in table {

@@ -124,6 +124,52 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// The name that the client asked by, and whether over TLS.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) host: String,
+    pub(super) secure: bool,
+}
+
+/// A site that is asked by its own name speaks of itself by that name: addresses in its answer become the client's, and
+/// cookies that of the host that set them.
+pub(super) fn rename(headers: &mut HeaderMap, site: &str, asked: &Asked) {
+    for name in [header::LOCATION, header::CONTENT_LOCATION, header::REFRESH] {
+        let Some(text) = headers.get(&name).and_then(|v| v.to_str().ok()) else { continue };
+        let renamed = ["http://", "https://"].iter().find_map(|scheme| {
+            let own = format!("{scheme}{site}");
+            let at = text.to_ascii_lowercase().find(&own.to_ascii_lowercase())?;
+            let rest = text.get(at + own.len()..)?;
+            // Another host may begin with the same letters.
+            let ends = rest.is_empty() || rest.starts_with(['/', '?', '#', '"', '\'', ';', ' ']);
+            let before = text.get(..at).filter(|_| ends)?;
+            let scheme = if asked.secure { "https" } else { "http" };
+            Some(format!("{before}{scheme}://{}{rest}", asked.host))
+        });
+        if let Some(value) = renamed.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    let host = site.rsplit_once(':').map_or(site, |(host, _)| host);
+    let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, without_domain(&cookie, host).unwrap_or(cookie));
+    }
+}
+
+/// The cookie without a `Domain` that is this host; `None`: it stays.
+fn without_domain(cookie: &HeaderValue, host: &str) -> Option<HeaderValue> {
+    let text = cookie.to_str().ok()?;
+    let is_own = |part: &&str| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        name.trim().eq_ignore_ascii_case("domain") && value.trim().trim_start_matches('.').eq_ignore_ascii_case(host)
+    };
+    let kept: Vec<&str> = text.split(';').filter(|part| !is_own(part)).collect();
+    let renamed = kept.join(";");
+    (renamed != text).then(|| HeaderValue::from_str(&renamed).ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +180,29 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         map
+    }
+
+    #[test]
+    fn a_site_by_its_own_name_is_renamed() {
+        let asked = Asked { host: "news.example".to_owned(), secure: true };
+        for (name, before, after) in [
+            ("location", "http://127.0.0.1:8080/a?b", "https://news.example/a?b"),
+            ("location", "HTTPS://127.0.0.1:8080", "https://news.example"),
+            ("location", "http://127.0.0.1:80801/", "http://127.0.0.1:80801/"),
+            ("location", "/a", "/a"),
+            ("content-location", "http://127.0.0.1:8080/x", "https://news.example/x"),
+            ("refresh", "5; url=http://127.0.0.1:8080/x", "5; url=https://news.example/x"),
+            ("set-cookie", "a=b; Domain=127.0.0.1; Path=/", "a=b; Path=/"),
+            ("set-cookie", "a=b; domain=.127.0.0.1", "a=b"),
+            ("set-cookie", "a=domain; Domain=other.example", "a=domain; Domain=other.example"),
+        ] {
+            let mut headers = map(&[(name, before)]);
+            rename(&mut headers, "127.0.0.1:8080", &asked);
+            assert_eq!(headers[name], after, "{before}");
+        }
+        let mut two = map(&[("set-cookie", "a=1"), ("set-cookie", "b=2; Domain=127.0.0.1")]);
+        rename(&mut two, "127.0.0.1:8080", &asked);
+        assert_eq!(two.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use tower_service::Service;
 
 use super::body::{SiteBody, UploadBody};
+use super::headers::Asked;
 use super::problem::problem;
 use super::{ProxyError, headers, refuse, upgrade};
 use crate::config::{HostMode, ProxySettings};
@@ -118,6 +119,7 @@ impl Shared {
             return problem(StatusCode::BAD_REQUEST, "The request target is not valid.", &asked);
         };
         let again = outgoing.clone();
+        let named = self.renames(&head);
         let (body, uploaded) = self.request_body(body);
         let request = Request::from_parts(outgoing, body);
         let mut inbound = upgrade.map(|kind| (kind, head));
@@ -135,8 +137,8 @@ impl Shared {
             None => self.send(request, Some(uploaded)).await,
         };
         match answer {
-            Ok(answer) if is_partial_page(&answer) => self.whole(again, answer).await,
-            Ok(answer) => self.incoming(answer),
+            Ok(answer) if is_partial_page(&answer) => self.whole(again, answer, named.as_ref()).await,
+            Ok(answer) => self.incoming(answer, named.as_ref()),
             Err(Failure::Timeout) => problem(StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time.", &asked),
             Err(Failure::TooLarge) => problem(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.", &asked),
             Err(Failure::Connect) => {
@@ -183,6 +185,19 @@ impl Shared {
         Some(out)
     }
 
+    /// Where the site is asked by its own name, what the client asked by.
+    fn renames(&self, head: &http::request::Parts) -> Option<Asked> {
+        if self.settings.host != HostMode::Upstream {
+            return None;
+        }
+        let host = match head.uri.authority() {
+            Some(authority) => authority.as_str().to_owned(),
+            None => head.headers.get(header::HOST)?.to_str().ok()?.to_owned(),
+        };
+        let secure = head.extensions.get::<Visitor>().is_some_and(|v| v.secure);
+        Some(Asked { host, secure })
+    }
+
     /// The upload, and what ends with it.
     fn request_body(&self, body: Incoming) -> (RequestBody, oneshot::Receiver<()>) {
         let (over, uploaded) = oneshot::channel();
@@ -219,21 +234,30 @@ impl Shared {
     }
 
     /// A part of a page would be a part without marks: the whole is asked for, once.
-    async fn whole(&self, mut head: http::request::Parts, partial: Response<Incoming>) -> Response<SiteBody> {
+    async fn whole(
+        &self,
+        mut head: http::request::Parts,
+        partial: Response<Incoming>,
+        named: Option<&Asked>,
+    ) -> Response<SiteBody> {
         if head.method != Method::GET || !head.headers.contains_key(header::RANGE) {
-            return self.incoming(partial);
+            return self.incoming(partial, named);
         }
         head.headers.remove(header::RANGE);
         head.headers.remove(header::IF_RANGE);
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
         match self.send(Request::from_parts(head, body), None).await {
-            Ok(answer) => self.incoming(answer),
-            Err(_) => self.incoming(partial),
+            Ok(answer) => self.incoming(answer, named),
+            Err(_) => self.incoming(partial, named),
         }
     }
 
-    fn incoming(&self, answer: Response<Incoming>) -> Response<SiteBody> {
+    /// `named`: the site is asked by its own name, and the client by this one.
+    fn incoming(&self, answer: Response<Incoming>, named: Option<&Asked>) -> Response<SiteBody> {
         let (mut head, body) = answer.into_parts();
+        if let (Some(asked), Some(site)) = (named, self.base.authority()) {
+            headers::rename(&mut head.headers, site.as_str(), asked);
+        }
         headers::strip_hop_by_hop(&mut head.headers);
         headers::append_via(&mut head.headers, &self.pseudonym);
         let events =

@@ -638,3 +638,15 @@ async fn rights_are_declared_in_fields_and_in_the_page() {
     let (_, headers, body) = document("", "/story", 200, &[("content-type", "text/html; charset=utf-8")], PLAIN).await;
     assert!(!headers.contains_key("content-usage") && !body.contains("dcterms"), "what is not stated is not said");
 }
+
+#[test]
+fn marks_behind_a_shared_cache_are_refused() {
+    let build = |config: &str, secret: bool| {
+        let builder = DeckleLayer::builder().config(Config::from_toml(config).unwrap()).sink(Memory::default());
+        if secret { builder.secret(secrets()).build() } else { builder.build() }
+    };
+    let error = build("[page]\nshared_cache = true", true).unwrap_err().to_string();
+    assert!(error.contains("page.shared_cache") && error.contains("watermark.level"), "{error}");
+    assert!(build("[page]\nshared_cache = true\n[watermark]\nlevel = \"off\"", true).is_ok());
+    assert!(build("[page]\nshared_cache = true", false).is_ok());
+}

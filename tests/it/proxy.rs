@@ -485,3 +485,18 @@ fn a_site_that_says_nothing_is_a_504_or_an_incomplete_message() {
     let half = hits(&lines).into_iter().find(|l| l["url.path"] == "/half").unwrap().clone();
     assert_eq!((&half["deckle.complete"], &half["deckle.rewrite"]), (&false.into(), &"aborted".into()));
 }
+
+#[test]
+fn a_site_by_its_own_name_sends_clients_to_the_name_they_asked_by() {
+    let upstream = Upstream::start(|request, stream| {
+        let own = &request.headers["host"];
+        let head = format!(
+            "HTTP/1.1 302 Found\r\nLocation: http://{own}/next\r\nSet-Cookie: a=b; Domain=127.0.0.1; Path=/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let _ = stream.write_all(head.as_bytes());
+    });
+    let deckle = Deckle::with_config("[proxy]\nhost = \"upstream\"\n", &["--upstream", &upstream.url()]);
+    let answer = raw(&deckle, "GET / HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n\r\n");
+    assert_eq!((answer.status, answer.headers["location"].as_str()), (302, "http://news.example/next"));
+    assert_eq!(answer.headers["set-cookie"], "a=b; Path=/");
+}

@@ -79,7 +79,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
     } else if head.extensions.get::<PageReport>().is_some() {
         Decision::Untouched(Skip::Already)
     } else {
-        decide(&ask.method, &head, site.settings.respect_no_transform)
+        decide(&ask.method, &head, site.obeys())
     };
     match decision {
         Decision::Untouched(skip) => {

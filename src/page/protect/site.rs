@@ -21,6 +21,7 @@ use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Made};
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, unmarked};
+use crate::page::plan::Obeys;
 use crate::page::replace::Replacer;
 use crate::page::rewrite::{self, Job, Rewriter};
 use crate::page::{Finding, PageError, Settings};
@@ -126,6 +127,10 @@ impl Site {
     pub(super) fn own(&self, head: &Parts) -> Option<Response<Full<Bytes>>> {
         let beacon = || self.beacon.as_ref().and_then(|beacon| beacon.answer(head));
         self.guard.answer(&head.method, head.uri.path(), &head.headers).or_else(beacon)
+    }
+
+    pub(super) fn obeys(&self) -> Obeys {
+        Obeys { no_transform: self.settings.respect_no_transform, signatures: !self.settings.break_signatures }
     }
 
     /// Reads a request, and changes it so that its answer can be rewritten.

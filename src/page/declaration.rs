@@ -6,8 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::markup::ascii_attribute;
-use crate::rights::fields::reservation;
-use crate::rights::{Policy, Uses};
+use crate::rights::Policy;
 
 /// What is known of one page.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +18,8 @@ pub(super) struct Declared<'d> {
     /// The text of the notice.
     pub(super) notice: Option<&'d str>,
     pub(super) year: i16,
-    pub(super) uses: Uses,
+    /// The fields reserve text and data mining, with this policy.
+    pub(super) reserved: Option<&'d str>,
 }
 
 /// The markup; empty if there is nothing to say.
@@ -34,20 +34,20 @@ pub(super) fn markup(policy: &Policy, page: &Declared<'_>) -> String {
         out.push_str(&format!("<link rel=\"license\" type=\"application/rsl+xml\" href=\"{}\">", attribute(url)));
     }
     let meta = |name: &str, content: &str| {
-        let said = content.is_empty() || page.metas.iter().any(|seen| seen == name);
+        let said = content.is_empty() || page.metas.iter().any(|seen| seen.eq_ignore_ascii_case(name));
         if said { String::new() } else { format!("<meta name=\"{name}\" content=\"{}\">", attribute(content)) }
     };
-    if let Some(reserved) = reservation(page.uses).filter(|_| settings.tdm_meta) {
-        out.push_str(&meta("tdm-reservation", if reserved { "1" } else { "0" }));
-        let url = settings.tdm_policy.as_deref().filter(|_| reserved);
-        out.push_str(&meta("tdm-policy", url.unwrap_or_default()));
+    // As in the fields, and never a 0: a `meta` counts for more than a field (TDMRep).
+    if let Some(url) = page.reserved.filter(|_| settings.tdm_meta) {
+        out.push_str(&meta("tdm-reservation", "1"));
+        out.push_str(&meta("tdm-policy", url));
     }
     let notice = settings.notice.as_deref().or(page.notice).unwrap_or_default();
     let license = settings.license.page.as_deref().or(settings.license.url.as_deref()).unwrap_or_default();
     let dublin: String =
-        [("dcterms.rights", notice), ("dcterms.rightsholder", &settings.holder), ("dcterms.license", license)]
+        [("dcterms.rights", notice), ("dcterms.rightsHolder", &settings.holder), ("dcterms.license", license)]
             .iter()
-            .map(|(name, content)| meta(name, content).replace("rightsholder", "rightsHolder"))
+            .map(|(name, content)| meta(name, content))
             .collect();
     if !dublin.is_empty() {
         out.push_str("<link rel=\"schema.DCTERMS\" href=\"http://purl.org/dc/terms/\">");
@@ -106,13 +106,12 @@ mod tests {
     fn of(text: &str, metas: &[&str]) -> String {
         let policy = Policy::new(&toml::from_str(text).unwrap()).unwrap();
         let metas: Vec<String> = metas.iter().map(|m| (*m).to_owned()).collect();
-        let uses = policy.resolve("/a");
         let page = Declared {
             metas: &metas,
             canonical: Some("https://a.example/a"),
             notice: Some("© 2026"),
             year: 2026,
-            uses,
+            reserved: Some("https://a.example/tdm"),
         };
         markup(&policy, &page)
     }

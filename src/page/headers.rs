@@ -124,6 +124,18 @@ pub(crate) fn rewrite_response(headers: &mut HeaderMap, made: &Made<'_>, not_mod
     signature::remove_broken(headers);
 }
 
+/// Changes the header of a text that gets something behind it.
+pub(crate) fn text_changes(headers: &mut HeaderMap) {
+    for name in [header::CONTENT_LENGTH, header::ETAG, header::LAST_MODIFIED, header::ACCEPT_RANGES] {
+        headers.remove(name);
+    }
+    for name in DIGESTS {
+        headers.remove(name);
+    }
+    strip_trailer_names(headers);
+    signature::remove_broken(headers);
+}
+
 fn set_coding(headers: &mut HeaderMap, coding: Coding) {
     if headers.contains_key(header::CONTENT_ENCODING) {
         match coding {

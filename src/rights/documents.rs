@@ -64,7 +64,7 @@ pub fn rsl(policy: &Policy) -> Option<String> {
 }
 
 /// The patterns about which something is said to everybody, the longest first, each once.
-pub(super) fn patterns(policy: &Policy) -> impl Iterator<Item = &str> {
+fn patterns(policy: &Policy) -> impl Iterator<Item = &str> {
     let all = policy.scopes().iter().filter(|scope| scope.agents.is_empty());
     let mut seen = std::collections::BTreeSet::new();
     all.map(|scope| scope.path.as_str()).filter(move |path| seen.insert(*path))

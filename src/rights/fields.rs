@@ -18,9 +18,8 @@ const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 /// Media type of an RSL document.
 pub(crate) const RSL_TYPE: &str = "application/rsl+xml";
 
-/// Declares the policy for a path in the head of its response.
-pub fn declare(policy: &Policy, path: &str, headers: &mut HeaderMap) {
-    let uses = policy.resolve(path);
+/// Declares what is said about one resource in the head of its response.
+pub fn declare(policy: &Policy, uses: Uses, headers: &mut HeaderMap) {
     let settings = policy.settings();
     merge(headers, &CONTENT_USAGE, |own| signal::merge_content_usage(own, uses));
     if settings.content_signal_header {
@@ -47,6 +46,17 @@ pub(crate) fn reservation(uses: Uses) -> Option<bool> {
     }
 }
 
+/// What the fields say about text and data mining. Of several lines one that reserves is enough.
+pub(crate) fn reserved(headers: &HeaderMap) -> Option<bool> {
+    let says = |value: &[u8]| headers.get_all(&TDM_RESERVATION).iter().any(|line| line.as_bytes() == value);
+    if says(b"1") { Some(true) } else { says(b"0").then_some(false) }
+}
+
+/// The address of the policy that goes with a reservation.
+pub(crate) fn tdm_policy(headers: &HeaderMap) -> Option<&str> {
+    headers.get(&TDM_POLICY).and_then(|v| v.to_str().ok())
+}
+
 /// One value out of all lines of a field and ours; `None`: they stay.
 fn merge(headers: &mut HeaderMap, name: &HeaderName, with: impl FnOnce(Option<&str>) -> Option<String>) {
     let lines: Vec<String> =
@@ -58,11 +68,7 @@ fn merge(headers: &mut HeaderMap, name: &HeaderName, with: impl FnOnce(Option<&s
 }
 
 fn declare_tdm(headers: &mut HeaderMap, ours: Option<bool>, policy: Option<&str>) {
-    let own = match headers.get(&TDM_RESERVATION).map(HeaderValue::as_bytes) {
-        Some(b"1") => Some(true),
-        Some(b"0") => Some(false),
-        _ => None,
-    };
+    let own = reserved(headers);
     if let Some(reserved) = ours
         && own.is_none_or(|own| !own && reserved)
     {
@@ -166,7 +172,7 @@ mod tests {
         for (name, value) in own {
             headers.append(*name, value.parse().unwrap());
         }
-        declare(&policy, path, &mut headers);
+        declare(&policy, policy.resolve(path), &mut headers);
         let mut lines: Vec<String> = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
         lines.sort();
         lines
@@ -197,7 +203,7 @@ mod tests {
             (deny, &[("x-robots-tag", "max-snippet:-1, max-image-preview:large")], &["x-robots-tag: noai, noimageai, noarchive, max-snippet:160, max-image-preview:standard"]),
             (deny, &[("x-robots-tag", "nosnippet"), ("x-robots-tag", "googlebot: noarchive")], &["x-robots-tag: noai, noimageai, noarchive, max-image-preview:standard"]),
             ("uses = { search = 'deny' }\ni_mean_it = true", &[("x-robots-tag", "none")], &["x-robots-tag: none", "content-usage: search=n"]),
-            (deny, &[("link", "<https://own.example/l.xml>; rel=license; type=\"application/rsl+xml\"")], &["link: <https://own.example/l.xml>; rel=license; type=\"application/rsl+xml\""]),
+            ("uses = { tdm = 'allow' }", &[("tdm-reservation", "x"), ("tdm-reservation", "1")], &["tdm-reservation: 1"]),
         ];
         for (policy, own, expected) in table {
             let got = run(policy, "/", own);
@@ -210,12 +216,25 @@ mod tests {
     }
 
     #[test]
+    fn a_licence_of_the_site_s_own_is_not_given_twice() {
+        let own = "<https://own.example/l.xml>; rel=license; type=\"application/rsl+xml\"";
+        let links: Vec<String> =
+            run(GOLDEN, "/", &[("link", own)]).into_iter().filter(|l| l.starts_with("link")).collect();
+        assert_eq!(links, [format!("link: {own}")]);
+        assert_eq!(
+            run(GOLDEN, "/", &[("link", "</x>; rel=preload")]).iter().filter(|l| l.starts_with("link")).count(),
+            2
+        );
+    }
+
+    #[test]
     fn declared_twice_is_declared_once() {
         let policy = Policy::new(&toml::from_str(GOLDEN).unwrap()).unwrap();
         let mut headers = HeaderMap::new();
-        declare(&policy, "/story", &mut headers);
+        let uses = policy.resolve("/story");
+        declare(&policy, uses, &mut headers);
         let once = headers.clone();
-        declare(&policy, "/story", &mut headers);
+        declare(&policy, uses, &mut headers);
         assert_eq!(headers, once);
     }
 }

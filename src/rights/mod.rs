@@ -38,7 +38,7 @@ pub struct Settings {
     /// How a quotation names its source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credit: Option<String>,
-    /// Refusing search takes a news site out of every search engine; only with this it is believed.
+    /// Refusing search, or everybody the whole site, takes a news site out of every search engine; only with this it is believed.
     pub i_mean_it: bool,
     /// The policy for text and data mining (TDMRep); https.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,7 @@ impl Default for ScopeSettings {
 #[non_exhaustive]
 pub enum RightsError {
     /// Not an absolute https address.
-    #[error("`{key}` holds `{value}`; it must be an absolute https address")]
+    #[error("`{key}` holds `{value}`; it must be an absolute https address of its own, without fragment")]
     Address {
         /// The key.
         key: &'static str,
@@ -151,8 +151,8 @@ pub enum RightsError {
         /// The pattern.
         path: String,
     },
-    /// Search engines are refused.
-    #[error("`rights` refuses search for `{path}`; if that is meant, set `rights.i_mean_it = true`")]
+    /// Search engines are refused, or everybody.
+    #[error("`rights` keeps search engines from `{path}`; if that is meant, set `rights.i_mean_it = true`")]
     SearchDenied {
         /// The pattern.
         path: String,

@@ -28,10 +28,14 @@ pub struct Robots {
 pub struct Group {
     /// Product tokens in lower case; `*` for everybody else.
     pub agents: Vec<String>,
+    /// The names as they are written, those without a token, too.
+    pub names: Vec<String>,
     /// `Allow` and `Disallow`.
     pub rules: Vec<Rule>,
     /// `Content-Usage` (draft-ietf-aipref-attach).
     pub usage: Vec<Usage>,
+    /// Values of `Content-Signal` (contentsignals.org).
+    pub signals: Vec<String>,
     /// Line of the first `User-agent`.
     pub line: usize,
 }
@@ -43,6 +47,8 @@ pub struct Rule {
     pub allow: bool,
     /// The pattern, normalised.
     pub pattern: String,
+    /// The pattern as it is written, but for octets beyond ASCII, which are encoded.
+    pub raw: String,
     /// Where it stands.
     pub line: usize,
 }
@@ -54,6 +60,8 @@ pub struct Usage {
     pub pattern: String,
     /// Labels and what they say. What does not parse says nothing.
     pub says: Vec<(Use, Pref)>,
+    /// The dictionary as it is written.
+    pub raw: String,
 }
 
 impl Robots {
@@ -71,20 +79,26 @@ impl Robots {
                         groups.push(Group { line: index + 1, ..Group::default() });
                         names_agents = true;
                     }
-                    if let (Some(group), Some(token)) = (groups.last_mut(), token(&value)) {
-                        group.agents.push(token);
+                    if let Some(group) = groups.last_mut() {
+                        group.agents.extend(token(&value));
+                        group.names.push(value);
                     }
                 }
                 key @ ("allow" | "disallow") => {
                     names_agents = false;
                     if let Some(group) = groups.last_mut().filter(|_| !value.is_empty()) {
                         let pattern = normalise(&value);
-                        group.rules.push(Rule { allow: key == "allow", pattern, line: index + 1 });
+                        group.rules.push(Rule { allow: key == "allow", pattern, raw: value, line: index + 1 });
                     }
                 }
                 "content-usage" => {
                     if let Some(group) = groups.last_mut() {
                         group.usage.push(usage(&value));
+                    }
+                }
+                "content-signal" => {
+                    if let Some(group) = groups.last_mut() {
+                        group.signals.push(value);
                     }
                 }
                 _ => {}
@@ -147,7 +161,10 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The two sides of a line, without comment and white space.
 fn key_value(line: &[u8]) -> Option<(String, String)> {
     let line = line.split(|b| *b == b'#').next()?;
-    let text: String = String::from_utf8_lossy(line).chars().filter(|c| *c != '\0').collect();
+    let mut text = String::with_capacity(line.len());
+    for byte in line.iter().filter(|b| **b != 0) {
+        push_ascii(&mut text, *byte);
+    }
     let (key, value) = text.split_once(':')?;
     Some((key.trim().to_owned(), value.trim().to_owned()))
 }
@@ -162,6 +179,14 @@ fn token(name: &str) -> Option<String> {
     name.get(..end).filter(|token| !token.is_empty()).map(str::to_ascii_lowercase)
 }
 
+fn push_ascii(out: &mut String, byte: u8) {
+    if byte.is_ascii() {
+        out.push(char::from(byte));
+    } else {
+        out.push_str(&format!("%{byte:02X}"));
+    }
+}
+
 /// Percent signs: unreserved characters decoded, all others written in capitals, what is not ASCII encoded.
 pub fn normalise(path: &str) -> String {
     let bytes = path.as_bytes();
@@ -169,6 +194,7 @@ pub fn normalise(path: &str) -> String {
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         let encoded = (*byte == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
+        let encoded = encoded.filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
         let value = encoded.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
         match value {
             Some(value) => {
@@ -180,11 +206,7 @@ pub fn normalise(path: &str) -> String {
                 at += 3;
             }
             None => {
-                if byte.is_ascii() {
-                    out.push(char::from(*byte));
-                } else {
-                    out.push_str(&format!("%{byte:02X}"));
-                }
+                push_ascii(&mut out, *byte);
                 at += 1;
             }
         }
@@ -220,7 +242,8 @@ fn usage(value: &str) -> Usage {
         Some((path, rest)) if path.starts_with('/') => (normalise(path), rest),
         _ => ("/".to_owned(), value),
     };
-    Usage { pattern, says: super::signal::content_usage(dictionary) }
+    let dictionary = dictionary.trim();
+    Usage { pattern, says: super::signal::content_usage(dictionary), raw: dictionary.to_owned() }
 }
 
 #[cfg(test)]
@@ -326,6 +349,18 @@ mod tests {
         }
         let many = b"user-agent: a\ndisallow: /x\n".repeat(100_000);
         assert!(Robots::parse(&many).groups.len() <= MAX_BYTES / 26 + 1);
-        assert_eq!(normalise("/%zz%4%"), "/%zz%4%");
+        assert_eq!(normalise("/%zz%4%%+5"), "/%zz%4%%+5");
+        let latin = Robots::parse(
+            b"user-agent: MJ12bot\nuser-agent: 360Spider\ndisallow: /caf\xE9\nContent-Signal: ai-train=no",
+        );
+        let group = &latin.groups[0];
+        assert_eq!(
+            (group.rules[0].raw.as_str(), group.names.as_slice()),
+            ("/caf%E9", &["MJ12bot".to_owned(), "360Spider".to_owned()][..])
+        );
+        assert_eq!(
+            (group.agents.as_slice(), group.signals.as_slice()),
+            (&["mj".to_owned()][..], &["ai-train=no".to_owned()][..])
+        );
     }
 }

@@ -1,44 +1,54 @@
 //! robots.txt with our statement in it, never looser than the site's own.
 //!
 //! The site's bytes stay as they are; ours come behind them. A group for one agent *replaces* that of `*`, so every agent
-//! that either side names gets what we say to everybody, and an agent that only we name gets the site's rules for `*`
-//! besides. No `Allow` of ours stands beside rules of the site's: of two patterns as long `Allow` would win.
+//! that either side names gets what we say to everybody, and an agent that only we name gets the site's lines for `*`
+//! besides. No `Allow` of ours stands beside rules of the site's, and a `Disallow` of ours is made longer than any `Allow` of
+//! the site's, for the longest pattern wins (RFC 9309 §2.2.2).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use super::documents::patterns;
-use super::policy::Policy;
-use super::robots::{Robots, Rule, normalise};
-use super::signal::{to_content_signal, to_content_usage};
-use super::uses::{Pref, Use, Uses};
+use super::policy::{Policy, Scope, covers, may_overlap, names};
+use super::robots::{Group, MAX_BYTES, Robots, normalise};
+use super::signal::{content_usage, merge_content_signal, merge_content_usage};
+use super::uses::{Pref, Uses};
 
 /// Where robots.txt is.
 pub const PATH: &str = "/robots.txt";
 
+/// A file that names more agents, or says more, is nobody's work: nothing is added to it.
+const MAX_AGENTS: usize = 1_000;
+const MAX_LINES: usize = 10_000;
+/// Patterns of `Content-Usage` in one group.
+const MAX_PATTERNS: usize = 200;
+
 /// The file that goes out. `own`: the site's, if it has one. `None`: there is nothing to say.
 pub fn robots_txt(policy: &Policy, own: Option<&[u8]>) -> Option<Vec<u8>> {
-    let site = Robots::parse(own.unwrap_or_default());
     let says = policy.scopes().iter().any(|scope| scope.uses != Uses::default());
     let lines = footer(policy, own);
     if !says && lines.is_empty() {
         return None;
     }
     let mut out = own.map(<[u8]>::to_vec).unwrap_or_default();
+    let room = MAX_BYTES.saturating_sub(out.len());
+    let mut text = format!("# Rights policy {}\n", version(policy));
+    let site = Robots::parse(own.unwrap_or_default());
+    if says && !(Writer { policy, site: Site::new(&site), merged: own.is_some(), room }).write(&site, &mut text) {
+        tracing::warn!(target: "deckle", "robots.txt of the site is too long to add the statement of rights.");
+        return Some(out);
+    }
+    text.push_str(&lines);
+    if text.len() + 2 > room {
+        // A parser stops reading there, and half a group frees an agent.
+        tracing::warn!(target: "deckle", "robots.txt of the site is too long to add the statement of rights.");
+        return Some(out);
+    }
     if !out.is_empty() {
         out.extend_from_slice(b"\n\n");
     }
-    let mut text = format!("# Rights policy {}\n", version(policy));
-    if says {
-        text.push_str(&group("*", policy, None, &site, own.is_some()));
-        for agent in agents(policy, &site) {
-            text.push_str(&group(&agent, policy, Some(&agent), &site, own.is_some()));
-        }
-    }
-    text.push_str(&lines);
     out.extend_from_slice(text.as_bytes());
     Some(out)
 }
@@ -49,100 +59,209 @@ pub fn version(policy: &Policy) -> String {
     HEXLOWER.encode(Sha256::digest(text).get(..6).unwrap_or_default())
 }
 
-/// Every agent that either side names, but `*`.
-fn agents(policy: &Policy, site: &Robots) -> Vec<String> {
-    let theirs = site.groups.iter().flat_map(|group| &group.agents).cloned();
-    let ours = policy.scopes().iter().flat_map(|scope| &scope.agents).cloned();
-    let mut seen = BTreeSet::new();
-    ours.chain(theirs).filter(|agent| agent != "*" && seen.insert(agent.to_ascii_lowercase())).collect()
+/// The site's groups by the names that they are for.
+struct Site<'r> {
+    groups: HashMap<String, Vec<&'r Group>>,
 }
 
-/// One group. Preferences alone would fuse it with the next: it always holds a rule.
-fn group(name: &str, policy: &Policy, agent: Option<&str>, site: &Robots, merged: bool) -> String {
-    let mut text = format!("User-agent: {name}\n");
-    let uses = |pattern: &str| stricter(policy.resolve_pattern(pattern, agent), site, name, pattern);
-    if let Some(signal) = to_content_signal(signals(policy, agent)) {
-        let _ = writeln!(text, "Content-Signal: {signal}");
-    }
-    let own_usage = groups(site, name).flat_map(|group| &group.usage).map(|usage| usage.pattern.clone());
-    let mut seen = BTreeSet::new();
-    let all = patterns(policy).map(str::to_owned).chain(own_usage.collect::<Vec<_>>());
-    // The shortest first, as people read.
-    let all: BTreeSet<(usize, String)> = all.filter(|p| seen.insert(normalise(p))).map(|p| (p.len(), p)).collect();
-    for (_, pattern) in &all {
-        if let Some(usage) = to_content_usage(uses(pattern)) {
-            let path = if pattern == "/" { String::new() } else { format!("{pattern} ") };
-            let _ = writeln!(text, "Content-Usage: {path}{usage}");
+impl<'r> Site<'r> {
+    fn new(robots: &'r Robots) -> Self {
+        let mut groups: HashMap<String, Vec<&'r Group>> = HashMap::new();
+        for group in &robots.groups {
+            let names = group.agents.iter().cloned().chain(group.names.iter().map(|name| name.to_ascii_lowercase()));
+            for name in names.collect::<BTreeSet<String>>() {
+                groups.entry(name).or_default().push(group);
+            }
         }
+        Self { groups }
     }
-    let rules = rules(policy, agent, name, site, merged);
-    for (allow, pattern) in &rules {
-        let _ = writeln!(text, "{}: {pattern}", if *allow { "Allow" } else { "Disallow" });
+
+    fn named(&self, agent: &str) -> Option<&[&'r Group]> {
+        self.groups.get(&agent.to_ascii_lowercase()).map(Vec::as_slice)
     }
-    if rules.is_empty() {
-        text.push_str(if merged { "Disallow:\n" } else { "Allow: /\n" });
+
+    fn everybody(&self) -> &[&'r Group] {
+        self.groups.get("*").map(Vec::as_slice).unwrap_or_default()
     }
-    text.push('\n');
-    text
 }
 
-/// Content-Signal has no paths: the strictest of what is said anywhere.
-fn signals(policy: &Policy, agent: Option<&str>) -> Uses {
-    let mut uses = policy.strictest();
-    let here = policy.resolve_pattern("/", agent);
-    for of in Use::ALL {
-        let strictest = uses.get(of).max(here.get(of));
-        *uses.get_mut(of) = strictest;
-    }
-    uses
+/// Writes the groups.
+struct Writer<'w> {
+    policy: &'w Policy,
+    site: Site<'w>,
+    /// The site has a file.
+    merged: bool,
+    room: usize,
 }
 
-/// With what the site's own file says about the same place.
-fn stricter(mut uses: Uses, site: &Robots, name: &str, pattern: &str) -> Uses {
-    let sample = pattern.trim_end_matches('$').replace('*', "");
-    for of in [Use::Search, Use::AiTrain] {
-        let strictest = uses.get(of).max(site.usage(name, &sample, of));
-        *uses.get_mut(of) = strictest;
-    }
-    uses
-}
-
-fn rules(policy: &Policy, agent: Option<&str>, name: &str, site: &Robots, merged: bool) -> Vec<(bool, String)> {
-    let mut rules: Vec<(bool, String)> = Vec::new();
-    let mut push = |allow: bool, pattern: String| {
-        if !rules.contains(&(allow, pattern.clone())) {
-            rules.push((allow, pattern));
+impl Writer<'_> {
+    /// False: it would be too much.
+    fn write(&self, robots: &Robots, text: &mut String) -> bool {
+        let lines: usize = robots.groups.iter().map(|g| g.rules.len() + g.usage.len() + g.signals.len()).sum();
+        let agents = self.agents(robots);
+        if lines > MAX_LINES || agents.len() > MAX_AGENTS {
+            return false;
         }
-    };
-    // A group of its own takes the place of the site's rules for everybody.
-    if agent.is_some_and(|agent| !site.names(agent)) {
-        for rule in groups(site, "*").flat_map(|group| &group.rules) {
-            push(rule.allow, rule.pattern.clone());
+        // Agents that are told the same share a group.
+        let mut bodies: Vec<(String, Vec<String>)> = Vec::new();
+        let mut index: HashMap<String, usize> = HashMap::new();
+        let mut size = 0;
+        for agent in std::iter::once(None).chain(agents.iter().map(Some)) {
+            let Some(body) = self.body(agent.map(String::as_str)) else { return false };
+            if body.is_empty() {
+                continue;
+            }
+            size += body.len() * usize::from(!index.contains_key(&body)) + 64;
+            if size > self.room {
+                return false;
+            }
+            let name = agent.map_or("*", String::as_str).to_owned();
+            let at = *index.entry(body.clone()).or_insert_with(|| {
+                bodies.push((body, Vec::new()));
+                bodies.len() - 1
+            });
+            if let Some((_, names)) = bodies.get_mut(at) {
+                names.push(name);
+            }
         }
-    }
-    let scopes = policy.scopes().iter().rev();
-    let ours = scopes.filter(|s| s.agents.is_empty() || agent.is_some_and(|a| super::policy::names(s, a)));
-    for scope in ours {
-        let crawl = policy.resolve_pattern(&scope.path, agent).crawl;
-        if crawl == Pref::Deny {
-            push(false, scope.path.clone());
-        } else if crawl == Pref::Allow && !merged {
-            push(true, scope.path.clone());
+        for (body, names) in bodies {
+            for name in names {
+                let _ = writeln!(text, "User-agent: {name}");
+            }
+            let _ = writeln!(text, "{body}");
         }
+        true
     }
-    // What the site allows within what we refuse would win by its length.
-    let lifted = |rule: &&Rule| rule.allow && policy.resolve_pattern(&rule.pattern, agent).crawl == Pref::Deny;
-    for rule in groups(site, name).chain(groups(site, "*")).flat_map(|group| &group.rules).filter(lifted) {
-        // Longer by one, whatever it ends in.
-        let (pattern, stars) = rule.pattern.strip_suffix('$').map_or((rule.pattern.as_str(), "*"), |p| (p, "**"));
-        push(false, format!("{pattern}{stars}"));
-    }
-    rules
-}
 
-fn groups<'r>(site: &'r Robots, name: &str) -> impl Iterator<Item = &'r super::robots::Group> {
-    let name = name.to_ascii_lowercase();
-    site.groups.iter().filter(move |group| group.agents.contains(&name))
+    /// Every agent that either side names, but `*`.
+    fn agents(&self, robots: &Robots) -> Vec<String> {
+        let theirs = robots.groups.iter().flat_map(|group| &group.names).cloned();
+        let ours = self.policy.scopes().iter().flat_map(|scope| &scope.agents).cloned();
+        let mut seen = BTreeSet::new();
+        let new =
+            |agent: &String| !agent.starts_with('*') && !agent.is_empty() && seen.insert(agent.to_ascii_lowercase());
+        ours.chain(theirs).filter(new).collect()
+    }
+
+    /// The lines of one group; empty: there is nothing to add. It always holds a rule: preferences alone would fuse it
+    /// with the next. `None`: too much.
+    fn body(&self, agent: Option<&str>) -> Option<String> {
+        let named = agent.map_or(Some(self.site.everybody()), |agent| self.site.named(agent));
+        // A group of its own takes the place of the site's lines for everybody.
+        let copied = agent.is_some() && named.is_none();
+        let obeyed = named.unwrap_or_else(|| self.site.everybody());
+        let mut text = String::new();
+        if let Some(signal) = self.signal(agent, obeyed, copied) {
+            let _ = writeln!(text, "Content-Signal: {signal}");
+        }
+        self.usage(agent, obeyed, copied, &mut text)?;
+        let rules = self.rules(agent, obeyed, copied);
+        for line in &rules {
+            let _ = writeln!(text, "{line}");
+        }
+        if rules.is_empty() && !text.is_empty() {
+            text.push_str(if self.merged { "Disallow:\n" } else { "Allow: /\n" });
+        }
+        Some(text)
+    }
+
+    /// Content-Signal has no paths: the strictest of what is said anywhere.
+    fn signal(&self, agent: Option<&str>, obeyed: &[&Group], copied: bool) -> Option<String> {
+        let theirs: Vec<&str> = obeyed.iter().flat_map(|g| &g.signals).map(String::as_str).collect();
+        let own = (!theirs.is_empty()).then(|| theirs.join(", "));
+        let merged = merge_content_signal(own.as_deref(), self.policy.strictest(agent));
+        merged.or_else(|| own.filter(|_| copied))
+    }
+
+    fn usage(&self, agent: Option<&str>, obeyed: &[&Group], copied: bool, text: &mut String) -> Option<()> {
+        let theirs: Vec<_> = obeyed.iter().flat_map(|group| &group.usage).collect();
+        let ours = self.concerned(agent).map(|scope| scope.path.as_str());
+        // The shortest first, as people read.
+        let patterns: BTreeMap<(usize, String), &str> = ours
+            .chain(theirs.iter().map(|usage| usage.pattern.as_str()))
+            .map(|pattern| ((normalise(pattern).len(), normalise(pattern)), pattern))
+            .collect();
+        if patterns.len() > MAX_PATTERNS {
+            return None;
+        }
+        for ((_, normal), pattern) in patterns {
+            let mut uses = self.policy.resolve_pattern(pattern, agent);
+            let covering = theirs.iter().filter(|usage| covers(&usage.pattern, &normal));
+            let own = covering.max_by_key(|usage| usage.pattern.len()).map(|usage| usage.raw.as_str());
+            // A longer line replaces a shorter one: what that one refuses in a part of it is refused here, too.
+            let beside = |u: &&&super::robots::Usage| {
+                u.pattern.len() <= normal.len() && !covers(&u.pattern, &normal) && may_overlap(&u.pattern, &normal)
+            };
+            for usage in theirs.iter().filter(beside) {
+                for (of, pref) in content_usage(&usage.raw) {
+                    if pref == Pref::Deny {
+                        *uses.get_mut(of) = Pref::Deny;
+                    }
+                }
+            }
+            let is_theirs = theirs.iter().any(|usage| usage.pattern == normal);
+            let value =
+                merge_content_usage(own, uses).or_else(|| own.filter(|_| copied && is_theirs).map(str::to_owned));
+            if let Some(value) = value {
+                let path = if pattern == "/" { String::new() } else { format!("{pattern} ") };
+                let _ = writeln!(text, "Content-Usage: {path}{value}");
+            }
+        }
+        Some(())
+    }
+
+    fn rules(&self, agent: Option<&str>, obeyed: &[&Group], copied: bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut push = |allow: bool, pattern: &str| {
+            let line = format!("{}: {pattern}", if allow { "Allow" } else { "Disallow" });
+            if seen.insert(line.clone()) {
+                lines.push(line);
+            }
+        };
+        if copied {
+            obeyed.iter().flat_map(|group| &group.rules).for_each(|rule| push(rule.allow, &rule.raw));
+        }
+        let allowed = obeyed.iter().flat_map(|group| &group.rules).filter(|rule| rule.allow);
+        let longest = allowed.map(|rule| rule.pattern.len()).max().unwrap_or_default();
+        for scope in self.concerned(agent) {
+            match scope.uses.crawl {
+                Pref::Deny if !self.is_excepted(agent, scope) => push(false, &self.outdo(scope, longest)),
+                Pref::Allow if !self.merged => push(true, &scope.path),
+                _ => {}
+            }
+        }
+        lines
+    }
+
+    /// What is said to everybody does not hold where the agent is told otherwise.
+    fn is_excepted(&self, agent: Option<&str>, scope: &Scope) -> bool {
+        scope.agents.is_empty()
+            && agent.is_some_and(|agent| {
+                let own = self.policy.scopes().iter().filter(|s| names(s, agent) && s.uses.crawl == Pref::Allow);
+                own.clone().any(|s| covers(&normalise(&s.path), &normalise(&scope.path)))
+            })
+    }
+
+    /// The pattern, made longer than what allows; one that ends in `$` cannot be.
+    fn outdo(&self, scope: &Scope, longest: usize) -> String {
+        let length = normalise(&scope.path).len();
+        let rival = |s: &&Scope| {
+            s.uses.crawl == Pref::Allow
+                && s.agents == scope.agents
+                && normalise(&s.path).len() == length
+                && !self.merged
+        };
+        let longest = longest.max(self.policy.scopes().iter().find(rival).map_or(0, |_| length));
+        let stars = if scope.path.ends_with('$') { 0 } else { (longest + 1).saturating_sub(length) };
+        format!("{}{}", scope.path, "*".repeat(stars))
+    }
+
+    /// Scopes for everybody and those that name the agent, the shortest first.
+    fn concerned(&self, agent: Option<&str>) -> impl Iterator<Item = &Scope> {
+        let is_for = move |s: &&Scope| s.agents.is_empty() || agent.is_some_and(|agent| names(s, agent));
+        self.policy.scopes().iter().rev().filter(is_for)
+    }
 }
 
 /// Lines that belong to no group, and are not there yet.
@@ -164,6 +283,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rights::uses::Use;
 
     fn policy(text: &str) -> Policy {
         Policy::new(&toml::from_str(text).unwrap()).unwrap()
@@ -184,9 +304,7 @@ mod tests {
         let version = version(&policy(GOLDEN));
         let signal = "Content-Signal: search=yes, ai-input=no, ai-train=no\n";
         let usage = "Content-Usage: search=y, train-ai=n\nContent-Usage: /press/ search=y, train-ai=y\nContent-Usage: /print/ search=y, train-ai=n\n";
-        let denied = |agent: &str| {
-            format!("User-agent: {agent}\n{signal}{usage}Disallow: /\nDisallow: /print/\nDisallow: /press/\n\n")
-        };
+        let denied = |agent: &str| format!("User-agent: {agent}\n{signal}{usage}Disallow: /\nDisallow: /print/\n\n");
         let everybody = format!("User-agent: *\n{signal}{usage}Disallow: /print/\n\n");
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
         assert!(got.starts_with(&format!("# Rights policy {version}\n{everybody}")), "{got}");
@@ -233,6 +351,72 @@ mod tests {
         assert!(!refused.allows("CCBot", "/x"), "an Allow as long as our Disallow does not win");
     }
 
+    #[test]
+    fn what_the_site_says_to_everybody_reaches_an_agent_that_only_we_name() {
+        let own = "User-agent: *\nContent-Signal: search=yes, ai-train=no\nContent-Usage: /private/ train-ai=n, foo=n\n\
+            Disallow: /caf\u{e9}\nDisallow: /%7Ejoe\nAllow: /\n";
+        let policy = policy(
+            "uses = { search = 'allow', ai_train = 'allow' }\n[[scope]]\nagents = ['CCBot']\nuses = { ai_input = 'deny' }\n\
+            [[scope]]\npath = '/premium/'\nagents = ['CCBot']\nuses = { ai_train = 'deny' }",
+        );
+        let got = text(&policy, Some(own));
+        let group = got.split("User-agent: CCBot\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        for line in [
+            "Content-Signal: search=yes, ai-train=no, ai-input=no",
+            "Content-Usage: /private/ train-ai=n, foo=n, search=y",
+            "Content-Usage: /premium/ search=y, train-ai=n",
+            "Disallow: /caf%C3%A9",
+            "Disallow: /%7Ejoe",
+        ] {
+            assert!(group.lines().any(|l| l == line), "no `{line}` in {group}");
+        }
+        let robots = Robots::parse(got.as_bytes());
+        assert_eq!(robots.usage("CCBot", "/private/x", Use::AiTrain), Pref::Deny);
+        assert_eq!(robots.usage("CCBot", "/premium/x", Use::AiTrain), Pref::Deny);
+        assert_eq!(robots.usage("x", "/premium/x", Use::AiTrain), Pref::Allow);
+    }
+
+    #[test]
+    fn an_allow_of_the_site_never_lifts_what_is_refused() {
+        let policy = policy(
+            "[[scope]]\npath = '/print/'\nuses = { crawl = 'deny' }\n[[scope]]\nagents = ['GPTBot']\nuses = { crawl = 'deny' }",
+        );
+        for allow in ["*", "*.css", "/*.html", "/print/free", "/*$"] {
+            let got = text(&policy, Some(&format!("User-agent: *\nAllow: {allow}\n")));
+            let robots = Robots::parse(got.as_bytes());
+            for path in ["/print/x.html", "/print/free", "/print/a.css"] {
+                assert!(!robots.allows("x", path), "{allow} {path}: {got}");
+            }
+            assert!(!robots.allows("GPTBot", "/a.css") && robots.allows("x", "/other"), "{allow}: {got}");
+        }
+        // One page is refused, not all that begins like it.
+        let one = self::policy("[[scope]]\npath = '/foo$'\nuses = { crawl = 'deny' }");
+        let robots = Robots::parse(text(&one, Some("User-agent: *\nAllow: /foo\n")).as_bytes());
+        assert!(!robots.allows("x", "/foo") && robots.allows("x", "/foobar"));
+        let front = self::policy("[[scope]]\npath = '/$'\nuses = { crawl = 'deny' }");
+        assert!(Robots::parse(text(&front, None).as_bytes()).allows("x", "/story"), "the front page is not the site");
+    }
+
+    #[test]
+    fn too_much_gets_nothing_and_soon() {
+        let policy = policy(GOLDEN);
+        let many = |line: &str| (0..30_000).map(|i| line.replace('#', &i.to_string())).collect::<String>();
+        let star = format!("User-agent: *\n{}", many("Disallow: /x#\n"));
+        for own in [
+            many("User-agent: a#\n"),
+            format!("User-agent: *\n{}", many("Content-Usage: /a# train-ai=n\n")),
+            star.clone(),
+            format!("{}Allow: /print/x\n", many("User-agent: a#\n")),
+        ] {
+            assert_eq!(text(&policy, Some(&own)), own);
+        }
+        // Copied into a group for each agent, these would be more than a parser reads.
+        let own = star.lines().take(5_000).map(|l| format!("{l}{}\n", "y".repeat(80))).collect::<String>();
+        assert!(own.len() < MAX_BYTES);
+        let own = own.replacen(&"y".repeat(80), "", 1);
+        assert_eq!(text(&policy, Some(&own)), own);
+    }
+
     fn pattern() -> impl Strategy<Value = String> {
         proptest::collection::vec(
             prop_oneof![Just("a"), Just("b"), Just("/"), Just("*"), Just("%7E"), Just("ü"), Just("$")],
@@ -249,7 +433,10 @@ mod tests {
             Just("Sitemap: x".to_owned()),
             Just("Content-Usage: train-ai=y".to_owned()),
             pattern().prop_map(|p| format!("Allow: {p}")),
+            pattern().prop_map(|p| format!("Allow: {}", p.trim_start_matches('/'))),
             pattern().prop_map(|p| format!("Disallow: {p}")),
+            pattern().prop_map(|p| format!("Content-Usage: {p} train-ai=n")),
+            pattern().prop_map(|p| format!("Content-Usage: {p} search=y")),
         ];
         proptest::collection::vec(line, 0..10).prop_map(|lines| lines.join("\n"))
     }
@@ -262,13 +449,19 @@ mod tests {
                 "[[scope]]\npath = {denied:?}\nuses = {{ crawl = 'deny' }}\n[[scope]]\npath = {allowed:?}\nuses = {{ crawl = 'allow', ai_train = 'deny' }}\n\
                  [[scope]]\nagents = ['GPTBot', 'Other']\nuses = {{ crawl = 'deny' }}"
             );
+            let settings = format!("i_mean_it = true\n{settings}");
             let policy = policy(&settings);
             let merged = Robots::parse(&robots_txt(&policy, Some(own.as_bytes())).unwrap());
             let before = Robots::parse(own.as_bytes());
             for agent in ["x", "foo", "GPTBot", "Other"] {
                 prop_assert!(!merged.allows(agent, &path) || before.allows(agent, &path), "{agent} {path}\n{own}");
-                if path != "/robots.txt" && matches!(agent, "GPTBot" | "Other") && policy.resolve_pattern(&path, Some(agent)).crawl == Pref::Deny && !path.contains(['*', '$']) {
-                    prop_assert!(!merged.allows(agent, &path), "{agent} may fetch {path}\n{own}");
+                if merged.allows(agent, &path) {
+                    let (was, is) = (before.usage(agent, &path, Use::AiTrain), merged.usage(agent, &path, Use::AiTrain));
+                    prop_assert!(was != Pref::Deny || is == Pref::Deny, "{agent} {path} {was:?} {is:?}\n{own}");
+                }
+                let refused = matches!(agent, "GPTBot" | "Other") || !denied.ends_with('$') && super::super::robots::matches(&normalise(&denied), &normalise(&path));
+                if path != "/robots.txt" && refused && !normalise(&path).contains(['*', '$']) {
+                    prop_assert!(!merged.allows(agent, &path), "{agent} may fetch {path}\n{own}\n{}", String::from_utf8_lossy(&robots_txt(&policy, Some(own.as_bytes())).unwrap()));
                 }
             }
         }

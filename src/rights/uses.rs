@@ -81,6 +81,11 @@ impl Uses {
         }
     }
 
+    /// Says something about one.
+    pub fn set(&mut self, of: Use, pref: Pref) {
+        *self.get_mut(of) = pref;
+    }
+
     pub(crate) fn get_mut(&mut self, of: Use) -> &mut Pref {
         match of {
             Use::Crawl => &mut self.crawl,

@@ -530,6 +530,8 @@ async fn document(
     let site = tower::service_fn(move |request: Request<()>| {
         let conditional = request.headers().contains_key("if-none-match") || request.headers().contains_key("range");
         assert!(!conditional || request.uri().path() == "/a.png");
+        let coding = request.headers().get("accept-encoding");
+        assert!(!request.uri().path().ends_with("robots.txt") || coding.is_none_or(|c| c == "identity"));
         let mut response = Response::builder().status(status);
         for (name, value) in &fields {
             response = response.header(*name, *value);
@@ -567,10 +569,8 @@ async fn robots_txt_is_the_site_s_own_with_our_statement_behind_it() {
     assert_eq!(headers["cache-control"], "max-age=86400");
     let robots = deckle::rights::robots::Robots::parse(body.as_bytes());
     assert!(!robots.allows("GPTBot", "/") && !robots.allows("x", "/admin") && robots.allows("x", "/story"));
-    // Without a file, or with a page that says so in words, it is ours.
-    for (status, kind) in
-        [(404, "text/plain"), (410, "text/plain"), (200, "text/html; charset=utf-8"), (404, "text/html")]
-    {
+    // Without a file it is ours.
+    for (status, kind) in [(404, "text/plain"), (410, "text/plain"), (404, "text/html")] {
         let (got, headers, body) =
             document(RIGHTS, "/robots.txt", status, &[("content-type", kind)], "<h1>Not here</h1>").await;
         assert_eq!(
@@ -580,17 +580,55 @@ async fn robots_txt_is_the_site_s_own_with_our_statement_behind_it() {
         );
         assert!(body.contains("User-agent: GPTBot\n") && !body.contains("Not here"), "{body}");
     }
+    // Rules under a wrong type are rules; of a page in words none of the lines is one.
+    for page in [own, "<!doctype html><title>Not here</title>"] {
+        let (_, headers, body) = document(RIGHTS, "/robots.txt", 200, &[("content-type", "Text/HTML")], page).await;
+        assert_eq!(headers["content-type"], "text/plain; charset=utf-8");
+        assert!(body.starts_with(page) && body.contains("User-agent: GPTBot\n"), "{body}");
+    }
+    // What must not be touched is not.
+    for field in [("cache-control", "no-transform"), ("signature-input", "s=(\"content-digest\")")] {
+        assert_eq!(document(RIGHTS, "/robots.txt", 200, &[field], own).await.2, own, "{field:?}");
+    }
+    let digests =
+        [("content-digest", "sha-256=:AA==:"), ("cache-control", "private, Max-Age=999999, s-maxage=31536000")];
+    let (_, headers, _) = document(RIGHTS, "/robots.txt", 200, &digests, own).await;
+    assert!(!headers.contains_key("content-digest"), "{headers:?}");
+    assert_eq!(headers["cache-control"], "private, Max-Age=86400, s-maxage=86400");
     // A fault of the site means "fetch nothing" to a crawler: an answer of ours would free it.
     for status in [429, 500, 503, 301] {
         let (got, _, body) = document(RIGHTS, "/robots.txt", status, &[], "later").await;
         assert_eq!((got, body.as_str()), (status, "later"));
     }
-    let (_, _, body) = document("", "/robots.txt", 200, &plain, own).await;
-    assert_eq!(body, own, "what is not stated is not said");
     let coded = [("content-type", "text/plain"), ("content-encoding", "gzip")];
     assert_eq!(document(RIGHTS, "/robots.txt", 200, &coded, "coded").await.2, "coded");
     let huge = format!("User-agent: *\n{}", "#".repeat(600 * 1024));
     assert_eq!(document(RIGHTS, "/robots.txt", 200, &plain[..1], &huge).await.2, huge);
+}
+
+/// The very address that was asked for counts, and what others may make of it.
+#[tokio::test]
+async fn rights_hold_for_the_address_as_it_was_asked_for() {
+    let rights = "[page]\norigin = \"https://news.example\"\n[rights]\nholder = \"The Post\"\nuses = { ai_train = \"allow\" }\ntdm_meta = true\n\
+        [[rights.scope]]\npath = \"/premium/\"\nuses = { ai_train = \"deny\" }\n[[rights.scope]]\npath = \"/*?print\"\nuses = { ai_train = \"deny\" }\n";
+    let html = [("content-type", "text/html; charset=utf-8")];
+    for (path, usage) in
+        [("/premium/", "n"), ("/premium/a", "n"), ("/story?print", "n"), ("/story", "y"), ("/story/", "y")]
+    {
+        let (_, headers, body) = document(rights, path, 200, &html, PLAIN).await;
+        assert_eq!(headers["content-usage"], format!("train-ai={usage}"), "{path}");
+        assert_eq!(body.contains("<meta name=\"tdm-reservation\" content=\"1\">"), usage == "n", "{path}");
+        let canonical = format!("\"url\":\"https://news.example{path}\"");
+        assert_eq!(body.contains(&canonical), !path.contains('?'), "{path}: {body}");
+    }
+    // A reservation of the site's own stands in the page, too, and is not lifted there.
+    let own = [html[0], ("tdm-reservation", "1"), ("tdm-policy", "https://own.example/tdm")];
+    let (_, _, body) = document(rights, "/story", 200, &own, PLAIN).await;
+    assert!(body.contains("<meta name=\"tdm-policy\" content=\"https://own.example/tdm\">"), "{body}");
+    // A signature that covers a field of ours, and is kept: nothing is declared.
+    let signed = [html[0], ("signature-input", "s=(\"x-robots-tag\")")];
+    let (_, headers, body) = document(rights, "/premium/", 200, &signed, PLAIN).await;
+    assert!(!headers.contains_key("content-usage") && body == PLAIN);
 }
 
 #[tokio::test]

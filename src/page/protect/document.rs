@@ -10,6 +10,8 @@ use http_body_util::Full;
 use super::site::{Ask, Site};
 use crate::page::PageBody;
 use crate::page::appended::Appended;
+use crate::page::plan::{Obeys, has_directive};
+use crate::page::{headers, signature};
 use crate::rights::documents::{TDMREP_PATH, rsl, tdmrep};
 use crate::rights::fields::RSL_TYPE;
 use crate::rights::robots::MAX_BYTES;
@@ -43,6 +45,11 @@ impl Document {
         }
     }
 
+    /// Is there anything to say in it?
+    pub(super) fn says(self, policy: &Policy) -> bool {
+        self.made(policy).is_some()
+    }
+
     /// Ours, where the site has none. `None`: there is nothing to say.
     fn made(self, policy: &Policy) -> Option<Vec<u8>> {
         match self {
@@ -63,11 +70,10 @@ impl Document {
 
 /// A request for a document is answered whole, uncoded and afresh: what the client keeps is ours, not the site's.
 pub(super) fn prepare(headers: &mut HeaderMap) {
-    for name in
-        [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_RANGE, header::RANGE, header::ACCEPT_ENCODING]
-    {
+    for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_RANGE, header::RANGE] {
         headers.remove(name);
     }
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
 /// The answer, with what we have to say.
@@ -79,27 +85,18 @@ pub(super) fn answer<R: Body<Data = Bytes>>(
 ) -> Response<PageBody<R>> {
     let (mut head, body) = response.into_parts();
     let policy = site.policy();
-    let is_html = head.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/html"));
-    // A page that says in words that there is nothing here.
-    let absent =
-        matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE) || (head.status == StatusCode::OK && is_html);
-    let reads = matches!(ask.method, Method::GET | Method::HEAD);
-    if absent
-        && reads
+    if matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE)
         && let Some(made) = document.made(policy)
     {
         return own(document, made, ask.method == Method::HEAD);
     }
-    let plain = !head.headers.contains_key(header::CONTENT_ENCODING);
-    if document != Document::Robots || head.status != StatusCode::OK || is_html || !plain || !reads {
+    if document != Document::Robots || head.status != StatusCode::OK || !may_change(&head.headers, site.obeys()) {
         return Response::from_parts(head, PageBody::inner(body));
     }
-    // Whether there is something to say does not depend on what the site says.
-    if statement::robots_txt(policy, Some(b"")).is_none() {
-        return Response::from_parts(head, PageBody::inner(body));
-    }
-    for name in [header::CONTENT_LENGTH, header::ETAG, header::LAST_MODIFIED, header::ACCEPT_RANGES] {
-        head.headers.remove(name);
+    headers::text_changes(&mut head.headers);
+    if is_html(&head.headers) {
+        // Rules under a wrong type, or a page that says in words that there is nothing: in a text its lines are no rules.
+        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(document.media_type()));
     }
     cap_age(&mut head.headers);
     if ask.method == Method::HEAD {
@@ -124,13 +121,35 @@ fn own<R>(document: Document, text: Vec<u8>, head_only: bool) -> Response<PageBo
     response
 }
 
+/// Coded, signed or not to be touched (RFC 9110 §7.7): then it stays as it is.
+fn may_change(headers: &HeaderMap, obeys: Obeys) -> bool {
+    let forbidden = obeys.no_transform && has_directive(headers, "no-transform");
+    let signed = obeys.signatures && signature::covers_a_page(headers);
+    !headers.contains_key(header::CONTENT_ENCODING) && !forbidden && !signed
+}
+
+fn is_html(headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    media.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
+}
+
+/// Changes no directive but the two ages, where they are too long.
 fn cap_age(headers: &mut HeaderMap) {
-    let age = headers.get(header::CACHE_CONTROL).and_then(|v| v.to_str().ok()).map(|line| {
-        let age = line.split(',').find_map(|d| d.trim().strip_prefix("max-age=")?.parse::<u64>().ok());
-        age.unwrap_or_default()
-    });
-    if age.is_none_or(|age| age > LONGEST_AGE) {
-        let value = if age.is_none() { USUAL } else { "max-age=86400" };
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
+    let lines: Vec<&str> = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok()).collect();
+    if lines.is_empty() {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(USUAL));
+        return;
+    }
+    let capped = |directive: &str| {
+        let (name, value) = directive.split_once('=')?;
+        let is_age = name.eq_ignore_ascii_case("max-age") || name.eq_ignore_ascii_case("s-maxage");
+        let long = value.trim_matches('"').parse::<u64>().map_or(true, |age| age > LONGEST_AGE);
+        (is_age && long).then(|| format!("{name}={LONGEST_AGE}"))
+    };
+    let joined = lines.join(",");
+    let all: Vec<String> =
+        joined.split(',').map(str::trim).map(|d| capped(d).unwrap_or_else(|| d.to_owned())).collect();
+    if let Ok(value) = HeaderValue::from_str(&all.join(", ")) {
+        headers.insert(header::CACHE_CONTROL, value);
     }
 }

@@ -72,7 +72,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
     }
     let (mut head, body) = response.into_parts();
     let mut wish = site.wish(ask, &mut head);
-    site.declare(ask, &wish, head.status, &mut head.headers);
+    site.declare(ask, &mut wish, head.status, &mut head.headers);
     let report = |rewrite, skip| PageReport::new(rewrite, Some(skip));
     let decision = if !ask.enabled {
         Decision::Untouched(Skip::Route)

@@ -58,6 +58,8 @@ pub(super) struct Ask {
     pub(super) document: Option<Document>,
     host: String,
     pub(super) path: String,
+    /// As it was asked for, with its query.
+    pub(super) target: String,
     asset: bool,
     year: i16,
     pub(super) enabled: bool,
@@ -144,13 +146,17 @@ impl Site {
         let sent_tags =
             head.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| EntityTag::parse_list(v.as_bytes()));
         let host = host_of(&head.uri, &head.headers);
-        let document = Document::of(&self.policy, &host, &path);
+        let target = head.uri.path_and_query().map_or_else(|| head.uri.path().to_owned(), ToString::to_string);
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        let document =
+            Document::of(&self.policy, &host, head.uri.path()).filter(|document| reads && document.says(&self.policy));
         let ask = Ask {
             document,
             sent_tags: sent_tags.flatten().collect(),
             method: head.method.clone(),
             host,
             path,
+            target,
             asset,
             year: year_of(arrived),
             enabled,
@@ -273,14 +279,14 @@ impl Site {
             }
             _ => unmarked(),
         };
-        let (site, path, year) = (Arc::clone(self), ask.path.clone(), ask.year);
+        let (site, year) = (Arc::clone(self), ask.year);
         let job = Job {
             charset,
             policies: wish.policies.clone(),
             exempt: Arc::clone(&self.exempt),
             replacer: Replacer::new(&self.settings.guard.replace),
             footer: self.notice.footer(ask.year).filter(|_| wish.notice).map(Bytes::from),
-            head: Box::new(move |findings: &HeadFindings| site.head(findings, &wish, &path, year)),
+            head: Box::new(move |findings: &HeadFindings| site.head(findings, &wish, year)),
             no_slots,
             body_is_root,
             learn: self.marking.is_some(),

@@ -8,6 +8,7 @@ use crate::page::charset;
 use crate::page::csp::{self, Policies};
 use crate::page::declaration::{self, Declared};
 use crate::page::head::HeadFindings;
+use crate::page::signature;
 use crate::page::{GuardMode, PagePolicy};
 use crate::rights;
 
@@ -24,6 +25,8 @@ pub(super) struct Wish {
     pub(super) charset_named: bool,
     /// The address of the page, if it is certain.
     pub(super) canonical: Option<String>,
+    /// The fields reserve text and data mining; the address of the policy, or nothing.
+    pub(super) reserved: Option<String>,
     /// The first tag of `Content-Language`.
     pub(super) language: Option<String>,
     pub(super) policies: Option<Policies>,
@@ -50,6 +53,7 @@ impl Site {
             rights: policy.rights.unwrap_or(true),
             charset_named: charset::from_header(&head.headers).is_some(),
             canonical: self.canonical(ask, &head.headers),
+            reserved: None,
             unmarked: policy.marks == Some(false),
             language: language.and_then(|list| list.split(',').next()).map(|tag| tag.trim().to_owned()),
             policies: None,
@@ -62,10 +66,24 @@ impl Site {
     }
 
     /// Declares rights in the head of an answer that shows something of the site.
-    pub(super) fn declare(&self, ask: &Ask, wish: &Wish, status: StatusCode, headers: &mut HeaderMap) {
-        if wish.rights && declares(status, headers) {
-            rights::fields::declare(&self.policy, &ask.path, headers);
+    pub(super) fn declare(&self, ask: &Ask, wish: &mut Wish, status: StatusCode, headers: &mut HeaderMap) {
+        // A signature that covers these fields, and that is kept, would no longer hold.
+        let signed = self.obeys().signatures && signature::covers_a_page(headers);
+        if wish.rights && !signed && declares(status, headers) {
+            rights::fields::declare(&self.policy, self.uses(ask), headers);
         }
+        let reserved = rights::fields::reserved(headers) == Some(true);
+        wish.reserved = reserved.then(|| rights::fields::tdm_policy(headers).unwrap_or_default().to_owned());
+    }
+
+    /// What is said about what was asked for: by the path as it came, and as others may write it.
+    fn uses(&self, ask: &Ask) -> rights::Uses {
+        let (mut uses, other) = (self.policy.resolve(&ask.target), self.policy.resolve(&ask.path));
+        for of in rights::Use::ALL {
+            let stricter = uses.get(of).max(other.get(of));
+            uses.set(of, stricter);
+        }
+        uses
     }
 
     /// A `Link` of the site's own, else the public origin and the path; never from `Host`.
@@ -76,7 +94,13 @@ impl Site {
             (rel.trim_matches('"').eq_ignore_ascii_case("canonical") && target.starts_with("http"))
                 .then(|| target.to_owned())
         });
-        link.or_else(|| self.settings.origin.as_ref().map(|origin| format!("{origin}{}", ask.path)))
+        link.or_else(|| {
+            self.settings
+                .origin
+                .as_ref()
+                .filter(|_| !ask.target.contains('?'))
+                .map(|origin| format!("{origin}{}", ask.target))
+        })
     }
 
     /// Amends the policies of an answer, for the guard to run.
@@ -99,7 +123,7 @@ impl Site {
     }
 
     /// The head insertion: guard, comment, metas.
-    pub(super) fn head(&self, findings: &HeadFindings, wish: &Wish, path: &str, year: i16) -> Bytes {
+    pub(super) fn head(&self, findings: &HeadFindings, wish: &Wish, year: i16) -> Bytes {
         let mut out = Vec::new();
         if let Some(policies) = findings.policies.as_ref().filter(|p| p.allow() && !findings.amp)
             && (wish.named || !findings.exempt)
@@ -122,7 +146,7 @@ impl Site {
                 canonical: wish.canonical.as_deref(),
                 notice: notice.as_deref(),
                 year,
-                uses: self.policy.resolve(path),
+                reserved: wish.reserved.as_deref(),
             };
             out.extend_from_slice(declaration::markup(&self.policy, &declared).as_bytes());
         }

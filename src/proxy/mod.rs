@@ -46,6 +46,7 @@ use crate::config::{Config, LoadError, ProxySettings};
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
 use crate::page::Findings;
 use crate::page::notice::Where;
+use crate::rights::{Pref, Uses};
 use crate::secret::{SecretError, Secrets};
 use crate::suspicion::State;
 use crate::visitor::{self, proxy_check::ProxyCheck};
@@ -270,6 +271,8 @@ impl Parts {
             config.visitor.proxy_check = visitor::Switch::Off;
             if config.rights.holder.is_empty() {
                 demo::HOLDER.clone_into(&mut config.rights.holder);
+                // As a news site would have it: found by search engines, no food for models.
+                config.rights.uses = Uses { search: Pref::Allow, ai_train: Pref::Deny, ..config.rights.uses };
                 config.page.notice.places = vec![Where::Footer, Where::Meta];
             }
         }

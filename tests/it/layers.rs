@@ -479,7 +479,14 @@ async fn the_site_names_the_mode_of_one_page() {
     let off = PagePolicy { guard: Some(GuardMode::Off), notice: Some(false), rights: Some(false), marks: None };
     let (_, body) = protected(&settings, &[(field, "block")], PLAIN, Some(off)).await;
     assert_eq!(body, PLAIN, "the extension is stronger than the field");
-    let (_, body) = protected(&settings, &[], &PLAIN.replace("<html lang=fr", "<html lang=fr data-editor"), None).await;
+    let editor = PLAIN.replace("<html lang=fr", "<html lang=fr data-editor");
+    let meta = "<meta http-equiv=content-security-policy content=\"script-src a.example\">";
+    let strict = editor.replace("<title>", &format!("{meta}<title>"));
+    let (_, body) = protected(&settings, &[(field, "block")], &strict, None).await;
+    assert!(mode(&body).as_deref() == Some("block") && body.contains("script-src a.example 'sha256-"), "{body}");
+    let (_, body) = protected(&settings, &[], &strict, None).await;
+    assert!(mode(&body).is_none() && body.contains(meta), "{body}");
+    let (_, body) = protected(&settings, &[], &editor, None).await;
     assert_eq!(mode(&body), None);
     assert!(body.contains("data-deckle=\"notice\""));
 }

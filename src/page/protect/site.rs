@@ -283,7 +283,8 @@ impl Site {
         let job = Job {
             charset,
             policies: wish.policies.clone(),
-            exempt: Arc::clone(&self.exempt),
+            // What the site has named for this very page is stronger than a selector.
+            exempt: if wish.named { Arc::default() } else { Arc::clone(&self.exempt) },
             replacer: Replacer::new(&self.settings.guard.replace),
             footer: self.notice.footer(ask.year).filter(|_| wish.notice).map(Bytes::from),
             head: Box::new(move |findings: &HeadFindings| site.head(findings, &wish, year)),

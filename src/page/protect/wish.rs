@@ -125,9 +125,7 @@ impl Site {
     /// The head insertion: guard, comment, metas.
     pub(super) fn head(&self, findings: &HeadFindings, wish: &Wish, year: i16) -> Bytes {
         let mut out = Vec::new();
-        if let Some(policies) = findings.policies.as_ref().filter(|p| p.allow() && !findings.amp)
-            && (wish.named || !findings.exempt)
-        {
+        if let Some(policies) = findings.policies.as_ref().filter(|p| p.allow() && !findings.amp && !findings.exempt) {
             // A policy that names a script names the one that was chosen before the page was seen.
             let shown = findings.lang.as_deref().filter(|_| !policies.is_bound());
             let language = shown.or(wish.language.as_deref());

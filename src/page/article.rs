@@ -164,13 +164,15 @@ fn on_start(shared: &Handle) -> impl FnMut(&mut Element<'_, '_>) -> lol_html::Ha
 }
 
 fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>) {
-    let name = element.tag_name();
-    if state.ambiguity.start(&name) {
+    // Not `tag_name()`: most elements mean nothing here, and a String for each is a tenth of the whole scan.
+    let mut buffer = [0; element::LONGEST_NAME];
+    let name = element::name(state.bytes(&element.source_location()), &mut buffer);
+    if state.ambiguity.start(name) {
         state.ambiguous = true;
         return;
     }
-    let mut ending = Ending { ambiguity: matches!(name.as_str(), "select" | "template"), ..Ending::default() };
-    let kind = element::kind(&name);
+    let mut ending = Ending { ambiguity: matches!(name, "select" | "template"), ..Ending::default() };
+    let kind = element::kind(name);
     match kind {
         Kind::Root => ending.root = true,
         Kind::Skip => ending.skip = true,
@@ -189,7 +191,7 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         }
     }
     if !state.deletions.is_idle() {
-        ending.deletion = deletion(state, element, &name);
+        ending.deletion = deletion(state, element, name);
         ending.skip |= ending.deletion.is_some();
     }
     if kind == Kind::Block {
@@ -199,7 +201,7 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
     if ending == Ending::default() {
         return;
     }
-    if !on_end(shared, element, &name, ending) {
+    if !on_end(shared, element, name, ending) {
         if let Some(name) = ending.deletion {
             let end = state.source(element.source_location().bytes().end);
             state.deletions.without_content(name, end, &mut state.edits);
@@ -213,7 +215,7 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         state.text.enter_skip();
     }
     if let Some(id) = ending.block {
-        state.text.block_start(&name, id);
+        state.text.block_start(name, id);
     }
 }
 

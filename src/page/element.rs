@@ -29,6 +29,20 @@ pub(super) enum Effect {
     Notice,
 }
 
+/// Longer names mean nothing here.
+pub(super) const LONGEST_NAME: usize = 16;
+
+/// The name in a start tag, in lower case (HTML Standard §13.2.5.8); empty if it is longer than any that means something.
+pub(super) fn name<'b>(tag: &[u8], buffer: &'b mut [u8; LONGEST_NAME]) -> &'b str {
+    let name = tag.get(1..).unwrap_or_default();
+    let ends = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'/' | b'>');
+    let length = name.iter().position(ends).unwrap_or(name.len());
+    let (Some(name), Some(place)) = (name.get(..length), buffer.get_mut(..length)) else { return "" };
+    place.copy_from_slice(name);
+    place.make_ascii_lowercase();
+    std::str::from_utf8(place).unwrap_or_default()
+}
+
 /// The kind of an element; the name in lower case.
 pub(super) fn kind(name: &str) -> Kind {
     match name {
@@ -86,6 +100,23 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_have_names() {
+        for (tag, expected) in [
+            ("<P>", "p"),
+            ("<Article\nclass=a>", "article"),
+            ("<br/>", "br"),
+            ("<astro-island x>", "astro-island"),
+            ("<a-very-long-name-indeed>", ""),
+            ("<p\u{c}x>", "p"),
+            ("<\u{e9}>", "\u{e9}"),
+            ("", ""),
+        ] {
+            assert_eq!(name(tag.as_bytes(), &mut [0; LONGEST_NAME]), expected, "{tag}");
+        }
+        assert_eq!(name(b"<\xFF>", &mut [0; LONGEST_NAME]), "");
+    }
 
     #[test]
     fn attributes_have_effects() {

@@ -41,7 +41,9 @@ impl Exchange {
         let fields: String = fields.lines().map(|l| format!("{}\r\n", l.trim())).collect();
         let raw = format!("{line} HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n{fields}\r\n");
         let answer = read_answer(request_from(client, self.deckle.address, &raw));
-        (self.seen.lock().unwrap().last().unwrap().clone(), answer)
+        // deckle itself asks for the front page when it starts.
+        let target = line.split(' ').nth(1).unwrap();
+        (self.seen.lock().unwrap().iter().rfind(|seen| seen.target == target).unwrap().clone(), answer)
     }
 }
 

@@ -69,7 +69,9 @@ impl Deletions {
         if self.open.is_some() {
             return None;
         }
-        let mut whole = self.replacer.follows(name, window.get(self.ended..place.start));
+        // Not further than the source is held, whatever is there by chance.
+        let between = window.get(self.ended..place.start).filter(|between| between.len() as u64 <= MAX);
+        let mut whole = self.replacer.follows(name, between);
         let mut inline = matches!(name, "script" | "style");
         for (key, value) in attributes {
             let bytes = |range: &Range<u64>| window.get(range.clone()).unwrap_or_default();

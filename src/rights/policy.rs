@@ -140,7 +140,8 @@ pub(super) fn may_overlap(other: &str, pattern: &str) -> bool {
 }
 
 pub(super) fn names(scope: &Scope, agent: &str) -> bool {
-    scope.agents.iter().any(|token| token.eq_ignore_ascii_case(agent))
+    let token = super::robots::token(agent).unwrap_or_default();
+    scope.agents.iter().any(|name| name.eq_ignore_ascii_case(agent) || name.eq_ignore_ascii_case(&token))
 }
 
 fn check_address<'a>(key: &'static str, values: impl Iterator<Item = &'a String>) -> Result<(), RightsError> {

@@ -21,6 +21,8 @@ pub const MAX_BYTES: usize = 500 * 1024;
 pub struct Robots {
     /// The groups in the order of the file.
     pub groups: Vec<Group>,
+    /// The last group has no rule yet: a `User-agent` behind the file would join it.
+    pub is_open: bool,
 }
 
 /// Rules for some agents.
@@ -104,7 +106,7 @@ impl Robots {
                 _ => {}
             }
         }
-        Self { groups }
+        Self { groups, is_open: names_agents }
     }
 
     /// May an agent fetch a path (with its query)? `agent` is a product token or a whole `User-Agent`.
@@ -170,7 +172,7 @@ fn key_value(line: &[u8]) -> Option<(String, String)> {
 }
 
 /// The product token of a name: letters, `-` and `_` (RFC 9309 §2.2.1); `FooBot/2.1` is `foobot`.
-fn token(name: &str) -> Option<String> {
+pub(super) fn token(name: &str) -> Option<String> {
     let name = name.trim();
     if name == "*" || name.starts_with("* ") {
         return Some("*".to_owned());

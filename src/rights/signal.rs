@@ -84,8 +84,12 @@ pub(crate) fn merge_content_signal(own: Option<&str>, uses: Uses) -> Option<Stri
             Pref::Allow => "yes",
             Pref::Deny => "no",
         };
-        match parts.iter_mut().find(|(key, _)| key.eq_ignore_ascii_case(label)) {
-            Some((_, value)) if value == "no" || value == wanted => {}
+        let is_label = |part: &&mut (String, String)| part.0.eq_ignore_ascii_case(label);
+        if parts.iter_mut().filter(is_label).any(|(_, value)| value.eq_ignore_ascii_case("no")) {
+            continue;
+        }
+        match parts.iter_mut().find(is_label) {
+            Some((_, value)) if value == wanted => {}
             Some((_, value)) => {
                 wanted.clone_into(value);
                 changed = true;
@@ -149,6 +153,7 @@ mod tests {
         assert_eq!(merge_content_signal(Some("ai-train=yes, x=1"), deny).unwrap(), "ai-train=no, x=1");
         assert_eq!(merge_content_signal(Some("ai-train=no"), allow).unwrap(), "ai-train=no, search=yes");
         assert_eq!(merge_content_signal(Some("ai-train=no"), deny), None);
+        assert_eq!(merge_content_signal(Some("ai-train=yes, ai-train=No, search=yes"), allow), None);
         assert_eq!(merge_content_signal(None, deny).unwrap(), "ai-train=no");
     }
 }

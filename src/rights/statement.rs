@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::policy::{Policy, Scope, covers, may_overlap, names};
 use super::robots::{Group, MAX_BYTES, Robots, normalise};
-use super::signal::{content_usage, merge_content_signal, merge_content_usage};
+use super::signal::{merge_content_signal, merge_content_usage};
 use super::uses::{Pref, Uses};
 
 /// Where robots.txt is.
@@ -22,6 +22,8 @@ pub const PATH: &str = "/robots.txt";
 /// A file that names more agents, or says more, is nobody's work: nothing is added to it.
 const MAX_AGENTS: usize = 1_000;
 const MAX_LINES: usize = 10_000;
+/// Agents times lines of `Content-Usage`.
+const MAX_WORK: usize = 50_000;
 /// Patterns of `Content-Usage` in one group.
 const MAX_PATTERNS: usize = 200;
 
@@ -36,6 +38,10 @@ pub fn robots_txt(policy: &Policy, own: Option<&[u8]>) -> Option<Vec<u8>> {
     let room = MAX_BYTES.saturating_sub(out.len());
     let mut text = format!("# Rights policy {}\n", version(policy));
     let site = Robots::parse(own.unwrap_or_default());
+    if site.is_open && says {
+        // Closes the site's last group: without a rule it would be one with our first.
+        text.push_str("Disallow:\n\n");
+    }
     if says && !(Writer { policy, site: Site::new(&site), merged: own.is_some(), room }).write(&site, &mut text) {
         tracing::warn!(target: "deckle", "robots.txt of the site is too long to add the statement of rights.");
         return Some(out);
@@ -57,6 +63,11 @@ pub fn robots_txt(policy: &Policy, own: Option<&[u8]>) -> Option<Vec<u8>> {
 pub fn version(policy: &Policy) -> String {
     let text = serde_json::to_vec(policy.settings()).unwrap_or_default();
     HEXLOWER.encode(Sha256::digest(text).get(..6).unwrap_or_default())
+}
+
+/// May both patterns match one path?
+fn touches(a: &str, b: &str) -> bool {
+    covers(a, b) || covers(b, a) || may_overlap(a, b)
 }
 
 /// The site's groups by the names that they are for.
@@ -99,17 +110,24 @@ impl Writer<'_> {
     fn write(&self, robots: &Robots, text: &mut String) -> bool {
         let lines: usize = robots.groups.iter().map(|g| g.rules.len() + g.usage.len() + g.signals.len()).sum();
         let agents = self.agents(robots);
-        if lines > MAX_LINES || agents.len() > MAX_AGENTS {
+        let usage: usize = robots.groups.iter().map(|g| g.usage.len()).sum();
+        if lines > MAX_LINES || agents.len() > MAX_AGENTS || agents.len() * usage > MAX_WORK {
             return false;
         }
+        let Some(everybody) = self.body(None) else { return false };
         // Agents that are told the same share a group.
         let mut bodies: Vec<(String, Vec<String>)> = Vec::new();
         let mut index: HashMap<String, usize> = HashMap::new();
         let mut size = 0;
         for agent in std::iter::once(None).chain(agents.iter().map(Some)) {
-            let Some(body) = self.body(agent.map(String::as_str)) else { return false };
+            let Some(mut body) = self.body(agent.map(String::as_str)) else { return false };
             if body.is_empty() {
-                continue;
+                // An agent that is spared what everybody is told needs a group of its own to be so.
+                let spared = agent.is_some_and(|agent| self.site.named(agent).is_none()) && !everybody.is_empty();
+                if !spared {
+                    continue;
+                }
+                self.open_all().clone_into(&mut body);
             }
             size += body.len() * usize::from(!index.contains_key(&body)) + 64;
             if size > self.room {
@@ -133,9 +151,16 @@ impl Writer<'_> {
         true
     }
 
+    /// A rule that forbids nothing, and beside rules of the site's allows nothing.
+    fn open_all(&self) -> &'static str {
+        if self.merged { "Disallow:\n" } else { "Allow: /\n" }
+    }
+
     /// Every agent that either side names, but `*`.
     fn agents(&self, robots: &Robots) -> Vec<String> {
-        let theirs = robots.groups.iter().flat_map(|group| &group.names).cloned();
+        // `FooBot/2.1` is `FooBot`.
+        let bare = |name: &String| name.split(['/', ' ']).next().unwrap_or_default().to_owned();
+        let theirs = robots.groups.iter().flat_map(|group| &group.names).map(bare);
         let ours = self.policy.scopes().iter().flat_map(|scope| &scope.agents).cloned();
         let mut seen = BTreeSet::new();
         let new =
@@ -160,7 +185,7 @@ impl Writer<'_> {
             let _ = writeln!(text, "{line}");
         }
         if rules.is_empty() && !text.is_empty() {
-            text.push_str(if self.merged { "Disallow:\n" } else { "Allow: /\n" });
+            text.push_str(self.open_all());
         }
         Some(text)
     }
@@ -174,7 +199,9 @@ impl Writer<'_> {
     }
 
     fn usage(&self, agent: Option<&str>, obeyed: &[&Group], copied: bool, text: &mut String) -> Option<()> {
-        let theirs: Vec<_> = obeyed.iter().flat_map(|group| &group.usage).collect();
+        let by_text: BTreeMap<_, _> =
+            obeyed.iter().flat_map(|g| &g.usage).map(|u| ((u.pattern.as_str(), u.raw.as_str()), u)).collect();
+        let theirs: Vec<_> = by_text.into_values().collect();
         let ours = self.concerned(agent).map(|scope| scope.path.as_str());
         // The shortest first, as people read.
         let patterns: BTreeMap<(usize, String), &str> = ours
@@ -186,22 +213,23 @@ impl Writer<'_> {
         }
         for ((_, normal), pattern) in patterns {
             let mut uses = self.policy.resolve_pattern(pattern, agent);
-            let covering = theirs.iter().filter(|usage| covers(&usage.pattern, &normal));
-            let own = covering.max_by_key(|usage| usage.pattern.len()).map(|usage| usage.raw.as_str());
-            // A longer line replaces a shorter one: what that one refuses in a part of it is refused here, too.
-            let beside = |u: &&&super::robots::Usage| {
+            let covering = || theirs.iter().filter(|usage| covers(&usage.pattern, &normal));
+            let longest = covering().map(|usage| usage.pattern.len()).max().unwrap_or_default();
+            let (same, other) = (covering().filter(|u| u.pattern.len() == longest), theirs.iter());
+            // Lines for one pattern count together; and a longer line replaces a shorter one: what that one refuses in a
+            // part of it is refused here, too.
+            let beside = other.filter(|u| {
                 u.pattern.len() <= normal.len() && !covers(&u.pattern, &normal) && may_overlap(&u.pattern, &normal)
-            };
-            for usage in theirs.iter().filter(beside) {
-                for (of, pref) in content_usage(&usage.raw) {
-                    if pref == Pref::Deny {
-                        *uses.get_mut(of) = Pref::Deny;
-                    }
+            });
+            for (of, pref) in same.clone().chain(beside).flat_map(|usage| &usage.says) {
+                if *pref == Pref::Deny {
+                    uses.set(*of, Pref::Deny);
                 }
             }
+            let own: Vec<&str> = same.map(|usage| usage.raw.as_str()).collect();
+            let own = (!own.is_empty()).then(|| own.join(", "));
             let is_theirs = theirs.iter().any(|usage| usage.pattern == normal);
-            let value =
-                merge_content_usage(own, uses).or_else(|| own.filter(|_| copied && is_theirs).map(str::to_owned));
+            let value = merge_content_usage(own.as_deref(), uses).or_else(|| own.filter(|_| copied && is_theirs));
             if let Some(value) = value {
                 let path = if pattern == "/" { String::new() } else { format!("{pattern} ") };
                 let _ = writeln!(text, "Content-Usage: {path}{value}");
@@ -222,12 +250,21 @@ impl Writer<'_> {
         if copied {
             obeyed.iter().flat_map(|group| &group.rules).for_each(|rule| push(rule.allow, &rule.raw));
         }
-        let allowed = obeyed.iter().flat_map(|group| &group.rules).filter(|rule| rule.allow);
-        let longest = allowed.map(|rule| rule.pattern.len()).max().unwrap_or_default();
+        let theirs = || obeyed.iter().flat_map(|group| &group.rules);
+        // Where the site forbids nothing, an `Allow` of ours lifts nothing of its.
+        let may_allow = !theirs().any(|rule| !rule.allow);
         for scope in self.concerned(agent) {
+            let rivals = theirs().filter(|rule| rule.allow && touches(&normalise(&scope.path), &rule.pattern));
+            let longest = rivals.map(|rule| rule.pattern.len().max(rule.raw.len())).max().unwrap_or_default();
             match scope.uses.crawl {
-                Pref::Deny if !self.is_excepted(agent, scope) => push(false, &self.outdo(scope, longest)),
-                Pref::Allow if !self.merged => push(true, &scope.path),
+                Pref::Deny if !self.is_excepted(agent, scope) => {
+                    // As it was meant, for parsers without wildcards; and long enough for those with them.
+                    push(false, &scope.path);
+                    push(false, &self.outdo(agent, scope, longest));
+                }
+                Pref::Allow if may_allow && !self.is_refused(agent, scope) && !self.ties(agent, scope) => {
+                    push(true, &scope.path);
+                }
                 _ => {}
             }
         }
@@ -243,18 +280,39 @@ impl Writer<'_> {
             })
     }
 
-    /// The pattern, made longer than what allows; one that ends in `$` cannot be.
-    fn outdo(&self, scope: &Scope, longest: usize) -> String {
+    /// What everybody may does not hold where the agent is refused.
+    fn is_refused(&self, agent: Option<&str>, scope: &Scope) -> bool {
+        scope.agents.is_empty()
+            && agent.is_some_and(|agent| {
+                let mut own = self.policy.scopes().iter().filter(|s| names(s, agent) && s.uses.crawl == Pref::Deny);
+                own.any(|s| touches(&normalise(&s.path), &normalise(&scope.path)))
+            })
+    }
+
+    /// One page is refused by a pattern as long, which cannot be made longer: then nothing is allowed by name.
+    fn ties(&self, agent: Option<&str>, scope: &Scope) -> bool {
+        let path = normalise(&scope.path);
+        self.concerned(agent).any(|other| {
+            let normal = normalise(&other.path);
+            let fixed = other.uses.crawl == Pref::Deny && normal.ends_with('$') && !normal.contains('*');
+            fixed && normal.len() == path.len() && touches(&normal, &path)
+        })
+    }
+
+    /// The pattern, made longer than what allows: stars say nothing new. One that ends in `$` needs one to begin with.
+    fn outdo(&self, agent: Option<&str>, scope: &Scope, longest: usize) -> String {
         let length = normalise(&scope.path).len();
         let rival = |s: &&Scope| {
-            s.uses.crawl == Pref::Allow
-                && s.agents == scope.agents
-                && normalise(&s.path).len() == length
-                && !self.merged
+            let same = s.agents.is_empty() == scope.agents.is_empty();
+            let concerned = s.agents.is_empty() || agent.is_some_and(|agent| names(s, agent));
+            s.uses.crawl == Pref::Allow && same && concerned && normalise(&s.path).len() == length
         };
         let longest = longest.max(self.policy.scopes().iter().find(rival).map_or(0, |_| length));
-        let stars = if scope.path.ends_with('$') { 0 } else { (longest + 1).saturating_sub(length) };
-        format!("{}{}", scope.path, "*".repeat(stars))
+        let stars = "*".repeat((longest + 1).saturating_sub(length));
+        match scope.path.strip_suffix('$') {
+            None => format!("{}{stars}", scope.path),
+            Some(_) => scope.path.replacen('*', &format!("*{stars}"), 1),
+        }
     }
 
     /// Scopes for everybody and those that name the agent, the shortest first.
@@ -398,6 +456,54 @@ mod tests {
     }
 
     #[test]
+    fn what_one_agent_is_told_is_not_told_to_others() {
+        let of = |policy: &str, own: Option<&str>| {
+            let text = text(&self::policy(policy), own);
+            (Robots::parse(text.as_bytes()), text)
+        };
+        const GPTBOT: &str = "[[scope]]\nagents = ['GPTBot']\nuses = { crawl = 'deny' }\n";
+        // A file that ends in a group without a rule does not swallow ours.
+        for own in ["User-agent: *\nCrawl-delay: 10\n", "User-agent: *\nSitemap: x\n", "User-agent: Googlebot"] {
+            let (robots, text) = of(GPTBOT, Some(own));
+            assert!(
+                robots.allows("Googlebot", "/") && robots.allows("x", "/") && !robots.allows("GPTBot", "/"),
+                "{text}"
+            );
+        }
+        // What everybody may is not what a refused agent may.
+        for allowed in ["/", "/open/"] {
+            let (robots, text) =
+                of(&format!("{GPTBOT}[[scope]]\npath = '{allowed}'\nuses = {{ crawl = 'allow' }}"), None);
+            assert!(!robots.allows("GPTBot", "/open/x") && robots.allows("x", "/open/x"), "{text}");
+        }
+        // One that is spared is spared.
+        let spared = "i_mean_it = true\n[[scope]]\nuses = { crawl = 'deny' }\n[[scope]]\nagents = ['Googlebot']\nuses = { crawl = 'allow' }";
+        for own in [None, Some(""), Some("User-agent: *\nDisallow:\n"), Some("User-agent: Googlebot/2.1\nDisallow: /x")]
+        {
+            let (robots, text) = of(spared, own);
+            assert!(robots.allows("Googlebot", "/story") && !robots.allows("x", "/story"), "{text}");
+        }
+        // An exception of our own holds where the site forbids nothing.
+        let free = "[[scope]]\npath = '/archive/'\nuses = { crawl = 'deny' }\n[[scope]]\npath = '/archive/free/'\nuses = { crawl = 'allow' }";
+        let (robots, text) = of(free, Some("Sitemap: https://x.example/s.xml\n"));
+        assert!(robots.allows("x", "/archive/free/a") && !robots.allows("x", "/archive/a"), "{text}");
+        // Wildcards and ends.
+        let pdf = "[[scope]]\npath = '/*.pdf$'\nuses = { crawl = 'deny' }";
+        let (robots, text) = of(pdf, Some("User-agent: *\nAllow: /downloads/\n"));
+        assert!(!robots.allows("x", "/downloads/a.pdf") && robots.allows("x", "/downloads/a.html"), "{text}");
+        // For parsers that know no wildcards the plain line is there.
+        let (_, text) = of(GPTBOT, Some("User-agent: *\nAllow: /wp-admin/admin-ajax.php\n"));
+        assert!(
+            text.contains("User-agent: GPTBot\nAllow: /wp-admin/admin-ajax.php\nDisallow: /\nDisallow: /***"),
+            "{text}"
+        );
+        // Lines for one pattern count together.
+        let two = "User-agent: *\nContent-Usage: train-ai=n\nContent-Usage: train-ai=y, foo=z\nDisallow: /x";
+        let (robots, text) = of("[[scope]]\nagents = ['CCBot']\nuses = { ai_input = 'deny' }", Some(two));
+        assert_eq!(robots.usage("CCBot", "/a", Use::AiTrain), Pref::Deny, "{text}");
+    }
+
+    #[test]
     fn too_much_gets_nothing_and_soon() {
         let policy = policy(GOLDEN);
         let many = |line: &str| (0..30_000).map(|i| line.replace('#', &i.to_string())).collect::<String>();
@@ -459,7 +565,8 @@ mod tests {
                     let (was, is) = (before.usage(agent, &path, Use::AiTrain), merged.usage(agent, &path, Use::AiTrain));
                     prop_assert!(was != Pref::Deny || is == Pref::Deny, "{agent} {path} {was:?} {is:?}\n{own}");
                 }
-                let refused = matches!(agent, "GPTBot" | "Other") || !denied.ends_with('$') && super::super::robots::matches(&normalise(&denied), &normalise(&path));
+                // One page cannot be refused by a longer pattern than an `Allow` of the site's that holds for it.
+                let refused = matches!(agent, "GPTBot" | "Other") || (policy.resolve(&path).crawl == Pref::Deny && !denied.ends_with('$'));
                 if path != "/robots.txt" && refused && !normalise(&path).contains(['*', '$']) {
                     prop_assert!(!merged.allows(agent, &path), "{agent} may fetch {path}\n{own}\n{}", String::from_utf8_lossy(&robots_txt(&policy, Some(own.as_bytes())).unwrap()));
                 }

@@ -577,7 +577,7 @@ async fn robots_txt_is_the_site_s_own_with_our_statement_behind_it() {
     let robots = deckle::rights::robots::Robots::parse(body.as_bytes());
     assert!(!robots.allows("GPTBot", "/") && !robots.allows("x", "/admin") && robots.allows("x", "/story"));
     // Without a file it is ours.
-    for (status, kind) in [(404, "text/plain"), (410, "text/plain"), (404, "text/html")] {
+    for (status, kind) in [(404, "text/plain"), (410, "text/plain"), (403, "text/plain"), (404, "text/html")] {
         let (got, headers, body) =
             document(RIGHTS, "/robots.txt", status, &[("content-type", kind)], "<h1>Not here</h1>").await;
         assert_eq!(

@@ -85,9 +85,12 @@ pub(super) fn answer<R: Body<Data = Bytes>>(
 ) -> Response<PageBody<R>> {
     let (mut head, body) = response.into_parts();
     let policy = site.policy();
-    if matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE)
-        && let Some(made) = document.made(policy)
-    {
+    // For robots.txt any refusal is "no rules" (RFC 9309 §2.3.1.3), but "too many requests" is a fault.
+    let absent = match document {
+        Document::Robots => head.status.is_client_error() && head.status != StatusCode::TOO_MANY_REQUESTS,
+        Document::Tdmrep | Document::License => matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE),
+    };
+    if absent && let Some(made) = document.made(policy) {
         return own(document, made, ask.method == Method::HEAD);
     }
     if document != Document::Robots || head.status != StatusCode::OK || !may_change(&head.headers, site.obeys()) {

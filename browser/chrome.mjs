@@ -86,7 +86,10 @@ export const behind = async (config, answer) => {
     "--upstream", `http://127.0.0.1:${site.address().port}`,
   ], { stdio: ["ignore", "pipe", "inherit"] });
   const base = await new Promise((done, fail) => {
-    child.once("exit", (code) => fail(new Error(`deckle ended with ${code}`)));
+    child.once("exit", (code) => {
+      site.close();
+      fail(new Error(`deckle ended with ${code}`));
+    });
     createInterface(child.stdout).on("line", (line) => {
       const found = /listening on (\S+)/.exec(line);
       if (found) done(found[1]);

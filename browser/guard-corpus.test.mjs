@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { behind, context, copy, launch } from "./chrome.mjs";
 
 const CORPUS = process.env.DECKLE_CORPUS && join(process.env.DECKLE_CORPUS, "pages");
-const SELECTIONS = Number(process.env.DECKLE_SELECTIONS || 6);
+const SELECTIONS = Number(process.env.SELECTIONS || 6);
 let names = [];
 try {
   names = readdirSync(CORPUS).filter((name) => name.endsWith(".html"));

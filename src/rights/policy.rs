@@ -59,6 +59,13 @@ impl Policy {
         &self.settings
     }
 
+    /// Is anything said in response fields at all?
+    pub(crate) fn is_silent(&self) -> bool {
+        let settings = &self.settings;
+        let says = self.scopes.iter().any(|scope| scope.agents.is_empty() && scope.uses != Uses::default());
+        !says && settings.license.url.is_none() && settings.snippet == super::SnippetSettings::default()
+    }
+
     /// What is said to everybody about a path: for each use the longest pattern that says something, and of two as long
     /// the stricter.
     pub fn resolve(&self, path: &str) -> Uses {

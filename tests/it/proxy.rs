@@ -339,6 +339,17 @@ fn http_2_by_prior_knowledge() {
     assert_eq!(String::from_utf8_lossy(&out.stdout), "2 200");
 }
 
+fn read_until(stream: &mut std::net::TcpStream, text: &str) -> Vec<u8> {
+    let mut seen = Vec::new();
+    let mut buffer = [0u8; 1_024];
+    while !String::from_utf8_lossy(&seen).contains(text) {
+        let n = stream.read(&mut buffer).unwrap();
+        assert!(n > 0, "the connection ended before `{text}`");
+        seen.extend_from_slice(&buffer[..n]);
+    }
+    seen
+}
+
 #[test]
 fn a_stop_lets_a_running_response_end() {
     let (go, wait) = mpsc::channel::<()>();
@@ -353,12 +364,7 @@ fn a_stop_lets_a_running_response_end() {
     let deckle = Deckle::start(&["--upstream", &upstream.url()]);
     let request = format!("GET /long HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", deckle.address);
     let mut stream = request_from(CLIENT, deckle.address, &request);
-    let mut seen = Vec::new();
-    let mut buffer = [0u8; 1_024];
-    while !String::from_utf8_lossy(&seen).contains("first") {
-        let n = stream.read(&mut buffer).unwrap();
-        seen.extend_from_slice(&buffer[..n]);
-    }
+    let mut seen = read_until(&mut stream, "first");
     deckle.signal("TERM");
     go.send(()).unwrap();
     stream.read_to_end(&mut seen).unwrap();
@@ -378,12 +384,7 @@ fn what_does_not_end_within_the_drain_is_cut_off_and_written_down() {
     let deckle = Deckle::with_config("[proxy]\ndrain = \"50ms\"\n", &["--upstream", &upstream.url()]);
     let request = format!("GET /long HTTP/1.1\r\nHost: {}\r\n\r\n", deckle.address);
     let mut stream = request_from(CLIENT, deckle.address, &request);
-    let mut seen = Vec::new();
-    let mut buffer = [0u8; 1_024];
-    while !String::from_utf8_lossy(&seen).contains("first") {
-        let n = stream.read(&mut buffer).unwrap();
-        seen.extend_from_slice(&buffer[..n]);
-    }
+    let mut seen = read_until(&mut stream, "first");
     let (lines, _log) = deckle.stop();
     let _ = stream.read_to_end(&mut seen);
     assert!(String::from_utf8_lossy(&seen).ends_with("\r\n\r\nfirst"), "five of ten bytes: no clean end");

@@ -32,16 +32,16 @@ pub(super) enum Document {
 impl Document {
     /// The one that a request asks for.
     pub(super) fn of(policy: &Policy, host: &str, path: &str) -> Option<Self> {
-        let license = policy.settings().license.url.as_deref().and_then(|url| url.parse::<http::Uri>().ok());
         match path {
             statement::PATH => Some(Self::Robots),
             TDMREP_PATH => Some(Self::Tdmrep),
             // Only what is asked of the host in the address; others may have a file of that name for themselves.
-            _ => license
-                .filter(|url| {
-                    url.path() == path && url.authority().is_some_and(|a| a.as_str().eq_ignore_ascii_case(host))
-                })
-                .map(|_| Self::License),
+            _ => {
+                let (authority, rest) =
+                    policy.settings().license.url.as_deref()?.strip_prefix("https://")?.split_once('/')?;
+                let same = authority.eq_ignore_ascii_case(host) && path.strip_prefix('/') == Some(rest);
+                same.then_some(Self::License)
+            }
         }
     }
 

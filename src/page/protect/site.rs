@@ -39,6 +39,8 @@ const MAX_MARKED: u64 = 4 << 20;
 pub(super) struct Site {
     pub(super) settings: Settings,
     pub(super) policy: rights::Policy,
+    /// It says nothing: most sites, and every response is asked.
+    pub(super) silent: bool,
     pub(super) guard: Guard,
     beacon: Option<Arc<Beacon>>,
     pub(super) notice: Notice,
@@ -84,8 +86,10 @@ impl Site {
         let value = |(key, message)| PageError::Value { key, message };
         settings.check()?;
         check_mount(mount).map_err(value)?;
+        let policy = rights::Policy::new(rights)?;
         let mut site = Self {
-            policy: rights::Policy::new(rights)?,
+            silent: policy.is_silent(),
+            policy,
             guard: Guard::new(&settings.guard, &rights.license.name, mount),
             beacon: if settings.guard.beacon { Beacon::new(mount).map(Arc::new) } else { None },
             notice: Notice::new(&settings.notice, &settings.guard.lang, rights).map_err(value)?,

@@ -69,7 +69,7 @@ impl Site {
     pub(super) fn declare(&self, ask: &Ask, wish: &mut Wish, status: StatusCode, headers: &mut HeaderMap) {
         // A signature that covers these fields, and that is kept, would no longer hold.
         let signed = self.obeys().signatures && signature::covers_a_page(headers);
-        if wish.rights && !signed && declares(status, headers) {
+        if wish.rights && !self.silent && !signed && declares(status, headers) {
             rights::fields::declare(&self.policy, self.uses(ask), headers);
         }
         let reserved = rights::fields::reserved(headers) == Some(true);

@@ -9,14 +9,16 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 #![allow(clippy::disallowed_methods)] // Benches are the place that measures real time.
 
+mod client;
+
 use std::convert::Infallible;
 use std::hint::black_box;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use client::{Client, FIREFOX};
 use deckle::DeckleLayer;
 use deckle::clock::SystemClock;
 use deckle::config::Config;
@@ -32,7 +34,6 @@ use tower::{Layer, Service, ServiceExt};
 
 const ROUNDS: usize = 15;
 const CHUNK: usize = 16 * 1024;
-const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const AGENTS: [&str; 4] = [
     FIREFOX,
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36",
@@ -135,9 +136,13 @@ fn protect(page: &Bytes) -> ProtectLayer {
     settings.channels.whitespace = watermark::Whitespace::Always;
     let findings = Arc::new(Findings::default());
     findings.learn_page(page);
-    ProtectLayer::new(&deckle::page::Settings::default(), &deckle::rights::Settings::default(), "/.deckle")
-        .unwrap()
-        .marking(Marking { secrets, settings, findings })
+    // The page is new each time.
+    let pages = deckle::page::Settings { plan_cache: deckle::unit::Size(0), ..Default::default() };
+    ProtectLayer::new(&pages, &deckle::rights::Settings::default(), "/.deckle").unwrap().marking(Marking {
+        secrets,
+        settings,
+        findings,
+    })
 }
 
 fn page_request() -> Request<()> {
@@ -279,58 +284,12 @@ fn start(runtime: &Runtime, app: axum::Router) -> SocketAddr {
     address
 }
 
-/// One connection, one request after the other.
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    fn get(&mut self) -> Duration {
-        let request =
-            format!("GET /an-article HTTP/1.1\r\nHost: x\r\nUser-Agent: {FIREFOX}\r\nAccept: text/html\r\n\r\n");
-        let start = Instant::now();
-        self.0.get_mut().write_all(request.as_bytes()).unwrap();
-        let (mut length, mut line) = (None, String::new());
-        loop {
-            line.clear();
-            self.0.read_line(&mut line).unwrap();
-            if line == "\r\n" {
-                break;
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse::<u64>().ok();
-            }
-        }
-        match length {
-            Some(length) => self.skip(length),
-            None => loop {
-                line.clear();
-                self.0.read_line(&mut line).unwrap();
-                let size = u64::from_str_radix(line.trim(), 16).unwrap();
-                self.skip(size + 2);
-                if size == 0 {
-                    break;
-                }
-            },
-        }
-        start.elapsed()
-    }
-
-    fn skip(&mut self, bytes: u64) {
-        assert_eq!(std::io::copy(&mut Read::by_ref(&mut self.0).take(bytes), &mut std::io::sink()).unwrap(), bytes);
-    }
-}
-
 // --- for a closer look: `cargo bench --bench cost -- --bench NAME` ------------------------------------------------------
 
 #[divan::bench(args = pages().into_iter().map(|(name, _)| name).collect::<Vec<_>>())]
 fn scan_and_splice(bencher: divan::Bencher<'_, '_>, name: &str) {
     let page = pages().into_iter().find(|(n, _)| n == name).unwrap().1;
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let layer = protect(&page);
     bencher
         .counter(divan::counter::BytesCount::new(page.len()))
@@ -340,7 +299,7 @@ fn scan_and_splice(bencher: divan::Bencher<'_, '_>, name: &str) {
 
 #[divan::bench]
 fn identify(bencher: divan::Bencher<'_, '_>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let service = IdentifyLayer::new(&deckle::visitor::Settings::default()).unwrap().layer(tower::service_fn(
         |request: Request<()>| std::future::ready(Ok::<_, Infallible>(Response::new(request))),
     ));

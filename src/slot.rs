@@ -47,8 +47,11 @@ pub enum Slot {
 
 /// Chooses alternatives for one visitor.
 pub trait Choose: Send {
-    /// The byte that stands between two words; `None` leaves the source as it is.
-    fn gap(&mut self, context: &[u8]) -> Option<u8>;
+    /// The column of a gap: the same for all visitors, and all that [`Choose::gap`] needs. `None`: gaps are not marked, the
+    /// source stays.
+    fn column(&self, context: &[u8]) -> Option<u16>;
+    /// The byte that stands between two words whose gap is in this column.
+    fn gap(&mut self, column: u16) -> u8;
     /// The bytes at the end of a block; `None` leaves the block as it is.
     fn seal(&mut self) -> Option<Bytes>;
 }
@@ -58,8 +61,12 @@ pub trait Choose: Send {
 pub struct Unmarked;
 
 impl Choose for Unmarked {
-    fn gap(&mut self, _: &[u8]) -> Option<u8> {
+    fn column(&self, _: &[u8]) -> Option<u16> {
         None
+    }
+
+    fn gap(&mut self, _: u16) -> u8 {
+        b' '
     }
 
     fn seal(&mut self) -> Option<Bytes> {

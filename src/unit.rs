@@ -44,6 +44,9 @@ impl std::str::FromStr for Size {
 }
 
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    if text == "0" {
+        return Some(0);
+    }
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
@@ -70,11 +73,24 @@ impl fmt::Display for Size {
     }
 }
 
+/// A bare 0 needs no quotes.
+#[derive(serde::Deserialize)]
+#[serde(untagged, expecting = "expected a number with its unit, in quotes")]
+enum Written {
+    Number(u64),
+    Text(String),
+}
+
 macro_rules! as_text {
     ($($name:ty),*) => {$(
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+                match Written::deserialize(deserializer)? {
+                    Written::Number(number) => number.to_string(),
+                    Written::Text(text) => text,
+                }
+                .parse()
+                .map_err(de::Error::custom)
             }
         }
 
@@ -101,8 +117,12 @@ mod tests {
         assert_eq!("24h".parse::<Span>().unwrap().0, Duration::from_secs(86_400));
         assert_eq!("64KiB".parse::<Size>().unwrap().0, 65_536);
         assert_eq!(Size(10 << 30).to_string(), "10GiB");
+        assert_eq!("0".parse::<Size>().unwrap().0, 0);
         for bad in ["", "5", "5 parsecs", "-1s", "1.5s", "99999999999999d"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
+        assert_eq!(serde_json::from_str::<Size>("0").unwrap().0, 0);
+        assert!(serde_json::from_str::<Size>("5").unwrap_err().to_string().contains("`5` is not a size"));
+        assert!(serde_json::from_str::<Size>("true").is_err());
     }
 }

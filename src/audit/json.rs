@@ -4,8 +4,12 @@
 /// Appends a JSON string.
 pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
+    // Most texts are plain ASCII to their end, and leave in one piece.
+    let plain = |b: &u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
+    let (start, rest) = text.split_at(text.bytes().position(|b| !plain(&b)).unwrap_or(text.len()));
+    out.extend_from_slice(start.as_bytes());
     let mut buffer = [0u8; 4];
-    for c in text.chars() {
+    for c in rest.chars() {
         match c {
             '"' => out.extend_from_slice(b"\\\""),
             '\\' => out.extend_from_slice(b"\\\\"),

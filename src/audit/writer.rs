@@ -17,6 +17,8 @@ use crate::clock::SharedClock;
 
 /// Most records of one write.
 const BATCH: usize = 512;
+/// How long records gather behind the first one: a write and a wake-up for each would cost more than the records.
+const GATHER: Duration = Duration::from_millis(5);
 /// Waits after a failed write, from the first to the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -89,6 +91,7 @@ impl Writer {
         Ok(writer)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a thread of its own, that has nothing else to do")]
     pub(super) fn run(mut self, normal: &Receiver<AuditRecord>, priority: &Receiver<AuditRecord>) {
         loop {
             let stopping = self.signals.stop.load(Ordering::Acquire);
@@ -99,7 +102,10 @@ impl Writer {
                     break;
                 }
                 match normal.recv_timeout(self.settings.flush.0) {
-                    Ok(record) => batch.push(record),
+                    Ok(record) => {
+                        batch.push(record);
+                        std::thread::sleep(GATHER);
+                    }
                     Err(_) => {
                         self.housekeeping();
                         continue;

@@ -7,12 +7,14 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 
 use super::appended::Appended;
 use super::encoding::Coding;
@@ -25,6 +27,9 @@ const STEP: usize = 64 * 1024;
 
 /// The same for coded bytes, which become 250 times as many at most.
 const CODED_STEP: usize = 4 * 1024;
+
+/// How long a part of a known page waits for the rest of its chunk, to be confirmed.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -89,13 +94,15 @@ pub(crate) struct Page {
     /// Of the last frame, what was too much for one poll.
     rest: Bytes,
     trailers: Option<HeaderMap>,
+    /// Runs while a part of a known page waits.
+    patience: Option<Pin<Box<Sleep>>>,
     ended: bool,
     done: bool,
 }
 
 impl Page {
     pub(crate) fn new(pipeline: Pipeline, report: PageReport) -> Self {
-        Self { pipeline, report, rest: Bytes::new(), trailers: None, ended: false, done: false }
+        Self { pipeline, report, rest: Bytes::new(), trailers: None, patience: None, ended: false, done: false }
     }
 
     fn fail(&mut self, error: &'static str) {
@@ -129,6 +136,9 @@ impl Page {
             } else {
                 match body.as_mut().poll_frame(cx) {
                     Poll::Pending => {
+                        if self.has_waited(cx) {
+                            self.pipeline.wait_no_more(&mut out).map_err(|e| self.coding_error(e))?;
+                        }
                         self.pipeline.flush(&mut out).map_err(|e| self.coding_error(e))?;
                         self.note();
                         return if out.is_empty() { Poll::Pending } else { data(out) };
@@ -154,9 +164,21 @@ impl Page {
             step.map_err(|e| self.coding_error(e))?;
             self.note();
             if !out.is_empty() {
+                self.patience = None;
                 return data(out);
             }
         }
+    }
+
+    /// Has a part of a known page waited too long? Without a tokio runtime there is no clock, and nothing waits.
+    fn has_waited(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.pipeline.is_waiting() {
+            return false;
+        }
+        if self.patience.is_none() && tokio::runtime::Handle::try_current().is_err() {
+            return true;
+        }
+        self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE))).as_mut().poll(cx).is_ready()
     }
 
     fn coding_error<E>(&mut self, error: io::Error) -> BodyError<E> {

@@ -86,6 +86,8 @@ pub struct Settings {
     pub max_memory: Size,
     /// Most bytes that are held back; 16 KiB to 1 MiB.
     pub window: Size,
+    /// Memory for the plans of pages that were seen before; 0: every page is parsed.
+    pub plan_cache: Size,
     /// The copy guard.
     pub guard: GuardSettings,
     /// The notice.
@@ -110,6 +112,7 @@ impl Default for Settings {
             max_decoded: Size(64 << 20),
             max_memory: Size(2 << 20),
             window: Size(64 << 10),
+            plan_cache: Size(64 << 20),
             guard: GuardSettings::default(),
             notice: NoticeSettings::default(),
             csp: CspSettings::default(),

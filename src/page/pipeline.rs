@@ -1,22 +1,40 @@
-//! Decoders, rewriter and encoder of one page in a row.
+//! Decoders, plan or scanner, and encoder of one page in a row.
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::Arc;
 
 use encoding_rs::Encoding;
 
 use super::charset::{self, Charset};
 use super::encoding::{Coding, Decoder, Encoder};
-use super::plan::Skip;
+use super::plan::{Confirm, Known, Log, PlanCache, Skip};
 use super::report::{PageFacts, Rewrite};
-use super::rewrite::{Job, Rewriter};
+use super::rewrite::{Job, Outcome, Rewriter};
 use crate::slot::{Choose, Unmarked};
 
 /// Bytes that are held until the first one that is not white space tells markup from something else.
 const MAX_BLANK: usize = 64;
 
-/// Makes the job and the choices once the charset is known.
-pub(crate) type Start = Box<dyn FnOnce(Charset) -> (Job, Box<dyn Choose>) + Send>;
+/// Makes the work once the charset is known.
+pub(crate) type Start = Box<dyn FnOnce(Charset) -> Work + Send>;
+
+/// What is to be done with a page.
+pub(crate) struct Work {
+    pub(crate) job: Job,
+    pub(crate) choose: Box<dyn Choose>,
+    /// Where its plan is, if it may have one.
+    pub(crate) place: Option<Place>,
+}
+
+/// The place of a page in the cache of plans.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) cache: Arc<PlanCache>,
+    pub(crate) key: u128,
+    /// Seconds since 1970.
+    pub(crate) now: u64,
+}
 
 /// Told once, at the end, what was learned about the site.
 pub(crate) type OnFinding = Box<dyn FnOnce(super::Finding) + Send>;
@@ -27,9 +45,18 @@ enum Stage {
         held: Vec<u8>,
         start: Option<Start>,
     },
+    /// It may be a page that is known.
+    Confirm {
+        confirm: Confirm,
+        work: Box<Work>,
+    },
     Rewrite {
         rewriter: Box<Rewriter>,
         choose: Box<dyn Choose>,
+        /// Bytes of the result that have left before.
+        sent: usize,
+        /// Where the plan goes that is being written.
+        place: Option<Place>,
     },
     Copy(Skip),
 }
@@ -95,11 +122,18 @@ impl Pipeline {
         }
         let mut page = Vec::new();
         self.begin(true, &mut page);
-        if let Stage::Rewrite { rewriter, choose } = &mut self.stage {
-            rewriter.finish(choose.as_mut(), &mut page);
-            if let (Some(finding), Some(tell)) = (rewriter.outcome().finding, self.on_finding.take()) {
-                tell(finding);
+        if let Stage::Confirm { confirm, work } = &mut self.stage {
+            if confirm.finish(work.choose.as_mut(), &mut page) {
+                if let Some(place) = &work.place {
+                    place.cache.confirm(place.key);
+                }
+            } else {
+                self.scan_instead(&mut page);
             }
+        }
+        self.finish_scan(&mut page);
+        if let (Some(finding), Some(tell)) = (self.outcome().and_then(|o| o.finding), self.on_finding.take()) {
+            tell(finding);
         }
         self.encode(page, out)?;
         self.encoder.as_mut().map_or(Ok(()), |encoder| encoder.finish(out))
@@ -126,8 +160,79 @@ impl Pipeline {
                 held.extend_from_slice(source);
                 self.begin(false, page);
             }
-            Stage::Rewrite { rewriter, choose } => rewriter.push(source, choose.as_mut(), page),
+            Stage::Confirm { confirm, work } => {
+                if !confirm.push(source, work.choose.as_mut(), page) {
+                    self.scan_instead(page);
+                }
+            }
+            Stage::Rewrite { rewriter, choose, sent, .. } => {
+                let at = page.len();
+                rewriter.push(source, choose.as_mut(), page);
+                drop_sent(page, at, sent);
+            }
             Stage::Copy(_) => page.extend_from_slice(source),
+        }
+    }
+
+    /// Does a page that is known wait for the rest of a chunk?
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(&self.stage, Stage::Confirm { confirm, .. } if confirm.holds())
+    }
+
+    /// It has waited long enough: what is here leaves.
+    pub(crate) fn wait_no_more(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        let mut page = Vec::new();
+        self.scan_instead(&mut page);
+        self.encode(page, out)
+    }
+
+    /// It is not the page that is known, or does not come on: the scanner reads what has come, and goes on.
+    fn scan_instead(&mut self, page: &mut Vec<u8>) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Copy(Skip::Handler));
+        let Stage::Confirm { confirm, work } = stage else {
+            self.stage = stage;
+            return;
+        };
+        let Work { job, mut choose, place } = *work;
+        let difference = confirm.into_difference();
+        let log = place.as_ref().map_or(Log::Nothing, |place| Log::Draft(Box::new(place.cache.draft())));
+        let mut rewriter = Box::new(Rewriter::new(job).keep(log));
+        let at = page.len();
+        rewriter.push(&difference.source, choose.as_mut(), page);
+        if let Log::Draft(draft) = rewriter.log()
+            && !difference.is_confirmed_by(draft.edits())
+        {
+            // It cannot be: the edits are a function of the source. If it is, what follows is the site's own.
+            debug_assert!(false, "a scan finds other edits than the plan of the same source");
+            tracing::error!(target: "deckle", "A plan and a scan of the same page differ; the rest of the page is copied.");
+            page.truncate(at);
+            page.extend_from_slice(difference.source.get(difference.left..).unwrap_or_default());
+            return;
+        }
+        let mut sent = self.written as usize + at;
+        drop_sent(page, at, &mut sent);
+        self.stage = Stage::Rewrite { rewriter, choose, sent, place };
+    }
+
+    fn finish_scan(&mut self, page: &mut Vec<u8>) {
+        let Stage::Rewrite { rewriter, choose, sent, place } = &mut self.stage else { return };
+        let at = page.len();
+        rewriter.finish(choose.as_mut(), page);
+        drop_sent(page, at, sent);
+        let outcome = rewriter.outcome();
+        // Only what the source alone decides is a plan: how far a scan comes that breaks off depends on its pieces.
+        if let (None, Some(place)) = (outcome.ended, place)
+            && let Log::Draft(draft) = rewriter.take_log()
+        {
+            place.cache.learn(place.key, draft.finish(outcome), place.now);
+        }
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        match &self.stage {
+            Stage::Start { .. } | Stage::Copy(_) => None,
+            Stage::Confirm { confirm, .. } => Some(confirm.outcome()),
+            Stage::Rewrite { rewriter, .. } => Some(rewriter.outcome()),
         }
     }
 
@@ -147,7 +252,7 @@ impl Pipeline {
             None | Some(_) => Some(Skip::NotMarkup),
         };
         let held = std::mem::take(held);
-        let (job, choose) = match (skip, start.take()) {
+        let work = match (skip, start.take()) {
             (None, Some(start)) => start(charset),
             (skip, _) => {
                 page.extend_from_slice(&held);
@@ -155,24 +260,23 @@ impl Pipeline {
                 return;
             }
         };
-        let mut stage = (Box::new(Rewriter::new(job)), choose);
-        stage.0.push(&held, stage.1.as_mut(), page);
-        self.stage = Stage::Rewrite { rewriter: stage.0, choose: stage.1 };
+        self.stage = work.begin();
+        self.rewrite(&held, page);
     }
 
     /// Writes down how far it went.
     pub(crate) fn report(&self, facts: &mut PageFacts) {
         facts.body_in = self.read;
         facts.body_out = self.written;
-        match &self.stage {
-            Stage::Start { .. } => {}
-            Stage::Copy(skip) => {
+        facts.known = matches!(&self.stage, Stage::Confirm { .. });
+        match (&self.stage, self.outcome()) {
+            (Stage::Copy(skip), _) => {
                 facts.rewrite = Rewrite::Skipped;
                 facts.skip = Some(*skip);
                 facts.mark = None;
             }
-            Stage::Rewrite { rewriter, .. } => {
-                let outcome = rewriter.outcome();
+            (_, None) => {}
+            (_, Some(outcome)) => {
                 facts.guard_placed = outcome.head_placed;
                 facts.notice_placed = outcome.footer_placed;
                 facts.seals = outcome.seals;
@@ -190,6 +294,31 @@ impl Pipeline {
     }
 }
 
+impl Work {
+    fn begin(self) -> Stage {
+        let known = self.place.as_ref().map(|place| place.cache.look_up(place.key, place.now));
+        let (place, log) = match (&self.place, known) {
+            (Some(place), Some(Known::Plans(plans))) => {
+                if let Some(confirm) = Confirm::new(Arc::clone(&place.cache), plans) {
+                    return Stage::Confirm { confirm, work: Box::new(self) };
+                }
+                (None, Log::Nothing)
+            }
+            (Some(place), Some(Known::New)) => (Some(place.clone()), Log::Draft(Box::new(place.cache.draft()))),
+            _ => (None, Log::Nothing),
+        };
+        let rewriter = Box::new(Rewriter::new(self.job).keep(log));
+        Stage::Rewrite { rewriter, choose: self.choose, sent: 0, place }
+    }
+}
+
+/// Takes out of `page`, from `at` on, what has left before.
+fn drop_sent(page: &mut Vec<u8>, at: usize, sent: &mut usize) {
+    let again = (page.len() - at).min(*sent);
+    page.drain(at..at + again);
+    *sent -= again;
+}
+
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let codings: Vec<Coding> = self.decoders.iter().map(Decoder::coding).collect();
@@ -200,4 +329,164 @@ impl std::fmt::Debug for Pipeline {
 /// For pages that carry no marks.
 pub(crate) fn unmarked() -> Box<dyn Choose> {
     Box::new(Unmarked)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::page::PageReport;
+    use crate::page::replace::{Replace, Replacer};
+
+    /// Chooses by the column, as a row does.
+    struct Row;
+
+    impl Choose for Row {
+        fn column(&self, context: &[u8]) -> Option<u16> {
+            Some(context.iter().fold(7, |sum: u16, b| sum.wrapping_mul(31).wrapping_add((*b).into())) % 4_096)
+        }
+        fn gap(&mut self, column: u16) -> u8 {
+            if column.is_multiple_of(3) { b'\n' } else { b' ' }
+        }
+        fn seal(&mut self) -> Option<Bytes> {
+            Some(Bytes::from_static(b"<seal/>"))
+        }
+    }
+
+    fn job(charset: Charset) -> Job {
+        Job {
+            charset,
+            head: Box::new(|_| Bytes::from_static(b"<script src=guard></script>")),
+            policies: None,
+            exempt: Arc::new([]),
+            replacer: Replacer::new(&[Replace::WpBuy]),
+            footer: Some(Bytes::from_static(b"<div>notice</div>")),
+            no_slots: None,
+            body_is_root: false,
+            learn: true,
+            max_memory: 2 << 20,
+            window: 64 << 10,
+            max_page: 4 << 20,
+        }
+    }
+
+    /// A page in pieces of these lengths, the last one again and again; at the piece of this number the wait is over.
+    fn sent(
+        cache: Option<&Arc<PlanCache>>,
+        page: &[u8],
+        pieces: &[usize],
+        late: Option<usize>,
+    ) -> (Vec<u8>, PageFacts) {
+        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0 });
+        let start = Box::new(move |charset| Work { job: job(charset), choose: Box::new(Row), place });
+        let mut pipeline =
+            Pipeline::new(&[], 64 << 20, Some(encoding_rs::UTF_8), encoding_rs::UTF_8, start, Box::new(drop));
+        let (mut out, mut rest) = (Vec::new(), page);
+        for number in 0.. {
+            let piece = pieces.get(number).or(pieces.last()).copied().unwrap_or(usize::MAX).clamp(1, rest.len().max(1));
+            let (now, later) = rest.split_at(piece.min(rest.len()));
+            let mut frame = Vec::new();
+            pipeline.push(now, &mut frame).unwrap();
+            if late == Some(number) && pipeline.is_waiting() {
+                pipeline.wait_no_more(&mut frame).unwrap();
+            }
+            out.extend(frame);
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let mut frame = Vec::new();
+        pipeline.finish(&mut frame).unwrap();
+        out.extend(frame);
+        let report = PageReport::new(Rewrite::Done, None);
+        pipeline.report(&mut report.facts_mut());
+        (out, report.facts())
+    }
+
+    fn same(name: &str, got: &(Vec<u8>, PageFacts), expect: &(Vec<u8>, PageFacts)) {
+        assert!(got.0 == expect.0, "{name}: {} bytes, not {}", got.0.len(), expect.0.len());
+        let facts = |f: &PageFacts| (f.rewrite, f.skip, f.body_in, f.body_out, f.seals, f.gaps, f.notice_placed);
+        assert_eq!(facts(&got.1), facts(&expect.1), "{name}");
+        assert_eq!(got.1.guard_placed, expect.1.guard_placed, "{name}");
+    }
+
+    /// With a cache and without one, known or not, changed or not, in any pieces: the same bytes.
+    fn check(name: &str, page: &[u8], changed: &[Vec<u8>], pieces: &[usize]) {
+        let cache = PlanCache::new(8 << 20).unwrap();
+        let plain = sent(None, page, pieces, None);
+        let first = sent(Some(&cache), page, pieces, None);
+        same(name, &first, &plain);
+        assert!(!first.1.known);
+        let again = sent(Some(&cache), page, &[16_384], None);
+        same(name, &again, &plain);
+        let plannable = page.len() <= 1 << 20 && plain.1.rewrite == Rewrite::Done;
+        assert_eq!(again.1.known, plannable, "{name}: a page that was seen to its end is known");
+        same(name, &sent(Some(&cache), page, pieces, Some(pieces.len() / 2)), &plain);
+        for (number, other) in changed.iter().enumerate() {
+            let name = format!("{name}, changed {number}");
+            let expect = sent(None, other, pieces, None);
+            let got = sent(Some(&cache), other, pieces, None);
+            same(&name, &got, &expect);
+            assert!(!got.1.known || other == page, "{name}");
+            // Two forms in the cache: either is known, whichever comes first.
+            same(&name, &sent(Some(&cache), other, &[5_000], None), &expect);
+            let back = sent(Some(&cache), page, pieces, None);
+            same(&name, &back, &plain);
+        }
+    }
+
+    /// The page with one of five changes at a place.
+    fn change(page: &[u8], at: usize, kind: usize) -> Vec<u8> {
+        let mut other = page.to_vec();
+        let at = at % page.len().max(1);
+        match kind % 5 {
+            0 => other.truncate(at),
+            1 => drop(other.splice(at..at, *b"<p>a new word or two in between</p>")),
+            2 => drop(other.drain(at..(at + 9).min(page.len()))),
+            3 => other[at] ^= 1,
+            _ => other.extend_from_slice(b"<p>behind the end of it all"),
+        }
+        other
+    }
+
+    #[test]
+    fn corpus_pages_are_the_same_with_plans_and_without() {
+        let dir = std::env::var("DECKLE_CORPUS").unwrap_or_else(|_| "../shared/corpus".to_owned());
+        let Ok(entries) = std::fs::read_dir(format!("{dir}/pages")) else {
+            eprintln!("skipped: no corpus at {dir} (set DECKLE_CORPUS)");
+            return;
+        };
+        let mut random = fastrand::Rng::with_seed(11);
+        let mut pages = 0;
+        for entry in entries.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "html")) {
+            let page = std::fs::read(entry.path()).unwrap();
+            pages += 1;
+            let changed: Vec<_> = (0..5).map(|kind| change(&page, random.usize(..), kind)).collect();
+            let pieces: Vec<_> = (0..9).map(|_| random.usize(1..40_000)).collect();
+            check(&entry.file_name().to_string_lossy(), &page, &changed, &pieces);
+        }
+        assert!(pages >= 20, "{pages}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn any_page_is_the_same_with_plans_and_without(
+            parts in proptest::collection::vec((prop_oneof![
+                Just("<p>one two three four five six seven eight nine ten eleven twelve thirteen.</p>"), Just("<li>one <b>two</b> three "),
+                Just("<script>x</script>"), Just("<select><option>x</select>"), Just("<div id=wpcp-error-message>m</div>"), Just("text "),
+                Just("<!-- c -->"), Just("wörd "), Just("</article>"), Just("<article>"), Just("</body></html>"), Just("<pre>a b</pre>"),
+            ], 1usize..900), 0..12),
+            places in proptest::collection::vec(0usize..200_000, 5),
+            pieces in proptest::collection::vec(1usize..30_000, 1..6),
+        ) {
+            let body: String = parts.iter().map(|(part, times)| part.repeat(*times)).collect();
+            let page = format!("<!doctype html><html><head><title>t</title></head><body><article>{body}");
+            let changed: Vec<_> = places.iter().enumerate().map(|(k, at)| change(page.as_bytes(), *at, k)).collect();
+            check("made", page.as_bytes(), &changed, &pieces);
+        }
+    }
 }

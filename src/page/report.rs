@@ -58,6 +58,8 @@ pub struct PageFacts {
     pub gaps: u32,
     /// Why the copy carries no mark.
     pub mark_skip: Option<&'static str>,
+    /// The page was seen before: its edits come from a plan, it was not parsed.
+    pub known: bool,
     /// What the upstream did wrong.
     pub error: Option<&'static str>,
     /// The guard's tag was placed.
@@ -83,6 +85,7 @@ impl PageReport {
             seals: 0,
             gaps: 0,
             mark_skip: None,
+            known: false,
             error: None,
             guard_placed: false,
             notice_placed: false,

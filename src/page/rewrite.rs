@@ -13,6 +13,7 @@ use super::charset::Charset;
 use super::csp::{self, Policies};
 use super::head::{self, HeadFindings, LeaveReason, Place};
 use super::learn::Finding;
+use super::plan::Log;
 use super::replace::Replacer;
 use super::scan::{Border, ScanEnd, Scanner};
 use super::text::Text;
@@ -83,8 +84,7 @@ pub(crate) struct Rewriter {
     outcome: Outcome,
     encoding: Charset,
     max_memory: usize,
-    /// Edits as they were applied; kept only when asked for.
-    log: Option<Vec<Edit>>,
+    log: Log,
     learn: bool,
 }
 
@@ -104,19 +104,24 @@ impl Rewriter {
             outcome: Outcome { no_slots: job.no_slots, ..Outcome::default() },
             encoding: job.charset,
             max_memory: job.max_memory,
-            log: None,
+            log: Log::Nothing,
             learn: job.learn,
             job: Some(job),
         }
     }
 
-    /// Keeps the list of edits for [`Rewriter::into_edits`].
-    pub(crate) fn keep_edits(&mut self) {
-        self.log = Some(Vec::new());
+    /// Keeps the edits as they are applied.
+    pub(crate) fn keep(mut self, log: Log) -> Self {
+        self.log = log;
+        self
     }
 
-    pub(crate) fn into_edits(self) -> Vec<Edit> {
-        self.log.unwrap_or_default()
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(crate) fn take_log(&mut self) -> Log {
+        std::mem::replace(&mut self.log, Log::Nothing)
     }
 
     pub(crate) fn outcome(&self) -> Outcome {
@@ -125,6 +130,17 @@ impl Rewriter {
 
     /// Takes a piece of the source and gives what may leave.
     pub(crate) fn push(&mut self, piece: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.log.room(rest.len()));
+            self.advance(now, choose, out);
+            let left = self.state(|s| s.window.base());
+            self.log.read(now, left);
+            rest = later;
+        }
+    }
+
+    fn advance(&mut self, piece: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>) {
         if let Phase::Copy = self.phase {
             self.fed += piece.len() as u64;
             self.state(|s| s.window.push(piece));
@@ -290,11 +306,9 @@ impl Rewriter {
             };
             out.extend_from_slice(before);
             let source = shared.window.get(edit.range.clone()).unwrap_or_default();
-            apply(&edit.what, source, choose, out, &mut self.outcome);
+            let column = apply(&edit.what, source, choose, out, &mut self.outcome);
             at = edit.range.end;
-            if let Some(log) = &mut self.log {
-                log.push(edit);
-            }
+            self.log.edit(edit, column);
         }
         if let Some(rest) = shared.window.get(at..safe) {
             out.extend_from_slice(rest);
@@ -335,16 +349,21 @@ pub(super) fn survey(page: &[u8]) -> Option<Finding> {
     rewriter.outcome().finding
 }
 
-fn apply(what: &What, source: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>, outcome: &mut Outcome) {
+/// The column, if it was a gap that is marked.
+fn apply(what: &What, source: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>, outcome: &mut Outcome) -> Option<u16> {
     match what {
         What::Fixed(bytes) => out.extend_from_slice(bytes),
-        What::Choice(Slot::Gap { context }) => match choose.gap(context) {
-            Some(byte) => {
-                out.push(byte);
-                outcome.gaps += 1;
+        What::Choice(Slot::Gap { context }) => {
+            let column = choose.column(context);
+            match column {
+                Some(column) => {
+                    out.push(choose.gap(column));
+                    outcome.gaps += 1;
+                }
+                None => out.extend_from_slice(source),
             }
-            None => out.extend_from_slice(source),
-        },
+            return column;
+        }
         // The white space goes only where the seal comes.
         What::Choice(Slot::Trim) => {
             if choose.seal().is_none() {
@@ -358,6 +377,7 @@ fn apply(what: &What, source: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>,
             }
         }
     }
+    None
 }
 
 fn code(end: ScanEnd) -> &'static str {
@@ -391,8 +411,11 @@ mod tests {
     struct Everything;
 
     impl Choose for Everything {
-        fn gap(&mut self, _: &[u8]) -> Option<u8> {
-            Some(b'\n')
+        fn column(&self, _: &[u8]) -> Option<u16> {
+            Some(7)
+        }
+        fn gap(&mut self, _: u16) -> u8 {
+            b'\n'
         }
         fn seal(&mut self) -> Option<Bytes> {
             Some(Bytes::from_static(SEAL))
@@ -423,16 +446,20 @@ mod tests {
         outcome: Outcome,
     }
 
+    fn edits(mut rewriter: Rewriter) -> Vec<Edit> {
+        let Log::Edits(edits) = rewriter.take_log() else { panic!("the edits were kept") };
+        edits
+    }
+
     fn run(job: Job, source: &[u8], chunk: usize) -> Run {
-        let mut rewriter = Rewriter::new(job);
-        rewriter.keep_edits();
+        let mut rewriter = Rewriter::new(job).keep(Log::Edits(Vec::new()));
         let mut out = Vec::new();
         for piece in source.chunks(chunk.max(1)) {
             rewriter.push(piece, &mut Everything, &mut out);
         }
         rewriter.finish(&mut Everything, &mut out);
         let outcome = rewriter.outcome();
-        Run { out, edits: rewriter.into_edits(), outcome }
+        Run { out, edits: edits(rewriter), outcome }
     }
 
     /// Takes the edits back out of the output.
@@ -600,8 +627,7 @@ mod tests {
         for chunk in [1, 7, 10_000] {
             for after in ["<!doctype html>", PAGE.split_once("<p>Short").unwrap().0] {
                 let page = format!("{after}{rest}");
-                let mut rewriter = Rewriter::new(job("utf-8"));
-                rewriter.keep_edits();
+                let mut rewriter = Rewriter::new(job("utf-8")).keep(Log::Edits(Vec::new()));
                 let mut out = Vec::new();
                 rewriter.push(after.as_bytes(), &mut Everything, &mut out);
                 rewriter.phase = match rewriter.phase {
@@ -617,7 +643,7 @@ mod tests {
                 assert_eq!(outcome.ended, Some("handler"));
                 assert_eq!(outcome.finding, None, "nothing is learned from half a page");
                 assert!(String::from_utf8(out.clone()).unwrap().ends_with(rest));
-                let run = Run { out, edits: rewriter.into_edits(), outcome };
+                let run = Run { out, edits: edits(rewriter), outcome };
                 assert!(undo(&run, page.as_bytes()) == page.as_bytes(), "{chunk}");
             }
         }

@@ -62,13 +62,14 @@ pub struct Choices {
 }
 
 impl Choose for Choices {
-    fn gap(&mut self, context: &[u8]) -> Option<u8> {
-        if !self.gaps {
-            return None;
-        }
+    fn column(&self, context: &[u8]) -> Option<u16> {
+        self.gaps.then(|| self.keys.column(context) as u16)
+    }
+
+    fn gap(&mut self, column: u16) -> u8 {
         let (keys, mark) = (&self.keys, self.mark);
         let row = self.row.get_or_insert_with(|| Box::new(keys.row(mark)));
-        Some(if row.bit(keys.column(context)) { b'\n' } else { b' ' })
+        if row.bit(usize::from(column)) { b'\n' } else { b' ' }
     }
 
     fn seal(&mut self) -> Option<Bytes> {
@@ -100,7 +101,10 @@ mod tests {
             let mut choices = Marker::new(&secrets).choices(Mark { kid: 1, id: mark }, true, SealForm::Characters);
             (1..words.len() - 2)
                 .filter(|i| text[words[*i].end..words[i + 1].start].trim().is_empty())
-                .map(|i| choices.gap(&folded[i - 1..i + 3].join(&SEPARATOR)).unwrap())
+                .map(|i| {
+                    let column = choices.column(&folded[i - 1..i + 3].join(&SEPARATOR)).unwrap();
+                    choices.gap(column)
+                })
                 .map(|byte| if byte == b'\n' { '1' } else { '0' })
                 .collect()
         };
@@ -118,6 +122,6 @@ mod tests {
         assert!(text.starts_with("<span inert=\"\">\u{FE07}") && text.ends_with("</span>"), "{text:?}");
         let ascii = marker.choices(mark, false, SealForm::References).seal().unwrap();
         assert!(ascii.is_ascii() && ascii.starts_with(b"<span inert=\"\">&#xFE07;"));
-        assert_eq!(marker.choices(mark, false, SealForm::References).gap(b"a\x1Fb\x1Fc\x1Fd"), None);
+        assert_eq!(marker.choices(mark, false, SealForm::References).column(b"a\x1Fb\x1Fc\x1Fd"), None);
     }
 }

@@ -261,7 +261,8 @@ mod tests {
         let mut out = text.as_bytes().to_vec();
         for i in 1..words.len() - 2 {
             let context = [folded(i - 1), folded(i), folded(i + 1), folded(i + 2)].join(&SEPARATOR);
-            out[words[i].end] = choices.gap(&context).unwrap();
+            let column = choices.column(&context).unwrap();
+            out[words[i].end] = choices.gap(column);
         }
         String::from_utf8(out).unwrap()
     }
@@ -320,7 +321,8 @@ mod tests {
                 text.chars()
                     .map(|c| {
                         i += 1;
-                        if c == ' ' { char::from(choices.gap(&i.to_be_bytes()).unwrap()) } else { c }
+                        let column = choices.column(&i.to_be_bytes()).unwrap();
+                        if c == ' ' { char::from(choices.gap(column)) } else { c }
                     })
                     .collect::<String>()
             };

@@ -149,8 +149,18 @@ fn undo(copy: &[u8], source: &[u8], edits: &[Edit]) -> Result<Vec<u8>, String> {
 
 #[test]
 fn with_everything_on_the_edits_give_the_page_back() {
+    edits_give_the_page_back("plan_cache = 0\n", ways);
+}
+
+#[test]
+fn pages_that_are_known_give_the_page_back_too() {
+    edits_give_the_page_back("", || CODINGS.into_iter().map(|coding| (coding, 65_536)));
+}
+
+fn edits_give_the_page_back<I: Iterator<Item = (&'static str, usize)>>(page_config: &str, ways: impl Fn() -> I) {
     let config = "[rights]\nholder = \"The Post\"\n[page.notice]\nyear = 2026\nwhere = [\"footer\", \"comment\", \"meta\"]\n\
-        [watermark.channels]\nwhitespace = \"always\"\n";
+        [watermark.channels]\nwhitespace = \"always\"\n[page]\n";
+    let config = &format!("{config}{page_config}");
     let changing = Changing::start();
     changing.set(OWN.as_bytes(), "identity", 65_536);
     let deckle = Deckle::with_config(config, &["--upstream", &changing.upstream.url()]);

@@ -11,4 +11,5 @@ mod exchanges;
 mod layers;
 mod program;
 mod proxy;
+mod streaming;
 mod support;

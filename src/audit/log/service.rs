@@ -7,14 +7,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Version, header};
 use http_body::Body;
 use tower_service::Service;
-use uuid::Uuid;
 
 use super::body::LogBody;
 use super::future::{Open, ResponseFuture};
 use crate::audit::{AuditRecord, Sink};
 use crate::clock::SharedClock;
 use crate::suspicion::Assessment;
-use crate::visitor::Visitor;
+use crate::visitor::{Visitor, request_id};
 
 /// Middleware of [`AuditLayer`](super::AuditLayer).
 #[derive(Clone)]
@@ -34,9 +33,10 @@ impl<S> Audit<S> {
         let visitor = request.extensions().get::<Visitor>().cloned();
         let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let bytes = |name| headers.get(name).map(|v| v.as_bytes().to_vec());
+        let time = visitor.as_ref().map_or_else(|| self.clock.unix(), |v| v.arrived);
         let record = AuditRecord {
-            time: visitor.as_ref().map_or_else(|| self.clock.unix(), |v| v.arrived),
-            request_id: visitor.as_ref().map_or_else(Uuid::now_v7, |v| v.request_id),
+            time,
+            request_id: visitor.as_ref().map_or_else(|| request_id(time), |v| v.request_id),
             method: request.method().as_str().to_owned(),
             scheme: if visitor.as_ref().is_some_and(|v| v.secure) { "https" } else { "http" },
             host: host(request.uri(), headers),

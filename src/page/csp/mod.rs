@@ -18,7 +18,7 @@ use source::{has, has_hash, nonce, same_hash, sources};
 const MAX_POLICY: usize = 16 << 10;
 
 /// Section `[page.csp]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CspSettings {
     /// Add what the guard needs, or never touch a policy.
@@ -36,7 +36,7 @@ impl Default for CspSettings {
 }
 
 /// When a policy is amended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Amend {
     /// Where the guard would not run without it.
@@ -46,7 +46,7 @@ pub enum Amend {
 }
 
 /// The script that is to run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Target {
     /// Its address in full, where the site's public origin is known.
     pub(crate) url: Option<String>,
@@ -61,7 +61,7 @@ pub(crate) struct Target {
 }
 
 /// The policies of one response, one after the other.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Policies {
     target: Target,
     settings: CspSettings,

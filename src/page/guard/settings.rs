@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::replace::Replace;
 
 /// What the guard does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum GuardMode {

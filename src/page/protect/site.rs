@@ -20,14 +20,14 @@ use crate::page::guard::Guard;
 use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Made};
 use crate::page::notice::Notice;
-use crate::page::pipeline::{Pipeline, unmarked};
-use crate::page::plan::Obeys;
+use crate::page::pipeline::{Pipeline, Place, Work, unmarked};
+use crate::page::plan::{Log, Obeys, PlanCache};
 use crate::page::replace::Replacer;
 use crate::page::rewrite::{self, Job, Rewriter};
 use crate::page::{Finding, PageError, Settings};
 use crate::rights;
 use crate::secret::hmac_sha256;
-use crate::slot::{Choose, Edit, Unmarked};
+use crate::slot::{Edit, Unmarked};
 use crate::visitor::{ASSET_EXTENSIONS, Category, PathGlobs, Verification, Visitor, check_mount, normalise};
 use crate::watermark::{Level, Mark, Marker, SealForm};
 
@@ -44,12 +44,27 @@ pub(super) struct Site {
     pub(super) guard: Guard,
     beacon: Option<Arc<Beacon>>,
     pub(super) notice: Notice,
+    plans: Option<Arc<PlanCache>>,
     skip: PathGlobs,
     pub(super) unguarded: PathGlobs,
     exempt: Arc<[lol_html::Selector]>,
     marking: Option<(Marking, Marker, [u8; 32])>,
     pub(super) version: u32,
     pub(super) activated: u64,
+}
+
+/// All that shapes a page but its source: two pages with one shape and one source get the same edits.
+#[derive(Hash)]
+struct Shape<'a> {
+    version: u32,
+    host: &'a str,
+    path: &'a str,
+    year: i16,
+    wish: &'a Wish,
+    charset: &'a str,
+    declared: bool,
+    no_slots: Option<&'static str>,
+    body_is_root: bool,
 }
 
 /// What is known about a request when its answer comes.
@@ -63,6 +78,8 @@ pub(super) struct Ask {
     /// As it was asked for, with its query.
     pub(super) target: String,
     asset: bool,
+    /// Seconds since 1970.
+    arrived: u64,
     year: i16,
     pub(super) enabled: bool,
     /// The mark that this visitor's copies carry.
@@ -93,6 +110,7 @@ impl Site {
             guard: Guard::new(&settings.guard, &rights.license.name, mount),
             beacon: if settings.guard.beacon { Beacon::new(mount).map(Arc::new) } else { None },
             notice: Notice::new(&settings.notice, &settings.guard.lang, rights).map_err(value)?,
+            plans: PlanCache::new(settings.plan_cache.0),
             skip: globs("page.skip.paths", &settings.skip.paths)?,
             unguarded: globs("page.guard.skip.paths", &settings.guard.skip.paths)?,
             exempt: settings.guard.skip.selectors.iter().filter_map(|s| s.parse().ok()).collect(),
@@ -162,6 +180,7 @@ impl Site {
             path,
             target,
             asset,
+            arrived,
             year: year_of(arrived),
             enabled,
             per_visitor: self.marking.is_some(),
@@ -274,7 +293,25 @@ impl Site {
         charset: Charset,
         no_slots: Option<&'static str>,
         body_is_root: bool,
-    ) -> (Job, Box<dyn Choose>) {
+    ) -> Work {
+        let shape = Shape {
+            version: self.version,
+            host: &ask.host,
+            path: &ask.path,
+            year: ask.year,
+            wish: &wish,
+            charset: charset.encoding.name(),
+            declared: charset.declared,
+            no_slots,
+            body_is_root,
+        };
+        // A nonce is another one each time, in the page as in its head.
+        let same = wish.policies.as_ref().is_none_or(|policies| policies.nonce().is_none());
+        let place = self.plans.as_ref().filter(|_| same).map(|cache| Place {
+            cache: Arc::clone(cache),
+            key: cache.key(&shape),
+            now: ask.arrived,
+        });
         let choose = match (&self.marking, ask.mark) {
             (Some((marking, marker, _)), Some(mark)) if no_slots.is_none() => {
                 let form =
@@ -299,7 +336,7 @@ impl Site {
             window: self.settings.window.0,
             max_page: MAX_MARKED,
         };
-        (job, choose)
+        Work { job, choose, place }
     }
 
     /// The edits of a page that is here as a whole.
@@ -318,13 +355,15 @@ impl Site {
         response.headers = headers.clone();
         let mut wish = self.wish(&ask, &mut response);
         self.amend_policies(&mut wish, &mut headers, false);
-        let (job, _) = self.start(&ask, wish, charset, no_slots, shown.is_some_and(|f| !f.has_root));
-        let mut rewriter = Rewriter::new(job);
-        rewriter.keep_edits();
+        let work = self.start(&ask, wish, charset, no_slots, shown.is_some_and(|f| !f.has_root));
+        let mut rewriter = Rewriter::new(work.job).keep(Log::Edits(Vec::new()));
         let mut out = Vec::new();
         rewriter.push(page, &mut Unmarked, &mut out);
         rewriter.finish(&mut Unmarked, &mut out);
-        rewriter.into_edits()
+        match rewriter.take_log() {
+            Log::Edits(edits) => edits,
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::page::{GuardMode, PagePolicy};
 use crate::rights;
 
 /// What the site wants for one page, and what the head of its answer allows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Wish {
     pub(super) guard: GuardMode,
     /// The site has named the mode for this very page.

@@ -1,4 +1,14 @@
-//! What is done with a response, decided once, when its head is here: a pure function.
+//! What is done with a response, decided once, when its head is here: a pure function; and the plans of pages that were
+//! seen before ([`PlanCache`]).
+//!
+//! A plan holds the edits of a page and hashes of its source in chunks of 16 KiB, nothing of the source itself. While the
+//! source of an answer agrees, it leaves with the plan's edits and this visitor's choices, and nothing is parsed. At the
+//! first difference a scanner reads what has come so far, and goes on; what has left is what it would have sent.
+
+mod cache;
+mod confirm;
+mod draft;
+mod edits;
 
 use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
@@ -6,6 +16,9 @@ use http::{HeaderMap, Method, StatusCode, header};
 use super::charset;
 use super::encoding::{Coding, CodingError, content_codings};
 use super::signature;
+pub(crate) use cache::{Known, PlanCache};
+pub(crate) use confirm::Confirm;
+pub(crate) use draft::Log;
 
 /// Why a response is not rewritten, or not to its end. The codes go to the audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

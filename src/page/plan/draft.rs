@@ -1,0 +1,109 @@
+//! A plan in the making: written down while a page is scanned for the first time.
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::edits::{CHUNK, Chunk, Kind, MAX_PAGE, Plan, PlanEdit};
+use crate::page::rewrite::Outcome;
+use crate::slot::{Edit, Slot, What};
+
+/// What is kept of a scan.
+pub(crate) enum Log {
+    Nothing,
+    /// The edits as they were found.
+    Edits(Vec<Edit>),
+    Draft(Box<Draft>),
+}
+
+/// Hashes of the source and the edits so far.
+pub(crate) struct Draft {
+    hash: Xxh3,
+    in_chunk: usize,
+    len: usize,
+    chunks: Vec<Chunk>,
+    edits: Vec<PlanEdit>,
+    fixed: Vec<Bytes>,
+}
+
+impl Log {
+    /// How much of `wanted` bytes may be read in one go.
+    pub(crate) fn room(&self, wanted: usize) -> usize {
+        match self {
+            Self::Draft(draft) => wanted.min(CHUNK - draft.in_chunk),
+            _ => wanted,
+        }
+    }
+
+    /// These bytes were read; all before `left` have left.
+    pub(crate) fn read(&mut self, piece: &[u8], left: u64) {
+        let Self::Draft(draft) = self else { return };
+        draft.hash.update(piece);
+        draft.in_chunk += piece.len();
+        draft.len += piece.len();
+        if draft.in_chunk == CHUNK {
+            let edits = draft.edits.len() as u32;
+            draft.chunks.push(Chunk { hash: draft.hash.digest(), left: left as u32, edits });
+            draft.hash.reset();
+            draft.in_chunk = 0;
+        }
+        if draft.len > MAX_PAGE {
+            *self = Self::Nothing;
+        }
+    }
+
+    /// An edit was applied; a gap in this column.
+    pub(crate) fn edit(&mut self, edit: Edit, column: Option<u16>) {
+        match self {
+            Self::Nothing => {}
+            Self::Edits(edits) => edits.push(edit),
+            Self::Draft(draft) => {
+                if !draft.edit(&edit, column) {
+                    *self = Self::Nothing;
+                }
+            }
+        }
+    }
+}
+
+impl Draft {
+    /// `hash`: keyed by the cache that the plan is for.
+    pub(crate) fn new(hash: Xxh3) -> Self {
+        Self { hash, in_chunk: 0, len: 0, chunks: Vec::new(), edits: Vec::new(), fixed: Vec::new() }
+    }
+
+    /// Edits so far.
+    pub(crate) fn edits(&self) -> &[PlanEdit] {
+        &self.edits
+    }
+
+    /// False: it does not fit.
+    fn edit(&mut self, edit: &Edit, column: Option<u16>) -> bool {
+        let kind = match (&edit.what, column) {
+            (What::Fixed(bytes), _) => {
+                let Ok(index) = u16::try_from(self.fixed.len()) else { return false };
+                self.fixed.push(bytes.clone());
+                Kind::Fixed(index)
+            }
+            (What::Choice(Slot::Gap { .. }), Some(column)) => Kind::Gap(column),
+            // White space that is not marked: the source stays.
+            (What::Choice(Slot::Gap { .. }), None) => return true,
+            (What::Choice(Slot::Trim), _) => Kind::Trim,
+            (What::Choice(Slot::Seal), _) => Kind::Seal,
+        };
+        let len = edit.range.end - edit.range.start;
+        self.edits.push(PlanEdit { at: edit.range.start as u32, len: len as u32, kind });
+        true
+    }
+
+    /// The page was read to its end.
+    pub(crate) fn finish(self, outcome: Outcome) -> Plan {
+        Plan {
+            tail: self.hash.digest(),
+            len: self.len,
+            chunks: self.chunks.into(),
+            edits: self.edits.into(),
+            fixed: self.fixed.into(),
+            outcome,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The plan of a page: its edits, and hashes by which its source is known again. It holds nothing of the source.
+
+use bytes::Bytes;
+
+use crate::page::rewrite::Outcome;
+
+/// Bytes of source that are compared at once.
+pub(crate) const CHUNK: usize = 16 * 1024;
+
+/// Longest page with a plan: its source is kept until its end, for the scanner to take over.
+pub(super) const MAX_PAGE: usize = 1 << 20;
+
+/// All about one page but the page.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Full chunks.
+    pub(super) chunks: Box<[Chunk]>,
+    /// Hash of what follows them.
+    pub(super) tail: u64,
+    pub(super) len: usize,
+    pub(super) edits: Box<[PlanEdit]>,
+    /// What is the same for everybody.
+    pub(super) fixed: Box<[Bytes]>,
+    /// What the scan said of the page.
+    pub(super) outcome: Outcome,
+}
+
+/// A chunk of the source, and what may leave once it is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chunk {
+    pub(super) hash: u64,
+    /// Bytes of source from the start of the page.
+    pub(super) left: u32,
+    /// Edits from the start of the page.
+    pub(super) edits: u32,
+}
+
+/// An edit in 16 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlanEdit {
+    pub(super) at: u32,
+    pub(super) len: u32,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An index into [`Plan::fixed`].
+    Fixed(u16),
+    /// A gap in this column.
+    Gap(u16),
+    Trim,
+    Seal,
+}
+
+impl Plan {
+    /// Bytes in memory.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>()
+            + size_of_val(&*self.chunks)
+            + size_of_val(&*self.edits)
+            + self.fixed.iter().map(|bytes| bytes.len() + size_of::<Bytes>()).sum::<usize>()
+    }
+
+    /// The same source?
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        self.len == other.len
+            && self.tail == other.tail
+            && self.chunks.iter().map(|c| c.hash).eq(other.chunks.iter().map(|c| c.hash))
+    }
+
+    /// Are the first `count` edits the same ones?
+    pub(super) fn agrees(&self, other: &Self, count: usize) -> bool {
+        let (own, others) = (self.edits.get(..count), other.edits.get(..count));
+        own.is_some() && own == others
+    }
+}

@@ -19,6 +19,7 @@ use tokio::time::{Sleep, sleep};
 use super::appended::Appended;
 use super::encoding::Coding;
 use super::headers::strip_digests;
+use super::output::Output;
 use super::pipeline::Pipeline;
 use super::report::{PageReport, Rewrite};
 
@@ -93,6 +94,8 @@ pub(crate) struct Page {
     report: PageReport,
     /// Of the last frame, what was too much for one poll.
     rest: Bytes,
+    /// What may leave.
+    out: Output,
     trailers: Option<HeaderMap>,
     /// Runs while a part of a known page waits.
     patience: Option<Pin<Box<Sleep>>>,
@@ -102,7 +105,20 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn new(pipeline: Pipeline, report: PageReport) -> Self {
-        Self { pipeline, report, rest: Bytes::new(), trailers: None, patience: None, ended: false, done: false }
+        Self {
+            pipeline,
+            report,
+            rest: Bytes::new(),
+            out: Output::default(),
+            trailers: None,
+            patience: None,
+            ended: false,
+            done: false,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done && self.out.is_empty() && self.trailers.is_none()
     }
 
     fn fail(&mut self, error: &'static str) {
@@ -120,8 +136,11 @@ impl Page {
     where
         B: Body<Data = Bytes>,
     {
-        let mut out = Vec::new();
         loop {
+            if let Some(frame) = self.out.take() {
+                self.patience = None;
+                return Poll::Ready(Some(Ok(Frame::data(frame))));
+            }
             if self.done {
                 return Poll::Ready(self.trailers.take().map(|t| Ok(Frame::trailers(t))));
             }
@@ -129,19 +148,22 @@ impl Page {
                 // Coded bytes may become many: the step is smaller, and nothing waits for the next one.
                 let step = if self.pipeline.is_coded() { CODED_STEP } else { STEP };
                 let piece = self.rest.split_to(self.rest.len().min(step));
-                self.pipeline.push(&piece, &mut out)
+                self.pipeline.push(piece, &mut self.out)
             } else if self.ended {
                 self.done = true;
-                self.pipeline.finish(&mut out)
+                self.pipeline.finish(&mut self.out)
             } else {
                 match body.as_mut().poll_frame(cx) {
                     Poll::Pending => {
                         if self.has_waited(cx) {
-                            self.pipeline.wait_no_more(&mut out).map_err(|e| self.coding_error(e))?;
+                            self.pipeline.wait_no_more(&mut self.out).map_err(|e| self.coding_error(e))?;
                         }
-                        self.pipeline.flush(&mut out).map_err(|e| self.coding_error(e))?;
+                        self.pipeline.flush(&mut self.out).map_err(|e| self.coding_error(e))?;
                         self.note();
-                        return if out.is_empty() { Poll::Pending } else { data(out) };
+                        match self.out.take() {
+                            Some(frame) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
+                            None => return Poll::Pending,
+                        }
                     }
                     Poll::Ready(None) => self.ended = true,
                     Poll::Ready(Some(Err(error))) => {
@@ -163,10 +185,6 @@ impl Page {
             };
             step.map_err(|e| self.coding_error(e))?;
             self.note();
-            if !out.is_empty() {
-                self.patience = None;
-                return data(out);
-            }
         }
     }
 
@@ -195,10 +213,6 @@ impl Page {
     }
 }
 
-fn data<E>(out: Vec<u8>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
-    Poll::Ready(Some(Ok(Frame::data(Bytes::from(out)))))
-}
-
 impl<B: Body<Data = Bytes>> Body for PageBody<B> {
     type Data = Bytes;
     type Error = BodyError<B::Error>;
@@ -217,7 +231,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Own { body } => body.is_end_stream(),
             // Only when the last flush is out: the inner body ends earlier.
-            Kind::Page { page, .. } => page.done && page.trailers.is_none(),
+            Kind::Page { page, .. } => page.is_done(),
             Kind::Appended { appended, .. } => appended.is_done(),
         }
     }

@@ -34,6 +34,7 @@ mod headers;
 mod learn;
 mod markup;
 pub mod notice;
+mod output;
 mod pipeline;
 mod plain;
 pub mod plan;

@@ -1,13 +1,14 @@
 //! Decoders, plan or scanner, and encoder of one page in a row.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use encoding_rs::Encoding;
 
 use super::charset::{self, Charset};
 use super::encoding::{Coding, Decoder, Encoder};
+use super::output::Output;
 use super::plan::{Confirm, Known, Log, PlanCache, Skip};
 use super::report::{PageFacts, Rewrite};
 use super::rewrite::{Job, Outcome, Rewriter};
@@ -95,16 +96,16 @@ impl Pipeline {
         }
     }
 
-    pub(crate) fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let mut source = Cow::Borrowed(piece);
+    pub(crate) fn push(&mut self, piece: Bytes, out: &mut Output) -> io::Result<()> {
+        let mut source = piece;
         for decoder in &mut self.decoders {
             let mut decoded = Vec::with_capacity(source.len() * 4);
             decoder.push(&source, &mut decoded)?;
-            source = Cow::Owned(decoded);
+            source = Bytes::from(decoded);
         }
         self.read += source.len() as u64;
-        let mut page = Vec::with_capacity(source.len() + 1_024);
-        self.rewrite(&source, &mut page);
+        let mut page = Output::default();
+        self.rewrite(source, &mut page);
         self.encode(page, out)
     }
 
@@ -112,15 +113,19 @@ impl Pipeline {
         !self.decoders.is_empty()
     }
 
-    pub(crate) fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        self.encoder.as_mut().map_or(Ok(()), |encoder| encoder.flush(out))
+    pub(crate) fn flush(&mut self, out: &mut Output) -> io::Result<()> {
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        let mut coded = Vec::new();
+        encoder.flush(&mut coded)?;
+        out.own(coded);
+        Ok(())
     }
 
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn finish(&mut self, out: &mut Output) -> io::Result<()> {
         for decoder in &self.decoders {
             decoder.finish()?;
         }
-        let mut page = Vec::new();
+        let mut page = Output::default();
         self.begin(true, &mut page);
         if let Stage::Confirm { confirm, work } = &mut self.stage {
             if confirm.finish(work.choose.as_mut(), &mut page) {
@@ -136,28 +141,30 @@ impl Pipeline {
             tell(finding);
         }
         self.encode(page, out)?;
-        self.encoder.as_mut().map_or(Ok(()), |encoder| encoder.finish(out))
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        let mut coded = Vec::new();
+        encoder.finish(&mut coded)?;
+        out.own(coded);
+        Ok(())
     }
 
-    fn encode(&mut self, page: Vec<u8>, out: &mut Vec<u8>) -> io::Result<()> {
+    fn encode(&mut self, mut page: Output, out: &mut Output) -> io::Result<()> {
         self.written += page.len() as u64;
-        match &mut self.encoder {
-            Some(encoder) => encoder.push(&page, out),
-            None if out.is_empty() => {
-                *out = page;
-                Ok(())
-            }
-            None => {
-                out.extend_from_slice(&page);
-                Ok(())
+        let mut coded = Vec::new();
+        while let Some(frame) = page.take() {
+            match &mut self.encoder {
+                Some(encoder) => encoder.push(&frame, &mut coded)?,
+                None => out.share(frame),
             }
         }
+        out.own(coded);
+        Ok(())
     }
 
-    fn rewrite(&mut self, source: &[u8], page: &mut Vec<u8>) {
+    fn rewrite(&mut self, source: Bytes, page: &mut Output) {
         match &mut self.stage {
             Stage::Start { held, .. } => {
-                held.extend_from_slice(source);
+                held.extend_from_slice(&source);
                 self.begin(false, page);
             }
             Stage::Confirm { confirm, work } => {
@@ -166,11 +173,12 @@ impl Pipeline {
                 }
             }
             Stage::Rewrite { rewriter, choose, sent, .. } => {
-                let at = page.len();
-                rewriter.push(source, choose.as_mut(), page);
-                drop_sent(page, at, sent);
+                let mut text = Vec::with_capacity(source.len() + 1_024);
+                rewriter.push(&source, choose.as_mut(), &mut text);
+                drop_sent(&mut text, sent);
+                page.own(text);
             }
-            Stage::Copy(_) => page.extend_from_slice(source),
+            Stage::Copy(_) => page.share(source),
         }
     }
 
@@ -180,14 +188,14 @@ impl Pipeline {
     }
 
     /// It has waited long enough: what is here leaves.
-    pub(crate) fn wait_no_more(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        let mut page = Vec::new();
+    pub(crate) fn wait_no_more(&mut self, out: &mut Output) -> io::Result<()> {
+        let mut page = Output::default();
         self.scan_instead(&mut page);
         self.encode(page, out)
     }
 
     /// It is not the page that is known, or does not come on: the scanner reads what has come, and goes on.
-    fn scan_instead(&mut self, page: &mut Vec<u8>) {
+    fn scan_instead(&mut self, page: &mut Output) {
         let stage = std::mem::replace(&mut self.stage, Stage::Copy(Skip::Handler));
         let Stage::Confirm { confirm, work } = stage else {
             self.stage = stage;
@@ -197,28 +205,31 @@ impl Pipeline {
         let difference = confirm.into_difference();
         let log = place.as_ref().map_or(Log::Nothing, |place| Log::Draft(Box::new(place.cache.draft())));
         let mut rewriter = Box::new(Rewriter::new(job).keep(log));
-        let at = page.len();
-        rewriter.push(&difference.source, choose.as_mut(), page);
+        let mut text = Vec::new();
+        for piece in difference.source.pieces() {
+            rewriter.push(piece, choose.as_mut(), &mut text);
+        }
         if let Log::Draft(draft) = rewriter.log()
             && !difference.is_confirmed_by(draft.edits())
         {
             // It cannot be: the edits are a function of the source. If it is, what follows is the site's own.
             debug_assert!(false, "a scan finds other edits than the plan of the same source");
             tracing::error!(target: "deckle", "A plan and a scan of the same page differ; the rest of the page is copied.");
-            page.truncate(at);
-            page.extend_from_slice(difference.source.get(difference.left..).unwrap_or_default());
+            difference.source.pass_from(difference.left, page);
             return;
         }
-        let mut sent = self.written as usize + at;
-        drop_sent(page, at, &mut sent);
+        let mut sent = self.written as usize + page.len();
+        drop_sent(&mut text, &mut sent);
+        page.own(text);
         self.stage = Stage::Rewrite { rewriter, choose, sent, place };
     }
 
-    fn finish_scan(&mut self, page: &mut Vec<u8>) {
+    fn finish_scan(&mut self, page: &mut Output) {
         let Stage::Rewrite { rewriter, choose, sent, place } = &mut self.stage else { return };
-        let at = page.len();
-        rewriter.finish(choose.as_mut(), page);
-        drop_sent(page, at, sent);
+        let mut text = Vec::new();
+        rewriter.finish(choose.as_mut(), &mut text);
+        drop_sent(&mut text, sent);
+        page.own(text);
         let outcome = rewriter.outcome();
         // Only what the source alone decides is a plan: how far a scan comes that breaks off depends on its pieces.
         if let (None, Some(place)) = (outcome.ended, place)
@@ -237,7 +248,7 @@ impl Pipeline {
     }
 
     /// Looks at the first bytes; `last`: no more will come.
-    fn begin(&mut self, last: bool, page: &mut Vec<u8>) {
+    fn begin(&mut self, last: bool, page: &mut Output) {
         let Stage::Start { held, start } = &mut self.stage else { return };
         let charset = charset::decide(self.header_charset, held, self.fallback);
         let bom = if held.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
@@ -255,13 +266,13 @@ impl Pipeline {
         let work = match (skip, start.take()) {
             (None, Some(start)) => start(charset),
             (skip, _) => {
-                page.extend_from_slice(&held);
+                page.own(held);
                 self.stage = Stage::Copy(skip.unwrap_or(Skip::NotMarkup));
                 return;
             }
         };
         self.stage = work.begin();
-        self.rewrite(&held, page);
+        self.rewrite(Bytes::from(held), page);
     }
 
     /// Writes down how far it went.
@@ -312,10 +323,10 @@ impl Work {
     }
 }
 
-/// Takes out of `page`, from `at` on, what has left before.
-fn drop_sent(page: &mut Vec<u8>, at: usize, sent: &mut usize) {
-    let again = (page.len() - at).min(*sent);
-    page.drain(at..at + again);
+/// Takes out of `text` what has left before.
+fn drop_sent(text: &mut Vec<u8>, sent: &mut usize) {
+    let again = text.len().min(*sent);
+    text.drain(..again);
     *sent -= again;
 }
 
@@ -333,7 +344,6 @@ pub(crate) fn unmarked() -> Box<dyn Choose> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -387,20 +397,20 @@ mod tests {
         for number in 0.. {
             let piece = pieces.get(number).or(pieces.last()).copied().unwrap_or(usize::MAX).clamp(1, rest.len().max(1));
             let (now, later) = rest.split_at(piece.min(rest.len()));
-            let mut frame = Vec::new();
-            pipeline.push(now, &mut frame).unwrap();
+            let mut frames = Output::default();
+            pipeline.push(Bytes::copy_from_slice(now), &mut frames).unwrap();
             if late == Some(number) && pipeline.is_waiting() {
-                pipeline.wait_no_more(&mut frame).unwrap();
+                pipeline.wait_no_more(&mut frames).unwrap();
             }
-            out.extend(frame);
+            out.extend(std::iter::from_fn(|| frames.take()).flatten());
             rest = later;
             if rest.is_empty() {
                 break;
             }
         }
-        let mut frame = Vec::new();
-        pipeline.finish(&mut frame).unwrap();
-        out.extend(frame);
+        let mut frames = Output::default();
+        pipeline.finish(&mut frames).unwrap();
+        out.extend(std::iter::from_fn(|| frames.take()).flatten());
         let report = PageReport::new(Rewrite::Done, None);
         pipeline.report(&mut report.facts_mut());
         (out, report.facts())

@@ -72,8 +72,16 @@ impl PlanCache {
     }
 
     /// The hash of a chunk of source. Its key is random, so no page can be made that passes for another.
-    pub(super) fn hash(&self, chunk: &[u8]) -> u64 {
-        xxh3_64_with_secret(chunk, &*self.secret)
+    pub(super) fn hash<'c>(&self, chunk: impl Iterator<Item = &'c [u8]>) -> u64 {
+        let mut parts = chunk.peekable();
+        let first = parts.next().unwrap_or_default();
+        if parts.peek().is_none() {
+            return xxh3_64_with_secret(first, &*self.secret);
+        }
+        let mut hash = Xxh3::with_secret(*self.secret);
+        hash.update(first);
+        parts.for_each(|part| hash.update(part));
+        hash.digest()
     }
 
     /// A plan to be written.
@@ -141,9 +149,12 @@ mod tests {
             let made = plan(&cache, &source);
             assert_eq!(made.chunks.len(), len / CHUNK);
             for (chunk, bytes) in made.chunks.iter().zip(source.chunks_exact(CHUNK)) {
-                assert_eq!(chunk.hash, cache.hash(bytes));
+                assert_eq!(chunk.hash, cache.hash([bytes].into_iter()));
+                assert_eq!(chunk.hash, cache.hash(bytes.chunks(999)));
             }
-            assert_eq!(made.tail, cache.hash(source.chunks_exact(CHUNK).remainder()), "{len}");
+            let tail = source.chunks_exact(CHUNK).remainder();
+            assert_eq!(made.tail, cache.hash([tail].into_iter()), "{len}");
+            assert_eq!(made.tail, cache.hash(tail.chunks(100)), "{len}");
             assert_ne!(made.tail, plan(&other, &source).tail);
         }
     }
@@ -168,7 +179,7 @@ mod tests {
         }
         let Known::Plans(plans) = cache.look_up(key, 1_000) else { panic!() };
         let tails: Vec<u64> = plans.iter().map(|p| p.tail).collect();
-        assert_eq!(tails, [5, 4, 3, 2].map(|form| cache.hash(&[form; 100])));
+        assert_eq!(tails, [5, 4, 3, 2].map(|form| cache.hash([&[form; 100][..]].into_iter())));
         cache.confirm(key);
         for form in 0..7_u8 {
             cache.learn(key, plan(&cache, &[form; 50]), 1_000);

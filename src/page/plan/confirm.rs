@@ -1,9 +1,13 @@
 //! A page that is known: its source is compared, not parsed, and leaves with the edits of its plan.
 
+use std::ops::Range;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::cache::PlanCache;
 use super::edits::{CHUNK, Kind, Plan, PlanEdit};
+use crate::page::output::Output;
 use crate::page::rewrite::Outcome;
 use crate::slot::Choose;
 
@@ -15,7 +19,7 @@ pub(crate) struct Confirm {
     /// The one whose edits were applied.
     plan: Arc<Plan>,
     /// The whole source so far: the scanner reads it if it turns out to be another page.
-    source: Vec<u8>,
+    source: Source,
     /// Bytes of it that agree; full chunks.
     confirmed: usize,
     /// Bytes of it that have left.
@@ -29,7 +33,7 @@ pub(crate) struct Confirm {
 /// It is another page.
 pub(crate) struct Difference {
     /// What has come.
-    pub(crate) source: Vec<u8>,
+    pub(crate) source: Source,
     /// Bytes of it that have left.
     pub(crate) left: usize,
     edits: Vec<PlanEdit>,
@@ -46,15 +50,25 @@ impl Confirm {
     /// `None`: there is no plan.
     pub(crate) fn new(cache: Arc<PlanCache>, plans: Vec<Arc<Plan>>) -> Option<Self> {
         let plan = Arc::clone(plans.first()?);
-        let source = Vec::with_capacity(plan.len);
-        Some(Self { cache, plans, plan, source, confirmed: 0, left: 0, applied: 0, gaps: 0, seals: 0 })
+        Some(Self {
+            cache,
+            plans,
+            plan,
+            source: Source::default(),
+            confirmed: 0,
+            left: 0,
+            applied: 0,
+            gaps: 0,
+            seals: 0,
+        })
     }
 
     /// Takes a piece of the source and gives what may leave. False: it is another page.
-    pub(crate) fn push(&mut self, piece: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>) -> bool {
-        self.source.extend_from_slice(piece);
-        while let Some(chunk) = self.source.get(self.confirmed..self.confirmed + CHUNK) {
-            let (hash, index) = (self.cache.hash(chunk), self.confirmed / CHUNK);
+    pub(crate) fn push(&mut self, piece: Bytes, choose: &mut dyn Choose, out: &mut Output) -> bool {
+        self.source.push(piece);
+        while self.source.len >= self.confirmed + CHUNK {
+            let hash = self.cache.hash(self.source.slices(self.confirmed..self.confirmed + CHUNK));
+            let index = self.confirmed / CHUNK;
             self.plans.retain(|plan| plan.chunks.get(index).is_some_and(|chunk| chunk.hash == hash));
             if !self.follow() {
                 return false;
@@ -68,9 +82,9 @@ impl Confirm {
     }
 
     /// The source is over. False: it is another page.
-    pub(crate) fn finish(&mut self, choose: &mut dyn Choose, out: &mut Vec<u8>) -> bool {
-        let rest = self.source.get(self.confirmed..).unwrap_or_default();
-        let (hash, len) = (self.cache.hash(rest), self.source.len());
+    pub(crate) fn finish(&mut self, choose: &mut dyn Choose, out: &mut Output) -> bool {
+        let len = self.source.len;
+        let hash = self.cache.hash(self.source.slices(self.confirmed..len));
         self.plans.retain(|plan| plan.len == len && plan.tail == hash);
         if !self.follow() {
             return false;
@@ -91,44 +105,40 @@ impl Confirm {
         true
     }
 
-    /// Copies the source up to `left`, with the edits that lie before it.
-    fn splice(&mut self, left: usize, edits: usize, choose: &mut dyn Choose, out: &mut Vec<u8>) {
+    /// Passes the source on up to `left`, with the edits that lie before it.
+    fn splice(&mut self, left: usize, edits: usize, choose: &mut dyn Choose, out: &mut Output) {
         if left <= self.left {
             return;
         }
-        out.reserve(left - self.left + 2_048);
         let mut at = self.left;
         for edit in self.plan.edits.get(self.applied..edits).unwrap_or_default() {
             let (start, end) = (edit.at as usize, edit.at as usize + edit.len as usize);
-            out.extend_from_slice(self.source.get(at..start).unwrap_or_default());
-            let source = self.source.get(start..end).unwrap_or_default();
+            self.source.pass(at..start, out);
             match edit.kind {
-                Kind::Fixed(index) => {
-                    out.extend_from_slice(self.plan.fixed.get(usize::from(index)).map_or(&[], |bytes| bytes));
-                }
+                Kind::Fixed(index) => out.copy(self.plan.fixed.get(usize::from(index)).map_or(&[], |bytes| bytes)),
                 Kind::Gap(column) => {
                     out.push(choose.gap(column));
                     self.gaps += 1;
                 }
                 // The white space goes only where the seal comes.
-                Kind::Trim if choose.seal().is_none() => out.extend_from_slice(source),
+                Kind::Trim if choose.seal().is_none() => self.source.pass(start..end, out),
                 Kind::Trim => {}
                 Kind::Seal => {
                     if let Some(seal) = choose.seal() {
-                        out.extend_from_slice(&seal);
+                        out.copy(&seal);
                         self.seals += 1;
                     }
                 }
             }
             at = end;
         }
-        out.extend_from_slice(self.source.get(at..left).unwrap_or_default());
+        self.source.pass(at..left, out);
         (self.left, self.applied) = (left, edits);
     }
 
     /// Is there anything that has not left yet?
     pub(crate) fn holds(&self) -> bool {
-        self.left < self.source.len()
+        self.left < self.source.len
     }
 
     /// What the scan said of the page, with what this copy carries.
@@ -139,5 +149,52 @@ impl Confirm {
     pub(crate) fn into_difference(self) -> Difference {
         let edits = self.plan.edits.get(..self.applied).unwrap_or_default().to_vec();
         Difference { source: self.source, left: self.left, edits }
+    }
+}
+
+/// The source in the pieces in which it came; they are shared, not copied.
+#[derive(Default)]
+pub(crate) struct Source {
+    /// With the offset behind each.
+    pieces: Vec<(usize, Bytes)>,
+    len: usize,
+}
+
+impl Source {
+    fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.len += piece.len();
+            self.pieces.push((self.len, piece));
+        }
+    }
+
+    /// The pieces of a range, each cut to it.
+    fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (&Bytes, Range<usize>)> {
+        let first = self.pieces.partition_point(|(end, _)| *end <= range.start);
+        let pieces = self.pieces.get(first..).unwrap_or_default().iter();
+        pieces.map_while(move |(end, piece)| {
+            let start = end - piece.len();
+            let cut = range.start.max(start) - start..range.end.min(*end).saturating_sub(start);
+            (start < range.end && !cut.is_empty()).then_some((piece, cut))
+        })
+    }
+
+    fn slices(&self, range: Range<usize>) -> impl Iterator<Item = &[u8]> {
+        self.parts(range).filter_map(|(piece, cut)| piece.get(cut))
+    }
+
+    fn pass(&self, range: Range<usize>, out: &mut Output) {
+        for (piece, cut) in self.parts(range) {
+            out.share(piece.slice(cut));
+        }
+    }
+
+    /// Passes on all from `at` on.
+    pub(crate) fn pass_from(&self, at: usize, out: &mut Output) {
+        self.pass(at..self.len, out);
+    }
+
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        self.pieces.iter().map(|(_, piece)| piece)
     }
 }

@@ -1,0 +1,87 @@
+//! Bytes on their way out: long pieces of the source are passed on as they are, short ones are gathered.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// From this length on a piece is passed on without being copied.
+const SHARED: usize = 8 * 1024;
+
+/// What leaves, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    frames: VecDeque<Bytes>,
+    /// Behind the frames.
+    gathered: Vec<u8>,
+    len: usize,
+}
+
+impl Output {
+    pub(crate) fn copy(&mut self, bytes: &[u8]) {
+        self.gathered.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    pub(crate) fn push(&mut self, byte: u8) {
+        self.gathered.push(byte);
+        self.len += 1;
+    }
+
+    pub(crate) fn share(&mut self, bytes: Bytes) {
+        if bytes.len() < SHARED {
+            return self.copy(&bytes);
+        }
+        self.close();
+        self.len += bytes.len();
+        self.frames.push_back(bytes);
+    }
+
+    pub(crate) fn own(&mut self, bytes: Vec<u8>) {
+        self.share(Bytes::from(bytes));
+    }
+
+    /// All bytes, also those that have been taken.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Has all been taken?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.gathered.is_empty()
+    }
+
+    /// The next frame.
+    pub(crate) fn take(&mut self) -> Option<Bytes> {
+        if self.frames.is_empty() {
+            self.close();
+        }
+        self.frames.pop_front()
+    }
+
+    fn close(&mut self) {
+        if !self.gathered.is_empty() {
+            self.frames.push_back(Bytes::from(std::mem::take(&mut self.gathered)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_is_kept_and_only_short_pieces_are_copied() {
+        let mut output = Output::default();
+        let long = Bytes::from(vec![b'x'; SHARED]);
+        output.copy(b"a");
+        output.share(Bytes::from_static(b"b"));
+        output.share(long.clone());
+        output.push(b'c');
+        output.own(Vec::new());
+        output.share(long.clone());
+        let frames: Vec<Bytes> = std::iter::from_fn(|| output.take()).collect();
+        assert_eq!(frames, [Bytes::from_static(b"ab"), long.clone(), Bytes::from_static(b"c"), long.clone()]);
+        assert_eq!(frames[1].as_ptr(), long.as_ptr());
+        assert_eq!(output.len(), 3 + 2 * SHARED);
+    }
+}

@@ -1,6 +1,9 @@
-//! What a page costs the whole program, with everything on, that it has seen before: CPU time of `deckle proxy` against a
-//! bare axum proxy that passes the same page on, as a ratio. Both are processes of their own with one worker thread, in
-//! front of the same upstream; they take turns.
+//! What a page costs that was seen before: CPU time against a bare axum proxy that passes the same page on, as a ratio.
+//!
+//! - the same proxy behind deckle's page stage: known page, guard, notice and a visitor's own marks;
+//! - `deckle proxy` with everything on: identify, assess, page, audit to disk.
+//!
+//! All are processes of their own with one worker thread, in front of the same upstream; they take turns.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
@@ -10,13 +13,18 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
+use axum::serve::ListenerExt;
 use client::Client;
+use deckle::page::{Findings, Marking, ProtectLayer};
+use deckle::secret::Secrets;
+use deckle::visitor::IdentifyLayer;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 
@@ -27,8 +35,12 @@ const CLIENTS: usize = 8;
 const WARM_UP: usize = 400;
 
 fn main() {
-    if let Some(upstream) = std::env::args().skip_while(|a| a != "--bare-proxy").nth(1) {
-        return bare_proxy(upstream);
+    let argument = |flag: &str| std::env::args().skip_while(|a| a != flag).nth(1);
+    if let Some(upstream) = argument("--bare-proxy") {
+        return bare_proxy(upstream, false);
+    }
+    if let Some(upstream) = argument("--page-stage") {
+        return bare_proxy(upstream, true);
     }
     if !Path::new("/proc/self/schedstat").exists() {
         println!("skipped: CPU time of other processes is read from /proc");
@@ -43,21 +55,26 @@ fn main() {
     let upstream = upstream(&runtime, page);
     let dir = std::env::temp_dir().join(format!("deckle-bench-{}", std::process::id()));
     std::fs::create_dir(&dir).unwrap();
-    let mut bare = Server::start(Command::new(std::env::current_exe().unwrap()).args(["--bare-proxy", &upstream]));
+    let own = |flag: &str| Server::start(Command::new(std::env::current_exe().unwrap()).arg(flag).arg(&upstream));
+    let mut bare = own("--bare-proxy");
+    let mut stage = own("--page-stage");
     let listen = ["proxy", "--listen", "127.0.0.1:0", "--upstream", &upstream, "--log-dir"];
     let mut deckle = Server::start(Command::new(env!("CARGO_BIN_EXE_deckle")).args(listen).arg(&dir));
-    for server in [&bare, &deckle] {
+    for server in [&bare, &stage, &deckle] {
         server.serve(WARM_UP);
     }
-    let mut ratios = Vec::new();
+    let mut ratios = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let (without, with) = (bare.serve(REQUESTS), deckle.serve(REQUESTS));
-        ratios.push(with.as_secs_f64() / without.as_secs_f64());
-        println!("bare proxy {without:>9.1?} a request, deckle {with:>9.1?}, {:.2}×", ratios[ratios.len() - 1]);
+        let [without, page, all] = [&bare, &stage, &deckle].map(|server| server.serve(REQUESTS));
+        ratios.0.push(page.as_secs_f64() / without.as_secs_f64());
+        ratios.1.push(all.as_secs_f64() / without.as_secs_f64());
+        println!("bare proxy {without:>9.1?} a request, with the page stage {page:>9.1?}, deckle proxy {all:>9.1?}");
     }
-    ratios.sort_by(f64::total_cmp);
-    println!("known page, identity: {:.2}× a bare proxy (median; at most 1.4× wanted)", ratios[ROUNDS / 2]);
-    for server in [&mut bare, &mut deckle] {
+    for (name, mut ratios) in [("page stage (at most 1.4× wanted)", ratios.0), ("everything on", ratios.1)] {
+        ratios.sort_by(f64::total_cmp);
+        println!("known page, identity, {name}: {:.2}× a bare proxy (median)", ratios[ROUNDS / 2]);
+    }
+    for server in [&mut bare, &mut stage, &mut deckle] {
         server.0.kill().unwrap();
         server.0.wait().unwrap();
     }
@@ -95,7 +112,7 @@ fn upstream(runtime: &tokio::runtime::Runtime, page: Bytes) -> String {
 
 /// What everybody writes first.
 #[tokio::main]
-async fn bare_proxy(upstream: String) {
+async fn bare_proxy(upstream: String, protected: bool) {
     let client: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new()).build_http();
     let app = Router::new().fallback(move |mut request: Request| {
         let (client, upstream) = (client.clone(), upstream.clone());
@@ -105,9 +122,20 @@ async fn bare_proxy(upstream: String) {
             response
         }
     });
+    let app = if protected { protect(app) } else { app };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("http://{}", listener.local_addr().unwrap());
-    axum::serve(listener, app).await.unwrap();
+    let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await.unwrap();
+}
+
+/// Identity and page stage, marks included.
+fn protect(app: Router) -> Router {
+    let config = deckle::config::Config::default();
+    let findings = Arc::new(Findings::default());
+    let marking = Marking { secrets: Secrets::random().unwrap(), settings: config.watermark, findings };
+    let layer = ProtectLayer::new(&config.page, &config.rights, "/.deckle").unwrap().marking(marking);
+    app.layer(layer).layer(IdentifyLayer::new(&config.visitor).unwrap())
 }
 
 struct Server(Child, SocketAddr);

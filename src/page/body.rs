@@ -23,12 +23,6 @@ use super::output::Output;
 use super::pipeline::Pipeline;
 use super::report::{PageReport, Rewrite};
 
-/// Most bytes that are rewritten in one poll.
-const STEP: usize = 64 * 1024;
-
-/// The same for coded bytes, which become 250 times as many at most.
-const CODED_STEP: usize = 4 * 1024;
-
 /// How long a part of a known page waits for the rest of its chunk, to be confirmed.
 const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -145,9 +139,7 @@ impl Page {
                 return Poll::Ready(self.trailers.take().map(|t| Ok(Frame::trailers(t))));
             }
             let step = if !self.rest.is_empty() {
-                // Coded bytes may become many: the step is smaller, and nothing waits for the next one.
-                let step = if self.pipeline.is_coded() { CODED_STEP } else { STEP };
-                let piece = self.rest.split_to(self.rest.len().min(step));
+                let piece = self.rest.split_to(self.rest.len().min(self.pipeline.step()));
                 self.pipeline.push(piece, &mut self.out)
             } else if self.ended {
                 self.done = true;

@@ -74,9 +74,10 @@ impl Confirm {
                 return false;
             }
             self.confirmed += CHUNK;
-            if let Some(chunk) = self.plan.chunks.get(index).copied() {
-                self.splice(chunk.left as usize, chunk.edits as usize, choose, out);
-            }
+        }
+        let last = (self.confirmed / CHUNK).checked_sub(1).and_then(|index| self.plan.chunks.get(index));
+        if let Some(chunk) = last.copied() {
+            self.splice(chunk.left as usize, chunk.edits as usize, choose, out);
         }
         true
     }

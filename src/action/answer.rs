@@ -69,7 +69,7 @@ impl Answers {
             title => title(refusal.status),
             message => message(refusal),
             limited => refusal.retry_after.is_some(),
-            contact => self.contact.as_deref(),
+            contact => self.contact.as_deref().map(link),
             request_id => refusal.request_id.to_string(),
         })
     }
@@ -92,6 +92,13 @@ impl Answers {
         let contact = self.contact.as_deref().map(|c| format!("Questions: {c}\n")).unwrap_or_default();
         format!("{}\n{}\n{contact}Request {}\n", title(refusal.status), message(refusal), refusal.request_id)
     }
+}
+
+/// Where a click on the contact leads, and what is shown.
+fn link(contact: &str) -> minijinja::Value {
+    let name = contact.strip_prefix("mailto:").unwrap_or(contact);
+    let is_mail = !name.contains('/') && name.contains('@');
+    context! { address => if is_mail { format!("mailto:{name}") } else { name.to_owned() }, name }
 }
 
 fn title(status: StatusCode) -> &'static str {

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use encoding_rs::Encoding;
 use lol_html::Selector;
 use lol_html::html_content::{EndTag, SourceLocation, TextChunk};
 use lol_html::send::{Element, ElementContentHandlers, Settings};
@@ -14,7 +13,7 @@ use super::ambiguity::Ambiguity;
 use super::deletion::Deletions;
 use super::element::{self, Effect, Kind};
 use super::replace::Replacer;
-use super::scan::{Border, Scanner};
+use super::scan::{Border, Reading, Scanner};
 use super::text::Text;
 use super::window::Window;
 use crate::slot::{Edit, What};
@@ -119,8 +118,7 @@ pub(crate) fn scanner(
     prefix: &[u8],
     footer: Option<Bytes>,
     replacer: Replacer,
-    encoding: &'static Encoding,
-    max_memory: usize,
+    reading: Reading,
 ) -> Scanner {
     let border = {
         let mut state = lock(shared);
@@ -130,7 +128,7 @@ pub(crate) fn scanner(
         state.deletions = Deletions::new(replacer);
         Arc::clone(&state.border)
     };
-    let mut scanner = Scanner::new(encoding, max_memory, border, |settings| handlers(settings, shared));
+    let mut scanner = Scanner::new(reading, border, |settings| handlers(settings, shared));
     // The prefix is ours and well-formed.
     let _ = scanner.write(prefix);
     scanner

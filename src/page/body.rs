@@ -17,7 +17,6 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::appended::Appended;
-use super::encoding::Coding;
 use super::headers::strip_digests;
 use super::output::Output;
 use super::pipeline::Pipeline;
@@ -236,9 +235,4 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
             Kind::Page { .. } | Kind::Appended { .. } => SizeHint::default(),
         }
     }
-}
-
-/// The coding that a page leaves in: the one it came in, the outermost if there were two.
-pub(crate) fn outgoing(codings: &[Coding]) -> Coding {
-    codings.last().copied().unwrap_or(Coding::Identity)
 }

@@ -64,6 +64,21 @@ pub(crate) fn decide(header: Option<&'static Encoding>, start: &[u8], fallback: 
         .map_or(Charset { encoding: fallback, declared: false }, declared)
 }
 
+/// How many bytes may be put before the first element of the head that is no `<meta>`, so that a `<meta>` behind it which
+/// declares the charset stays within the bytes that browsers look at. Nobody knows what has not come yet.
+pub(crate) fn room(header: Option<&'static Encoding>, start: &[u8]) -> usize {
+    /// A page whose first bytes came in small pieces.
+    const CAUTIOUS: usize = 256;
+    if header.is_some() || Encoding::for_bom(start).is_some() {
+        return usize::MAX;
+    }
+    match meta(start.get(..PRESCAN.min(start.len())).unwrap_or_default()) {
+        Some((_, end)) => PRESCAN - end.min(PRESCAN),
+        None if start.len() >= PRESCAN => usize::MAX,
+        None => CAUTIOUS,
+    }
+}
+
 /// The first bytes of a byte-order mark that is cut by a chunk border.
 pub(crate) fn may_become_bom(start: &[u8]) -> bool {
     [&b"\xEF\xBB\xBF"[..], b"\xFE\xFF", b"\xFF\xFE"].iter().any(|bom| bom.len() > start.len() && bom.starts_with(start))
@@ -76,6 +91,11 @@ pub(crate) fn fallback(label: &str) -> &'static Encoding {
 
 /// The first `<meta>` that names a charset, comments skipped. UTF-16 there means UTF-8 (WHATWG HTML §13.2.3.2).
 fn prescan(start: &[u8]) -> Option<&'static Encoding> {
+    meta(start).map(|(encoding, _)| encoding)
+}
+
+/// The same, with the offset of the tag's end.
+fn meta(start: &[u8]) -> Option<(&'static Encoding, usize)> {
     let mut at = 0;
     while let Some(offset) = memchr::memchr(b'<', start.get(at..)?) {
         at += offset;
@@ -88,7 +108,7 @@ fn prescan(start: &[u8]) -> Option<&'static Encoding> {
             let end = memchr::memchr(b'>', rest)?;
             let tag = String::from_utf8_lossy(rest.get(..end)?).to_ascii_lowercase();
             if let Some(encoding) = charset_of_meta(&tag) {
-                return Some(encoding);
+                return Some((encoding, at + end + 1));
             }
             at += end;
         } else {
@@ -148,6 +168,16 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, "text/html; Charset=\"Shift_JIS\"".parse().unwrap());
         assert_eq!(from_header(&headers), Some(SHIFT_JIS));
+    }
+
+    #[test]
+    fn a_meta_stays_within_the_bytes_that_browsers_look_at() {
+        let page = format!("<!doctype html><title>{}</title><meta charset=utf-8>", "t".repeat(600));
+        assert_eq!(room(None, page.as_bytes()), 1_024 - page.len());
+        assert_eq!(room(Some(UTF_8), page.as_bytes()), usize::MAX);
+        assert_eq!(room(None, b"\xEF\xBB\xBF<title>"), usize::MAX);
+        assert_eq!(room(None, b"<title>"), 256, "it may still come");
+        assert_eq!(room(None, &[b' '; 2_000]), usize::MAX, "it comes too late anyhow");
     }
 
     #[test]

@@ -110,6 +110,22 @@ pub(crate) fn accept_encoding(value: &str) -> String {
     if kept.is_empty() { "identity".to_owned() } else { kept.join(", ") }
 }
 
+/// The coding that a client likes best; of two that it likes as well the denser one.
+pub(crate) fn preferred(headers: &HeaderMap) -> Coding {
+    let weight = |of: Coding| -> f32 {
+        let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
+        let named = lines.flat_map(|line| line.split(',')).find_map(|item| {
+            let (token, weight) = item.split_once(';').unwrap_or((item, ""));
+            let weight = weight.trim().strip_prefix("q=").map_or(Some(1.0), |q| q.parse().ok());
+            (Coding::from_token(token.trim()) == Some(of)).then_some(weight.unwrap_or(0.0))
+        });
+        named.unwrap_or(0.0)
+    };
+    let ranked = [Coding::Br, Coding::Zstd, Coding::Gzip].map(|coding| (coding, weight(coding)));
+    let best = ranked.into_iter().reduce(|best, next| if next.1 > best.1 { next } else { best });
+    best.filter(|(_, weight)| *weight > 0.0).map_or(Coding::Identity, |(coding, _)| coding)
+}
+
 enum Decode {
     Gzip(GzipDecoder),
     Br(BrotliDecoder),
@@ -163,6 +179,7 @@ impl Decoder {
             }
             _ => input,
         };
+        self.refuse_large_window(input)?;
         let result = self.run(input, out);
         drop(held);
         result
@@ -202,6 +219,15 @@ impl Decoder {
             _ => return Err(Error::new(ErrorKind::InvalidData, "bytes behind the end of the coded body")),
         }
         self.done = false;
+        Ok(())
+    }
+
+    /// A window of more than 16 MiB is an extension that no client of a page asks for (RFC 7932 §9.1 reserves its mark).
+    fn refuse_large_window(&self, input: &[u8]) -> Result<()> {
+        let large = matches!(self.codec, Decode::Br(_)) && input.first().is_some_and(|first| first & 0x7F == 0x11);
+        if large && self.read == 0 {
+            return Err(Error::new(ErrorKind::InvalidData, "the brotli window is too large"));
+        }
         Ok(())
     }
 
@@ -335,6 +361,30 @@ mod tests {
         }
         decoder.finish()?;
         Ok(out)
+    }
+
+    #[test]
+    fn a_large_window_is_refused() {
+        assert!(Decoder::new(Coding::Br, MAX).push(&[0x11, 0x18, 0x00], &mut Vec::new()).is_err());
+        assert!(Decoder::new(Coding::Br, MAX).push(&[0x91], &mut Vec::new()).is_err());
+        assert!(Decoder::new(Coding::Gzip, MAX).push(&[0x1F], &mut Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn a_client_gets_what_it_likes_best() {
+        for (accepts, expect) in [
+            ("", Coding::Identity),
+            ("gzip, deflate, br, zstd", Coding::Br),
+            ("gzip, br;q=0.5", Coding::Gzip),
+            ("zstd;q=0.9, gzip;q=0.9", Coding::Zstd),
+            ("br;q=0, gzip;q=0.1", Coding::Gzip),
+            ("br;q=x, compress", Coding::Identity),
+            ("deflate", Coding::Identity),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_str(accepts).unwrap());
+            assert_eq!(preferred(&headers), expect, "{accepts}");
+        }
     }
 
     fn text() -> Vec<u8> {

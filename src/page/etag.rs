@@ -51,6 +51,11 @@ impl EntityTag {
         }
     }
 
+    /// Is it the tag of a page that deckle has rewritten?
+    pub(crate) fn is_of_a_copy(&self) -> bool {
+        self.split().1.is_some()
+    }
+
     fn split(&self) -> (&[u8], Option<Suffix>) {
         let plain = (self.opaque.as_slice(), None);
         let Some(at) = memchr::memmem::rfind(&self.opaque, b"~dk") else { return plain };
@@ -119,10 +124,11 @@ impl TagMap<'_> {
         EntityTag { weak, opaque: [opaque, suffix.as_bytes()].concat() }
     }
 
-    /// `If-None-Match`: the upstream's tag, if this visitor would get this very copy now.
-    pub(crate) fn none_match(&self, tag: &EntityTag, asset: bool) -> Option<EntityTag> {
+    /// `If-None-Match`: the upstream's tag, if this visitor would get this very copy now. `foreign`: a tag that deckle has
+    /// not given belongs to what is no page, and passes.
+    pub(crate) fn none_match(&self, tag: &EntityTag, foreign: bool) -> Option<EntityTag> {
         let (opaque, suffix) = tag.split();
-        let Some(suffix) = suffix else { return asset.then(|| tag.clone()) };
+        let Some(suffix) = suffix else { return foreign.then(|| tag.clone()) };
         let expected = self.visitor.map(|v| v(opaque));
         let current = suffix.version == self.version && suffix.visitor == expected;
         current.then(|| EntityTag { weak: tag.weak && !suffix.weakened, opaque: opaque.to_vec() })

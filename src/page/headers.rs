@@ -10,22 +10,33 @@ use super::signature;
 /// Fields that a rewritten body makes wrong (RFC 9530 §2–3, RFC 3230, RFC 1864).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
+/// What a path answers with, by all that is known before it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Page,
+    /// Feeds and what is for programs: their entity tags are the site's.
+    Data,
+    /// A file that is no page: so are its ranges.
+    Asset,
+}
+
 /// Changes a request so that the answer can be rewritten.
 pub(crate) fn prepare_request(
     method: &Method,
     headers: &mut HeaderMap,
-    asset: bool,
+    expected: Expected,
     tags: &TagMap<'_>,
     activated: u64,
 ) {
     if matches!(*method, Method::GET | Method::HEAD) {
-        if !asset {
+        if expected != Expected::Asset {
             // A part of a page would be a part without marks (RFC 9110 §14.2: a server may ignore Range).
             headers.remove(header::RANGE);
             headers.remove(header::IF_RANGE);
         }
-        map_none_match(headers, asset, tags);
-        if !asset && let Some(since) = headers.get(header::IF_MODIFIED_SINCE) {
+        let page = expected == Expected::Page;
+        map_none_match(headers, !page, tags);
+        if page && let Some(since) = headers.get(header::IF_MODIFIED_SINCE) {
             let older = since.to_str().ok().and_then(parse_date).is_none_or(|date| date < activated);
             if older {
                 headers.remove(header::IF_MODIFIED_SINCE);
@@ -44,7 +55,7 @@ pub(crate) fn prepare_request(
     }
 }
 
-fn map_none_match(headers: &mut HeaderMap, asset: bool, tags: &TagMap<'_>) {
+fn map_none_match(headers: &mut HeaderMap, foreign: bool, tags: &TagMap<'_>) {
     if !headers.contains_key(header::IF_NONE_MATCH) {
         return;
     }
@@ -56,7 +67,7 @@ fn map_none_match(headers: &mut HeaderMap, asset: bool, tags: &TagMap<'_>) {
     let kept: Vec<HeaderValue> = EntityTag::parse_list(&joined)
         .unwrap_or_default()
         .iter()
-        .filter_map(|tag| tags.none_match(tag, asset))
+        .filter_map(|tag| tags.none_match(tag, foreign))
         .filter_map(|tag| tag.to_header())
         .collect();
     headers.remove(header::IF_NONE_MATCH);
@@ -137,14 +148,12 @@ pub(crate) fn text_changes(headers: &mut HeaderMap) {
 }
 
 fn set_coding(headers: &mut HeaderMap, coding: Coding) {
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        match coding {
-            Coding::Identity => {
-                headers.remove(header::CONTENT_ENCODING);
-            }
-            coding => {
-                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.code()));
-            }
+    match coding {
+        Coding::Identity => {
+            headers.remove(header::CONTENT_ENCODING);
+        }
+        coding => {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.code()));
         }
     }
 }
@@ -252,10 +261,10 @@ mod tests {
     fn ranges_pass_for_assets_only() {
         let lines = [("range", "bytes=0-99"), ("if-range", "\"v1~dk3.g\"")];
         let mut page = map(&lines);
-        prepare_request(&Method::GET, &mut page, false, &TAGS, 0);
+        prepare_request(&Method::GET, &mut page, Expected::Page, &TAGS, 0);
         assert!(page.is_empty());
         let mut asset = map(&lines);
-        prepare_request(&Method::GET, &mut asset, true, &TAGS, 0);
+        prepare_request(&Method::GET, &mut asset, Expected::Asset, &TAGS, 0);
         assert_eq!(asset.len(), 2);
     }
 
@@ -264,7 +273,7 @@ mod tests {
         let date = "Sun, 01 Feb 2026 00:00:00 GMT";
         let with = |tag: &str| {
             let mut headers = map(&[("if-none-match", tag), ("if-modified-since", date)]);
-            prepare_request(&Method::GET, &mut headers, false, &TAGS, 1_769_904_000);
+            prepare_request(&Method::GET, &mut headers, Expected::Page, &TAGS, 1_769_904_000);
             headers
         };
         let current = with("\"x~dk2.i\", W/\"a,b~dk3s.g\"");
@@ -272,7 +281,7 @@ mod tests {
         assert_eq!(current["if-modified-since"], date);
         assert!(with("\"x~dk2.i\"").is_empty());
         let mut put = map(&[("if-match", "W/\"abc~dk2s-00000000.g\"")]);
-        prepare_request(&Method::PUT, &mut put, false, &TAGS, 0);
+        prepare_request(&Method::PUT, &mut put, Expected::Page, &TAGS, 0);
         assert_eq!(put["if-match"], "\"abc\"");
     }
 
@@ -282,7 +291,7 @@ mod tests {
             [("Thu, 15 Jan 2026 00:00:00 GMT", false), ("Sun, 01 Feb 2026 00:00:00 GMT", true), ("rubbish", false)]
         {
             let mut headers = map(&[("if-modified-since", since)]);
-            prepare_request(&Method::GET, &mut headers, false, &TAGS, 1_769_904_000);
+            prepare_request(&Method::GET, &mut headers, Expected::Page, &TAGS, 1_769_904_000);
             assert_eq!(headers.contains_key("if-modified-since"), kept, "{since}");
         }
         let mut response = map(&[("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT")]);

@@ -79,6 +79,14 @@ pub struct Settings {
     pub break_signatures: bool,
     /// A shared cache stands in front of deckle. With marks that is an error: it would hand one visitor's copy to all.
     pub shared_cache: bool,
+    /// What becomes of an article in a form that deckle cannot mark, such as Markdown for programs.
+    pub alternate: Alternate,
+    /// Compress pages that come uncompressed, in what the client likes best. `false`: a page leaves in the coding it came in.
+    pub compress: bool,
+    /// Add a comment of random length, so that the length of a compressed page tells nothing of its text (BREACH).
+    pub length_jitter: bool,
+    /// Pages hold `<esi:…>` tags, that a cache in front of deckle fills in.
+    pub esi: bool,
     /// Charset of pages that name none.
     pub fallback_charset: String,
     /// Most bytes of a decoded page; at least 1 MiB.
@@ -109,6 +117,10 @@ impl Default for Settings {
             respect_no_transform: true,
             break_signatures: false,
             shared_cache: false,
+            alternate: Alternate::Pass,
+            compress: false,
+            length_jitter: false,
+            esi: false,
             fallback_charset: "windows-1252".to_owned(),
             max_decoded: Size(64 << 20),
             max_memory: Size(2 << 20),
@@ -120,6 +132,16 @@ impl Default for Settings {
             origin: None,
         }
     }
+}
+
+/// What becomes of articles in Markdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Alternate {
+    /// They pass as they are; the log says so.
+    Pass,
+    /// 406 (RFC 9110 §15.5.7).
+    Refuse,
 }
 
 /// Section `[page.skip]`.

@@ -124,9 +124,12 @@ impl Notice {
         };
         let text = ascii_attribute(&text).replace("{license}", &license);
         Some(format!(
-            "<div class=\"{}\" data-deckle=\"notice\" data-nosnippet lang=\"{}\"><small>{}</small></div>",
+            // A landmark of its own: the page's `contentinfo` belongs to the site.
+            "<div class=\"{}\" data-deckle=\"notice\" data-nosnippet lang=\"{}\" role=\"region\" aria-label=\"{}\">\
+             <small>{}</small></div>",
             self.settings.class,
             ascii_attribute(&self.lang),
+            ascii_attribute(&self.text(year).unwrap_or_default()),
             text.trim()
         ))
     }
@@ -191,8 +194,8 @@ mod tests {
                 .unwrap();
         assert_eq!(
             notice.footer(2026).unwrap(),
-            "<div class=\"deckle-notice\" data-deckle=\"notice\" data-nosnippet lang=\"en\"><small>&#169; 2026 Zeitung &amp; \
-             S&#246;hne. <a rel=\"license\" href=\"https://example.org/l\">CC BY-NC 4.0</a></small></div>"
+            "<div class=\"deckle-notice\" data-deckle=\"notice\" data-nosnippet lang=\"en\" role=\"region\" \
+             aria-label=\"&#169; 2026 Zeitung &amp; S&#246;hne. CC BY-NC 4.0\"><small>&#169; 2026 Zeitung &amp; S&#246;hne. <a rel=\"license\" href=\"https://example.org/l\">CC BY-NC 4.0</a></small></div>"
         );
         assert_eq!(
             notice.head(2026, false),

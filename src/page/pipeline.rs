@@ -15,7 +15,7 @@ use super::rewrite::{Job, Outcome, Rewriter};
 use crate::slot::{Choose, Unmarked};
 
 /// Bytes that are held until the first one that is not white space tells markup from something else.
-const MAX_BLANK: usize = 64;
+const MAX_BLANK: usize = 1_024;
 
 /// Most bytes that are rewritten in one poll.
 const STEP: usize = 64 * 1024;
@@ -27,7 +27,7 @@ const CODED_STEP: usize = 4 * 1024;
 const KNOWN_STEP: usize = 512 * 1024;
 
 /// Makes the work once the charset is known.
-pub(crate) type Start = Box<dyn FnOnce(Charset) -> Work + Send>;
+pub(crate) type Start = Box<dyn FnOnce(Charset, usize) -> Work + Send>;
 
 /// What is to be done with a page.
 pub(crate) struct Work {
@@ -87,6 +87,7 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     pub(crate) fn new(
         codings: &[Coding],
+        outgoing: Coding,
         max_decoded: u64,
         header_charset: Option<&'static Encoding>,
         fallback: &'static Encoding,
@@ -95,7 +96,7 @@ impl Pipeline {
     ) -> Self {
         Self {
             decoders: codings.iter().rev().map(|coding| Decoder::new(*coding, max_decoded)).collect(),
-            encoder: Encoder::new(super::body::outgoing(codings)),
+            encoder: Encoder::new(outgoing),
             stage: Stage::Start { held: Bytes::new(), start: Some(start) },
             header_charset,
             fallback,
@@ -268,19 +269,19 @@ impl Pipeline {
         let Stage::Start { held, start } = &mut self.stage else { return };
         let charset = charset::decide(self.header_charset, held, self.fallback);
         let bom = if held.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
-        let first = held.iter().skip(bom).position(|b| !b.is_ascii_whitespace()).and_then(|i| held.get(bom + i));
+        let first = held.iter().copied().enumerate().skip(bom).find(|(_, b)| !b.is_ascii_whitespace());
         if !last && charset::may_become_bom(held) {
             return;
         }
         let skip = match first {
             _ if charset::is_refused(charset.encoding) => Some(Skip::CharsetUnsafe),
             None if !last && held.len() <= MAX_BLANK => return,
-            Some(b'<') => None,
+            Some((blanks, b'<')) if blanks <= MAX_BLANK => None,
             None | Some(_) => Some(Skip::NotMarkup),
         };
         let held = std::mem::take(held);
         let work = match (skip, start.take()) {
-            (None, Some(start)) => start(charset),
+            (None, Some(start)) => start(charset, charset::room(self.header_charset, &held)),
             (skip, _) => {
                 page.share(held);
                 self.stage = Stage::Copy(skip.unwrap_or(Skip::NotMarkup));
@@ -395,6 +396,7 @@ mod tests {
             max_memory: 2 << 20,
             window: 64 << 10,
             max_page: 4 << 20,
+            esi: false,
         }
     }
 
@@ -406,9 +408,16 @@ mod tests {
         late: Option<usize>,
     ) -> (Vec<u8>, PageFacts) {
         let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0 });
-        let start = Box::new(move |charset| Work { job: job(charset), choose: Box::new(Row), place });
-        let mut pipeline =
-            Pipeline::new(&[], 64 << 20, Some(encoding_rs::UTF_8), encoding_rs::UTF_8, start, Box::new(drop));
+        let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
+        let mut pipeline = Pipeline::new(
+            &[],
+            Coding::Identity,
+            64 << 20,
+            Some(encoding_rs::UTF_8),
+            encoding_rs::UTF_8,
+            start,
+            Box::new(drop),
+        );
         let (mut out, mut rest) = (Vec::new(), page);
         for number in 0.. {
             let piece = pieces.get(number).or(pieces.last()).copied().unwrap_or(usize::MAX).clamp(1, rest.len().max(1));
@@ -476,6 +485,17 @@ mod tests {
             _ => other.extend_from_slice(b"<p>behind the end of it all"),
         }
         other
+    }
+
+    #[test]
+    fn blanks_before_a_page_are_counted_the_same_in_any_pieces() {
+        for (blanks, rewritten) in [(70, true), (1_024, true), (1_025, false)] {
+            let page = format!("{}<!doctype html><title>t</title>", "\n".repeat(blanks));
+            for pieces in [vec![usize::MAX], vec![1], vec![65], vec![blanks]] {
+                let (out, facts) = sent(None, page.as_bytes(), &pieces, None);
+                assert_eq!((out.len() > page.len(), facts.guard_placed), (rewritten, rewritten), "{blanks} {pieces:?}");
+            }
+        }
     }
 
     #[test]

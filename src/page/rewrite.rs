@@ -15,7 +15,7 @@ use super::head::{self, HeadFindings, LeaveReason, Place};
 use super::learn::Finding;
 use super::plan::Log;
 use super::replace::Replacer;
-use super::scan::{Border, ScanEnd, Scanner};
+use super::scan::{Border, Reading, ScanEnd, Scanner};
 use super::text::Text;
 use super::window::Window;
 use crate::slot::{Choose, Edit, Slot, What};
@@ -44,6 +44,8 @@ pub(crate) struct Job {
     pub(crate) learn: bool,
     pub(crate) max_memory: usize,
     pub(crate) window: u64,
+    /// Tags of Edge Side Includes are void elements.
+    pub(crate) esi: bool,
     /// Slots end at this offset.
     pub(crate) max_page: u64,
 }
@@ -82,8 +84,7 @@ pub(crate) struct Rewriter {
     findings: Arc<Mutex<HeadFindings>>,
     fed: u64,
     outcome: Outcome,
-    encoding: Charset,
-    max_memory: usize,
+    reading: Reading,
     log: Log,
     learn: bool,
 }
@@ -92,7 +93,8 @@ impl Rewriter {
     pub(crate) fn new(mut job: Job) -> Self {
         let findings = Arc::new(Mutex::new(HeadFindings::new(job.policies.take())));
         let border = Arc::new(Border::default());
-        let scanner = Scanner::new(job.charset.encoding, job.max_memory, Arc::clone(&border), |settings| {
+        let reading = Reading { encoding: job.charset.encoding, max_memory: job.max_memory, esi: job.esi };
+        let scanner = Scanner::new(reading, Arc::clone(&border), |settings| {
             head::handlers(settings, &findings, &border, &job.exempt)
         });
         let text = Text::new(job.charset, job.no_slots, job.body_is_root, job.window, job.max_page);
@@ -102,8 +104,7 @@ impl Rewriter {
             findings,
             fed: 0,
             outcome: Outcome { no_slots: job.no_slots, ..Outcome::default() },
-            encoding: job.charset,
-            max_memory: job.max_memory,
+            reading,
             log: Log::Nothing,
             learn: job.learn,
             job: Some(job),
@@ -256,15 +257,7 @@ impl Rewriter {
             self.phase = Phase::Copy;
             return;
         }
-        let mut scanner = article::scanner(
-            &self.shared,
-            start,
-            &findings.prefix,
-            footer,
-            job.replacer,
-            self.encoding.encoding,
-            self.max_memory,
-        );
+        let mut scanner = article::scanner(&self.shared, start, &findings.prefix, footer, job.replacer, self.reading);
         let seen = self.state(|s| s.window.get(start..self.fed).map(<[u8]>::to_vec)).unwrap_or_default();
         let result = scanner.write(&seen);
         self.phase = Phase::Article(scanner);
@@ -340,6 +333,7 @@ pub(super) fn survey(page: &[u8]) -> Option<Finding> {
         learn: true,
         max_memory: 2 << 20,
         window: 64 << 10,
+        esi: false,
         max_page: 0,
     };
     let mut rewriter = Rewriter::new(job);
@@ -436,6 +430,7 @@ mod tests {
             learn: true,
             max_memory: 2 << 20,
             window: 64 << 10,
+            esi: false,
             max_page: 4 << 20,
         }
     }
@@ -460,6 +455,12 @@ mod tests {
         rewriter.finish(&mut Everything, &mut out);
         let outcome = rewriter.outcome();
         Run { out, edits: edits(rewriter), outcome }
+    }
+
+    fn check_with(job: Job, source: &[u8]) -> Run {
+        let got = run(job, source, usize::MAX);
+        assert!(undo(&got, source) == source);
+        got
     }
 
     /// Takes the edits back out of the output.
@@ -614,7 +615,8 @@ mod tests {
     /// A scanner that panics at the first `em`.
     fn panicking() -> Scanner {
         let selector: lol_html::Selector = "em".parse().unwrap();
-        Scanner::new(encoding_rs::UTF_8, 2 << 20, Arc::default(), |settings| {
+        let reading = Reading { encoding: encoding_rs::UTF_8, max_memory: 2 << 20, esi: false };
+        Scanner::new(reading, Arc::default(), |settings| {
             let handlers = lol_html::send::ElementContentHandlers::default();
             let handlers = handlers.element(|_: &mut lol_html::send::Element<'_, '_>| panic!("a handler panics"));
             settings.append_element_content_handler((std::borrow::Cow::Owned(selector), handlers))
@@ -746,6 +748,13 @@ mod tests {
         );
         let got = check("long", page.as_bytes(), "utf-8", &[1_000, 65_536]);
         assert_eq!(got.outcome.gaps, 3);
+    }
+
+    #[test]
+    fn tags_of_edge_side_includes_hold_nothing() {
+        let page = "<!doctype html><title>t</title><article><esi:include src=x hidden /><p>one two three four five six</p></article>";
+        let gaps = |esi| check_with(Job { esi, ..job("utf-8") }, page.as_bytes()).outcome.gaps;
+        assert_eq!((gaps(false), gaps(true)), (0, 3));
     }
 
     #[test]

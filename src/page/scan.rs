@@ -45,6 +45,15 @@ pub(crate) enum ScanEnd {
     Handler,
 }
 
+/// How a page is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    pub(crate) encoding: &'static Encoding,
+    pub(crate) max_memory: usize,
+    /// Tags of Edge Side Includes are void elements.
+    pub(crate) esi: bool,
+}
+
 /// One scan.
 pub(crate) struct Scanner {
     /// `None` once it has ended: a scanner that failed must not be fed again.
@@ -55,20 +64,20 @@ pub(crate) struct Scanner {
 impl Scanner {
     /// A scanner with the handlers that `add` appends.
     pub(crate) fn new(
-        encoding: &'static Encoding,
-        max_memory: usize,
+        reading: Reading,
         border: Arc<Border>,
         add: impl FnOnce(Settings<'static, 'static>) -> Settings<'static, 'static>,
     ) -> Self {
-        let encoding = AsciiCompatibleEncoding::new(encoding)
+        let encoding = AsciiCompatibleEncoding::new(reading.encoding)
             .or_else(|| AsciiCompatibleEncoding::new(WINDOWS_1252))
             .unwrap_or_else(AsciiCompatibleEncoding::utf_8);
         let memory = MemorySettings::new()
-            .with_max_allowed_memory_usage(max_memory.max(PREALLOCATED))
+            .with_max_allowed_memory_usage(reading.max_memory.max(PREALLOCATED))
             .with_preallocated_parsing_buffer_size(PREALLOCATED)
             .with_graceful_bail_out_on_memory_limit_exceeded(true);
         let settings = Settings::new_send()
             .with_strict(false)
+            .with_enable_esi_tags(reading.esi)
             .with_encoding(encoding)
             .with_memory_settings(memory)
             .with_graceful_bail_out_on_content_handler_error(true);

@@ -7,7 +7,7 @@ const INPUT: HeaderName = HeaderName::from_static("signature-input");
 const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 
 /// Components that a rewritten page changes: its body, and the fields that describe it.
-const CHANGED: [&str; 16] = [
+const CHANGED: [&str; 20] = [
     "content-digest",
     "repr-digest",
     "digest",
@@ -21,7 +21,11 @@ const CHANGED: [&str; 16] = [
     "vary",
     "accept-ranges",
     "content-security-policy",
+    "content-security-policy-report-only",
+    "content-signal",
     "content-usage",
+    "tdm-policy",
+    "tdm-reservation",
     "x-robots-tag",
     "link",
 ];

@@ -15,9 +15,29 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 ];
 const HOP_BY_HOP_NAMES: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
 
-/// Fields that a client may not have removed by naming them in `Connection`.
-const PROTECTED: [&str; 7] =
-    ["host", "content-length", "cookie", "authorization", "forwarded", "via", "content-encoding"];
+/// Fields that nobody may have removed by naming them in `Connection`: they are for more than one hop, and some protect
+/// the site's readers.
+const PROTECTED: [&str; 19] = [
+    "host",
+    "content-length",
+    "cookie",
+    "authorization",
+    "forwarded",
+    "via",
+    "accept-encoding",
+    "content-encoding",
+    "content-type",
+    "cache-control",
+    "etag",
+    "vary",
+    "set-cookie",
+    "content-security-policy",
+    "content-security-policy-report-only",
+    "strict-transport-security",
+    "x-frame-options",
+    "x-content-type-options",
+    "referrer-policy",
+];
 
 /// Fields in which a client could claim to be somebody else, and all that begin with the prefix.
 const CLAIMS: [&str; 8] = [
@@ -180,6 +200,20 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         map
+    }
+
+    #[test]
+    fn nobody_names_a_field_of_protection_in_connection() {
+        let mut headers = map(&[
+            ("connection", "close, Content-Security-Policy, strict-transport-security, x-forwarded-for, X-Private"),
+            ("content-security-policy", "default-src 'self'"),
+            ("strict-transport-security", "max-age=1"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-private", "1"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        let left: std::collections::BTreeSet<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["content-security-policy", "strict-transport-security", "x-forwarded-for"].into());
     }
 
     #[test]

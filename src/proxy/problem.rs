@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::body::SiteBody;
+use crate::page::{PageReport, Rewrite, Skip};
 
 pub(super) fn problem(status: StatusCode, detail: &'static str, request: &HeaderMap) -> Response<SiteBody> {
     let title = status.canonical_reason().unwrap_or("Error");
@@ -16,16 +17,25 @@ pub(super) fn problem(status: StatusCode, detail: &'static str, request: &Header
     } else {
         let page = format!(
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-             <title>{title}</title></head><body><h1>{title}</h1><p>{detail}</p></body></html>\n"
+             <title>{title}</title></head><body><main><h1>{title}</h1><p>{detail}</p></main></body></html>\n"
         );
         ("text/html; charset=utf-8", page)
     };
     let mut response = Response::new(SiteBody::full(Bytes::from(text)));
     *response.status_mut() = status;
+    // Whatever the site allows: a notice on an error page would be a claim on nothing, and this is no robots.txt.
+    response.extensions_mut().insert(PageReport::new(Rewrite::Skipped, Some(Skip::Route)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    // Not rewritten: a notice on an error page would be a claim on nothing.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; base-uri 'none'; form-action 'none'"),
+    );
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
     }

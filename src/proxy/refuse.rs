@@ -43,11 +43,20 @@ fn serves(host: &str, settings: &ProxySettings) -> bool {
     let name = host
         .rsplit_once(':')
         .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
+    let name = name.trim_end_matches('.');
     settings.hosts.is_empty() || settings.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))
 }
 
 fn target_length(uri: &Uri) -> usize {
     uri.path_and_query().map_or(0, |p| p.as_str().len())
+}
+
+/// A name or an address, and perhaps a port; never a user (RFC 9110 §7.2).
+fn is_host(host: &str) -> bool {
+    let Ok(authority) = host.parse::<uri::Authority>() else { return false };
+    let port = host.strip_prefix(authority.host()).and_then(|rest| rest.strip_prefix(':'));
+    !host.contains('@')
+        && (authority.host().len() == host.len() || port.is_some_and(|p| p.is_empty() || p.parse::<u16>().is_ok()))
 }
 
 /// The one host of a request (RFC 9112 §3.2): an absolute target or `:authority` beats the field.
@@ -58,10 +67,13 @@ fn host_of(request: &Request<Incoming>) -> Result<String, ()> {
         return Err(());
     }
     if let Some(authority) = request.uri().authority() {
-        return Ok(authority.as_str().to_owned());
+        // In HTTP/2 they must agree (RFC 9113 §8.3.1); in HTTP/1.1 the target wins (RFC 9112 §3.2.2).
+        let differs = first.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
+        let wrong = !is_host(authority.as_str()) || (differs && request.version() == Version::HTTP_2);
+        return if wrong { Err(()) } else { Ok(authority.as_str().to_owned()) };
     }
     match first.map(|v| v.to_str()) {
-        Some(Ok(host)) if host.parse::<uri::Authority>().is_ok() || host.is_empty() => Ok(host.to_owned()),
+        Some(Ok(host)) if is_host(host) || host.is_empty() => Ok(host.to_owned()),
         None if request.version() == Version::HTTP_10 => Ok(String::new()),
         _ => Err(()),
     }

@@ -11,8 +11,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// The protocol that a request wants to change to, if that can be tunnelled: WebSocket (RFC 6455) and others over
-/// HTTP/1.1, but never h2c, which would carry requests past every layer.
+/// The protocol that a request wants to change to, if that can be tunnelled: WebSocket over HTTP/1.1 (RFC 6455), and
+/// nothing that could carry requests past every layer.
 pub(super) fn wanted(request: &Request<Incoming>) -> Option<HeaderValue> {
     if request.version() != Version::HTTP_11 {
         return None;
@@ -23,8 +23,7 @@ pub(super) fn wanted(request: &Request<Incoming>) -> Option<HeaderValue> {
         .get_all(header::CONNECTION)
         .iter()
         .any(|v| v.to_str().is_ok_and(|l| l.split(',').any(|t| t.trim().eq_ignore_ascii_case("upgrade"))));
-    let h2c = kind.to_str().map_or(true, |k| k.to_ascii_lowercase().contains("h2c"));
-    (asks && !h2c).then(|| kind.clone())
+    (asks && kind.as_bytes().eq_ignore_ascii_case(b"websocket")).then(|| kind.clone())
 }
 
 /// Copies between the two until one ends, or nothing moves for `idle`.

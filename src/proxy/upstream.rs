@@ -82,7 +82,8 @@ impl Upstream {
         let request =
             Request::builder().uri(Uri::from_parts(parts).ok()?).header(header::ACCEPT, "text/html").body(body);
         let answer = self.shared.send(request.ok()?, None).await.ok()?;
-        let html = answer.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/html"));
+        let html = answer.headers().get(header::CONTENT_TYPE).and_then(|v| v.as_bytes().get(..9));
+        let html = html.is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"));
         let body = Limited::new(answer.into_body(), MOST).collect();
         let whole = tokio::time::timeout(self.shared.settings.timeouts.response_idle.0, body).await.ok()?.ok()?;
         html.then(|| whole.to_bytes())
@@ -304,6 +305,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn is_partial_page(answer: &Response<Incoming>) -> bool {
-    let html = answer.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/html"));
+    let html = answer.headers().get(header::CONTENT_TYPE).and_then(|v| v.as_bytes().get(..9));
+    let html = html.is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"));
     answer.status() == StatusCode::PARTIAL_CONTENT && html
 }

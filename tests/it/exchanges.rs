@@ -1,6 +1,6 @@
 //! Exchanges over real sockets: what the client asks, what reaches the site, what comes back (RFC 9110, RFC 9111).
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
@@ -168,4 +168,57 @@ fn e8_to_e12_and_e15_what_cannot_be_rewritten_and_what_must_not_be_believed() {
     assert_eq!(skips, ["no_transform", "charset_unsafe", "not_markup", "status"]);
     let aborted = hits(&lines).iter().find(|l| l["deckle.rewrite"] == "aborted").unwrap().to_string();
     assert!(aborted.contains("coding_truncated"), "{aborted}");
+}
+
+#[test]
+fn a_feed_keeps_its_own_tags() {
+    let site = Exchange::new("");
+    let feed = "200 OK\r\nContent-Type: application/rss+xml\r\nETag: \"f1\"\r\nCache-Control: public, max-age=60\r\n";
+    let (_, answer) = site.run(CLIENT, "GET /feed/", feed, b"<rss/>");
+    assert_eq!(
+        (answer.headers["etag"].as_str(), answer.headers["cache-control"].as_str()),
+        ("\"f1\"", "public, max-age=60")
+    );
+    let unchanged = "304 Not Modified\r\nETag: \"f1\"\r\nCache-Control: public, max-age=60\r\n";
+    let (seen, answer) = site.run(CLIENT, "GET /feed/\nIf-None-Match: \"f1\"", unchanged, b"");
+    assert_eq!((seen.headers["if-none-match"].as_str(), answer.status), ("\"f1\"", 304));
+    assert_eq!(
+        (answer.headers["etag"].as_str(), answer.headers["cache-control"].as_str()),
+        ("\"f1\"", "public, max-age=60")
+    );
+}
+
+#[test]
+fn what_page_keys_ask_for_is_done() {
+    let site = Exchange::new(
+        "[page]\nalternate = \"refuse\"\ncompress = true\nlength_jitter = true\n[watermark]\nlevel = \"off\"\n",
+    );
+    let markdown = "200 OK\r\nContent-Type: text/markdown; charset=utf-8\r\n";
+    let (_, answer) = site.run(CLIENT, "GET /a\nAccept: text/markdown", markdown, b"# The whole article");
+    assert_eq!((answer.status, answer.headers["vary"].as_str()), (406, "Accept"));
+    assert!(!answer.body.windows(7).any(|w| w == b"article"));
+
+    let head = format!("200 OK\r\n{HTML}ETag: \"v1\"\r\n");
+    let request = "GET /a\nAccept-Encoding: gzip, deflate;q=0.5";
+    let (_, first) = site.run(CLIENT, request, &head, PAGE.as_bytes());
+    assert_eq!(
+        (first.headers["content-encoding"].as_str(), first.headers["vary"].as_str()),
+        ("gzip", "Accept-Encoding")
+    );
+    let (_, weak) = first.headers["etag"].split_once("W/").expect("copies differ");
+    assert!(weak.ends_with("s.g\""), "{weak}");
+    let mut lengths = std::collections::BTreeSet::new();
+    for _ in 0..12 {
+        let (_, answer) = site.run(CLIENT, request, &head, PAGE.as_bytes());
+        let mut page = String::new();
+        flate2::read::GzDecoder::new(&answer.body[..]).read_to_string(&mut page).unwrap();
+        assert!(page.ends_with("</body></html>"));
+        lengths.insert(page.len());
+    }
+    assert!(lengths.len() > 2, "{lengths:?}");
+    let (_, plain) = site.run(CLIENT, "GET /a", &head, PAGE.as_bytes());
+    assert!(!plain.headers.contains_key("content-encoding"), "a client that names no coding gets none");
+    let image = "200 OK\r\nContent-Type: image/png\r\nContent-Length: 3\r\n";
+    let (_, image) = site.run(CLIENT, request, image, b"png");
+    assert!(!image.headers.contains_key("content-encoding") && image.body == b"png");
 }

@@ -677,9 +677,16 @@ async fn rights_are_declared_in_fields_and_in_the_page() {
         assert!(!headers.contains_key("content-usage"), "{kind}");
     }
     // A charset that comes further on must stay where a browser looks for it.
-    let late = "<!doctype html><html><head><title>t</title><meta charset=utf-8></head><body><p>x</p></body></html>";
-    let (_, _, body) = document(RIGHTS, "/story", 200, &[("content-type", "text/html")], late).await;
-    assert!(!body.contains("ld+json") && body.find("charset=utf-8").unwrap() < 1_024, "{body}");
+    for title in [1, 300, 600, 900] {
+        let title = "t".repeat(title);
+        let late = format!(
+            "<!doctype html><html><head><title>{title}</title><meta charset=utf-8></head><body><p>x</p></body></html>"
+        );
+        let (_, _, body) = document(RIGHTS, "/story", 200, &[("content-type", "text/html")], &late).await;
+        assert!(body.find("charset=utf-8>").unwrap() + 14 <= 1_024, "{body}");
+        assert_eq!(body.contains("data-deckle=\"guard\""), title.len() < 900, "{body}");
+        assert!(!body.contains("ld+json"), "{body}");
+    }
     let (_, headers, body) = document("", "/story", 200, &[("content-type", "text/html; charset=utf-8")], PLAIN).await;
     assert!(!headers.contains_key("content-usage") && !body.contains("dcterms"), "what is not stated is not said");
 }

@@ -74,6 +74,9 @@ fn requests_that_cannot_be_right_are_refused() {
         ("known host", "GET / HTTP/1.1\r\nHost: News.Example:80\r\nConnection: close\r\n\r\n".to_owned(), 200),
         ("no host", "GET / HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), 400),
         ("two hosts", "GET / HTTP/1.1\r\nHost: news.example\r\nHost: news.example\r\nConnection: close\r\n\r\n".to_owned(), 400),
+        ("a user", "GET / HTTP/1.1\r\nHost: news.example@news.example\r\nConnection: close\r\n\r\n".to_owned(), 400),
+        ("no port", "GET / HTTP/1.1\r\nHost: news.example:http\r\nConnection: close\r\n\r\n".to_owned(), 400),
+        ("final dot", "GET / HTTP/1.1\r\nHost: news.example.:8080\r\nConnection: close\r\n\r\n".to_owned(), 200),
         ("trace", "TRACE / HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n\r\n".to_owned(), 405),
         ("coding", "POST / HTTP/1.1\r\nHost: news.example\r\nTransfer-Encoding: gzip, chunked\r\nConnection: close\r\n\r\n0\r\n\r\n".to_owned(), 501),
         ("expectation", "GET / HTTP/1.1\r\nHost: news.example\r\nExpect: miracles\r\nConnection: close\r\n\r\n".to_owned(), 417),
@@ -85,6 +88,24 @@ fn requests_that_cannot_be_right_are_refused() {
         for (deckle, site) in sites.iter().zip(["upstream", "demo"]) {
             assert_eq!(raw(deckle, &request).status, status, "{name}, {site}");
         }
+    }
+    let trace = raw(&sites[0], "TRACE / HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n\r\n");
+    assert!(trace.headers["allow"].contains("GET, HEAD"), "RFC 9110 §15.5.6");
+}
+
+#[test]
+fn a_refusal_of_the_proxy_is_no_page_and_no_robots_txt() {
+    let (upstream, _) = remembering();
+    let config = "[proxy]\nhosts = [\"news.example\"]\n[page]\nrespect_no_transform = false\n[rights]\nholder = \"The Post\"\n\
+        [rights.uses]\nai_train = \"deny\"\n";
+    let deckle = Deckle::with_config(config, &["--upstream", &upstream.url()]);
+    for path in ["/robots.txt", "/a"] {
+        let other =
+            format!("GET {path} HTTP/1.1\r\nHost: other.example\r\nAccept: text/html\r\nConnection: close\r\n\r\n");
+        let answer = raw(&deckle, &other);
+        assert_eq!(answer.status, 421, "{path}");
+        let text = String::from_utf8(answer.body).unwrap();
+        assert!(!text.contains("The Post") && !text.contains("<script") && !text.contains("User-agent"), "{text}");
     }
 }
 

@@ -59,7 +59,8 @@ impl Script {
             lang: lang.to_owned(),
             path: format!("{mount}/guard.{hex}.js"),
             integrity: format!("sha256-{}", BASE64.encode(&digest)),
-            etag: HeaderValue::from_str(&format!("\"{hex}\"")).unwrap_or(HeaderValue::from_static("\"guard\"")),
+            // Weak: one for all codings.
+            etag: HeaderValue::from_str(&format!("W/\"{hex}\"")).unwrap_or(HeaderValue::from_static("W/\"guard\"")),
             plain: Bytes::from(body),
             gzip: OnceLock::new(),
             br: OnceLock::new(),
@@ -102,10 +103,9 @@ impl Script {
     }
 
     fn is_known(&self, request: &HeaderMap) -> bool {
-        request
-            .get(header::IF_NONE_MATCH)
-            .and_then(|v| v.to_str().ok())
-            .is_some_and(|list| list == "*" || list.split(',').any(|t| t.trim().trim_start_matches("W/") == self.etag))
+        request.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).is_some_and(|list| {
+            list == "*" || list.split(',').any(|tag| weak(tag.trim().as_bytes()) == weak(self.etag.as_bytes()))
+        })
     }
 
     fn negotiate(&self, request: &HeaderMap) -> (Coding, Bytes) {
@@ -134,6 +134,11 @@ fn compressed(coding: Coding, plain: &Bytes) -> Bytes {
         Encoder::new(coding).is_some_and(|mut e| e.push(plain, &mut out).and_then(|()| e.finish(&mut out)).is_ok());
     // An encoder into memory does not fail; if it did, no script would be better than a wrong one.
     if done { Bytes::from(out) } else { Bytes::new() }
+}
+
+/// A tag for the weak comparison (RFC 9110 §8.8.3.2).
+fn weak(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
 #[cfg(test)]

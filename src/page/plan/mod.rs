@@ -134,8 +134,14 @@ pub(crate) fn decide(method: &Method, response: &Parts, obeys: Obeys) -> Decisio
     if !may_have_page(response.status) {
         return Untouched(Skip::Status);
     }
-    if let Err(skip) = is_html(headers) {
-        return Untouched(skip);
+    // What stands in a redirect is not shown, and a permanent one is worth keeping as it is.
+    if response.status.is_redirection() && headers.contains_key(header::LOCATION) {
+        return Untouched(Skip::Status);
+    }
+    match is_html(headers) {
+        Err(_) if response.status.is_redirection() => return Untouched(Skip::Status),
+        Err(skip) => return Untouched(skip),
+        Ok(()) => {}
     }
     if obeys.no_transform && has_directive(headers, "no-transform") {
         return Untouched(Skip::NoTransform);
@@ -232,6 +238,10 @@ mod tests {
             ("no content", Method::GET, 204, vec![HTML], Untouched(Skip::Status)),
             ("partial", Method::GET, 206, vec![HTML], Untouched(Skip::Status)),
             ("not modified", Method::GET, 304, vec![], HeadersOnly(Skip::Status)),
+            ("redirect", Method::GET, 301, vec![], Untouched(Skip::Status)),
+            ("redirect with a place", Method::GET, 301, vec![HTML, ("location", "/b")], Untouched(Skip::Status)),
+            ("redirect with a page", Method::GET, 302, vec![HTML], Rewrite { codings: vec![] }),
+            ("reset content", Method::GET, 205, vec![HTML], Untouched(Skip::Status)),
             ("range", Method::GET, 416, vec![HTML], Untouched(Skip::Status)),
             ("head", Method::HEAD, 200, vec![HTML], HeadersOnly(Skip::Head)),
             ("image", Method::GET, 200, vec![("content-type", "image/png")], Untouched(Skip::Type)),

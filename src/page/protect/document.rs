@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
 
-use super::site::{Ask, Site};
+use super::ask::Ask;
+use super::site::Site;
 use crate::page::PageBody;
 use crate::page::appended::Appended;
 use crate::page::plan::{Obeys, has_directive};

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
+use super::ask::Ask;
 use super::document;
-use super::site::{Ask, Site};
-use crate::page::body::{Page, outgoing};
+use super::site::Site;
+use crate::page::body::Page;
 use crate::page::encoding::{Coding, content_codings};
 use crate::page::plan::{Decision, decide};
 use crate::page::{PageBody, PageReport, Rewrite, Skip};
@@ -67,7 +68,8 @@ where
 }
 
 fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Response<R>) -> Response<PageBody<R>> {
-    if let Some(document) = ask.document {
+    let left_alone = response.extensions().get::<PageReport>().is_some();
+    if let Some(document) = ask.document.filter(|_| !left_alone) {
         return document::answer(document, ask, site, response);
     }
     let (mut head, body) = response.into_parts();
@@ -76,12 +78,24 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
     let report = |rewrite, skip| PageReport::new(rewrite, Some(skip));
     let decision = if !ask.enabled {
         Decision::Untouched(Skip::Route)
-    } else if head.extensions.get::<PageReport>().is_some() {
+    } else if left_alone {
         Decision::Untouched(Skip::Already)
     } else {
         decide(&ask.method, &head, site.obeys())
     };
     match decision {
+        Decision::Untouched(Skip::Type) if site.refuses(&head) => {
+            let mut response = Response::new(PageBody::own(Full::from("This form of the page is not given away.\n")));
+            *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+            let fields = [
+                (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+                (header::CACHE_CONTROL, "no-store"),
+                (header::VARY, "Accept"),
+            ];
+            response.headers_mut().extend(fields.map(|(name, value)| (name, HeaderValue::from_static(value))));
+            response.extensions_mut().insert(report(Rewrite::Skipped, Skip::Type));
+            response
+        }
         Decision::Untouched(skip) => {
             // A deckle further in has already said what it did.
             if skip != Skip::Already {
@@ -91,7 +105,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
         }
         Decision::HeadersOnly(skip) => {
             let not_modified = head.status == StatusCode::NOT_MODIFIED;
-            let coding = content_codings(&head.headers).map_or(Coding::Identity, |codings| outgoing(&codings));
+            let coding = site.outgoing(ask, &content_codings(&head.headers).unwrap_or_default());
             if !not_modified || ask.may_be_page() {
                 site.amend_policies(&mut wish, &mut head.headers, not_modified);
                 site.edit_headers(ask, &wish, &mut head.headers, coding, not_modified);
@@ -103,14 +117,15 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
             site.amend_policies(&mut wish, &mut head.headers, false);
             let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, head.status, &head.headers, &codings);
             let report = PageReport::new(Rewrite::Done, None);
+            let coding = site.outgoing(ask, &codings);
             {
                 let mut facts = report.facts_mut();
-                facts.coding_in = Some(outgoing(&codings));
-                facts.coding_out = facts.coding_in;
+                facts.coding_in = Some(codings.last().copied().unwrap_or(Coding::Identity));
+                facts.coding_out = Some(coding);
                 facts.mark = mark.map(|m| m.to_string());
                 facts.mark_skip = no_mark;
             }
-            site.edit_headers(ask, &wish, &mut head.headers, outgoing(&codings), false);
+            site.edit_headers(ask, &wish, &mut head.headers, coding, false);
             head.extensions.insert(report.clone());
             Response::from_parts(head, PageBody::page(body, Page::new(pipeline, report)))
         }

@@ -1,5 +1,6 @@
 //! The Tower layer of the stage, where page and watermark meet.
 
+mod ask;
 mod beacon;
 mod document;
 mod future;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use sha2::{Digest, Sha256};
 
+use super::ask::Ask;
 use super::beacon::Beacon;
-use super::document::{self, Document};
 use super::layer::Marking;
 use super::wish::Wish;
 use crate::page::charset::{self, Charset, TextKind};
@@ -28,10 +28,9 @@ use crate::page::{Finding, PageError, Settings};
 use crate::rights;
 use crate::secret::hmac_sha256;
 use crate::slot::{Edit, Unmarked};
-use crate::visitor::{ASSET_EXTENSIONS, Category, PathGlobs, Verification, Visitor, check_mount, normalise};
+use crate::visitor::{PathGlobs, check_mount};
 use crate::watermark::{Level, Mark, Marker, SealForm};
 
-const DAY: u64 = 86_400;
 /// Slots end at this offset of a page.
 const MAX_MARKED: u64 = 4 << 20;
 
@@ -45,10 +44,10 @@ pub(super) struct Site {
     beacon: Option<Arc<Beacon>>,
     pub(super) notice: Notice,
     plans: Option<Arc<PlanCache>>,
-    skip: PathGlobs,
+    pub(super) skip: PathGlobs,
     pub(super) unguarded: PathGlobs,
     exempt: Arc<[lol_html::Selector]>,
-    marking: Option<(Marking, Marker, [u8; 32])>,
+    pub(super) marking: Option<(Marking, Marker, [u8; 32])>,
     pub(super) version: u32,
     pub(super) activated: u64,
 }
@@ -63,39 +62,9 @@ struct Shape<'a> {
     wish: &'a Wish,
     charset: &'a str,
     declared: bool,
+    room: usize,
     no_slots: Option<&'static str>,
     body_is_root: bool,
-}
-
-/// What is known about a request when its answer comes.
-#[derive(Clone)]
-pub(super) struct Ask {
-    pub(super) method: Method,
-    /// A document of rights is asked for.
-    pub(super) document: Option<Document>,
-    host: String,
-    pub(super) path: String,
-    /// As it was asked for, with its query.
-    pub(super) target: String,
-    asset: bool,
-    /// Seconds since 1970.
-    arrived: u64,
-    year: i16,
-    pub(super) enabled: bool,
-    /// The mark that this visitor's copies carry.
-    mark: Option<Mark>,
-    /// Copies differ by visitor, even if this one carries no mark.
-    per_visitor: bool,
-    unmarked: Option<&'static str>,
-    /// The tags that the client sent, for a 304 to name the one that it confirms.
-    sent_tags: Vec<EntityTag>,
-}
-
-impl Ask {
-    /// A 304 belongs to a page unless its path names a file that is none.
-    pub(super) fn may_be_page(&self) -> bool {
-        !self.asset
-    }
 }
 
 impl Site {
@@ -157,57 +126,8 @@ impl Site {
         Obeys { no_transform: self.settings.respect_no_transform, signatures: !self.settings.break_signatures }
     }
 
-    /// Reads a request, and changes it so that its answer can be rewritten.
-    pub(super) fn ask(&self, head: &mut Parts) -> Ask {
-        let visitor = head.extensions.get::<Visitor>();
-        let path = visitor.map_or_else(|| normalise(head.uri.path()), |v| v.path.to_string());
-        let asset = visitor.map_or_else(|| has_asset_extension(&path), |v| v.asset_path);
-        let enabled = self.settings.enabled && !self.skip.is_match(&path);
-        let arrived = visitor.map_or_else(today, |v| v.arrived.as_secs());
-        let (mark, unmarked) = self.mark_of(visitor, arrived);
-        let sent_tags =
-            head.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| EntityTag::parse_list(v.as_bytes()));
-        let host = host_of(&head.uri, &head.headers);
-        let target = head.uri.path_and_query().map_or_else(|| head.uri.path().to_owned(), ToString::to_string);
-        let reads = matches!(head.method, Method::GET | Method::HEAD);
-        let document =
-            Document::of(&self.policy, &host, head.uri.path()).filter(|document| reads && document.says(&self.policy));
-        let ask = Ask {
-            document,
-            sent_tags: sent_tags.flatten().collect(),
-            method: head.method.clone(),
-            host,
-            path,
-            target,
-            asset,
-            arrived,
-            year: year_of(arrived),
-            enabled,
-            per_visitor: self.marking.is_some(),
-            mark,
-            unmarked,
-        };
-        if document.is_some() {
-            document::prepare(&mut head.headers);
-        } else if enabled {
-            self.with_tags(&ask, false, |tags| {
-                headers::prepare_request(&ask.method, &mut head.headers, ask.asset, tags, self.activated);
-            });
-        }
-        ask
-    }
-
-    fn mark_of(&self, visitor: Option<&Visitor>, arrived: u64) -> (Option<Mark>, Option<&'static str>) {
-        let (Some((_, marker, _)), Some(visitor)) = (&self.marking, visitor) else { return (None, Some("level_off")) };
-        // A proven search engine gets the unmarked page, so that its snippets stay clean.
-        if visitor.agent.category == Category::Search && visitor.verification == Verification::Verified {
-            return (None, Some("verified_search"));
-        }
-        (Some(marker.mark_for(&visitor.key.0, (arrived / DAY) as u32)), None)
-    }
-
     /// Entity tags as this visitor's copies carry them.
-    fn with_tags<T>(&self, ask: &Ask, volatile: bool, f: impl FnOnce(&TagMap<'_>) -> T) -> T {
+    pub(super) fn with_tags<T>(&self, ask: &Ask, volatile: bool, f: impl FnOnce(&TagMap<'_>) -> T) -> T {
         let visitor = |opaque: &[u8]| -> String {
             let (Some(mark), Some((_, _, key))) = (ask.mark, &self.marking) else { return String::new() };
             let id = mark.id.to_be_bytes();
@@ -235,7 +155,7 @@ impl Site {
         // Until the site is known a copy carries no mark: it must not be kept for later.
         let provisional = self.marking.is_some() && self.finding(ask).is_none() && !not_modified;
         let confirmed = if not_modified { headers.get(header::ETAG).cloned() } else { None };
-        let volatile = wish.policies.as_ref().is_some_and(|p| p.nonce().is_some());
+        let volatile = self.settings.length_jitter || wish.policies.as_ref().is_some_and(|p| p.nonce().is_some());
         self.with_tags(ask, volatile, |tags| {
             let made = Made { coding, tags, per_visitor: ask.per_visitor, provisional, activated: self.activated };
             headers::rewrite_response(headers, &made, not_modified);
@@ -266,7 +186,9 @@ impl Site {
         });
         let body_is_root = finding.is_some_and(|f| !f.has_root);
         let (site, for_page, wish) = (Arc::clone(self), ask.clone(), wish.clone());
-        let start = Box::new(move |charset: Charset| site.start(&for_page, wish, charset, no_slots, body_is_root));
+        let start = Box::new(move |charset: Charset, room: usize| {
+            site.start(&for_page, wish, charset, room, no_slots, body_is_root)
+        });
         let (site, for_learning) = (Arc::clone(self), ask.clone());
         // Error pages and answers to forms say nothing about the articles beside them.
         let teaches = status == StatusCode::OK && ask.method == Method::GET;
@@ -277,6 +199,7 @@ impl Site {
         });
         let pipeline = Pipeline::new(
             codings,
+            self.outgoing(ask, codings),
             self.settings.max_decoded.0,
             charset::from_header(response),
             charset::fallback(&self.settings.fallback_charset),
@@ -286,11 +209,21 @@ impl Site {
         (pipeline, ask.mark.filter(|_| no_slots.is_none()), no_slots)
     }
 
+    /// The coding that a page leaves in: the one it came in, the outermost if there were two.
+    pub(super) fn outgoing(&self, ask: &Ask, codings: &[Coding]) -> Coding {
+        match codings.last() {
+            Some(coding) => *coding,
+            None if self.settings.compress => ask.preferred,
+            None => Coding::Identity,
+        }
+    }
+
     fn start(
         self: &Arc<Self>,
         ask: &Ask,
         wish: Wish,
         charset: Charset,
+        room: usize,
         no_slots: Option<&'static str>,
         body_is_root: bool,
     ) -> Work {
@@ -302,11 +235,12 @@ impl Site {
             wish: &wish,
             charset: charset.encoding.name(),
             declared: charset.declared,
+            room,
             no_slots,
             body_is_root,
         };
         // A nonce is another one each time, in the page as in its head.
-        let same = wish.policies.as_ref().is_none_or(|policies| policies.nonce().is_none());
+        let same = !self.settings.length_jitter && wish.policies.as_ref().is_none_or(|p| p.nonce().is_none());
         let place = self.plans.as_ref().filter(|_| same).map(|cache| Place {
             cache: Arc::clone(cache),
             key: cache.key(&shape),
@@ -328,12 +262,13 @@ impl Site {
             exempt: if wish.named { Arc::default() } else { Arc::clone(&self.exempt) },
             replacer: Replacer::new(&self.settings.guard.replace),
             footer: self.notice.footer(ask.year).filter(|_| wish.notice).map(Bytes::from),
-            head: Box::new(move |findings: &HeadFindings| site.head(findings, &wish, year)),
+            head: Box::new(move |findings: &HeadFindings| site.head(findings, &wish, year, room)),
             no_slots,
             body_is_root,
             learn: self.marking.is_some(),
             max_memory: self.settings.max_memory.0 as usize,
             window: self.settings.window.0,
+            esi: self.settings.esi,
             max_page: MAX_MARKED,
         };
         Work { job, choose, place }
@@ -355,7 +290,8 @@ impl Site {
         response.headers = headers.clone();
         let mut wish = self.wish(&ask, &mut response);
         self.amend_policies(&mut wish, &mut headers, false);
-        let work = self.start(&ask, wish, charset, no_slots, shown.is_some_and(|f| !f.has_root));
+        let room = charset::room(charset::from_header(&response.headers), page);
+        let work = self.start(&ask, wish, charset, room, no_slots, shown.is_some_and(|f| !f.has_root));
         let mut rewriter = Rewriter::new(work.job).keep(Log::Edits(Vec::new()));
         let mut out = Vec::new();
         rewriter.push(page, &mut Unmarked, &mut out);
@@ -373,27 +309,6 @@ fn globs(key: &'static str, paths: &[String]) -> Result<PathGlobs, PageError> {
 
 fn first_32_bits(digest: &[u8]) -> u32 {
     digest.iter().take(4).fold(0, |v, b| v << 8 | u32::from(*b))
-}
-
-fn has_asset_extension(path: &str) -> bool {
-    path.rsplit('/')
-        .next()
-        .and_then(|name| name.rsplit_once('.'))
-        .is_some_and(|(_, extension)| ASSET_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
-}
-
-fn host_of(uri: &Uri, headers: &HeaderMap) -> String {
-    let header = || headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    uri.authority().map_or_else(header, |a| a.as_str()).chars().take(255).collect::<String>().to_ascii_lowercase()
-}
-
-/// For a layer that stands alone: nobody has said when the request arrived, and the notice shows the year.
-fn today() -> u64 {
-    jiff::Timestamp::now().as_second().unsigned_abs()
-}
-
-fn year_of(unix: u64) -> i16 {
-    jiff::Timestamp::from_second(unix as i64).map_or(1970, |t| jiff::tz::TimeZone::UTC.to_datetime(t).year())
 }
 
 #[cfg(test)]
@@ -427,13 +342,5 @@ mod tests {
             let got = site.with_tags(&ask, false, |tags| tags.outgoing(&tag, coding));
             assert_eq!(got.to_header().unwrap(), expect);
         }
-    }
-
-    #[test]
-    fn years_and_hosts() {
-        assert_eq!(year_of(1_795_000_000), 2026);
-        let (head, ()) = http::Request::builder().uri("http://News.Example/a").body(()).unwrap().into_parts();
-        assert_eq!(host_of(&head.uri, &head.headers), "news.example");
-        assert!(has_asset_extension("/a/b.CSS") && !has_asset_extension("/a.css/b"));
     }
 }

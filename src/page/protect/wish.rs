@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 
-use super::site::{Ask, Site};
-use crate::page::charset;
+use super::ask::Ask;
+use super::site::Site;
 use crate::page::csp::{self, Policies};
 use crate::page::declaration::{self, Declared};
 use crate::page::head::HeadFindings;
 use crate::page::signature;
-use crate::page::{GuardMode, PagePolicy};
+use crate::page::{Alternate, GuardMode, PagePolicy};
 use crate::rights;
 
 /// What the site wants for one page, and what the head of its answer allows.
@@ -21,8 +21,6 @@ pub(super) struct Wish {
     pub(super) notice: bool,
     pub(super) rights: bool,
     pub(super) unmarked: bool,
-    /// The charset is certain before the page is read.
-    pub(super) charset_named: bool,
     /// The address of the page, if it is certain.
     pub(super) canonical: Option<String>,
     /// The fields reserve text and data mining; the address of the policy, or nothing.
@@ -51,7 +49,6 @@ impl Site {
             guard: policy.guard.or(named).unwrap_or(configured),
             notice: policy.notice.unwrap_or(true),
             rights: policy.rights.unwrap_or(true),
-            charset_named: charset::from_header(&head.headers).is_some(),
             canonical: self.canonical(ask, &head.headers),
             reserved: None,
             unmarked: policy.marks == Some(false),
@@ -122,22 +119,29 @@ impl Site {
         wish.policies = Some(policies);
     }
 
-    /// The head insertion: guard, comment, metas.
-    pub(super) fn head(&self, findings: &HeadFindings, wish: &Wish, year: i16) -> Bytes {
+    /// The head insertion: guard, comment, metas. Before a charset that the page declares further on there are only `room`
+    /// bytes.
+    pub(super) fn head(&self, findings: &HeadFindings, wish: &Wish, year: i16, room: usize) -> Bytes {
+        let room = if findings.charset_seen { usize::MAX } else { room };
         let mut out = Vec::new();
+        let mut add = |part: &[u8]| {
+            if out.len() + part.len() <= room {
+                out.extend_from_slice(part);
+            }
+        };
         if let Some(policies) = findings.policies.as_ref().filter(|p| p.allow() && !findings.amp && !findings.exempt) {
             // A policy that names a script names the one that was chosen before the page was seen.
             let shown = findings.lang.as_deref().filter(|_| !policies.is_bound());
             let language = shown.or(wish.language.as_deref());
             let tag = self.guard.tag(wish.guard, language, policies.nonce(), policies.beacon());
-            out.extend(tag.unwrap_or_default());
+            add(&tag.unwrap_or_default());
         }
         if wish.notice {
             let has_copyright = findings.metas.iter().any(|name| name == "copyright");
-            out.extend_from_slice(self.notice.head(year, has_copyright).as_bytes());
+            add(self.notice.head(year, has_copyright).as_bytes());
         }
-        // A charset that the page declares further on must stay within its first 1,024 bytes.
-        if wish.rights && !findings.amp && (wish.charset_named || findings.charset_seen) {
+        // The longest part only behind the charset: even where the header names one, checkers want to find it early.
+        if wish.rights && !findings.amp && findings.charset_seen {
             let notice = self.notice.text(year);
             let declared = Declared {
                 metas: &findings.metas,
@@ -146,9 +150,23 @@ impl Site {
                 year,
                 reserved: wish.reserved.as_deref(),
             };
-            out.extend_from_slice(declaration::markup(&self.policy, &declared).as_bytes());
+            add(declaration::markup(&self.policy, &declared).as_bytes());
+        }
+        if self.settings.length_jitter {
+            let length = fastrand::usize(1..=32);
+            let random: String = std::iter::repeat_with(fastrand::lowercase).take(length).collect();
+            out.extend_from_slice(format!("<!--{random}-->").as_bytes());
         }
         Bytes::from(out)
+    }
+
+    /// Is this an article in a form that cannot be marked, and is that to be refused?
+    pub(super) fn refuses(&self, head: &http::response::Parts) -> bool {
+        let media = head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        self.settings.alternate == Alternate::Refuse
+            && head.status == StatusCode::OK
+            && matches!(media.as_str(), "text/markdown" | "text/x-markdown")
     }
 }
 

@@ -1,0 +1,138 @@
+//! What a request asks for, and what is changed in it so that its answer can be rewritten.
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri, header};
+
+use super::document::{self, Document};
+use super::site::Site;
+use crate::page::encoding::{Coding, preferred};
+use crate::page::etag::EntityTag;
+use crate::page::headers::{self, Expected};
+use crate::visitor::{ASSET_EXTENSIONS, Category, RouteClass, Verification, Visitor, normalise};
+use crate::watermark::Mark;
+
+const DAY: u64 = 86_400;
+
+/// What is known about a request when its answer comes.
+#[derive(Clone)]
+pub(super) struct Ask {
+    pub(super) method: Method,
+    /// A document of rights is asked for.
+    pub(super) document: Option<Document>,
+    pub(super) host: String,
+    pub(super) path: String,
+    /// As it was asked for, with its query.
+    pub(super) target: String,
+    pub(super) expected: Expected,
+    /// The coding that the client likes best.
+    pub(super) preferred: Coding,
+    /// Seconds since 1970.
+    pub(super) arrived: u64,
+    pub(super) year: i16,
+    pub(super) enabled: bool,
+    /// The mark that this visitor's copies carry.
+    pub(super) mark: Option<Mark>,
+    /// Copies differ by visitor, even if this one carries no mark.
+    pub(super) per_visitor: bool,
+    pub(super) unmarked: Option<&'static str>,
+    /// The tags that the client sent, for a 304 to name the one that it confirms.
+    pub(super) sent_tags: Vec<EntityTag>,
+}
+
+impl Ask {
+    /// May a 304 be that of a page? The tag that it confirms says so, else the path.
+    pub(super) fn may_be_page(&self) -> bool {
+        self.expected == Expected::Page || self.sent_tags.iter().any(EntityTag::is_of_a_copy)
+    }
+}
+
+impl Site {
+    /// Reads a request, and changes it so that its answer can be rewritten.
+    pub(super) fn ask(&self, head: &mut Parts) -> Ask {
+        let visitor = head.extensions.get::<Visitor>();
+        let path = visitor.map_or_else(|| normalise(head.uri.path()), |v| v.path.to_string());
+        let asset = visitor.map_or_else(|| has_asset_extension(&path), |v| v.asset_path);
+        let expected = match visitor.map(|v| v.route) {
+            _ if asset => Expected::Asset,
+            Some(RouteClass::Feed | RouteClass::Api | RouteClass::Wellknown) => Expected::Data,
+            _ => Expected::Page,
+        };
+        let enabled = self.settings.enabled && !self.skip.is_match(&path);
+        let arrived = visitor.map_or_else(today, |v| v.arrived.as_secs());
+        let (mark, unmarked) = self.mark_of(visitor, arrived);
+        let sent_tags =
+            head.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| EntityTag::parse_list(v.as_bytes()));
+        let host = host_of(&head.uri, &head.headers);
+        let target = head.uri.path_and_query().map_or_else(|| head.uri.path().to_owned(), ToString::to_string);
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        let document =
+            Document::of(&self.policy, &host, head.uri.path()).filter(|document| reads && document.says(&self.policy));
+        let ask = Ask {
+            document,
+            sent_tags: sent_tags.flatten().collect(),
+            method: head.method.clone(),
+            host,
+            path,
+            target,
+            expected,
+            arrived,
+            preferred: preferred(&head.headers),
+            year: year_of(arrived),
+            enabled,
+            per_visitor: self.marking.is_some(),
+            mark,
+            unmarked,
+        };
+        if document.is_some() {
+            document::prepare(&mut head.headers);
+        } else if enabled {
+            self.with_tags(&ask, false, |tags| {
+                headers::prepare_request(&ask.method, &mut head.headers, ask.expected, tags, self.activated);
+            });
+        }
+        ask
+    }
+
+    fn mark_of(&self, visitor: Option<&Visitor>, arrived: u64) -> (Option<Mark>, Option<&'static str>) {
+        let (Some((_, marker, _)), Some(visitor)) = (&self.marking, visitor) else { return (None, Some("level_off")) };
+        // A proven search engine gets the unmarked page, so that its snippets stay clean.
+        if visitor.agent.category == Category::Search && visitor.verification == Verification::Verified {
+            return (None, Some("verified_search"));
+        }
+        (Some(marker.mark_for(&visitor.key.0, (arrived / DAY) as u32)), None)
+    }
+}
+
+fn has_asset_extension(path: &str) -> bool {
+    path.rsplit('/')
+        .next()
+        .and_then(|name| name.rsplit_once('.'))
+        .is_some_and(|(_, extension)| ASSET_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
+}
+
+fn host_of(uri: &Uri, headers: &HeaderMap) -> String {
+    let header = || headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    uri.authority().map_or_else(header, |a| a.as_str()).chars().take(255).collect::<String>().to_ascii_lowercase()
+}
+
+/// For a layer that stands alone: nobody has said when the request arrived, and the notice shows the year.
+fn today() -> u64 {
+    jiff::Timestamp::now().as_second().unsigned_abs()
+}
+
+fn year_of(unix: u64) -> i16 {
+    jiff::Timestamp::from_second(unix as i64).map_or(1970, |t| jiff::tz::TimeZone::UTC.to_datetime(t).year())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn years_and_hosts() {
+        assert_eq!(year_of(1_795_000_000), 2026);
+        let (head, ()) = http::Request::builder().uri("http://News.Example/a").body(()).unwrap().into_parts();
+        assert_eq!(host_of(&head.uri, &head.headers), "news.example");
+        assert!(has_asset_extension("/a/b.CSS") && !has_asset_extension("/a.css/b"));
+    }
+}

@@ -738,6 +738,8 @@ mod tests {
         assert_eq!(got.outcome.no_slots, Some("bad_utf8"));
         assert_eq!(got.outcome.gaps, 3);
         assert!(got.outcome.footer_placed);
+        let start = b"<!doctype html><title>t</title><article><p>\xDEtwelve words in a paragraph</p></article>";
+        assert_eq!(check("bad utf-8 at the start of a text", start, "utf-8", &[1, 2, 3, 7]).outcome.gaps, 0);
     }
 
     #[test]

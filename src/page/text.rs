@@ -204,18 +204,9 @@ impl Text {
     }
 }
 
-/// A chunk that begins inside a split character reports a start up to three bytes late.
+/// A chunk that begins inside a split character reports a start up to three bytes late. A text node follows the `>` of a
+/// tag or comment, so bytes beyond ASCII before it are its own.
 fn character_start(start: u64, window: &Window) -> u64 {
-    let mut at = start;
-    for _ in 0..3 {
-        match window.get(at..at + 1) {
-            Some([byte]) if byte & 0xC0 == 0x80 && at > window.base() => at -= 1,
-            _ => break,
-        }
-    }
-    match window.get(at..at + 1) {
-        // Not UTF-8 after all: leave the start where it was.
-        Some([byte]) if byte & 0xC0 == 0x80 => start,
-        _ => at,
-    }
+    let ours = |at: &u64| matches!(window.get(*at..at + 1), Some([byte]) if !byte.is_ascii());
+    (1..=3).map_while(|back| start.checked_sub(back).filter(ours)).last().unwrap_or(start)
 }

@@ -9,6 +9,7 @@ use deckle::slot::{Edit, Slot, What};
 
 use crate::dom;
 use crate::support::{Deckle, Upstream, corpus, get};
+use crate::undo::undo;
 
 const CODINGS: [&str; 5] = ["identity", "gzip", "br", "zstd", "deflate"];
 
@@ -116,35 +117,6 @@ fn switched_off_every_byte_is_the_same() {
             assert!(fetch(&deckle) == page, "{name} {coding} in chunks of {chunk}");
         }
     }
-}
-
-const SEAL: &str = "<span inert=\"\">";
-
-/// Takes the edits back out; the copy may be marked or not.
-fn undo(copy: &[u8], source: &[u8], edits: &[Edit]) -> Result<Vec<u8>, String> {
-    let (mut back, mut at, mut from) = (Vec::new(), 0usize, 0usize);
-    for edit in edits {
-        let (start, end) = (edit.range.start as usize, edit.range.end as usize);
-        let kept = copy.get(at..at + (start - from)).ok_or("too short")?;
-        back.extend_from_slice(kept);
-        at += start - from;
-        let rest = &copy[at..];
-        at += match &edit.what {
-            What::Fixed(bytes) => {
-                rest.starts_with(bytes).then_some(bytes.len()).ok_or_else(|| format!("no insertion at {start}"))?
-            }
-            What::Choice(Slot::Gap { .. }) => matches!(rest[0], b' ' | b'\n').then_some(1).ok_or("no gap")?,
-            What::Choice(Slot::Trim) => 0,
-            What::Choice(Slot::Seal) => {
-                let tail = rest.strip_prefix(SEAL.as_bytes()).ok_or_else(|| format!("no seal at {start}"))?;
-                SEAL.len() + tail.windows(7).position(|w| w == b"</span>").ok_or("no end of seal")? + 7
-            }
-        };
-        back.extend_from_slice(&source[start..end]);
-        from = end;
-    }
-    back.extend_from_slice(&copy[at..]);
-    Ok(back)
 }
 
 #[test]

@@ -20,14 +20,14 @@ use tower::{Layer, ServiceExt};
 
 /// The inner body: what the test has put there, and then a pause or the end.
 #[derive(Clone, Default)]
-struct Pipe(Arc<Mutex<(VecDeque<Bytes>, bool)>>);
+pub(crate) struct Pipe(Arc<Mutex<(VecDeque<Bytes>, bool)>>);
 
 impl Pipe {
-    fn of(pieces: &[&[u8]]) -> Self {
+    pub(crate) fn of(pieces: &[&[u8]]) -> Self {
         Self(Arc::new(Mutex::new((pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect(), false))))
     }
 
-    fn end(self) -> Self {
+    pub(crate) fn end(self) -> Self {
         self.0.lock().unwrap().1 = true;
         self
     }
@@ -47,7 +47,7 @@ impl Body for Pipe {
     }
 }
 
-fn layer(settings: &Settings, marked: bool) -> ProtectLayer {
+pub(crate) fn layer(settings: &Settings, marked: bool) -> ProtectLayer {
     let rights = deckle::config::Config::from_toml("[rights]\nholder = \"The Post\"").unwrap().rights;
     let layer = ProtectLayer::new(settings, &rights, "/.deckle").unwrap();
     if !marked {
@@ -95,7 +95,7 @@ async fn answer(
     layer.layer(site).oneshot(Request::from_parts(head, ())).await.unwrap()
 }
 
-async fn whole(layer: &ProtectLayer, last: u8, body: Pipe) -> (Vec<u8>, PageFacts) {
+pub(crate) async fn whole(layer: &ProtectLayer, last: u8, body: Pipe) -> (Vec<u8>, PageFacts) {
     let response = answer(layer, last, None, body).await;
     let report = response.extensions().get::<PageReport>().unwrap().clone();
     let bytes = response.into_body().collect().await.unwrap().to_bytes().to_vec();

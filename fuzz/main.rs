@@ -1,0 +1,61 @@
+//! Fuzz targets as a plain program: random inputs out of the words that matter to a parser, and a check for each that
+//! must hold whatever comes in.
+//!
+//! `cargo run --release --features full --example fuzz -- TARGET [SECONDS | NUMBERx]`; without a target all of them. A
+//! failure prints the seed of its input; `DECKLE`'s own tests hold what was found.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
+
+mod generate;
+mod targets;
+#[path = "../tests/it/undo.rs"]
+mod undo;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// Runs one input of this seed.
+type Target = fn() -> Box<dyn FnMut(&mut fastrand::Rng)>;
+
+const TARGETS: [(&str, Target); 8] = [
+    ("rewriter", targets::rewriter),
+    ("plans", targets::plans),
+    ("csp", targets::csp),
+    ("entity-tags", targets::entity_tags),
+    ("accept-encoding", targets::accept_encoding),
+    ("forwarded", targets::forwarded),
+    ("robots", targets::robots),
+    ("content-usage", targets::content_usage),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let named = arguments.first().filter(|name| TARGETS.iter().any(|(known, _)| known == name));
+    let limit = arguments.last().filter(|last| Some(*last) != named).map_or("10", String::as_str);
+    let (count, time) = match limit.strip_suffix('x') {
+        Some(number) => (number.parse().unwrap(), Duration::MAX),
+        None => (u64::MAX, Duration::from_secs(limit.parse().unwrap())),
+    };
+    let mut failed = false;
+    for (name, target) in TARGETS.iter().filter(|(name, _)| named.is_none_or(|n| n == name)) {
+        failed |= !run(name, *target, count, time);
+    }
+    std::process::exit(i32::from(failed));
+}
+
+fn run(name: &str, target: Target, count: u64, time: Duration) -> bool {
+    let (mut target, start) = (target(), Instant::now());
+    // Other inputs each time, and each can be had again.
+    let first = fastrand::u64(..);
+    let mut done = 0;
+    while done < count && (done % 64 != 0 || start.elapsed() < time) {
+        let seed = first.wrapping_add(done);
+        if catch_unwind(AssertUnwindSafe(|| target(&mut fastrand::Rng::with_seed(seed)))).is_err() {
+            println!("{name}: FAILED, seed {seed}");
+            return false;
+        }
+        done += 1;
+    }
+    println!("{name}: {done} inputs in {:.0?}, no fault", start.elapsed());
+    true
+}

@@ -27,6 +27,8 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Stand in front of a site.
     Proxy(ProxyArgs),
+    /// What does a page declare, and what would deckle do to it?
+    Check(CheckArgs),
     /// Who scraped, and what did they take?
     Review(ReviewArgs),
     /// Which response did this copy come from?
@@ -59,6 +61,26 @@ pub(super) struct ProxyArgs {
     /// observe: log what would be done. enforce: do it.
     #[arg(long, value_name = "MODE")]
     pub(super) mode: Option<Mode>,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Fetches the page, its other forms, robots.txt and tdmrep.json, and changes nothing.
+Exit codes: 0 nothing to mend, 1 something to look at, 2 usage, or the page cannot be fetched.
+
+Examples:
+  deckle check https://news.example/2026/11/a-story
+  deckle check --config deckle.toml --json https://news.example/
+  deckle check saved.html")]
+pub(super) struct CheckArgs {
+    /// Address of a page, or an HTML file.
+    #[arg(value_name = "URL|FILE")]
+    pub(super) page: String,
+    /// Configuration file: what would deckle do with it?
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(clap::Args)]

@@ -1,6 +1,9 @@
 //! The program `deckle`: parses, dispatches, and turns results into exit codes.
 
 mod args;
+mod check;
+mod doctor;
+mod fetch;
 mod output;
 mod proxy;
 mod reference;
@@ -28,6 +31,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match args.command {
         Command::Proxy(args) => proxy::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Review(args) => review::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Reference(args) => args.run(),

@@ -9,7 +9,7 @@ use std::process::{ExitCode, Termination};
 pub enum Exit {
     /// Done.
     Done,
-    /// Nothing found.
+    /// Nothing found; for `check`: something to look at.
     NothingFound,
     /// Usage or configuration.
     Usage,

@@ -110,6 +110,18 @@ pub(crate) fn accept_encoding(value: &str) -> String {
     if kept.is_empty() { "identity".to_owned() } else { kept.join(", ") }
 }
 
+/// A body without its codings, as far as it can be read.
+pub(crate) fn decoded(headers: &HeaderMap, body: &[u8]) -> bytes::Bytes {
+    let mut text = body.to_vec();
+    for coding in content_codings(headers).unwrap_or_default().into_iter().rev() {
+        let mut out = Vec::new();
+        // What came before a fault is worth reading.
+        let _ = Decoder::new(coding, 64 << 20).push(&text, &mut out);
+        text = out;
+    }
+    text.into()
+}
+
 /// The coding that a client likes best; of two that it likes as well the denser one.
 pub(crate) fn preferred(headers: &HeaderMap) -> Coding {
     let weight = |of: Coding| -> f32 {

@@ -73,6 +73,11 @@ pub struct PageFacts {
 pub struct PageReport(Arc<Mutex<PageFacts>>);
 
 impl PageReport {
+    /// Of a response that no layer has seen.
+    pub(crate) fn untouched() -> Self {
+        Self::new(Rewrite::Skipped, None)
+    }
+
     pub(crate) fn new(rewrite: Rewrite, skip: Option<Skip>) -> Self {
         Self(Arc::new(Mutex::new(PageFacts {
             rewrite,

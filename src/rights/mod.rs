@@ -15,6 +15,7 @@
 
 pub mod documents;
 pub mod fields;
+pub mod lint;
 mod policy;
 pub mod robots;
 mod signal;

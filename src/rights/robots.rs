@@ -155,13 +155,20 @@ impl Robots {
     }
 }
 
-fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    // CR LF gives an empty line more, which is none.
-    bytes.split(|b| matches!(b, b'\n' | b'\r'))
+pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    // CR, LF, or both.
+    let mut rest = Some(bytes);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = memchr::memchr2(b'\n', b'\r', text) else { return rest.take() };
+        let (line, after) = text.split_at(end);
+        rest = after.strip_prefix(b"\r\n").or_else(|| after.get(1..));
+        Some(line)
+    })
 }
 
 /// The two sides of a line, without comment and white space.
-fn key_value(line: &[u8]) -> Option<(String, String)> {
+pub(super) fn key_value(line: &[u8]) -> Option<(String, String)> {
     let line = line.split(|b| *b == b'#').next()?;
     let mut text = String::with_capacity(line.len());
     for byte in line.iter().filter(|b| **b != 0) {

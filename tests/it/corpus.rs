@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use deckle::page::{ProtectLayer, Settings};
-use deckle::slot::{Edit, Slot, What};
+use deckle::slot::{Slot, What};
 
 use crate::dom;
 use crate::support::{Deckle, Upstream, corpus, get};

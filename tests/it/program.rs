@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
-use crate::support::{Deckle, TempDir, get, hits, read_log};
+use crate::support::{Deckle, TempDir, Upstream, get, hits, read_log};
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
     let out = Command::new(env!("CARGO_BIN_EXE_deckle")).args(arguments).output().unwrap();
@@ -206,4 +206,65 @@ fn the_log_keeps_people_private_and_names_robots() {
         }
     }
     assert!(read_log(&log.path().join("log")).len() >= 4);
+}
+
+#[test]
+fn check_says_what_would_happen_and_what_is_wrong() {
+    let page = "<!doctype html><html lang=en><head><meta charset=utf-8><title>t</title><link rel=alternate type=text/markdown href=/a.md>\
+        <link rel=amphtml href=/amp/a></head><body><article><p>The committee said on Monday that it will not publish the full report \
+        before the end of June, because members cannot agree on it.</p></article></body></html>";
+    let moved = |stream: &mut std::net::TcpStream, to: &str| {
+        let head = format!("HTTP/1.1 301 Moved\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes());
+    };
+    let site = Upstream::start(move |seen, stream| {
+        let (kind, body) = match seen.target.as_str() {
+            "/robots.txt" => {
+                ("text/plain", "User-agent: GPTBot\nContent-Usage: train-ai=n\nUser-agent: *\nDisallow: /print\n")
+            }
+            "/a.md" => ("text/markdown", "# The whole article"),
+            "/.well-known/tdmrep.json" => ("application/json", "{\"location\":\"/\",\"tdm-reservation\":\"1\"}"),
+            "/moved" => return moved(stream, "/a"),
+            "/round" => return moved(stream, "/round"),
+            _ => ("text/html", page),
+        };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nX-Robots-Tag: no-ai\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let _ = stream.write_all(head.as_bytes());
+    });
+    let check = |arguments: &[&str]| run(&[&["check"], arguments].concat());
+    let (code, text, _) = check(&["--json", &format!("{}/moved", site.url())]);
+    assert_eq!(code, 1);
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["address"], format!("{}/a", site.url()));
+    let treated = &report["page"];
+    assert_eq!(
+        (treated["rewrite"].as_str(), treated["guard"].as_bool(), treated["seals"].as_u64()),
+        (Some("done"), Some(true), Some(1))
+    );
+    let others = report["alternates"].as_array().unwrap();
+    assert_eq!(others.len(), 2);
+    assert_eq!((others[0]["kind"].as_str(), others[0]["page"]["skip"].as_str()), (Some("text/markdown"), Some("type")));
+    assert_eq!(others[1]["page"]["rewrite"], "done");
+    let codes: Vec<&str> = report["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["xrobots-unknown", "fused-groups", "tdm-not-array"]);
+
+    let (code, text, _) = check(&[&format!("{}/a", site.url())]);
+    assert_eq!(code, 1);
+    for part in ["rewritten: guard, 1 seals", "left as it is (type: it is not HTML)", "robots.txt:3 fused-groups"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let (code, _, error) = check(&[&format!("{}/round", site.url())]);
+    assert_eq!((code, error.contains("redirects")), (2, true), "{error}");
+    let (code, ..) = check(&["/nowhere/x.html"]);
+    assert_eq!(code, 2);
+
+    let dir = TempDir::new();
+    let file = dir.path().join("saved.html");
+    std::fs::write(&file, page).unwrap();
+    let (code, text, error) = check(&[file.to_str().unwrap()]);
+    assert_eq!(code, 0, "{error}");
+    assert!(text.contains("Nothing to mend"), "{text}");
 }

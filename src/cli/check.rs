@@ -1,0 +1,315 @@
+//! `deckle check`: what a page declares, what contradicts, what deckle would do to it and why, and what escapes.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
+use http_body_util::{BodyExt, Full};
+use serde::Serialize;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::args::CheckArgs;
+use super::fetch::{Document, Fetcher, join};
+use super::output::{self, Exit};
+use crate::config::Config;
+use crate::page::{Findings, Marking, PageFacts, PageReport, ProtectLayer};
+use crate::rights::lint::{self, Lint};
+use crate::rights::robots::Robots;
+use crate::rights::{Pref, Use};
+use crate::secret::Secrets;
+use crate::visitor::Visitor;
+
+/// Other forms of a page that are looked at.
+const MAX_ALTERNATES: usize = 8;
+const DECLARING: [&str; 6] =
+    ["content-usage", "content-signal", "tdm-reservation", "tdm-policy", "x-robots-tag", "link"];
+
+/// The whole report; `--json` prints it as it is.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    schema_version: u32,
+    pub(super) address: String,
+    pub(super) status: u16,
+    pub(super) media_type: String,
+    pub(super) page: Treatment,
+    pub(super) alternates: Vec<Alternate>,
+    pub(super) declared: Vec<(String, String)>,
+    pub(super) files: Vec<(&'static str, String)>,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// What deckle does to one document.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Treatment {
+    pub(super) rewrite: &'static str,
+    pub(super) skip: Option<&'static str>,
+    pub(super) coding: Option<&'static str>,
+    pub(super) guard: bool,
+    pub(super) notice: bool,
+    pub(super) seals: u32,
+    pub(super) gaps: u32,
+    pub(super) unmarked: Option<&'static str>,
+    pub(super) bytes_before: u64,
+    pub(super) bytes_after: u64,
+}
+
+/// Another form of the page.
+#[derive(Debug, Serialize)]
+pub(super) struct Alternate {
+    pub(super) address: String,
+    pub(super) kind: String,
+    /// Absent: it could not be fetched.
+    pub(super) page: Option<Treatment>,
+}
+
+/// Something to look at.
+#[derive(Debug, Serialize)]
+pub(super) struct Finding {
+    pub(super) place: &'static str,
+    pub(super) code: &'static str,
+    pub(super) line: usize,
+    pub(super) message: String,
+}
+
+impl Finding {
+    fn of(place: &'static str) -> impl Fn(Lint) -> Self {
+        move |lint| Self { place, code: lint.code, line: lint.line, message: lint.message }
+    }
+}
+
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
+    let config = match &args.config {
+        Some(path) => Config::from_path(path)?,
+        None => Config::from_env()?,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(report(&config, &args.page))?;
+    if args.json {
+        output::print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+    } else {
+        output::print(&super::doctor::text(&report))?;
+    }
+    Ok(if report.findings.is_empty() { Exit::Done } else { Exit::NothingFound })
+}
+
+async fn report(config: &Config, page: &str) -> anyhow::Result<Report> {
+    let stage = Stage::new(config)?;
+    if !page.starts_with("http://") && !page.starts_with("https://") {
+        return file(&stage, page).await;
+    }
+    let fetcher = Fetcher::new()?;
+    let address: Uri = page.parse().with_context(|| format!("`{page}` is no address"))?;
+    let document = fetcher.get(&address).await?;
+    let mut report = stage.report(&document).await;
+    for (address, kind) in alternates(&document.address, &stage.decoded(&document).await) {
+        let page = match fetcher.get(&address).await {
+            Ok(other) => Some(stage.treat(&other).await),
+            Err(_) => None,
+        };
+        report.alternates.push(Alternate { address: address.to_string(), kind, page });
+    }
+    report.findings.extend(lint::fields(&document.headers).into_iter().map(Finding::of("fields")));
+    let root = |path: &str| join(&document.address, path).context("the address has no host");
+    let robots = fetcher.get(&root("/robots.txt")?).await;
+    read_robots(&mut report, robots, &document);
+    let tdmrep = fetcher.get(&root("/.well-known/tdmrep.json")?).await;
+    read_tdmrep(&mut report, tdmrep);
+    Ok(report)
+}
+
+/// A page in a file.
+async fn file(stage: &Stage, path: &str) -> anyhow::Result<Report> {
+    let body = std::fs::read(path).with_context(|| format!("`{path}` cannot be read"))?;
+    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
+    let document =
+        Document { address: Uri::from_static("/"), status: http::StatusCode::OK, headers, body: body.into() };
+    let mut report = stage.report(&document).await;
+    path.clone_into(&mut report.address);
+    Ok(report)
+}
+
+/// deckle's page stage, as it is configured.
+struct Stage {
+    layer: ProtectLayer,
+    visitor: Visitor,
+}
+
+impl Stage {
+    fn new(config: &Config) -> anyhow::Result<Self> {
+        let mut layer = ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?;
+        if config.watermark.level != Some(crate::watermark::Level::Off) {
+            // The marks are nobody's: how many there are is the same under any secret.
+            let (secrets, findings) = (Secrets::random()?, Arc::new(Findings::default()));
+            layer = layer.marking(Marking { secrets, settings: config.watermark.clone(), findings });
+        }
+        let (head, ()) = Request::new(()).into_parts();
+        let visitor = Visitor::from_head(&head, &config.visitor, std::time::Duration::ZERO)?;
+        Ok(Self { layer, visitor })
+    }
+
+    /// The document as it leaves deckle.
+    async fn pass(&self, document: &Document) -> (PageFacts, HeaderMap, Bytes) {
+        let answer = Arc::new(Mutex::new(Some((document.headers.clone(), document.body.clone()))));
+        let status = document.status;
+        let site = Site { answer, status };
+        let mut request = Request::new(());
+        *request.uri_mut() = document.address.path_and_query().map_or_else(Uri::default, |p| Uri::from(p.clone()));
+        request.extensions_mut().insert(self.visitor.clone());
+        let mut service = self.layer.layer(site);
+        let Ok(response) = service.call(request).await;
+        let report = response.extensions().get::<PageReport>().cloned();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let facts = report.unwrap_or_else(PageReport::untouched).facts();
+        (facts, head.headers, body)
+    }
+
+    async fn treat(&self, document: &Document) -> Treatment {
+        // The first reading teaches what only the end of a page tells.
+        self.pass(document).await;
+        let (facts, ..) = self.pass(document).await;
+        Treatment {
+            rewrite: facts.rewrite.code(),
+            skip: facts.skip.map(crate::page::Skip::code),
+            coding: facts.coding_in.map(crate::page::encoding::Coding::code),
+            guard: facts.guard_placed,
+            notice: facts.notice_placed,
+            seals: facts.seals,
+            gaps: facts.gaps,
+            unmarked: facts.mark_skip,
+            bytes_before: facts.body_in,
+            bytes_after: facts.body_out,
+        }
+    }
+
+    /// The page without its coding; rewritten, where deckle rewrites it.
+    async fn decoded(&self, document: &Document) -> Bytes {
+        let (_, headers, body) = self.pass(document).await;
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            crate::page::encoding::decoded(&headers, &body)
+        } else {
+            body
+        }
+    }
+
+    async fn report(&self, document: &Document) -> Report {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let declared = DECLARING
+            .iter()
+            .flat_map(|name| document.headers.get_all(*name).iter().map(|value| ((*name).to_owned(), text(value))));
+        Report {
+            schema_version: 1,
+            address: document.address.to_string(),
+            status: document.status.as_u16(),
+            media_type: document.headers.get(header::CONTENT_TYPE).map(text).unwrap_or_default(),
+            page: self.treat(document).await,
+            alternates: Vec::new(),
+            declared: declared.collect(),
+            files: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+}
+
+/// A site that gives one answer.
+#[derive(Clone)]
+struct Site {
+    answer: Arc<Mutex<Option<(HeaderMap, Bytes)>>>,
+    status: http::StatusCode,
+}
+
+impl Service<Request<()>> for Site {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        let (headers, body) = self.answer.lock().ok().and_then(|mut answer| answer.take()).unwrap_or_default();
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = headers;
+        std::future::ready(Ok(response))
+    }
+}
+
+/// Addresses under which a page says that there are other forms of it.
+fn alternates(base: &Uri, page: &[u8]) -> Vec<(Uri, String)> {
+    let found = Mutex::new(Vec::new());
+    let link = lol_html::element!("link[rel][href]", |element| {
+        let attribute = |name| element.get_attribute(name).unwrap_or_default();
+        let rel = attribute("rel").to_ascii_lowercase();
+        let is = |token| rel.split_ascii_whitespace().any(|t| t == token);
+        // Other languages of a page are pages.
+        let other_language = element.has_attribute("hreflang") && !element.has_attribute("type");
+        if let Some(address) =
+            join(base, &attribute("href")).filter(|_| is("amphtml") || (is("alternate") && !other_language))
+            && let Ok(mut found) = found.lock()
+            && found.len() < MAX_ALTERNATES
+        {
+            let kind = attribute("type");
+            found.push((address, if kind.is_empty() { rel } else { kind }));
+        }
+        Ok(())
+    });
+    let settings = lol_html::Settings::new().append_element_content_handler(link);
+    let mut reader = lol_html::HtmlRewriter::new(settings, |_: &[u8]| {});
+    // What cannot be read to its end has told what it could.
+    let _ = reader.write(page).and_then(|()| reader.end());
+    found.into_inner().unwrap_or_default()
+}
+
+fn read_robots(report: &mut Report, robots: anyhow::Result<Document>, page: &Document) {
+    let add = |report: &mut Report, code, message: String| {
+        report.findings.push(Finding { place: "robots.txt", code, line: 0, message });
+    };
+    let file = match robots {
+        Err(error) => {
+            report.files.push(("robots.txt", error.to_string()));
+            return add(report, "unreachable", format!("{error}: crawlers take that for a refusal of everything"));
+        }
+        Ok(file) => file,
+    };
+    report.files.push(("robots.txt", file.status.to_string()));
+    match file.status.as_u16() {
+        200 => {}
+        429 | 500.. => {
+            let message = format!("{}: crawlers take that for a refusal of everything", file.status);
+            return add(report, "unreachable", message);
+        }
+        _ => return,
+    }
+    let kind = file.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !kind.starts_with(b"text/plain") {
+        let message = format!("the type is `{}`, not text/plain", String::from_utf8_lossy(kind));
+        add(report, "bad-content-type", message);
+    }
+    let body = crate::page::encoding::decoded(&file.headers, &file.body);
+    report.findings.extend(lint::robots_txt(&body).into_iter().map(Finding::of("robots.txt")));
+    let (robots, path) = (Robots::parse(&body), page.address.path());
+    let field = page.headers.get("content-usage").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let says = |value: &str| field.split(',').any(|item| item.trim().strip_prefix("train-ai=") == Some(value));
+    let file_says = robots.usage("*", path, Use::AiTrain);
+    if (file_says == Pref::Deny && says("y")) || (file_says == Pref::Allow && says("n")) {
+        add(
+            report,
+            "header-file-conflict",
+            format!("Content-Usage of {path} and robots.txt say different things of train-ai"),
+        );
+    }
+}
+
+fn read_tdmrep(report: &mut Report, tdmrep: anyhow::Result<Document>) {
+    let Ok(file) = tdmrep else { return };
+    report.files.push(("tdmrep.json", file.status.to_string()));
+    if file.status == http::StatusCode::OK {
+        let body = crate::page::encoding::decoded(&file.headers, &file.body);
+        report.findings.extend(lint::tdmrep(&body).into_iter().map(Finding::of("tdmrep.json")));
+    }
+}

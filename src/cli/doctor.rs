@@ -1,0 +1,96 @@
+//! The report of `deckle check` for people.
+
+use std::fmt::Write as _;
+
+use super::check::{Report, Treatment};
+
+/// What a code of a skip means.
+fn meaning(code: &str) -> &'static str {
+    match code {
+        "status" => "this status has no page",
+        "type" => "it is not HTML",
+        "type_missing" => "it has no Content-Type",
+        "xhtml" => "XHTML",
+        "attachment" => "it is offered as a download",
+        "no_transform" => "the site says no-transform",
+        "coding_unknown" | "coding_stacked" => "its coding cannot be read",
+        "charset_unsafe" => "its charset is not safe to insert into",
+        "not_markup" => "it does not begin with a tag",
+        "signed" => "it is signed",
+        "already" => "another deckle has rewritten it",
+        "route" => "the configuration leaves it alone",
+        "ambiguous" => "from a doubtful place on it is left alone",
+        "memory" => "it needs more memory than page.max_memory",
+        "frameset" => "it is a page of frames",
+        "bad_utf8" => "it is not the UTF-8 that it claims: from there on nothing is marked",
+        "learning" => "only the second page of a site is marked",
+        "hydrated" => "a script compares its text with its own",
+        "charset_late" => "it does not declare its charset in its first 1,024 bytes",
+        "encoding" => "its charset holds no marks",
+        "level_off" => "marks are off",
+        "amp" => "AMP",
+        _ => "see the log",
+    }
+}
+
+pub(super) fn text(report: &Report) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "{}\n{} {}\n", report.address, report.status, report.media_type);
+    let _ = writeln!(out, "What deckle does to it\n  {}", treatment(&report.page));
+    if report.page.rewrite == "done" {
+        let _ = writeln!(
+            out,
+            "  {} bytes become {}; no other byte changes\n  The guard informs readers. It stops no program and no reader who wants the text.",
+            report.page.bytes_before, report.page.bytes_after
+        );
+    }
+    if !report.alternates.is_empty() {
+        out.push_str("\nOther forms of it\n");
+        for other in &report.alternates {
+            let how = other.page.as_ref().map_or_else(|| "could not be fetched".to_owned(), treatment);
+            let _ = writeln!(out, "  {} ({})\n    {how}", other.address, other.kind);
+        }
+    }
+    out.push_str("\nWhat it declares\n");
+    for (name, value) in &report.declared {
+        let _ = writeln!(out, "  {name}: {value}");
+    }
+    for (name, status) in &report.files {
+        let _ = writeln!(
+            out,
+            "  /{name}: {status}",
+            name = if *name == "tdmrep.json" { ".well-known/tdmrep.json" } else { name }
+        );
+    }
+    if report.declared.is_empty() {
+        out.push_str("  no field of the page declares anything\n");
+    }
+    if report.findings.is_empty() {
+        out.push_str("\nNothing to mend was found.\n");
+    } else {
+        let _ = writeln!(out, "\n{} to look at", report.findings.len());
+        for finding in &report.findings {
+            let line = if finding.line > 0 { format!(":{}", finding.line) } else { String::new() };
+            let _ = writeln!(out, "  {}{line} {}\n    {}", finding.place, finding.code, finding.message);
+        }
+    }
+    // All of it may come from strangers.
+    out.chars().map(|c| if c != '\n' && crate::audit::is_hidden(c) { '?' } else { c }).collect()
+}
+
+fn treatment(page: &Treatment) -> String {
+    let skip = page.skip.map(|code| format!(" ({code}: {})", meaning(code))).unwrap_or_default();
+    match page.rewrite {
+        "done" | "partial" => {
+            let parts = [(page.guard, "guard"), (page.notice, "notice")];
+            let mut parts: Vec<String> =
+                parts.iter().filter(|(has, _)| *has).map(|(_, name)| (*name).to_owned()).collect();
+            match page.unmarked {
+                Some(why) => parts.push(format!("no marks ({why}: {})", meaning(why))),
+                None => parts.push(format!("{} seals, {} gaps between words", page.seals, page.gaps)),
+            }
+            format!("rewritten: {}{skip}", parts.join(", "))
+        }
+        _ => format!("left as it is{skip}: what is taken here carries no mark"),
+    }
+}

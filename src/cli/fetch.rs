@@ -1,0 +1,120 @@
+//! A small client: one document, whole, behind a few redirects.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+/// Most bytes of a document as it is sent.
+const MOST: usize = 16 << 20;
+/// What crawlers follow for robots.txt (RFC 9309 §2.3.1.2).
+const MAX_REDIRECTS: usize = 5;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What came.
+pub(super) struct Document {
+    /// After redirects.
+    pub(super) address: Uri,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// Fetches documents.
+pub(super) struct Fetcher(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+
+impl Fetcher {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(PATIENCE));
+        let https = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+            .context("TLS cannot be set up")?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        Ok(Self(Client::builder(TokioExecutor::new()).build(https)))
+    }
+
+    pub(super) async fn get(&self, address: &Uri) -> anyhow::Result<Document> {
+        let mut address = address.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let request = Request::builder()
+                .uri(&address)
+                .header(header::USER_AGENT, concat!("deckle-check/", env!("CARGO_PKG_VERSION")))
+                .header(header::ACCEPT, "text/html,application/xhtml+xml,*/*;q=0.8")
+                .header(header::ACCEPT_ENCODING, "gzip, br, zstd")
+                .body(Empty::new())?;
+            let answer = tokio::time::timeout(PATIENCE, self.0.request(request))
+                .await
+                .with_context(|| format!("{address} does not answer"))?
+                .with_context(|| format!("{address} cannot be reached"))?;
+            let (head, body) = answer.into_parts();
+            let next = head.headers.get(header::LOCATION).filter(|_| head.status.is_redirection());
+            if let Some(next) = next.and_then(|v| v.to_str().ok()).and_then(|to| join(&address, to)) {
+                address = next;
+                continue;
+            }
+            let body = tokio::time::timeout(PATIENCE, Limited::new(body, MOST).collect())
+                .await
+                .with_context(|| format!("{address} does not come to an end"))?
+                .map_err(|error| anyhow::anyhow!("{address}: {error}"))?
+                .to_bytes();
+            return Ok(Document { address, status: head.status, headers: head.headers, body });
+        }
+        bail!("{address}: more than {MAX_REDIRECTS} redirects")
+    }
+}
+
+/// An address as a page names it.
+pub(super) fn join(base: &Uri, to: &str) -> Option<Uri> {
+    let to = to.split('#').next()?.trim();
+    if to.starts_with("http://") || to.starts_with("https://") {
+        return to.parse().ok();
+    }
+    let scheme = base.scheme_str()?;
+    if let Some(rest) = to.strip_prefix("//") {
+        return format!("{scheme}://{rest}").parse().ok();
+    }
+    // `mailto:` and the like.
+    if to.split(['/', '?']).next()?.contains(':') {
+        return None;
+    }
+    let authority = base.authority()?;
+    let path = match to.as_bytes().first() {
+        Some(b'/') => to.to_owned(),
+        Some(b'?') => format!("{}{to}", base.path()),
+        None => base.path_and_query()?.to_string(),
+        Some(_) => format!("{}/{to}", base.path().rsplit_once('/')?.0),
+    };
+    format!("{scheme}://{authority}{path}").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_joined() {
+        let base: Uri = "https://news.example/a/b?c".parse().unwrap();
+        for (to, expect) in [
+            ("https://other.example/x", Some("https://other.example/x")),
+            ("//cdn.example/x", Some("https://cdn.example/x")),
+            ("/x?y#z", Some("https://news.example/x?y")),
+            ("x", Some("https://news.example/a/x")),
+            ("?amp=1", Some("https://news.example/a/b?amp=1")),
+            ("", Some("https://news.example/a/b?c")),
+            ("mailto:a@b.example", None),
+            ("http://[", None),
+        ] {
+            assert_eq!(join(&base, to).map(|uri| uri.to_string()), expect.map(str::to_owned), "{to}");
+        }
+    }
+}

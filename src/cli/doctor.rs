@@ -91,6 +91,7 @@ fn treatment(page: &Treatment) -> String {
             }
             format!("rewritten: {}{skip}", parts.join(", "))
         }
+        _ if page.skip == Some("already") => format!("left as it is{skip}"),
         _ => format!("left as it is{skip}: what is taken here carries no mark"),
     }
 }

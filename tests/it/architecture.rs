@@ -177,3 +177,21 @@ fn the_guard_script_ships_as_it_is_written() {
     }
     assert!(minified.len() < source.len());
 }
+
+/// Every test that the list of HTTP rules names is there.
+#[test]
+fn the_rules_name_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rules = std::fs::read_to_string(root.join("docs/reference/http.md")).unwrap();
+    let mut named = 0;
+    for part in rules.split('`').filter(|part| part.contains("::") && !part.contains(' ')) {
+        let (file, test) = part.split_once("::").unwrap();
+        if file == "file" || !file.contains('/') {
+            continue;
+        }
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(text.contains(&format!("fn {test}(")), "{part}");
+        named += 1;
+    }
+    assert!(named > 150, "{named}");
+}

@@ -222,3 +222,86 @@ fn what_page_keys_ask_for_is_done() {
     let (_, image) = site.run(CLIENT, request, image, b"png");
     assert!(!image.headers.contains_key("content-encoding") && image.body == b"png");
 }
+
+#[test]
+fn ways_around_lead_to_the_rewritten_page() {
+    let site = Exchange::new("[watermark]\nlevel = \"off\"\n");
+    let head = format!("200 OK\r\n{HTML}");
+    for fields in [
+        "Cache-Control: no-transform",
+        "HX-Request: true",
+        "X-Requested-With: XMLHttpRequest\nSec-Fetch-Dest: empty",
+        "Accept: application/json",
+        "Accept: text/markdown",
+        "Accept-Encoding: compress",
+        "Accept-Encoding: dcb, dcz",
+        "Accept-Encoding: *",
+        "Connection: accept-encoding\nAccept-Encoding: compress",
+        "Range: bytes=0-",
+        "Purpose: prefetch\nSec-Purpose: prefetch",
+        "Service-Worker: script",
+    ] {
+        let (seen, answer) = site.run(CLIENT, &format!("GET /story\n{fields}"), &head, PAGE.as_bytes());
+        assert_eq!(answer.status, 200, "{fields}");
+        assert!(String::from_utf8_lossy(&answer.body).contains("data-deckle=\"guard\""), "{fields}");
+        assert!(!seen.headers.contains_key("range"), "{fields}");
+        if fields.contains("Accept-Encoding") {
+            assert_eq!(seen.headers["accept-encoding"], "identity", "{fields}");
+        } else {
+            assert!(!seen.headers.contains_key("accept-encoding"), "{fields}");
+        }
+    }
+    let (_, answer) = site.run(CLIENT, "POST /story", &head, PAGE.as_bytes());
+    assert!(String::from_utf8_lossy(&answer.body).contains("data-deckle=\"guard\""));
+}
+
+#[test]
+fn what_is_not_deckle_s_to_decide_passes() {
+    let site = Exchange::new("[page.skip]\npaths = [\"/plain/**\"]\n[watermark]\nlevel = \"off\"\n");
+    let head = format!(
+        "200 OK\r\n{HTML}Age: 7\r\nDate: Mon, 23 Nov 2026 10:00:00 GMT\r\nExpires: Mon, 23 Nov 2026 11:00:00 GMT\r\nETag: \"v1\"\r\n"
+    );
+    let (seen, answer) = site.run(CLIENT, "GET /a\nIf-None-Match: *", &head, PAGE.as_bytes());
+    assert_eq!(seen.headers["if-none-match"], "*");
+    assert_eq!(
+        (answer.headers["age"].as_str(), answer.headers["date"].as_str(), answer.headers["expires"].as_str()),
+        ("7", "Mon, 23 Nov 2026 10:00:00 GMT", "Mon, 23 Nov 2026 11:00:00 GMT")
+    );
+    let (seen, _) = site.run(CLIENT, "PUT /a\nIf-None-Match: \"v1~dk1.g\"", "204 No Content\r\n", b"");
+    assert_eq!(seen.headers["if-none-match"], "\"v1\"");
+
+    let (seen, answer) =
+        site.run(CLIENT, "GET /plain/a\nIf-None-Match: \"v0\"\nAccept-Encoding: foo", &head, PAGE.as_bytes());
+    assert!(answer.body == PAGE.as_bytes() && answer.headers["etag"] == "\"v1\"");
+    assert_eq!((seen.headers["if-none-match"].as_str(), seen.headers["accept-encoding"].as_str()), ("\"v0\"", "foo"));
+
+    let twice = gzip(&gzip(PAGE.as_bytes()));
+    let stacked = format!("200 OK\r\n{HTML}Content-Encoding: gzip, gzip\r\n");
+    let (_, answer) = site.run(CLIENT, "GET /a\nAccept-Encoding: gzip", &stacked, &twice);
+    assert_eq!(answer.headers["content-encoding"], "gzip");
+    let mut page = String::new();
+    flate2::read::GzDecoder::new(&answer.body[..]).read_to_string(&mut page).unwrap();
+    assert!(page.contains("data-deckle=\"guard\"") && page.ends_with("</body></html>"));
+
+    let amp = "<!doctype html><html amp lang=en><head><meta charset=utf-8><title>t</title></head><body><article><p>x</p></article></body></html>";
+    let (_, answer) = site.run(CLIENT, "GET /amp/a", &format!("200 OK\r\n{HTML}"), amp.as_bytes());
+    assert!(!String::from_utf8_lossy(&answer.body).contains("data-deckle=\"guard\""));
+
+    let utf16: Vec<u8> = PAGE.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16 = [&[0xFF, 0xFE][..], &utf16].concat();
+    let (_, answer) = site.run(CLIENT, "GET /utf16", "200 OK\r\nContent-Type: text/html\r\n", &utf16);
+    assert!(answer.body == utf16, "UTF-16 by its mark only");
+}
+
+#[test]
+fn a_304_is_as_private_as_the_copy_that_it_confirms() {
+    let site = Exchange::new("");
+    let head = format!("200 OK\r\n{HTML}ETag: \"v1\"\r\nCache-Control: public\r\n");
+    site.run(CLIENT, "GET /a", &head, PAGE.as_bytes());
+    let (_, copy) = site.run(CLIENT, "GET /a", &head, PAGE.as_bytes());
+    let tag = &copy.headers["etag"];
+    let unchanged = "304 Not Modified\r\nETag: \"v1\"\r\nCache-Control: public, max-age=60\r\n";
+    let (_, confirmed) = site.run(CLIENT, &format!("GET /a\nIf-None-Match: {tag}"), unchanged, b"");
+    assert_eq!((confirmed.status, confirmed.headers["cache-control"].as_str()), (304, "private, no-cache"));
+    assert_eq!(copy.headers["vary"], "Accept-Encoding");
+}

@@ -106,9 +106,13 @@ async fn two_visitors_get_different_bytes_and_the_same_text() {
     let memory = Memory::default();
     let service = layer("[watermark.channels]\nwhitespace = \"always\"", &memory).layer(site(Way::End));
     // The first page teaches what kind of site this is.
-    let learning = text(service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap()).await;
+    let first = service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap();
+    assert!(!first.headers().contains_key("etag"), "a copy without a mark is not to be kept");
+    let learning = text(first).await;
     assert!(!learning.contains("inert"));
-    let a = text(service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap()).await;
+    let second = service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap();
+    assert!(second.headers().contains_key("etag"));
+    let a = text(second).await;
     let again = text(service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap()).await;
     let b = text(service.clone().oneshot(from([203, 0, 113, 2], FIREFOX)).await.unwrap()).await;
     assert_eq!(a, again);

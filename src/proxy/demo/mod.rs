@@ -175,7 +175,7 @@ fn build() -> BTreeMap<String, Resource> {
     add(
         "/robots.txt".into(),
         "text/plain; charset=utf-8",
-        "User-agent: *\nDisallow: /search\nDisallow: /api/\n\nSitemap: /sitemap.xml\n".into(),
+        "User-agent: *\nDisallow: /search\nDisallow: /api/\n".into(),
     );
     const CSS: &str = "text/css; charset=utf-8";
     add("/static/base.css".into(), CSS, include_str!("../../../assets/demo/css/base.css").into());

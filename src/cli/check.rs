@@ -15,6 +15,7 @@ use super::args::CheckArgs;
 use super::fetch::{Document, Fetcher, join};
 use super::output::{self, Exit};
 use crate::config::Config;
+use crate::page::encoding::decoded;
 use crate::page::{Findings, Marking, PageFacts, PageReport, ProtectLayer};
 use crate::rights::lint::{self, Lint};
 use crate::rights::robots::Robots;
@@ -96,17 +97,17 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
 }
 
 async fn report(config: &Config, page: &str) -> anyhow::Result<Report> {
-    let stage = Stage::new(config)?;
+    let stage = Stage(config);
     if !page.starts_with("http://") && !page.starts_with("https://") {
         return file(&stage, page).await;
     }
     let fetcher = Fetcher::new()?;
     let address: Uri = page.parse().with_context(|| format!("`{page}` is no address"))?;
     let document = fetcher.get(&address).await?;
-    let mut report = stage.report(&document).await;
-    for (address, kind) in alternates(&document.address, &stage.decoded(&document).await) {
+    let mut report = stage.report(&document).await?;
+    for (address, kind) in alternates(&document.address, &decoded(&document.headers, &document.body)) {
         let page = match fetcher.get(&address).await {
-            Ok(other) => Some(stage.treat(&other).await),
+            Ok(other) => Some(stage.treat(&other).await?),
             Err(_) => None,
         };
         report.alternates.push(Alternate { address: address.to_string(), kind, page });
@@ -121,57 +122,57 @@ async fn report(config: &Config, page: &str) -> anyhow::Result<Report> {
 }
 
 /// A page in a file.
-async fn file(stage: &Stage, path: &str) -> anyhow::Result<Report> {
+async fn file(stage: &Stage<'_>, path: &str) -> anyhow::Result<Report> {
     let body = std::fs::read(path).with_context(|| format!("`{path}` cannot be read"))?;
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
     let document =
         Document { address: Uri::from_static("/"), status: http::StatusCode::OK, headers, body: body.into() };
-    let mut report = stage.report(&document).await;
+    let mut report = stage.report(&document).await?;
     path.clone_into(&mut report.address);
     Ok(report)
 }
 
 /// deckle's page stage, as it is configured.
-struct Stage {
-    layer: ProtectLayer,
-    visitor: Visitor,
-}
+struct Stage<'c>(&'c Config);
 
-impl Stage {
-    fn new(config: &Config) -> anyhow::Result<Self> {
-        let mut layer = ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?;
-        if config.watermark.level != Some(crate::watermark::Level::Off) {
-            // The marks are nobody's: how many there are is the same under any secret.
-            let (secrets, findings) = (Secrets::random()?, Arc::new(Findings::default()));
-            layer = layer.marking(Marking { secrets, settings: config.watermark.clone(), findings });
+impl Stage<'_> {
+    /// A stage that knows nothing of the site yet.
+    fn layer(&self) -> anyhow::Result<ProtectLayer> {
+        let config = self.0;
+        let layer = ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?;
+        if config.watermark.level == Some(crate::watermark::Level::Off) {
+            return Ok(layer);
         }
-        let (head, ()) = Request::new(()).into_parts();
-        let visitor = Visitor::from_head(&head, &config.visitor, std::time::Duration::ZERO)?;
-        Ok(Self { layer, visitor })
+        // The marks are nobody's: how many there are is the same under any secret.
+        let (secrets, findings) = (Secrets::random()?, Arc::new(Findings::default()));
+        Ok(layer.marking(Marking { secrets, settings: config.watermark.clone(), findings }))
     }
 
-    /// The document as it leaves deckle.
-    async fn pass(&self, document: &Document) -> (PageFacts, HeaderMap, Bytes) {
+    /// The document as it leaves the stage.
+    async fn pass(&self, layer: &ProtectLayer, document: &Document) -> anyhow::Result<(PageFacts, HeaderMap, Bytes)> {
         let answer = Arc::new(Mutex::new(Some((document.headers.clone(), document.body.clone()))));
-        let status = document.status;
-        let site = Site { answer, status };
+        let site = Site { answer, status: document.status };
         let mut request = Request::new(());
         *request.uri_mut() = document.address.path_and_query().map_or_else(Uri::default, |p| Uri::from(p.clone()));
-        request.extensions_mut().insert(self.visitor.clone());
-        let mut service = self.layer.layer(site);
-        let Ok(response) = service.call(request).await;
+        if let Some(host) = document.address.authority().and_then(|host| host.as_str().parse().ok()) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        let (mut head, ()) = request.into_parts();
+        let visitor = Visitor::from_head(&head, &self.0.visitor, std::time::Duration::ZERO)?;
+        head.extensions.insert(visitor);
+        let Ok(response) = layer.layer(site).call(Request::from_parts(head, ())).await;
         let report = response.extensions().get::<PageReport>().cloned();
         let (head, body) = response.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let facts = report.unwrap_or_else(PageReport::untouched).facts();
-        (facts, head.headers, body)
+        Ok((report.unwrap_or_else(PageReport::untouched).facts(), head.headers, body))
     }
 
-    async fn treat(&self, document: &Document) -> Treatment {
+    async fn treat(&self, document: &Document) -> anyhow::Result<Treatment> {
+        let layer = self.layer()?;
         // The first reading teaches what only the end of a page tells.
-        self.pass(document).await;
-        let (facts, ..) = self.pass(document).await;
-        Treatment {
+        self.pass(&layer, document).await?;
+        let (facts, ..) = self.pass(&layer, document).await?;
+        Ok(Treatment {
             rewrite: facts.rewrite.code(),
             skip: facts.skip.map(crate::page::Skip::code),
             coding: facts.coding_in.map(crate::page::encoding::Coding::code),
@@ -182,35 +183,25 @@ impl Stage {
             unmarked: facts.mark_skip,
             bytes_before: facts.body_in,
             bytes_after: facts.body_out,
-        }
+        })
     }
 
-    /// The page without its coding; rewritten, where deckle rewrites it.
-    async fn decoded(&self, document: &Document) -> Bytes {
-        let (_, headers, body) = self.pass(document).await;
-        if headers.contains_key(header::CONTENT_ENCODING) {
-            crate::page::encoding::decoded(&headers, &body)
-        } else {
-            body
-        }
-    }
-
-    async fn report(&self, document: &Document) -> Report {
+    async fn report(&self, document: &Document) -> anyhow::Result<Report> {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let declared = DECLARING
             .iter()
             .flat_map(|name| document.headers.get_all(*name).iter().map(|value| ((*name).to_owned(), text(value))));
-        Report {
+        Ok(Report {
             schema_version: 1,
             address: document.address.to_string(),
             status: document.status.as_u16(),
             media_type: document.headers.get(header::CONTENT_TYPE).map(text).unwrap_or_default(),
-            page: self.treat(document).await,
+            page: self.treat(document).await?,
             alternates: Vec::new(),
             declared: declared.collect(),
             files: Vec::new(),
             findings: Vec::new(),
-        }
+        })
     }
 }
 
@@ -248,8 +239,8 @@ fn alternates(base: &Uri, page: &[u8]) -> Vec<(Uri, String)> {
         let is = |token| rel.split_ascii_whitespace().any(|t| t == token);
         // Other languages of a page are pages.
         let other_language = element.has_attribute("hreflang") && !element.has_attribute("type");
-        if let Some(address) =
-            join(base, &attribute("href")).filter(|_| is("amphtml") || (is("alternate") && !other_language))
+        if let Some(address) = join(base, &attribute("href"))
+            .filter(|_| is("amphtml") || (is("alternate") && !is("stylesheet") && !other_language))
             && let Ok(mut found) = found.lock()
             && found.len() < MAX_ALTERNATES
         {
@@ -272,7 +263,7 @@ fn read_robots(report: &mut Report, robots: anyhow::Result<Document>, page: &Doc
     let file = match robots {
         Err(error) => {
             report.files.push(("robots.txt", error.to_string()));
-            return add(report, "unreachable", format!("{error}: crawlers take that for a refusal of everything"));
+            return add(report, "unreachable", format!("{error}: what crawlers make of that differs"));
         }
         Ok(file) => file,
     };
@@ -290,7 +281,7 @@ fn read_robots(report: &mut Report, robots: anyhow::Result<Document>, page: &Doc
         let message = format!("the type is `{}`, not text/plain", String::from_utf8_lossy(kind));
         add(report, "bad-content-type", message);
     }
-    let body = crate::page::encoding::decoded(&file.headers, &file.body);
+    let body = decoded(&file.headers, &file.body);
     report.findings.extend(lint::robots_txt(&body).into_iter().map(Finding::of("robots.txt")));
     let (robots, path) = (Robots::parse(&body), page.address.path());
     let field = page.headers.get("content-usage").and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -309,7 +300,7 @@ fn read_tdmrep(report: &mut Report, tdmrep: anyhow::Result<Document>) {
     let Ok(file) = tdmrep else { return };
     report.files.push(("tdmrep.json", file.status.to_string()));
     if file.status == http::StatusCode::OK {
-        let body = crate::page::encoding::decoded(&file.headers, &file.body);
+        let body = decoded(&file.headers, &file.body);
         report.findings.extend(lint::tdmrep(&body).into_iter().map(Finding::of("tdmrep.json")));
     }
 }

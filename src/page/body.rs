@@ -90,8 +90,8 @@ pub(crate) struct Page {
     /// What may leave.
     out: Output,
     trailers: Option<HeaderMap>,
-    /// Runs while a part of a known page waits.
-    patience: Option<Pin<Box<Sleep>>>,
+    /// Runs while a part of a known page waits for the rest of the chunk that begins there.
+    patience: Option<(usize, Pin<Box<Sleep>>)>,
     ended: bool,
     done: bool,
 }
@@ -131,7 +131,6 @@ impl Page {
     {
         loop {
             if let Some(frame) = self.out.take() {
-                self.patience = None;
                 return Poll::Ready(Some(Ok(Frame::data(frame))));
             }
             if self.done {
@@ -181,13 +180,14 @@ impl Page {
 
     /// Has a part of a known page waited too long? Without a tokio runtime there is no clock, and nothing waits.
     fn has_waited(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.pipeline.is_waiting() {
-            return false;
+        let Some(at) = self.pipeline.waits_at() else { return false };
+        if self.patience.as_ref().is_none_or(|(chunk, _)| *chunk != at) {
+            if tokio::runtime::Handle::try_current().is_err() {
+                return true;
+            }
+            self.patience = Some((at, Box::pin(sleep(PATIENCE))));
         }
-        if self.patience.is_none() && tokio::runtime::Handle::try_current().is_err() {
-            return true;
-        }
-        self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE))).as_mut().poll(cx).is_ready()
+        self.patience.as_mut().is_some_and(|(_, sleep)| sleep.as_mut().poll(cx).is_ready())
     }
 
     fn coding_error<E>(&mut self, error: io::Error) -> BodyError<E> {

@@ -125,7 +125,7 @@ impl Pipeline {
             // Coded bytes may become many: the step is smaller, and nothing waits for the next one.
             _ if !self.decoders.is_empty() => CODED_STEP,
             // To be compared, not parsed.
-            Stage::Confirm { .. } => KNOWN_STEP,
+            Stage::Confirm { .. } if self.encoder.is_none() => KNOWN_STEP,
             _ => STEP,
         }
     }
@@ -199,9 +199,12 @@ impl Pipeline {
         }
     }
 
-    /// Does a page that is known wait for the rest of a chunk?
-    pub(crate) fn is_waiting(&self) -> bool {
-        matches!(&self.stage, Stage::Confirm { confirm, .. } if confirm.holds())
+    /// Where the chunk of a known page begins whose rest is waited for.
+    pub(crate) fn waits_at(&self) -> Option<usize> {
+        match &self.stage {
+            Stage::Confirm { confirm, .. } => confirm.waits_at(),
+            _ => None,
+        }
     }
 
     /// It has waited long enough: what is here leaves.
@@ -226,12 +229,17 @@ impl Pipeline {
         for piece in difference.source.pieces() {
             rewriter.push(piece, choose.as_mut(), &mut text);
         }
-        if let Log::Draft(draft) = rewriter.log()
-            && !difference.is_confirmed_by(draft.edits())
-        {
-            // It cannot be: the edits are a function of the source. If it is, what follows is the site's own.
-            debug_assert!(false, "a scan finds other edits than the plan of the same source");
-            tracing::error!(target: "deckle", "A plan and a scan of the same page differ; the rest of the page is copied.");
+        let confirmed = match rewriter.log() {
+            Log::Draft(draft) => difference.is_confirmed_by(draft.edits()),
+            // Too long for a plan: the scan has read all of it.
+            _ => rewriter.outcome().ended.is_none(),
+        };
+        if !confirmed {
+            // The edits are a function of the source, but how far a scan comes that breaks off (memory) depends on its
+            // pieces. What follows is the site's own.
+            let ended = rewriter.outcome().ended;
+            debug_assert!(ended.is_some(), "a scan finds other edits than the plan of the same source");
+            tracing::warn!(target: "deckle", ?ended, "A page was planned and cannot be read now; its rest is copied.");
             difference.source.pass_from(difference.left, page);
             return;
         }
@@ -407,6 +415,16 @@ mod tests {
         pieces: &[usize],
         late: Option<usize>,
     ) -> (Vec<u8>, PageFacts) {
+        sent_with(job, cache, page, pieces, late)
+    }
+
+    fn sent_with(
+        job: fn(Charset) -> Job,
+        cache: Option<&Arc<PlanCache>>,
+        page: &[u8],
+        pieces: &[usize],
+        late: Option<usize>,
+    ) -> (Vec<u8>, PageFacts) {
         let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0 });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
         let mut pipeline = Pipeline::new(
@@ -424,7 +442,7 @@ mod tests {
             let (now, later) = rest.split_at(piece.min(rest.len()));
             let mut frames = Output::default();
             pipeline.push(Bytes::copy_from_slice(now), &mut frames).unwrap();
-            if late == Some(number) && pipeline.is_waiting() {
+            if late == Some(number) && pipeline.waits_at().is_some() {
                 pipeline.wait_no_more(&mut frames).unwrap();
             }
             out.extend(std::iter::from_fn(|| frames.take()).flatten());
@@ -494,6 +512,30 @@ mod tests {
             for pieces in [vec![usize::MAX], vec![1], vec![65], vec![blanks]] {
                 let (out, facts) = sent(None, page.as_bytes(), &pieces, None);
                 assert_eq!((out.len() > page.len(), facts.guard_placed), (rewritten, rewritten), "{blanks} {pieces:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_read_any_more_loses_nothing() {
+        fn small(charset: Charset) -> Job {
+            Job { max_memory: 64 << 10, ..job(charset) }
+        }
+        let words = "<p>one two three four five six seven eight nine ten eleven twelve thirteen fourteen.</p>";
+        let image = format!("<img class=hero src=\"data:{}\">", "A".repeat(50_000));
+        let page = |tail: &str| {
+            let start = "<!doctype html><html><head><title>t</title></head><body><article>";
+            format!("{start}{}{image}{}{tail}", words.repeat(100), words.repeat(400))
+        };
+        let without = |copy: &[u8]| {
+            let text = String::from_utf8(copy.to_vec()).unwrap();
+            text.replace("<script src=guard></script>", "").replace("<seal/>", "").replace(['\n', ' '], "")
+        };
+        let cache = PlanCache::new(8 << 20).unwrap();
+        for pieces in [[1usize], [1_000], [16_384], [40_000], [usize::MAX]] {
+            for tail in ["<p>the end", "<p>another end of it"] {
+                let (copy, _) = sent_with(small, Some(&cache), page(tail).as_bytes(), &pieces, None);
+                assert!(without(&copy) == without(page(tail).as_bytes()), "{pieces:?} {tail}");
             }
         }
     }

@@ -51,6 +51,11 @@ fn target_length(uri: &Uri) -> usize {
     uri.path_and_query().map_or(0, |p| p.as_str().len())
 }
 
+/// Without a port that says nothing (RFC 3986 §6.2.3).
+fn without_port(host: &str) -> &str {
+    [":443", ":80", ":"].iter().find_map(|port| host.strip_suffix(port)).unwrap_or(host)
+}
+
 /// A name or an address, and perhaps a port; never a user (RFC 9110 §7.2).
 fn is_host(host: &str) -> bool {
     let Ok(authority) = host.parse::<uri::Authority>() else { return false };
@@ -68,7 +73,10 @@ fn host_of(request: &Request<Incoming>) -> Result<String, ()> {
     }
     if let Some(authority) = request.uri().authority() {
         // In HTTP/2 they must agree (RFC 9113 §8.3.1); in HTTP/1.1 the target wins (RFC 9112 §3.2.2).
-        let differs = first.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
+        let differs = first.is_some_and(|host| {
+            host.to_str()
+                .map_or(true, |host| !without_port(host).eq_ignore_ascii_case(without_port(authority.as_str())))
+        });
         let wrong = !is_host(authority.as_str()) || (differs && request.version() == Version::HTTP_2);
         return if wrong { Err(()) } else { Ok(authority.as_str().to_owned()) };
     }

@@ -55,6 +55,7 @@ pub fn robots_txt(bytes: &[u8]) -> Vec<Lint> {
     if bytes.len() > MAX_BYTES {
         lints.push(Lint::new("too-long", 0, format!("crawlers read {MAX_BYTES} bytes and forget the rest")));
     }
+    let bytes = bytes.get(..MAX_BYTES).unwrap_or(bytes);
     let page = bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'<');
     if page {
         lints.push(Lint::new("html-body", 1, "this is a web page; it holds no rules"));
@@ -104,7 +105,7 @@ fn read_line(reader: &mut Reader, key: &str, value: &str, number: usize, robots:
                     ),
                 );
             }
-            if value.contains('/') || value.bytes().any(|b| b.is_ascii_digit()) {
+            if value.contains('/') {
                 add("version-in-token", format!("`{value}`: a product token has letters, `-` and `_` only"));
             }
             *reader = Reader { in_group: true, names_agents: true, interrupted: false };
@@ -117,7 +118,7 @@ fn read_line(reader: &mut Reader, key: &str, value: &str, number: usize, robots:
             if !value.is_empty() && !value.starts_with('/') {
                 add("missing-slash", format!("`{value}` does not begin with `/`: many parsers ignore it"));
             }
-            if value.contains(['[', '(', '|', '\\', '^', '+']) || value.contains(".*") {
+            if value.contains(['[', '|', '\\', '^']) || (value.contains(".*") && !value.contains("*.*")) {
                 add("regex-looking", format!("`{value}`: only `*` and a final `$` mean anything here"));
             }
         }
@@ -208,7 +209,11 @@ fn content_signal(value: &str, number: usize, lints: &mut Vec<Lint>) {
     }
 }
 
+/// Agents, and rules of everybody, that are compared: each pair reads the file anew.
+const MOST: usize = 200;
+
 fn of_groups(robots: &Robots, lints: &mut Vec<Lint>) {
+    let mut agents = 0;
     for group in &robots.groups {
         for rule in &group.rules {
             if rule.allow && group.rules.iter().any(|other| !other.allow && other.pattern == rule.pattern) {
@@ -217,9 +222,10 @@ fn of_groups(robots: &Robots, lints: &mut Vec<Lint>) {
             }
         }
         // A group of its own replaces the one of everybody, it does not add to it.
-        for agent in group.agents.iter().filter(|agent| *agent != "*") {
+        for agent in group.agents.iter().filter(|agent| *agent != "*").take(MOST - agents) {
+            agents += 1;
             let everybody = robots.groups.iter().filter(|g| g.agents.iter().any(|a| a == "*"));
-            let lost = everybody.flat_map(|g| &g.rules).filter(|rule| !rule.allow).find(|rule| {
+            let lost = everybody.flat_map(|g| &g.rules).take(MOST).filter(|rule| !rule.allow).find(|rule| {
                 let path = rule.raw.replace('*', "").trim_end_matches('$').to_owned();
                 let path = if path.starts_with('/') { path } else { format!("/{path}") };
                 matches(&rule.pattern, &normalise(&path)) && robots.allows(agent, &path) && !robots.allows("*", &path)
@@ -257,16 +263,19 @@ pub fn fields(headers: &HeaderMap) -> Vec<Lint> {
         }
     }
     for line in text("x-robots-tag") {
-        // `googlebot: nosnippet` is for one crawler.
-        let list = line.split_once(": ").map_or(line.as_str(), |(_, list)| list);
-        for directive in list.split(',').map(str::trim) {
-            let name = directive.split(':').next().unwrap_or_default().trim().to_ascii_lowercase();
-            if !ROBOTS_TAGS.contains(&name.as_str())
-                && name != "unavailable_after"
-                && !name.is_empty()
-                && !line.contains("unavailable_after")
-            {
-                lints.push(Lint::new("xrobots-unknown", 0, format!("X-Robots-Tag: no crawler knows `{directive}`")));
+        // A date may hold commas.
+        let list = line.split("unavailable_after").next().unwrap_or_default();
+        for item in list.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            let known = |text: &str| ROBOTS_TAGS.contains(&text.trim().to_ascii_lowercase().as_str());
+            let sound = match item.split_once(':') {
+                // `max-snippet: 20`, or `googlebot: nosnippet`, which is for one crawler.
+                Some((name, rest)) => {
+                    known(name) || rest.split(':').next().is_some_and(|r| r.trim().is_empty() || known(r))
+                }
+                None => known(item),
+            };
+            if !sound {
+                lints.push(Lint::new("xrobots-unknown", 0, format!("X-Robots-Tag: no crawler knows `{item}`")));
             }
         }
     }
@@ -280,7 +289,7 @@ pub fn tdmrep(bytes: &[u8]) -> Vec<Lint> {
     };
     let mut lints = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
-    for rule in &rules {
+    for rule in rules.iter().take(1_000) {
         let location = rule["location"].as_str().unwrap_or_default();
         if !matches!(rule["tdm-reservation"].as_u64(), Some(0 | 1)) {
             let message =
@@ -325,6 +334,7 @@ mod tests {
             ),
             ("User-agent: FooBot/1.0\nDisallow: /x\n", &[("version-in-token", 1)]),
             ("User-agent: *\nDisallow: /(a|b)\n", &[("regex-looking", 2)]),
+            ("User-agent: MJ12bot\nDisallow: /wiki/Foo_(bar)\nDisallow: /?q=a+b\nDisallow: /*.*\n", &[]),
             (
                 "User-agent: *\nDisallow: /a.*\nNoindex: /b\nCrawl-delay: 5\n",
                 &[("regex-looking", 2), ("noindex-in-robots", 3), ("crawl-delay", 4)],
@@ -361,7 +371,8 @@ mod tests {
         assert_eq!(of("content-usage", "train-ai=no"), ["usage-bad-sf"]);
         assert_eq!(of("content-signal", "ai-train=no, search=maybe"), ["signal-bad-value"]);
         assert_eq!(of("tdm-reservation", "true"), ["tdm-bad-value"]);
-        assert_eq!(of("x-robots-tag", "noai, max-snippet:160"), [""; 0]);
+        assert_eq!(of("x-robots-tag", "noindex, max-snippet: 20, googlebot:noai, BadBot: nofollow"), [""; 0]);
+        assert_eq!(of("x-robots-tag", "googlebot: max-snippet:5, nocrawl"), ["xrobots-unknown"]);
         assert_eq!(of("x-robots-tag", "googlebot: nosnippet, noarchive"), [""; 0]);
         assert_eq!(of("x-robots-tag", "unavailable_after: 25 Jun 2027 15:00:00 PST"), [""; 0]);
         assert_eq!(of("x-robots-tag", "no-ai"), ["xrobots-unknown"]);

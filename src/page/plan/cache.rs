@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -24,6 +25,7 @@ pub(crate) struct PlanCache {
     entries: Cache<u128, Arc<Entry>, Bytes>,
     key: [u8; 16],
     secret: Box<[u8; 192]>,
+    held: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Default)]
@@ -60,7 +62,7 @@ impl PlanCache {
         let (mut key, mut secret) = ([0; 16], Box::new([0; 192]));
         getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut *secret)).ok()?;
         let entries = || Cache::with_weighter(USUAL_PLANS, bytes, Bytes);
-        (bytes > 0).then(|| Arc::new(Self { entries: entries(), key, secret }))
+        (bytes > 0).then(|| Arc::new(Self { entries: entries(), key, secret, held: Arc::default() }))
     }
 
     /// The key of a page: where it is, and everything but its source that shapes it.
@@ -84,6 +86,11 @@ impl PlanCache {
         hash.digest()
     }
 
+    /// Counts the bytes of source that are held while they are compared.
+    pub(super) fn held(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.held)
+    }
+
     /// A plan to be written.
     pub(crate) fn draft(&self) -> Draft {
         Draft::new(Xxh3::with_secret(*self.secret))
@@ -98,11 +105,12 @@ impl PlanCache {
         }
     }
 
-    /// A page was read to its end, and was none of those that are known.
+    /// A page was read to its end. One that is known, and came too slowly or in several hands at once, is no other page.
     pub(crate) fn learn(&self, key: u128, plan: Plan, now: u64) {
         let known = self.entries.get(&key);
         let mut entry = known.as_deref().cloned().unwrap_or_default();
-        entry.misses = if entry.plans.is_empty() { 0 } else { entry.misses.saturating_add(1) };
+        let other = !entry.plans.is_empty() && !entry.plans.iter().any(|old| old.is_of(&plan));
+        entry.misses = if other { entry.misses.saturating_add(1) } else { 0 };
         if entry.misses >= MAX_MISSES {
             entry = Entry { paused_until: now.saturating_add(PAUSE_SECONDS), ..Entry::default() };
         } else {
@@ -189,5 +197,11 @@ mod tests {
         assert!(matches!(cache.look_up(key, 1_599), Known::Restless));
         assert!(matches!(cache.look_up(key, 1_600), Known::New));
         assert!(PlanCache::new(0).is_none());
+        // The same page, read by many at once or too slow to be compared.
+        for _ in 0..20 {
+            cache.learn(key, plan(&cache, b"the same"), 2_000);
+        }
+        let Known::Plans(plans) = cache.look_up(key, 2_000) else { panic!() };
+        assert_eq!(plans.len(), 1);
     }
 }

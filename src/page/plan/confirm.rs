@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -10,6 +11,9 @@ use super::edits::{CHUNK, Kind, Plan, PlanEdit};
 use crate::page::output::Output;
 use crate::page::rewrite::Outcome;
 use crate::slot::Choose;
+
+/// Most bytes of source that are held at once for pages that may turn out to be others.
+const MAX_HELD: usize = 128 << 20;
 
 /// A page on its way while it agrees with a plan.
 pub(crate) struct Confirm {
@@ -40,9 +44,9 @@ pub(crate) struct Difference {
 }
 
 impl Difference {
-    /// Are these the edits that were applied? The scan may hold some of them back for a while.
+    /// Are these the edits that were applied, and perhaps some more?
     pub(crate) fn is_confirmed_by(&self, edits: &[PlanEdit]) -> bool {
-        self.edits.iter().zip(edits).all(|(applied, found)| applied == found)
+        edits.starts_with(&self.edits)
     }
 }
 
@@ -50,17 +54,8 @@ impl Confirm {
     /// `None`: there is no plan.
     pub(crate) fn new(cache: Arc<PlanCache>, plans: Vec<Arc<Plan>>) -> Option<Self> {
         let plan = Arc::clone(plans.first()?);
-        Some(Self {
-            cache,
-            plans,
-            plan,
-            source: Source::default(),
-            confirmed: 0,
-            left: 0,
-            applied: 0,
-            gaps: 0,
-            seals: 0,
-        })
+        let source = Source::new(&cache)?;
+        Some(Self { cache, plans, plan, source, confirmed: 0, left: 0, applied: 0, gaps: 0, seals: 0 })
     }
 
     /// Takes a piece of the source and gives what may leave. False: it is another page.
@@ -137,9 +132,9 @@ impl Confirm {
         (self.left, self.applied) = (left, edits);
     }
 
-    /// Is there anything that has not left yet?
-    pub(crate) fn holds(&self) -> bool {
-        self.left < self.source.len
+    /// Where the chunk begins whose rest is waited for. `None`: there is nothing that has not left yet.
+    pub(crate) fn waits_at(&self) -> Option<usize> {
+        (self.left < self.source.len).then_some(self.confirmed)
     }
 
     /// What the scan said of the page, with what this copy carries.
@@ -154,17 +149,31 @@ impl Confirm {
 }
 
 /// The source in the pieces in which it came; they are shared, not copied.
-#[derive(Default)]
 pub(crate) struct Source {
     /// With the offset behind each.
     pieces: Vec<(usize, Bytes)>,
     len: usize,
+    /// Bytes that all sources hold together.
+    held: Arc<AtomicUsize>,
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.len, Ordering::Relaxed);
+    }
 }
 
 impl Source {
+    /// `None`: readers who take their time hold enough already.
+    fn new(cache: &PlanCache) -> Option<Self> {
+        let held = cache.held();
+        (held.load(Ordering::Relaxed) < MAX_HELD).then(|| Self { pieces: Vec::new(), len: 0, held })
+    }
+
     fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.len += piece.len();
+            self.held.fetch_add(piece.len(), Ordering::Relaxed);
             self.pieces.push((self.len, piece));
         }
     }

@@ -13,6 +13,9 @@ use crate::watermark::{self, Level, Whitespace};
 
 /// Layer that rewrites outgoing pages.
 ///
+/// Under a tokio runtime it needs that runtime's timers (`enable_time`), as Tower's own layers do; under none, a page that was
+/// seen before waits for nothing.
+///
 /// ```
 /// use deckle::page::{ProtectLayer, Settings};
 /// use http::{Request, Response};

@@ -51,15 +51,9 @@ pub(crate) type OnFinding = Box<dyn FnOnce(super::Finding) + Send>;
 
 enum Stage {
     /// Waits for the first byte.
-    Start {
-        held: Bytes,
-        start: Option<Start>,
-    },
+    Start { held: Bytes, start: Option<Start> },
     /// It may be a page that is known.
-    Confirm {
-        confirm: Confirm,
-        work: Box<Work>,
-    },
+    Confirm { confirm: Confirm, work: Box<Work> },
     Rewrite {
         rewriter: Box<Rewriter>,
         choose: Box<dyn Choose>,
@@ -68,7 +62,10 @@ enum Stage {
         /// Where the plan goes that is being written.
         place: Option<Place>,
     },
+    /// Not a page after all.
     Copy(Skip),
+    /// Part of it has left by a plan, and the rest cannot be read.
+    GivenUp { seals: u32, gaps: u32 },
 }
 
 /// One page's way.
@@ -195,7 +192,7 @@ impl Pipeline {
                 drop_sent(&mut text, sent);
                 page.own(text);
             }
-            Stage::Copy(_) => page.share(source),
+            Stage::Copy(_) | Stage::GivenUp { .. } => page.share(source),
         }
     }
 
@@ -222,6 +219,7 @@ impl Pipeline {
             return;
         };
         let Work { job, mut choose, place } = *work;
+        let Outcome { seals, gaps, .. } = confirm.outcome();
         let difference = confirm.into_difference();
         let log = place.as_ref().map_or(Log::Nothing, |place| Log::Draft(Box::new(place.cache.draft())));
         let mut rewriter = Box::new(Rewriter::new(job).keep(log));
@@ -241,6 +239,7 @@ impl Pipeline {
             debug_assert!(ended.is_some(), "a scan finds other edits than the plan of the same source");
             tracing::warn!(target: "deckle", ?ended, "A page was planned and cannot be read now; its rest is copied.");
             difference.source.pass_from(difference.left, page);
+            self.stage = Stage::GivenUp { seals, gaps };
             return;
         }
         let mut sent = self.written as usize + page.len();
@@ -266,7 +265,7 @@ impl Pipeline {
 
     fn outcome(&self) -> Option<Outcome> {
         match &self.stage {
-            Stage::Start { .. } | Stage::Copy(_) => None,
+            Stage::Start { .. } | Stage::Copy(_) | Stage::GivenUp { .. } => None,
             Stage::Confirm { confirm, .. } => Some(confirm.outcome()),
             Stage::Rewrite { rewriter, .. } => Some(rewriter.outcome()),
         }
@@ -310,6 +309,12 @@ impl Pipeline {
                 facts.rewrite = Rewrite::Skipped;
                 facts.skip = Some(*skip);
                 facts.mark = None;
+            }
+            // Its mark stays in the log: what has left carries it.
+            (Stage::GivenUp { seals, gaps }, _) => {
+                facts.rewrite = Rewrite::Partial;
+                facts.skip = Some(Skip::Memory);
+                (facts.seals, facts.gaps) = (*seals, *gaps);
             }
             (_, None) => {}
             (_, Some(outcome)) => {
@@ -522,21 +527,25 @@ mod tests {
             Job { max_memory: 64 << 10, ..job(charset) }
         }
         let words = "<p>one two three four five six seven eight nine ten eleven twelve thirteen fourteen.</p>";
-        let image = format!("<img class=hero src=\"data:{}\">", "A".repeat(50_000));
+        let image = format!("<img class=hero src=\"data:{}\">", "A".repeat(60_000));
         let page = |tail: &str| {
             let start = "<!doctype html><html><head><title>t</title></head><body><article>";
-            format!("{start}{}{image}{}{tail}", words.repeat(100), words.repeat(400))
+            format!("{start}{image}{}{tail}", words.repeat(500))
         };
         let without = |copy: &[u8]| {
             let text = String::from_utf8(copy.to_vec()).unwrap();
             text.replace("<script src=guard></script>", "").replace("<seal/>", "").replace(['\n', ' '], "")
         };
         let cache = PlanCache::new(8 << 20).unwrap();
-        for pieces in [[1usize], [1_000], [16_384], [40_000], [usize::MAX]] {
-            for tail in ["<p>the end", "<p>another end of it"] {
-                let (copy, _) = sent_with(small, Some(&cache), page(tail).as_bytes(), &pieces, None);
-                assert!(without(&copy) == without(page(tail).as_bytes()), "{pieces:?} {tail}");
-            }
+        let (_, first) = sent_with(small, Some(&cache), page("<p>the end").as_bytes(), &[1], None);
+        assert_eq!(first.rewrite, Rewrite::Done);
+        for pieces in [1_000, 16_384, 40_000, usize::MAX] {
+            let page = page(&format!("<p>another end {pieces}"));
+            let (copy, facts) = sent_with(small, Some(&cache), page.as_bytes(), &[pieces], None);
+            assert!(without(&copy) == without(page.as_bytes()), "{pieces}");
+            let seals = copy.windows(7).filter(|w| *w == b"<seal/>").count();
+            assert_eq!(facts.seals as usize, seals, "{pieces}: the log knows of every seal");
+            assert_eq!(facts.rewrite == Rewrite::Partial, pieces != 1_000);
         }
     }
 

@@ -8,6 +8,7 @@ mod clients;
 mod corpus;
 mod dom;
 mod exchanges;
+mod fields;
 mod html5lib;
 mod layers;
 mod program;

@@ -522,3 +522,21 @@ fn a_site_by_its_own_name_sends_clients_to_the_name_they_asked_by() {
     assert_eq!((answer.status, answer.headers["location"].as_str()), (302, "http://news.example/next"));
     assert_eq!(answer.headers["set-cookie"], "a=b; Path=/");
 }
+
+#[test]
+fn the_target_names_the_host_and_no_address_is_made_of_it() {
+    let (upstream, seen) = remembering();
+    let config = "[rights]\nholder = \"The Post\"\nlicense.url = \"https://news.example/license.xml\"\n[rights.uses]\nai_train = \"deny\"\n";
+    let deckle = Deckle::with_config(config, &["--upstream", &upstream.url()]);
+    let answer =
+        raw(&deckle, "GET http://good.example/host HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    assert_eq!(answer.status, 200);
+    let asked = asked(&seen, "/host");
+    assert_eq!(asked.headers["host"], "good.example", "RFC 9112 §3.2.2");
+    let text = String::from_utf8_lossy(&answer.body).into_owned() + &format!("{:?}", answer.headers);
+    assert!(!text.contains("evil.example") && !text.contains("good.example"), "{text}");
+    assert!(!answer.headers.contains_key("set-cookie"));
+    let connect =
+        raw(&deckle, "CONNECT news.example:443 HTTP/1.1\r\nHost: news.example:443\r\nConnection: close\r\n\r\n");
+    assert_eq!(connect.status, 405);
+}

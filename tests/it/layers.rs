@@ -706,3 +706,26 @@ fn marks_behind_a_shared_cache_are_refused() {
     assert!(build("[page]\nshared_cache = true\n[watermark]\nlevel = \"off\"", true).is_ok());
     assert!(build("[page]\nshared_cache = true", false).is_ok());
 }
+
+#[tokio::test]
+async fn of_two_layers_in_one_process_the_inner_one_does_the_work() {
+    let rights = Config::from_toml("[rights]\nholder = \"The Post\"").unwrap().rights;
+    let layer = ProtectLayer::new(&deckle::page::Settings::default(), &rights, "/.deckle").unwrap();
+    let ask = || from([203, 0, 113, 61], "Firefox");
+    let one = layer.layer(site(Way::Trailers)).oneshot(ask()).await.unwrap();
+    let two = layer.layer(layer.layer(site(Way::Trailers))).oneshot(ask()).await.unwrap();
+    assert_eq!(one.headers(), two.headers(), "one suffix, one of everything");
+    let tag = two.headers()["etag"].clone();
+    assert_eq!(text(one).await, text(two).await);
+    // And its tag means the same to both.
+    let mut again = ask();
+    again.headers_mut().insert("if-none-match", tag.clone());
+    let inner = tower::service_fn(|request: Request<()>| async move {
+        assert_eq!(request.headers()["if-none-match"], "\"v1\"");
+        Ok::<_, Infallible>(
+            Response::builder().status(304).header("etag", "\"v1\"").body(Full::new(Bytes::new())).unwrap(),
+        )
+    });
+    let confirmed = layer.layer(layer.layer(inner)).oneshot(again).await.unwrap();
+    assert_eq!((confirmed.status().as_u16(), &confirmed.headers()["etag"]), (304, &tag));
+}

@@ -1,5 +1,7 @@
 //! What a request asks for, and what is changed in it so that its answer can be rewritten.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, header};
 
@@ -46,6 +48,15 @@ impl Ask {
     }
 }
 
+/// A deckle further out in the same process has changed the request already; these tags were sent.
+#[derive(Clone)]
+struct Prepared(Arc<[EntityTag]>);
+
+fn sent_tags(headers: &HeaderMap) -> Vec<EntityTag> {
+    let lines = headers.get_all(header::IF_NONE_MATCH).iter();
+    lines.filter_map(|line| EntityTag::parse_list(line.as_bytes())).flatten().collect()
+}
+
 impl Site {
     /// Reads a request, and changes it so that its answer can be rewritten.
     pub(super) fn ask(&self, head: &mut Parts) -> Ask {
@@ -60,8 +71,11 @@ impl Site {
         let enabled = self.settings.enabled && !self.skip.is_match(&path);
         let arrived = visitor.map_or_else(today, |v| v.arrived.as_secs());
         let (mark, unmarked) = self.mark_of(visitor, arrived);
-        let sent_tags =
-            head.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| EntityTag::parse_list(v.as_bytes()));
+        let prepared = head.extensions.get::<Prepared>().cloned();
+        let sent_tags = match &prepared {
+            Some(Prepared(tags)) => tags.to_vec(),
+            None => sent_tags(&head.headers),
+        };
         let host = host_of(&head.uri, &head.headers);
         let target = head.uri.path_and_query().map_or_else(|| head.uri.path().to_owned(), ToString::to_string);
         let reads = matches!(head.method, Method::GET | Method::HEAD);
@@ -69,7 +83,7 @@ impl Site {
             Document::of(&self.policy, &host, head.uri.path()).filter(|document| reads && document.says(&self.policy));
         let ask = Ask {
             document,
-            sent_tags: sent_tags.flatten().collect(),
+            sent_tags,
             method: head.method.clone(),
             host,
             path,
@@ -85,7 +99,8 @@ impl Site {
         };
         if document.is_some() {
             document::prepare(&mut head.headers);
-        } else if enabled {
+        } else if enabled && prepared.is_none() {
+            head.extensions.insert(Prepared(ask.sent_tags.as_slice().into()));
             self.with_tags(&ask, false, |tags| {
                 headers::prepare_request(&ask.method, &mut head.headers, ask.expected, tags, self.activated);
             });

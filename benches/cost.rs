@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 #![allow(clippy::disallowed_methods)] // Benches are the place that measures real time.
 
+mod chunks;
 mod client;
 
 use std::convert::Infallible;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chunks::Chunks;
 use client::{Client, FIREFOX};
 use deckle::DeckleLayer;
 use deckle::clock::SystemClock;
@@ -160,20 +162,6 @@ fn chunked(page: &Bytes) -> Chunks {
     let chunks: Vec<_> =
         (0..page.len()).step_by(CHUNK).map(|at| page.slice(at..(at + CHUNK).min(page.len()))).collect();
     Chunks(chunks.into_iter())
-}
-
-struct Chunks(std::vec::IntoIter<Bytes>);
-
-impl http_body::Body for Chunks {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-        std::task::Poll::Ready(self.0.next().map(|chunk| Ok(http_body::Frame::data(chunk))))
-    }
 }
 
 async fn protected(layer: &ProtectLayer, page: &Bytes, request: Request<()>) -> usize {

@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
+#[path = "../benches/chunks.rs"]
+mod chunks;
 mod generate;
 mod targets;
 #[path = "../tests/it/undo.rs"]

@@ -19,6 +19,7 @@ use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
 use tower::{Layer, ServiceExt};
 
+use crate::chunks::Chunks;
 use crate::generate::{CODINGS, CSP, HOPS, HTML, ROBOTS, TAGS, USAGE, field, text};
 use crate::undo::undo;
 
@@ -69,7 +70,7 @@ impl Stage {
             tower::service_fn(move |request: Request<()>| {
                 *seen.lock().unwrap() = request.headers().clone();
                 let (headers, pieces) = answer.lock().unwrap().take().unwrap();
-                let mut response = Response::new(Pieces(pieces.into_iter()));
+                let mut response = Response::new(Chunks(pieces.into_iter()));
                 *response.headers_mut() = headers;
                 std::future::ready(Ok::<_, Infallible>(response))
             })
@@ -83,21 +84,6 @@ impl Stage {
         let body = self.runtime.block_on(body.collect()).unwrap().to_bytes().to_vec();
         let seen = seen.lock().unwrap().clone();
         (seen, head.headers, body)
-    }
-}
-
-/// A body in the pieces that it is given.
-struct Pieces(std::vec::IntoIter<Bytes>);
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-        std::task::Poll::Ready(self.0.next().map(|piece| Ok(http_body::Frame::data(piece))))
     }
 }
 

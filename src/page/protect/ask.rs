@@ -26,7 +26,7 @@ pub(super) struct Ask {
     /// As it was asked for, with its query.
     pub(super) target: String,
     pub(super) expected: Expected,
-    /// The coding that the client likes best.
+    /// The coding that a page gets that comes without one.
     pub(super) preferred: Coding,
     /// Seconds since 1970.
     pub(super) arrived: u64,
@@ -38,10 +38,15 @@ pub(super) struct Ask {
     pub(super) per_visitor: bool,
     pub(super) unmarked: Option<&'static str>,
     /// The tags that the client sent, for a 304 to name the one that it confirms.
-    pub(super) sent_tags: Vec<EntityTag>,
+    pub(super) sent_tags: Arc<[EntityTag]>,
 }
 
 impl Ask {
+    /// The coding that a page leaves in: the one it came in, the outermost if there were two.
+    pub(super) fn outgoing(&self, codings: &[Coding]) -> Coding {
+        codings.last().copied().unwrap_or(self.preferred)
+    }
+
     /// May a 304 be that of a page? The tag that it confirms says so, else the path.
     pub(super) fn may_be_page(&self) -> bool {
         self.expected == Expected::Page || self.sent_tags.iter().any(EntityTag::is_of_a_copy)
@@ -52,7 +57,7 @@ impl Ask {
 #[derive(Clone)]
 struct Prepared(Arc<[EntityTag]>);
 
-fn sent_tags(headers: &HeaderMap) -> Vec<EntityTag> {
+fn sent_tags(headers: &HeaderMap) -> Arc<[EntityTag]> {
     let lines = headers.get_all(header::IF_NONE_MATCH).iter();
     lines.filter_map(|line| EntityTag::parse_list(line.as_bytes())).flatten().collect()
 }
@@ -73,7 +78,7 @@ impl Site {
         let (mark, unmarked) = self.mark_of(visitor, arrived);
         let prepared = head.extensions.get::<Prepared>().cloned();
         let sent_tags = match &prepared {
-            Some(Prepared(tags)) => tags.to_vec(),
+            Some(Prepared(tags)) => Arc::clone(tags),
             None => sent_tags(&head.headers),
         };
         let host = host_of(&head.uri, &head.headers);
@@ -90,7 +95,7 @@ impl Site {
             target,
             expected,
             arrived,
-            preferred: preferred(&head.headers),
+            preferred: if self.settings.compress { preferred(&head.headers) } else { Coding::Identity },
             year: year_of(arrived),
             enabled,
             per_visitor: self.marking.is_some(),
@@ -100,7 +105,7 @@ impl Site {
         if document.is_some() {
             document::prepare(&mut head.headers);
         } else if enabled && prepared.is_none() {
-            head.extensions.insert(Prepared(ask.sent_tags.as_slice().into()));
+            head.extensions.insert(Prepared(Arc::clone(&ask.sent_tags)));
             self.with_tags(&ask, false, |tags| {
                 headers::prepare_request(&ask.method, &mut head.headers, ask.expected, tags, self.activated);
             });

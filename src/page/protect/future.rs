@@ -105,7 +105,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
         }
         Decision::HeadersOnly(skip) => {
             let not_modified = head.status == StatusCode::NOT_MODIFIED;
-            let coding = site.outgoing(ask, &content_codings(&head.headers).unwrap_or_default());
+            let coding = ask.outgoing(&content_codings(&head.headers).unwrap_or_default());
             if !not_modified || ask.may_be_page() {
                 site.amend_policies(&mut wish, &mut head.headers, not_modified);
                 site.edit_headers(ask, &wish, &mut head.headers, coding, not_modified);
@@ -117,7 +117,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
             site.amend_policies(&mut wish, &mut head.headers, false);
             let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, head.status, &head.headers, &codings);
             let report = PageReport::new(Rewrite::Done, None);
-            let coding = site.outgoing(ask, &codings);
+            let coding = ask.outgoing(&codings);
             {
                 let mut facts = report.facts_mut();
                 facts.coding_in = Some(codings.last().copied().unwrap_or(Coding::Identity));

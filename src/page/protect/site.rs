@@ -199,7 +199,7 @@ impl Site {
         });
         let pipeline = Pipeline::new(
             codings,
-            self.outgoing(ask, codings),
+            ask.outgoing(codings),
             self.settings.max_decoded.0,
             charset::from_header(response),
             charset::fallback(&self.settings.fallback_charset),
@@ -207,15 +207,6 @@ impl Site {
             learn,
         );
         (pipeline, ask.mark.filter(|_| no_slots.is_none()), no_slots)
-    }
-
-    /// The coding that a page leaves in: the one it came in, the outermost if there were two.
-    pub(super) fn outgoing(&self, ask: &Ask, codings: &[Coding]) -> Coding {
-        match codings.last() {
-            Some(coding) => *coding,
-            None if self.settings.compress => ask.preferred,
-            None => Coding::Identity,
-        }
     }
 
     fn start(

@@ -1,10 +1,19 @@
-//! deckle's own answers: 429 and 403, as HTML, problem details (RFC 9457) or text, whichever the client prefers.
+//! deckle's own answers: 429, 403 and 402, as HTML, problem details (RFC 9457) or text, whichever the client prefers.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use minijinja::{Environment, context};
 use uuid::Uuid;
+
+use super::LimitReport;
+use super::license::License;
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// draft-ietf-httpapi-ratelimit-headers.
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+const LICENSE: &str = "Programs may fetch this page under a licence.";
 
 /// The forms of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +35,8 @@ pub(super) struct Answers {
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<u64>,
+    /// The quota, for those to whom it is told.
+    pub(super) quota: Option<LimitReport>,
     pub(super) request_id: Uuid,
 }
 
@@ -46,21 +57,57 @@ impl Answers {
             Form::Problem => ("application/problem+json", self.problem(refusal)),
             Form::Text => ("text/plain; charset=utf-8", self.text(refusal)),
         };
-        let mut response = Response::new(Full::new(Bytes::from(body)));
-        *response.status_mut() = refusal.status;
+        let mut response = answer(refusal.status, kind, body);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(
-                "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-            ),
-        );
         if let Some(seconds) = refusal.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            // All that were refused at once shall not come back at once.
+            let spread = fastrand::u64(0..=seconds / 5);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds + spread));
         }
+        if let Some((policy, left)) = refusal.quota.and_then(rate_limit) {
+            headers.insert(RATE_LIMIT_POLICY, policy);
+            headers.insert(RATE_LIMIT, left);
+        }
+        response
+    }
+
+    /// 402, as text or problem details: whoever gets it is a program, whatever its `Accept` pretends.
+    pub(super) fn license(
+        &self,
+        license: &License,
+        request_id: Uuid,
+        verified: bool,
+        request: &HeaderMap,
+    ) -> Response<Full<Bytes>> {
+        let (status, fields) = license.answer(request, verified);
+        let price = license.price.as_ref().map(ToString::to_string);
+        let (kind, body) = if preferred(request) == Form::Problem {
+            let mut problem = serde_json::json!({
+                "type": "about:blank",
+                "title": status.canonical_reason(),
+                "status": status.as_u16(),
+                "detail": LICENSE,
+                "instance": format!("urn:uuid:{request_id}"),
+                "license": license.url,
+            });
+            if let Some(object) = problem.as_object_mut() {
+                let more = [("price", &price), ("terms", &license.page), ("contact", &self.contact)];
+                object.extend(more.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v.clone()?.into()))));
+            }
+            ("application/problem+json", problem.to_string())
+        } else {
+            let line = |name: &str, value: Option<&str>| value.map(|v| format!("{name}: {v}\n")).unwrap_or_default();
+            let body = format!(
+                "{LICENSE}\nLicence: {}\n{}{}{}Request {request_id}\n",
+                license.url,
+                line("Price of a page", price.as_deref()),
+                line("Terms", license.page.as_deref()),
+                line("Questions", self.contact.as_deref()),
+            );
+            ("text/plain; charset=utf-8", body)
+        };
+        let mut response = answer(status, kind, body);
+        response.headers_mut().extend(fields);
         response
     }
 
@@ -76,14 +123,19 @@ impl Answers {
 
     fn problem(&self, refusal: Refusal) -> String {
         let mut problem = serde_json::json!({
-            "type": "about:blank",
+            "type": if refusal.retry_after.is_some() { QUOTA_EXCEEDED } else { "about:blank" },
             "title": title(refusal.status),
             "status": refusal.status.as_u16(),
             "detail": message(refusal),
             "instance": format!("urn:uuid:{}", refusal.request_id),
         });
-        if let (Some(contact), Some(object)) = (&self.contact, problem.as_object_mut()) {
-            object.insert("contact".to_owned(), contact.as_str().into());
+        if let Some(object) = problem.as_object_mut() {
+            if let Some(contact) = &self.contact {
+                object.insert("contact".to_owned(), contact.as_str().into());
+            }
+            if let Some(quota) = refusal.quota {
+                object.insert("violated-policies".to_owned(), serde_json::json!([quota.name]));
+            }
         }
         problem.to_string()
     }
@@ -92,6 +144,27 @@ impl Answers {
         let contact = self.contact.as_deref().map(|c| format!("Questions: {c}\n")).unwrap_or_default();
         format!("{}\n{}\n{contact}Request {}\n", title(refusal.status), message(refusal), refusal.request_id)
     }
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"),
+    );
+    response
+}
+
+/// `RateLimit-Policy` and `RateLimit` of a quota that is used up. Nothing left reads the same in revisions 10 and 11.
+fn rate_limit(quota: LimitReport) -> Option<(HeaderValue, HeaderValue)> {
+    let (name, (size, window), wait) = (quota.name, quota.size, quota.retry_after?);
+    let policy = HeaderValue::from_str(&format!("\"{name}\";q={size};w={window}")).ok()?;
+    Some((policy, HeaderValue::from_str(&format!("\"{name}\";r=0;t={wait}")).ok()?))
 }
 
 /// Where a click on the contact leads, and what is shown.
@@ -144,10 +217,15 @@ mod tests {
     use super::*;
 
     fn refuse(accept: &str, contact: Option<&str>) -> (HeaderMap, String) {
+        told(accept, contact, None)
+    }
+
+    fn told(accept: &str, contact: Option<&str>, quota: Option<LimitReport>) -> (HeaderMap, String) {
         let answers = Answers::new(contact.map(str::to_owned)).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        let refusal = Refusal { status: StatusCode::TOO_MANY_REQUESTS, retry_after: Some(20), request_id: Uuid::nil() };
+        let refusal =
+            Refusal { status: StatusCode::TOO_MANY_REQUESTS, retry_after: Some(20), quota, request_id: Uuid::nil() };
         let (head, body) = answers.refuse(refusal, &headers).into_parts();
         let bytes = futures_lite(body);
         (head.headers, String::from_utf8(bytes).unwrap())
@@ -170,11 +248,24 @@ mod tests {
         ] {
             let (headers, body) = refuse(accept, None);
             assert_eq!(headers[header::CONTENT_TYPE], kind, "{accept}");
-            assert_eq!(headers[header::RETRY_AFTER], "20");
+            let wait: u64 = headers[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
+            assert!((20..=24).contains(&wait), "{wait}");
+            assert!(!headers.contains_key(RATE_LIMIT) && !headers.contains_key(RATE_LIMIT_POLICY));
             assert_eq!(headers[header::CACHE_CONTROL], "no-store");
             assert!(body.contains("20 seconds"), "{body}");
             assert!(!body.contains("noindex"));
         }
+    }
+
+    #[test]
+    fn whoever_reads_the_rules_is_told_the_quota() {
+        let quota = LimitReport { name: "page_hard", retry_after: Some(20), size: (120, 60) };
+        let (headers, body) = told("application/problem+json", None, Some(quota));
+        assert_eq!(headers[RATE_LIMIT_POLICY], "\"page_hard\";q=120;w=60");
+        assert_eq!(headers[RATE_LIMIT], "\"page_hard\";r=0;t=20");
+        let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(problem["type"], QUOTA_EXCEEDED);
+        assert_eq!(problem["violated-policies"], serde_json::json!(["page_hard"]));
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl LimitSettings {
 /// The limiters of one site.
 #[derive(Debug)]
 pub(super) struct Limits {
+    settings: LimitSettings,
     page_hard: Limiter,
     all_hard: Limiter,
     limited: Limiter,
@@ -86,6 +87,7 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn new(state: &State, settings: &LimitSettings) -> Self {
         Self {
+            settings: *settings,
             page_hard: limiter(state, settings.page_hard, 2),
             all_hard: limiter(state, settings.all_hard, 5),
             limited: limiter(state, settings.limited, 10),
@@ -96,21 +98,19 @@ impl Limits {
 
     /// The hard quotas: refused or not, whatever the score.
     pub(super) fn hard(&self, client: CellKey, address: CellKey, page: bool) -> Option<LimitReport> {
-        let refused = |limiter: &Limiter, name| {
-            self.ask(limiter, client).map(|wait| LimitReport { name, retry_after: Some(seconds(wait).max(1)) })
+        let refused = |limiter: &Limiter, key, name, quota| {
+            self.ask(limiter, key).map(|wait| report(name, quota, Some(seconds(wait).max(1))))
         };
-        refused(&self.all_hard, "all_hard")
-            .or_else(|| page.then(|| refused(&self.page_hard, "page_hard")).flatten())
-            .or_else(|| {
-                let shared = if page { self.ask(&self.page_address, address) } else { None };
-                shared.map(|wait| LimitReport { name: "page_hard", retry_after: Some(seconds(wait).max(1)) })
-            })
+        let (all, pages) = (self.settings.all_hard, self.settings.page_hard);
+        refused(&self.all_hard, client, "all_hard", all)
+            .or_else(|| page.then(|| refused(&self.page_hard, client, "page_hard", pages)).flatten())
+            .or_else(|| page.then(|| refused(&self.page_address, address, "page_hard", pages)).flatten())
     }
 
     /// The trickle of action `limit`.
     pub(super) fn trickle(&self, client: CellKey) -> LimitReport {
         let wait = self.ask(&self.limited, client).map(|wait| seconds(wait).clamp(*WAIT.start(), *WAIT.end()));
-        LimitReport { name: "limited", retry_after: wait }
+        report("limited", self.settings.limited, wait)
     }
 
     /// The time to wait, if one cell is not to be had.
@@ -121,6 +121,11 @@ impl Limits {
             Ok(Ok(())) | Err(_) => None,
         }
     }
+}
+
+fn report(name: &'static str, quota: Quota, retry_after: Option<u64>) -> LimitReport {
+    let window = quota.every.0.saturating_mul(quota.burst.get()).as_millis().div_ceil(1_000) as u64;
+    LimitReport { name, retry_after, size: (quota.burst.get(), window.max(1)) }
 }
 
 fn widened(quota: Quota) -> Quota {
@@ -149,7 +154,10 @@ mod tests {
         let key = CellKey(0x1234_5678_9ABC_DEF0);
         let admitted = (0..200).take_while(|_| limits.hard(key, key, true).is_none()).count();
         assert_eq!(admitted, 120);
-        assert_eq!(limits.hard(key, key, true), Some(LimitReport { name: "page_hard", retry_after: Some(1) }));
+        assert_eq!(
+            limits.hard(key, key, true),
+            Some(LimitReport { name: "page_hard", retry_after: Some(1), size: (120, 60) })
+        );
         assert_eq!(limits.hard(key, key, false), None, "assets go on");
         clock.advance(Duration::from_secs(1));
         assert_eq!(limits.hard(key, key, true), None);

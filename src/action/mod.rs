@@ -13,11 +13,14 @@
 //!    `visitor.deny` leads to more than `limit`.
 //!
 //! # Deployment caveat
-//! `limit` is status 429 with `Retry-After` (RFC 6585 §4), `block` is 403; neither is ever 200 or `noindex`.
+//! `limit` is status 429 with `Retry-After` (RFC 6585 §4), `license` 402 with a `Link` to the licence, `block` 403; none
+//! is ever 200 or `noindex`. A declared robot that has read robots.txt within the day is told the quota, too
+//! (`RateLimit`, draft-ietf-httpapi-ratelimit-headers-11); nobody else is.
 
 mod answer;
 mod body;
 mod enforce;
+mod license;
 mod limit;
 mod policy;
 
@@ -27,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use body::ActionBody;
 pub use enforce::{Enforce, EnforceLayer, ResponseFuture};
+pub use license::{LicenseMode, LicenseSettings};
 pub use limit::LimitSettings;
 pub use policy::{Choice, Rule};
 
@@ -69,6 +73,8 @@ pub enum Action {
     Slow,
     /// Served as a trickle, else 429.
     Limit,
+    /// 402: the licence comes first.
+    License,
     /// 403.
     Block,
 }
@@ -81,6 +87,7 @@ impl Action {
             Self::Tag => "tag",
             Self::Slow => "slow",
             Self::Limit => "limit",
+            Self::License => "license",
             Self::Block => "block",
         }
     }
@@ -128,6 +135,8 @@ pub struct LimitReport {
     pub name: &'static str,
     /// Seconds to wait; absent when it let the request through.
     pub retry_after: Option<u64>,
+    /// Its size: so many in so many seconds.
+    pub(crate) size: (u32, u64),
 }
 
 /// The decision about one request. In the request's and the response's extensions behind [`EnforceLayer`].
@@ -160,6 +169,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// Action `slow`.
     pub slow: SlowSettings,
+    /// Action `license`.
+    pub license: LicenseSettings,
     /// Shown on refusals: an address or a page where a person can ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
@@ -172,6 +183,7 @@ impl Default for Settings {
             policy: policy::defaults(),
             limits: LimitSettings::default(),
             slow: SlowSettings::default(),
+            license: LicenseSettings::default(),
             contact: None,
         }
     }
@@ -212,6 +224,18 @@ pub enum ActionError {
         name: &'static str,
         /// The value.
         every: Span,
+    },
+    /// A price that cannot be read, or none where one is needed.
+    #[error("`action.license.price` is `{price}`; it must be a currency and an amount, such as `USD 0.01`")]
+    Price {
+        /// The value.
+        price: String,
+    },
+    /// `license` for those who read.
+    #[error("`action.policy.{category}` is `license`; people and search engines are never asked to pay")]
+    Readers {
+        /// The category.
+        category: Category,
     },
     /// A page template that does not compile.
     #[error("a page of deckle's own does not compile")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Clamp, Mode, Settings};
+use super::{Action, ActionError, Clamp, Mode, Settings};
 use crate::suspicion::{Assessment, Group, Signal};
 use crate::visitor::{Category, RouteClass, Standing, Visitor};
 
@@ -15,9 +15,9 @@ const CLEAR_CLAIM: u8 = 40;
 
 /// What a category gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "one of `allow`, `limit`, `block`, `score`, or `{ unverified = …, cap = … }`")]
+#[serde(untagged, expecting = "one of `allow`, `limit`, `license`, `block`, `score`, or `{ unverified = …, cap = … }`")]
 pub enum Choice {
-    /// One word: `allow`, `limit`, `block` or `score`.
+    /// One word: `allow`, `limit`, `license`, `block` or `score`.
     Word(Word),
     /// The word, and the strongest action that the score may lead to.
     Capped {
@@ -37,6 +37,8 @@ pub enum Word {
     Allow,
     /// A trickle of pages.
     Limit,
+    /// 402 with the licence, where `rights.license.url` names one; else as `limit`.
+    License,
     /// Refused.
     Block,
     /// As the score says.
@@ -58,7 +60,8 @@ impl Choice {
     }
 }
 
-/// The defaults: declared crawlers that index are never worse off than a trickle, collectors get one, scanners nothing.
+/// The defaults: declared crawlers that index are never worse off than a trickle, collectors get one (or the
+/// address of the licence), scanners nothing.
 pub(super) fn defaults() -> BTreeMap<Category, Choice> {
     let capped = |cap| Choice::Capped { unverified: Word::Score, cap };
     Category::ALL
@@ -70,9 +73,8 @@ pub(super) fn defaults() -> BTreeMap<Category, Choice> {
                 }
                 Category::Monitor => capped(Action::Limit),
                 Category::Reader => capped(Action::Slow),
-                Category::AiTrain | Category::Seo | Category::Advertising | Category::Academic => {
-                    Choice::Word(Word::Limit)
-                }
+                Category::AiTrain => Choice::Word(Word::License),
+                Category::Seo | Category::Advertising | Category::Academic => Choice::Word(Word::Limit),
                 Category::Scanner => Choice::Word(Word::Block),
                 _ => Choice::Word(Word::Score),
             };
@@ -117,6 +119,17 @@ pub(super) struct Draft {
     pub(super) clamps: Vec<Clamp>,
 }
 
+/// Nobody who reads, or who leads readers here, is asked to pay.
+pub(super) fn check(settings: &Settings) -> Result<(), ActionError> {
+    use Category::{AiUser, Browser, Feed, Preview, Reader, Search};
+    let readers = [Browser, Search, AiUser, Preview, Feed, Reader, Category::None];
+    let asked = |category: &Category| settings.policy.get(category).is_some_and(|c| c.word() == Word::License);
+    match readers.into_iter().find(asked) {
+        Some(category) => Err(ActionError::Readers { category }),
+        None => Ok(()),
+    }
+}
+
 /// Facts about the process that clamp an action.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Circumstances {
@@ -125,7 +138,7 @@ pub(super) struct Circumstances {
 }
 
 /// Decides from facts alone. The quotas come afterwards: they only ever refuse more.
-pub(super) fn decide(settings: &Settings, visitor: &Visitor, assessment: &Assessment) -> Draft {
+pub(super) fn decide(settings: &Settings, licensed: bool, visitor: &Visitor, assessment: &Assessment) -> Draft {
     match visitor.standing {
         Standing::Allowed => return Draft { action: Action::Allow, rule: Rule::Allow, clamps: Vec::new() },
         Standing::Denied => return Draft { action: Action::Block, rule: Rule::Deny, clamps: Vec::new() },
@@ -135,7 +148,8 @@ pub(super) fn decide(settings: &Settings, visitor: &Visitor, assessment: &Assess
     let choice = settings.policy.get(&category).copied().unwrap_or(Choice::Word(Word::Score));
     let (action, rule) = match choice.word() {
         Word::Allow => (Action::Allow, Rule::Policy(category)),
-        Word::Limit => (Action::Limit, Rule::Policy(category)),
+        Word::License if licensed => (Action::License, Rule::Policy(category)),
+        Word::Limit | Word::License => (Action::Limit, Rule::Policy(category)),
         Word::Block => (Action::Block, Rule::Policy(category)),
         Word::Score => (bucket(assessment.score), Rule::Score),
     };
@@ -217,38 +231,57 @@ mod tests {
             (100, Action::Block),
         ];
         for (score, action) in table {
-            assert_eq!(decide(&settings, &visitor(FIREFOX, "/a"), &at(score, false, true)).action, action, "{score}");
+            assert_eq!(
+                decide(&settings, false, &visitor(FIREFOX, "/a"), &at(score, false, true)).action,
+                action,
+                "{score}"
+            );
         }
     }
 
     #[test]
     fn clamps_keep_readers_and_crawlers_safe() {
         let settings = Settings::default();
-        let robots = decide(&settings, &visitor("nikto", "/robots.txt"), &at(100, false, false));
+        let robots = decide(&settings, false, &visitor("nikto", "/robots.txt"), &at(100, false, false));
         assert_eq!((robots.action, robots.clamps.as_slice()), (Action::Allow, &[Clamp::Route][..]));
-        let asset = decide(&settings, &visitor(FIREFOX, "/a.css"), &at(80, false, false));
+        let asset = decide(&settings, false, &visitor(FIREFOX, "/a.css"), &at(80, false, false));
         assert_eq!((asset.action, asset.clamps.as_slice()), (Action::Tag, &[Clamp::Asset][..]));
-        let first = decide(&settings, &visitor(FIREFOX, "/a"), &at(60, true, true));
+        let first = decide(&settings, false, &visitor(FIREFOX, "/a"), &at(60, true, true));
         assert_eq!((first.action, first.clamps.as_slice()), (Action::Tag, &[Clamp::FirstRequest][..]));
-        let google = decide(&settings, &visitor("Googlebot/2.1", "/a"), &at(100, false, true));
+        let google = decide(&settings, false, &visitor("Googlebot/2.1", "/a"), &at(100, false, true));
         assert_eq!((google.action, google.clamps.as_slice()), (Action::Limit, &[Clamp::Category][..]));
-        let lynx = decide(&settings, &visitor("Lynx/2.9", "/a"), &at(100, false, true));
+        let lynx = decide(&settings, false, &visitor("Lynx/2.9", "/a"), &at(100, false, true));
         assert_eq!(lynx.action, Action::Slow);
     }
 
     #[test]
     fn categories_have_policies() {
         let settings = Settings::default();
-        let gpt = decide(&settings, &visitor("GPTBot/1.2", "/a"), &at(15, true, true));
+        let gpt = decide(&settings, false, &visitor("GPTBot/1.2", "/a"), &at(15, true, true));
         assert_eq!((gpt.action, gpt.rule.to_string().as_str()), (Action::Limit, "action.policy.ai-train"));
-        let nikto = decide(&settings, &visitor("Mozilla/5.0 (Nikto/2.1.6)", "/a"), &at(40, true, true));
+        let licensed = decide(&settings, true, &visitor("GPTBot/1.2", "/a"), &at(15, true, true));
+        assert_eq!((licensed.action, licensed.rule), (Action::License, Rule::Policy(Category::AiTrain)));
+        let rules = decide(&settings, true, &visitor("GPTBot/1.2", "/robots.txt"), &at(15, true, false));
+        assert_eq!(rules.action, Action::Allow, "the rules cost nothing");
+        let nikto = decide(&settings, false, &visitor("Mozilla/5.0 (Nikto/2.1.6)", "/a"), &at(40, true, true));
         assert_eq!(nikto.action, Action::Block);
+    }
+
+    #[test]
+    fn nobody_who_reads_is_asked_to_pay() {
+        for category in Category::ALL {
+            let policy = [(category, Choice::Word(Word::License))].into();
+            let refused = check(&Settings { policy, ..Settings::default() }).is_err();
+            let reads =
+                ["browser", "search", "ai-user", "preview", "feed", "reader", "none"].contains(&category.code());
+            assert_eq!(refused, reads, "{category}");
+        }
     }
 
     #[test]
     fn observing_does_nothing() {
         let settings = Settings::default();
-        let mut draft = decide(&settings, &visitor(FIREFOX, "/a"), &at(100, false, true));
+        let mut draft = decide(&settings, false, &visitor(FIREFOX, "/a"), &at(100, false, true));
         clamp(&mut draft, &settings, Circumstances { mode: Mode::Observe, warm_up: true });
         assert_eq!(draft.action, Action::Allow);
         assert_eq!(draft.clamps, [Clamp::WarmUp, Clamp::Observe]);

@@ -106,7 +106,7 @@ impl AuditRecord {
     /// Declared robots and blocked visitors are named in full; people are not.
     fn escalates(&self) -> bool {
         let declared = self.visitor.as_ref().is_some_and(|v| v.agent.category.is_declared_bot());
-        declared || self.decision.as_ref().is_some_and(|d| d.action >= Action::Block)
+        declared || self.decision.as_ref().is_some_and(|d| d.action >= Action::License)
     }
 
     /// Appends the line.

@@ -150,7 +150,7 @@ impl Builder {
         let config = &self.config;
         let identify = IdentifyLayer::with_check(&config.visitor, clock.clone(), self.check.clone())?;
         let assess = AssessLayer::new(Arc::clone(&state), config.action.limits.soft());
-        let enforce = EnforceLayer::new(state, &config.action, config.mode)?;
+        let enforce = EnforceLayer::new(state, &config.action, config.mode)?.licensed(&config.rights.license);
         let audit = AuditLayer::with_clock(self.audit_sink()?, clock);
         #[cfg(feature = "html")]
         let protect = self.protect()?;

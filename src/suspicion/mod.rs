@@ -79,6 +79,8 @@ pub(crate) fn limiter(state: &State, quota: Quota, namespace: u64) -> Limiter {
 }
 
 /// Pages after which the absence of assets says something.
+/// Hours for which a request for robots.txt counts.
+const ROBOTS_HOURS: u16 = 24;
 const PAGES_WITHOUT_ASSETS: u16 = 6;
 /// Time in milliseconds for the assets to follow: a browser that restores its tabs asks for all the pages first, but even
 /// then not for more than so many.
@@ -106,6 +108,8 @@ pub struct Assessment {
     pub first_request: bool,
     /// It counts as a page.
     pub counts_as_page: bool,
+    /// It asked for robots.txt within the last day, or now.
+    pub read_robots: bool,
     /// The table was busy; judged without history.
     pub degraded: bool,
     /// What judging took.
@@ -125,6 +129,7 @@ impl Assessment {
             signals: Vec::new(),
             first_request: true,
             counts_as_page: false,
+            read_robots: false,
             degraded: true,
             took: Duration::ZERO,
             client: None,
@@ -192,9 +197,10 @@ impl Judge {
         let moved = self.state.with_record(sub, |record, known| {
             count(record, visitor, page, self.state.now_ms() as u32);
             self.behaviour(record, visitor, &mut signals);
-            (hurried(record, self.state.now_ms(), page), record.last_score, known, proven(record))
+            let robots = reads_robots(record, visitor, self.state.now_ms());
+            (hurried(record, self.state.now_ms(), page), record.last_score, known, proven(record), robots)
         });
-        let Some((hurried, sub_score, sub_known, proven)) = moved else {
+        let Some((hurried, sub_score, sub_known, proven, read_robots)) = moved else {
             return Assessment { degraded: true, ..Self::without_history(visitor) };
         };
         let client = if proven { sub } else { address };
@@ -223,6 +229,7 @@ impl Judge {
             points,
             signals,
             first_request: !address_known && !sub_known,
+            read_robots,
             degraded: rated.is_none(),
             client: Some(client),
             address: Some(address),
@@ -274,6 +281,15 @@ fn count(record: &mut Record, visitor: &Visitor, page: bool, now: u32) {
         record.pages /= 2;
         record.assets /= 2;
     }
+}
+
+/// A crawler may keep robots.txt for a day (RFC 9309 §2.4); who asked within that time knows the rules.
+fn reads_robots(record: &mut Record, visitor: &Visitor, now: u64) -> bool {
+    let hour = (now / 3_600_000 + 1) as u16;
+    if visitor.route == RouteClass::Wellknown && &*visitor.path == "/robots.txt" {
+        record.robots_hour = hour.max(1);
+    }
+    record.robots_hour != 0 && hour.wrapping_sub(record.robots_hour) < ROBOTS_HOURS
 }
 
 /// Counts pages by the minute.

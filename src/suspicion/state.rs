@@ -50,7 +50,8 @@ pub(crate) struct Record {
     pub(crate) flags: u8,
     /// When the first page was asked for: the low bits of `last_seen`'s clock, which come round in 49 days.
     pub(crate) first_page: u32,
-    _reserved: [u8; 2],
+    /// Hour, from 1, on the clock's `elapsed`, of the last request for robots.txt; 0: none. Comes round in 7 years.
+    pub(crate) robots_hour: u16,
 }
 
 /// This record was counted for or against the visibility of assets.

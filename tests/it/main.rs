@@ -13,6 +13,7 @@ mod html5lib;
 mod layers;
 mod program;
 mod proxy;
+mod refusals;
 mod streaming;
 mod support;
 mod undo;

@@ -10,12 +10,13 @@ use tower_layer::Layer;
 
 use super::service::Enforce;
 use crate::action::answer::{Answers, Refusal};
+use crate::action::license::License;
 use crate::action::limit::Limits;
 use crate::action::policy::{self, Circumstances};
 use crate::action::{Action, ActionError, Decision, LimitReport, Mode, Rule, Settings};
-use crate::suspicion::cells::CellKey;
+use crate::rights;
 use crate::suspicion::{Assessment, State};
-use crate::visitor::{RouteClass, Standing, Visitor};
+use crate::visitor::{RouteClass, Standing, Verification, Visitor};
 
 /// Within this time of the start nothing is stronger than `limit`.
 const WARM_UP: Duration = Duration::from_secs(60);
@@ -62,6 +63,7 @@ pub(super) struct Shared {
     settings: Settings,
     limits: Limits,
     answers: Answers,
+    license: Option<License>,
     mode: Mode,
     pub(super) sleepers: AtomicUsize,
 }
@@ -73,13 +75,24 @@ impl EnforceLayer {
     /// [`ActionError`] for settings that do not hold.
     pub fn new(state: Arc<State>, settings: &Settings, mode: Mode) -> Result<Self, ActionError> {
         settings.limits.check()?;
+        settings.license.check()?;
+        policy::check(settings)?;
         let mut settings = settings.clone();
         for (category, choice) in policy::defaults() {
             settings.policy.entry(category).or_insert(choice);
         }
         let limits = Limits::new(&state, &settings.limits);
         let answers = Answers::new(settings.contact.clone())?;
-        Ok(Self { shared: Arc::new(Shared { state, settings, limits, answers, mode, sleepers: AtomicUsize::new(0) }) })
+        let sleepers = AtomicUsize::new(0);
+        Ok(Self { shared: Arc::new(Shared { state, settings, limits, answers, license: None, mode, sleepers }) })
+    }
+
+    /// Points action `license` to a licence. Without one with a `url` that action is `limit`.
+    pub fn licensed(mut self, licence: &rights::LicenseSettings) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.license = License::new(&shared.settings.license, licence);
+        }
+        self
     }
 }
 
@@ -107,7 +120,7 @@ pub(super) enum Plan {
 impl Shared {
     pub(super) fn decide(&self, visitor: &Visitor, assessment: &Assessment, headers: &HeaderMap) -> (Decision, Plan) {
         let mode = if visitor.enforceable { self.mode } else { Mode::Observe };
-        let mut draft = policy::decide(&self.settings, visitor, assessment);
+        let mut draft = policy::decide(&self.settings, self.license.is_some(), visitor, assessment);
         let limit = self.ask_limits(&mut draft, visitor, assessment);
         let would = draft.action;
         let warm_up = self.state.uptime() < WARM_UP;
@@ -117,7 +130,7 @@ impl Shared {
             (Action::Limit, Some(client)) => limit.or_else(|| Some(self.limits.trickle(client))),
             _ => limit,
         };
-        let refused = draft.action == Action::Block
+        let refused = draft.action >= Action::License
             || (draft.action == Action::Limit && limit.is_some_and(|l| l.retry_after.is_some()));
         let mut decision = Decision {
             action: draft.action,
@@ -128,7 +141,7 @@ impl Shared {
             delay: None,
         };
         if refused {
-            let plan = self.refuse(&decision, visitor, assessment.client, headers);
+            let plan = self.refuse(&decision, visitor, assessment, headers);
             return (decision, plan);
         }
         if decision.action == Action::Slow {
@@ -161,13 +174,20 @@ impl Shared {
         (draft.action == Action::Limit).then(|| self.limits.trickle(client))
     }
 
-    fn refuse(&self, decision: &Decision, visitor: &Visitor, client: Option<CellKey>, headers: &HeaderMap) -> Plan {
-        let retry_after = decision.limit.and_then(|l| l.retry_after).filter(|_| decision.action == Action::Limit);
-        if let (Some(seconds), Some(client)) = (retry_after, client) {
+    fn refuse(&self, decision: &Decision, visitor: &Visitor, assessment: &Assessment, headers: &HeaderMap) -> Plan {
+        if let (Action::License, Some(license)) = (decision.action, &self.license) {
+            let verified = visitor.verification == Verification::Verified;
+            return Plan::Answer(Box::new(self.answers.license(license, visitor.request_id, verified, headers)));
+        }
+        let limit = decision.limit.filter(|_| decision.action == Action::Limit);
+        let retry_after = limit.and_then(|l| l.retry_after);
+        if let (Some(seconds), Some(client)) = (retry_after, assessment.client) {
             self.state.note_refusal(client, Duration::from_secs(seconds));
         }
         let status = if retry_after.is_some() { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::FORBIDDEN };
-        let refusal = Refusal { status, retry_after, request_id: visitor.request_id };
+        // Who reads the rules is told what they are; to anybody else it would only say how fast is just slow enough.
+        let quota = limit.filter(|_| visitor.agent.category.is_declared_bot() && assessment.read_robots);
+        let refusal = Refusal { status, retry_after, quota, request_id: visitor.request_id };
         Plan::Answer(Box::new(self.answers.refuse(refusal, headers)))
     }
 

@@ -16,6 +16,8 @@ pub mod log;
 mod privacy;
 pub mod reader;
 pub mod record;
+mod robots;
+mod segments;
 mod sink;
 mod writer;
 
@@ -25,6 +27,7 @@ pub use file::FileSink;
 pub use json::is_hidden;
 pub use log::{Audit, AuditLayer, LogBody};
 pub use record::{AuditRecord, PageSummary};
+pub use robots::RobotsText;
 pub use sink::{Sink, SinkError, Stats, TracingSink};
 
 use crate::unit::{Size, Span};
@@ -86,6 +89,8 @@ pub struct Settings {
     pub rotate_every: Span,
     /// Closed segments older than this are deleted.
     pub max_age: Span,
+    /// How long versions of robots.txt are kept after they ended; at least two days.
+    pub max_age_robots: Span,
     /// The oldest closed segments are deleted beyond this size.
     pub max_total: Size,
     /// How addresses are written.
@@ -114,6 +119,7 @@ impl Default for Settings {
             rotate_size: Size(256 << 20),
             rotate_every: Span::seconds(86_400),
             max_age: Span::seconds(30 * 86_400),
+            max_age_robots: Span::seconds(400 * 86_400),
             max_total: Size(10 << 30),
             address: AddressMode::Truncate,
             ipv4_prefix: 24,
@@ -172,6 +178,9 @@ impl Settings {
         }
         if !(16..=64).contains(&self.ipv6_prefix) {
             return refuse("audit.ipv6_prefix", "between 16 and 64");
+        }
+        if self.max_age_robots < Span::seconds(2 * 86_400) {
+            return refuse("audit.max_age_robots", "at least two days: a crawler may act on a copy that is a day old");
         }
         if self.flush.0.is_zero() || self.rotate_every.0.is_zero() {
             return refuse("audit.flush", "`flush` and `rotate_every` must be longer than 0");

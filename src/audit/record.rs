@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::Settings;
 use super::json::ObjectWriter;
 use super::privacy::{Pseudonyms, render_address};
+use super::robots::RobotsText;
 use crate::action::{Action, Decision};
 use crate::suspicion::Assessment;
 use crate::visitor::{RouteClass, Visitor};
@@ -91,6 +92,8 @@ pub struct PageSummary {
     pub mark_skip: Option<&'static str>,
     /// What the upstream did wrong.
     pub error: Option<&'static str>,
+    /// A robots.txt that left whole.
+    pub robots: Option<RobotsText>,
 }
 
 impl AuditRecord {
@@ -233,6 +236,7 @@ impl AuditRecord {
         } else {
             object.text_if("deckle.mark.skip", page.mark_skip);
         }
+        object.text_if("deckle.robots.version", page.robots.as_ref().map(|r| r.version.as_str()));
         object.text("deckle.rewrite", page.rewrite);
         object.text_if("deckle.rewrite.skip", page.skip);
         if let Some((before, after)) = page.encoding {

@@ -383,6 +383,18 @@ mod tests {
     }
 
     #[test]
+    fn a_window_of_8_mib_is_the_largest_of_zstd() {
+        // A frame of one raw block (RFC 8878 §3.1.1). Its window: exponent 13, then mantissa or exponent one more.
+        for (window, name, reads) in [(0x68, "8 MiB", true), (0x69, "9 MiB", false), (0x70, "16 MiB", false)] {
+            let frame = [0x28, 0xB5, 0x2F, 0xFD, 0x00, window, 0x09, 0x00, 0x00, b'x'];
+            for chunk in [1, 4_096] {
+                let read = decode(Coding::Zstd, &frame, chunk).ok();
+                assert_eq!(read, reads.then(|| b"x".to_vec()), "{name} in pieces of {chunk}");
+            }
+        }
+    }
+
+    #[test]
     fn a_client_gets_what_it_likes_best() {
         for (accepts, expect) in [
             ("", Coding::Identity),
@@ -466,6 +478,44 @@ mod tests {
         let mut out = Vec::new();
         assert!(decoder.push(&coded, &mut out).is_err());
         assert!(out.len() < 2 << 20, "{}", out.len());
+    }
+
+    #[test]
+    fn no_more_comes_out_than_is_allowed() {
+        for coding in ALL {
+            let coded = encode(coding, &text());
+            let read = |max: u64| Decoder::new(coding, max).push(&coded, &mut Vec::new());
+            assert!(read(text().len() as u64).is_ok(), "{coding:?}");
+            assert_eq!(read(text().len() as u64 - 1).unwrap_err().kind(), ErrorKind::QuotaExceeded, "{coding:?}");
+            let mut out = Vec::new();
+            assert!(Decoder::new(coding, 1_000).push(&coded, &mut out).is_err(), "{coding:?}");
+            assert!(out.len() <= STEP, "{coding:?}: {}", out.len());
+        }
+    }
+
+    #[test]
+    fn levels_are_fixed() {
+        fn at(coding: Coding, level: i32) -> Vec<u8> {
+            let codec: Box<dyn EncodeV2 + Send> = match coding {
+                Coding::Gzip => Box::new(GzipEncoder::new(Level::Precise(level).into())),
+                Coding::Br => Box::new(BrotliEncoder::new(
+                    brotli::params::EncoderParams::default().quality(Level::Precise(level)),
+                )),
+                Coding::Zstd => Box::new(ZstdEncoder::new(level)),
+                _ => Box::new(ZlibEncoder::new(Level::Precise(level).into())),
+            };
+            let (mut encoder, mut out) = (Encoder { codec, dirty: false }, Vec::new());
+            encoder.push(&text(), &mut out).unwrap();
+            encoder.finish(&mut out).unwrap();
+            out
+        }
+        for (coding, level) in [(Coding::Gzip, 6), (Coding::Deflate, 6), (Coding::Br, 4), (Coding::Zstd, 3)] {
+            let ours = encode(coding, &text());
+            assert!(ours == at(coding, level), "{coding:?}");
+            for other in [1, 9] {
+                assert!(ours != at(coding, other), "{coding:?}: another level would be seen");
+            }
+        }
     }
 
     #[test]

@@ -318,6 +318,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_tag_does_not_leave() {
+        for value in ["", "abc", "\"abc", "abc\"", "W/abc", "w/\"abc\"", "\"a\" \"b\"", "\"a\", \"b\"", "\"a b\"", "*"]
+        {
+            for not_modified in [false, true] {
+                let mut headers = map(&[("etag", value)]);
+                rewrite_response(&mut headers, &made(false), not_modified);
+                assert!(!headers.contains_key("etag"), "{value}: {headers:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_marked_page_is_private() {
         let mut headers = map(&[
             ("cache-control", "public, s-maxage=600"),

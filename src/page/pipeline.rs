@@ -522,6 +522,65 @@ mod tests {
     }
 
     #[test]
+    fn a_page_is_read_in_steps_and_each_leaves_before_the_next() {
+        use std::io::Write;
+        use std::pin::pin;
+        use std::task::{Context, Poll, Waker};
+
+        use http_body::Body;
+
+        use crate::page::body::{Page, PageBody};
+
+        // How much has been read by the time of each frame.
+        fn reads(codings: &[Coding], source: &[u8], cache: &Arc<PlanCache>) -> Vec<u64> {
+            let place = Some(Place { cache: Arc::clone(cache), key: 1, now: 0 });
+            let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
+            let pipeline = Pipeline::new(
+                codings,
+                Coding::Identity,
+                64 << 20,
+                Some(encoding_rs::UTF_8),
+                encoding_rs::UTF_8,
+                start,
+                Box::new(drop),
+            );
+            let report = PageReport::new(Rewrite::Done, None);
+            let inner = http_body_util::Full::new(Bytes::copy_from_slice(source));
+            let mut body = pin!(PageBody::page(inner, Page::new(pipeline, report.clone())));
+            let (mut reads, mut context) = (Vec::new(), Context::from_waker(Waker::noop()));
+            while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut context) {
+                assert!(frame.unwrap().is_data());
+                reads.push(report.facts().body_in);
+            }
+            reads.dedup();
+            reads
+        }
+
+        let paragraphs: String =
+            (0..32_000u32).map(|i| format!("<p>{:x} on it</p>\n", i.wrapping_mul(2_654_435_761))).collect();
+        let page = format!("<!doctype html><html><head><title>t</title></head><body><article>{paragraphs}");
+        let length = page.len() as u64;
+        assert!((640 << 10..1 << 20).contains(&length), "{length}");
+        let cache = PlanCache::new(8 << 20).unwrap();
+        let steps: Vec<u64> = (1..=16u64).map(|n| n * (64 << 10)).take_while(|n| *n < length).chain([length]).collect();
+        assert_eq!(reads(&[], page.as_bytes(), &cache), steps, "new");
+        assert_eq!(reads(&[], page.as_bytes(), &cache), [64 << 10, (64 + 512) << 10, length], "known");
+
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(page.as_bytes()).unwrap();
+        let coded = gzip.finish().unwrap();
+        let (mut decoder, mut decoded) = (Decoder::new(Coding::Gzip, 64 << 20), Vec::new());
+        let mut steps = Vec::new();
+        for piece in coded.chunks(4 << 10) {
+            decoder.push(piece, &mut decoded).unwrap();
+            steps.push(decoded.len() as u64);
+        }
+        steps.dedup();
+        assert!(steps.len() > 20, "{steps:?}");
+        assert_eq!(reads(&[Coding::Gzip], &coded, &PlanCache::new(8 << 20).unwrap()), steps, "coded");
+    }
+
+    #[test]
     fn a_page_that_cannot_be_read_any_more_loses_nothing() {
         fn small(charset: Charset) -> Job {
             Job { max_memory: 64 << 10, ..job(charset) }

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
 use super::encoding::Coding;
 use super::plan::Skip;
 
@@ -62,6 +64,8 @@ pub struct PageFacts {
     pub known: bool,
     /// What the upstream did wrong.
     pub error: Option<&'static str>,
+    /// A robots.txt that left whole: its bytes.
+    pub robots: Option<Bytes>,
     /// The guard's tag was placed.
     pub guard_placed: bool,
     /// The visible notice was placed.
@@ -92,6 +96,7 @@ impl PageReport {
             mark_skip: None,
             known: false,
             error: None,
+            robots: None,
             guard_placed: false,
             notice_placed: false,
         })))

@@ -588,6 +588,82 @@ mod tests {
     }
 
     #[test]
+    fn a_fragment_gets_marks_and_nothing_else() {
+        const WORDS: &str =
+            "The committee said on Monday that it would not publish the full report before the end of June.";
+        let article = format!("<div><article><p>{WORDS}</p></article></div>");
+        let bare = format!("<p>{WORDS}</p>");
+        let page = format!("<!doctype html>{article}");
+        for (name, source, body_is_root, insertions) in [
+            ("article", &article, false, ""),
+            ("the whole is the article", &bare, true, ""),
+            ("page", &page, false, "<S>"),
+        ] {
+            for (learn, chunk) in [(true, 1), (true, usize::MAX), (false, 7)] {
+                let got = run(Job { body_is_root, learn, ..job("utf-8") }, source.as_bytes(), chunk);
+                assert!(undo(&got, source.as_bytes()) == source.as_bytes(), "{name}");
+                let text = String::from_utf8(got.out).unwrap();
+                // All gaps but the first and the last of the block.
+                assert_eq!((got.outcome.gaps, got.outcome.seals), (15, 1), "{name}: {text}");
+                assert!(text.contains("of June.<seal/></p>"), "{name}: {text}");
+                let of_a_page = text.replace("<seal/>", "").replace('\n', " ");
+                assert_eq!(of_a_page.replacen(insertions, "", 1), *source, "{name}: nothing is inserted");
+                assert_eq!(got.outcome.head_placed, !insertions.is_empty(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_prose_is_not_shown_or_is_named_carries_no_mark() {
+        const TEXT: &str = "one two three four five six";
+        // The item's gaps; those of the paragraph behind it show that marking goes on.
+        let gaps = |item: &str| {
+            let page =
+                format!("<!doctype html><title>t</title><article><ul><li>{item}</li></ul><p>{TEXT}</p></article>");
+            let got = check(item, page.as_bytes(), "utf-8", &[1, 7]);
+            assert_eq!(got.outcome.ended, None, "{item}");
+            let text = String::from_utf8(got.out).unwrap();
+            assert!(text.contains("<p>one two\nthree\nfour\nfive six</p>"), "{item}: {text}");
+            let gaps = got.outcome.gaps - 3;
+            assert_eq!(text.contains(item), gaps == 0, "{item}: {text}");
+            gaps
+        };
+        for name in ["b", "em", "span", "a", "div", "section", "figcaption", "h2", "q"] {
+            assert_eq!(gaps(&format!("<{name}>{TEXT}</{name}>")), 3, "{name}");
+        }
+        for name in [
+            "pre", "code", "kbd", "samp", "var", "textarea", "script", "style", "template", "noscript", "title", "svg",
+            "math", "button", "select", "option", "label", "nav", "footer", "form", "iframe", "object", "CODE",
+        ] {
+            assert_eq!(gaps(&format!("<{name}>{TEXT}</{name}>")), 0, "{name}");
+            assert_eq!(gaps(&format!("<{name} class=lead>{TEXT}</{name}>")), 0, "{name}");
+        }
+        for (attribute, expected) in [
+            ("class=lead", 3),
+            ("aria-hidden=false", 3),
+            ("translate=yes", 3),
+            ("data-deckle=on", 3),
+            ("hidden", 0),
+            ("hidden=until-found", 0),
+            ("aria-hidden=true", 0),
+            ("contenteditable", 0),
+            ("contenteditable=true", 0),
+            ("translate=no", 0),
+            ("class='a sr-only b'", 0),
+            ("style='white-space: pre-wrap'", 0),
+            ("data-deckle=off", 0),
+            ("DATA-DECKLE=\"off\"", 0),
+        ] {
+            for name in ["div", "p"] {
+                let item = format!("<{name} {attribute}>{TEXT}</{name}>");
+                assert_eq!(gaps(&item), expected, "{item}");
+            }
+            let nested = format!("<div {attribute}><b>{TEXT}</b></div>");
+            assert_eq!(gaps(&nested), expected, "{nested}");
+        }
+    }
+
+    #[test]
     fn behind_an_ambiguity_nothing_is_changed() {
         let page = "<!doctype html><title>t</title><article><p>one two three four five six</p><select><xmp><script>1</script>\
             </select><p>one two three four five six</p></article></body></html>";

@@ -12,6 +12,8 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
+use super::headers::strip_trailers;
+
 /// Why a body of the upstream broke off.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteBodyError {
@@ -68,6 +70,24 @@ impl Idle {
     }
 }
 
+/// Why an upload broke off.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UploadError {
+    /// The client's connection or framing.
+    #[error("the client broke off")]
+    Broken(#[source] hyper::Error),
+    /// Nothing came for too long.
+    #[error("the client sent nothing for {0:?}")]
+    Idle(Duration),
+}
+
+fn without_strays(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        strip_trailers(trailers);
+    }
+    frame
+}
+
 pin_project! {
     /// What a client sends, under an idle limit.
     pub(super) struct UploadBody {
@@ -93,8 +113,8 @@ impl Body for UploadBody {
         let this = self.project();
         let polled = this.body.poll_frame(cx);
         match ready!(this.idle.watch(cx, polled)) {
-            Some(frame) => Poll::Ready(frame.map(|f| f.map_err(Into::into))),
-            None => Poll::Ready(Some(Err("the client paused for too long".into()))),
+            Some(frame) => Poll::Ready(frame.map(|f| f.map(without_strays).map_err(|e| UploadError::Broken(e).into()))),
+            None => Poll::Ready(Some(Err(UploadError::Idle(this.idle.limit).into()))),
         }
     }
 
@@ -129,7 +149,7 @@ impl Body for SiteBody {
             Projected::Upstream { body, idle } => {
                 let polled = body.poll_frame(cx);
                 match ready!(idle.watch(cx, polled)) {
-                    Some(frame) => Poll::Ready(frame.map(|f| f.map_err(SiteBodyError::Upstream))),
+                    Some(frame) => Poll::Ready(frame.map(|f| f.map(without_strays).map_err(SiteBodyError::Upstream))),
                     None => Poll::Ready(Some(Err(SiteBodyError::Idle(idle.limit)))),
                 }
             }

@@ -1,6 +1,6 @@
 //! Header fields that belong to one hop, and those that tell the next hop about the last (RFC 9110 §7.6, RFC 7239).
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::visitor::{AddressSource, ClientAddress};
 
@@ -78,6 +78,33 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Fields that may not stand behind a body: framing, routing, how to read it, who asks (RFC 9110 §6.5.1).
+const NO_TRAILERS: [HeaderName; 16] = [
+    header::TRANSFER_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_TYPE,
+    header::CONTENT_RANGE,
+    header::TRAILER,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::HOST,
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::SET_COOKIE,
+    header::COOKIE,
+    header::CACHE_CONTROL,
+    header::LOCATION,
+    header::TE,
+];
+
+/// Takes out of trailers what is none.
+pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
+    for name in NO_TRAILERS {
+        trailers.remove(name);
+    }
+}
+
 /// Tells the upstream who the client is. What the client itself claims goes, unless a trusted hop said it.
 pub(super) fn set_forwarded(headers: &mut HeaderMap, from: &ClientAddress, secure: bool, host: Option<&HeaderValue>) {
     let told = |name: &str| from.trusted.then(|| headers.get(name).cloned()).flatten();
@@ -124,6 +151,12 @@ pub(super) fn append_via(headers: &mut HeaderMap, pseudonym: &str) {
     if let Ok(value) = format!("1.1 {pseudonym}").parse() {
         headers.append(header::VIA, value);
     }
+}
+
+/// How many more hops a question about the way may take (RFC 9110 §7.6.2).
+pub(super) fn max_forwards(method: &Method, headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(header::MAX_FORWARDS).filter(|_| *method == Method::OPTIONS)?;
+    value.to_str().ok()?.parse().ok()
 }
 
 /// The request has been here before, or over too many hops.

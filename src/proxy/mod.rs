@@ -14,6 +14,7 @@ mod headers;
 mod problem;
 mod refuse;
 mod server;
+mod stream;
 mod upgrade;
 mod upstream;
 

@@ -7,6 +7,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use super::body::SiteBody;
 use crate::page::{PageReport, Rewrite, Skip};
 
+/// The methods that are passed on.
+pub(super) const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 pub(super) fn problem(status: StatusCode, detail: &'static str, request: &HeaderMap) -> Response<SiteBody> {
     let title = status.canonical_reason().unwrap_or("Error");
     let accept = request.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -34,7 +37,7 @@ pub(super) fn problem(status: StatusCode, detail: &'static str, request: &Header
         HeaderValue::from_static("default-src 'none'; base-uri 'none'; form-action 'none'"),
     );
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        headers.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("30"));

@@ -1,6 +1,6 @@
 //! Requests that no site is asked about: methods, sizes and hosts that cannot be right.
 
-use http::{Method, Request, StatusCode, Uri, Version, header, uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header, uri};
 use hyper::body::Incoming;
 
 use crate::config::ProxySettings;
@@ -14,8 +14,7 @@ pub(super) fn refuse(request: &Request<Incoming>, settings: &ProxySettings) -> O
     if target_length(request.uri()) > settings.max_uri.0 as usize {
         return Some((StatusCode::URI_TOO_LONG, "The address is too long."));
     }
-    let bytes: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
-    if headers.len() > settings.max_headers || bytes > settings.max_header_bytes.0 as usize {
+    if is_too_large(headers, settings) {
         return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request header is too large."));
     }
     let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -37,6 +36,12 @@ pub(super) fn refuse(request: &Request<Incoming>, settings: &ProxySettings) -> O
         .max_request_body
         .is_some_and(|max| declared.is_some_and(|n| n > max.0))
         .then_some((StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."))
+}
+
+/// More fields than the proxy takes, or longer ones.
+pub(super) fn is_too_large(headers: &HeaderMap, settings: &ProxySettings) -> bool {
+    let bytes: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+    headers.len() > settings.max_headers || bytes > settings.max_header_bytes.0 as usize
 }
 
 fn serves(host: &str, settings: &ProxySettings) -> bool {

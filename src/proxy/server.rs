@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::stream::{ClientStream, Reset, ResetBody};
 use crate::config::ProxySettings;
 use crate::visitor::Peer;
 
@@ -65,15 +66,16 @@ pub(super) async fn serve<A: Answer>(
             () = &mut stop => break,
         };
         let _ = stream.set_nodelay(true);
+        let (stream, reset) = ClientStream::new(stream);
         let peer = Peer { address, secure: tls.is_some() };
         let (builder, answer, watcher) = (Arc::clone(&builder), answer.clone(), graceful.watcher());
         let limit = settings.timeouts.header_read.0;
         let tls = tls.as_ref().map(|tls| TlsAcceptor::clone(&tls.load()));
         connections.spawn(async move {
             match tls {
-                None => connection(&builder, stream, peer, answer, watcher, limit).await,
+                None => connection(&builder, (stream, reset), peer, answer, watcher, limit).await,
                 Some(tls) => match tokio::time::timeout(limit, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(&builder, stream, peer, answer, watcher, limit).await,
+                    Ok(Ok(stream)) => connection(&builder, (stream, reset), peer, answer, watcher, limit).await,
                     Ok(Err(error)) => tracing::debug!(target: "deckle", %error, "A TLS handshake failed."),
                     Err(_) => tracing::debug!(target: "deckle", "A TLS handshake took too long."),
                 },
@@ -107,7 +109,7 @@ fn connection_builder(settings: &ProxySettings) -> auto::Builder<TokioExecutor> 
 
 async fn connection<A: Answer, T>(
     builder: &auto::Builder<TokioExecutor>,
-    stream: T,
+    (stream, reset): (T, Reset),
     peer: Peer,
     answer: A,
     watcher: Watcher,
@@ -121,7 +123,8 @@ async fn connection<A: Answer, T>(
         asked.notify_one();
         request.extensions_mut().insert(peer);
         let answer = answer.clone();
-        async move { answer.answer(request).await }
+        let reset = (request.version() == Version::HTTP_10).then(|| reset.clone());
+        async move { Ok::<_, Infallible>(answer.answer(request).await?.map(|body| ResetBody::new(body, reset))) }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     // hyper's own timer starts with the first bytes of a head: whoever sends none must not hold the connection.

@@ -8,8 +8,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
+use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_rustls::HttpsConnector;
@@ -19,9 +20,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::oneshot;
 use tower_service::Service;
 
-use super::body::{SiteBody, UploadBody};
+use super::body::{SiteBody, UploadBody, UploadError};
 use super::headers::Asked;
-use super::problem::problem;
+use super::problem::{ALLOWED, problem};
 use super::{ProxyError, headers, refuse, upgrade};
 use crate::config::{HostMode, ProxySettings};
 use crate::visitor::{ClientAddress, Visitor};
@@ -78,9 +79,11 @@ impl Upstream {
         parts.scheme = self.shared.base.scheme().cloned();
         parts.authority = self.shared.base.authority().cloned();
         parts.path_and_query = path.parse().ok();
-        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let request =
-            Request::builder().uri(Uri::from_parts(parts).ok()?).header(header::ACCEPT, "text/html").body(body);
+        let request = Request::builder()
+            .uri(Uri::from_parts(parts).ok()?)
+            .header(header::ACCEPT, "text/html")
+            .header(header::ACCEPT_ENCODING, "identity")
+            .body(empty());
         let answer = self.shared.send(request.ok()?, None).await.ok()?;
         let html = answer.headers().get(header::CONTENT_TYPE).and_then(|v| v.as_bytes().get(..9));
         let html = html.is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"));
@@ -119,8 +122,18 @@ impl Shared {
         let Some(outgoing) = self.outgoing(&head, upgrade.as_ref()) else {
             return problem(StatusCode::BAD_REQUEST, "The request target is not valid.", &asked);
         };
+        let mut outgoing = outgoing;
+        if let Some(hops) = headers::max_forwards(&head.method, &head.headers) {
+            let Some(left) = hops.checked_sub(1) else { return answer_options() };
+            outgoing.headers.insert(header::MAX_FORWARDS, HeaderValue::from(left));
+        }
         let again = outgoing.clone();
         let named = self.renames(&head);
+        let bodiless = body.is_end_stream();
+        if !bodiless && !outgoing.headers.contains_key(header::CONTENT_LENGTH) {
+            // hyper sends no body with GET and HEAD unless it is told to.
+            outgoing.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         let (body, uploaded) = self.request_body(body);
         let request = Request::from_parts(outgoing, body);
         let mut inbound = upgrade.map(|kind| (kind, head));
@@ -135,14 +148,30 @@ impl Shared {
                 }
                 answer
             }
-            None => self.send(request, Some(uploaded)).await,
+            None => {
+                let answer = self.send(request, Some(uploaded)).await;
+                let repeat = bodiless && matches!(again.method, Method::GET | Method::HEAD | Method::OPTIONS);
+                // Nothing came back, and asking twice changes nothing (RFC 9110 §9.2.2).
+                if repeat && matches!(answer, Err(Failure::Lost)) {
+                    self.send(Request::from_parts(again.clone(), empty()), None).await
+                } else {
+                    answer
+                }
+            }
         };
         match answer {
+            Ok(answer) if refuse::is_too_large(answer.headers(), &self.settings) => {
+                problem(StatusCode::BAD_GATEWAY, "The answer of the site cannot be passed on.", &asked)
+            }
             Ok(answer) if is_partial_page(&answer) => self.whole(again, answer, named.as_ref()).await,
             Ok(answer) => self.incoming(answer, named.as_ref()),
             Err(Failure::Timeout) => problem(StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time.", &asked),
             Err(Failure::TooLarge) => problem(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.", &asked),
-            Err(Failure::Connect) => {
+            Err(Failure::Idle) => {
+                problem(StatusCode::REQUEST_TIMEOUT, "The request body did not come in time.", &asked)
+            }
+            Err(Failure::Broken) => problem(StatusCode::BAD_REQUEST, "The request body is broken.", &asked),
+            Err(Failure::Connect | Failure::Lost) => {
                 problem(StatusCode::BAD_GATEWAY, "The site cannot be reached at the moment.", &asked)
             }
         }
@@ -229,7 +258,7 @@ impl Shared {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(error)) => {
                 tracing::warn!(target: "deckle", error = %chain(&error), "The upstream did not answer.");
-                Err(if chain(&error).contains("length limit exceeded") { Failure::TooLarge } else { Failure::Connect })
+                Err(Failure::of(&error))
             }
         }
     }
@@ -246,8 +275,7 @@ impl Shared {
         }
         head.headers.remove(header::RANGE);
         head.headers.remove(header::IF_RANGE);
-        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        match self.send(Request::from_parts(head, body), None).await {
+        match self.send(Request::from_parts(head, empty()), None).await {
             Ok(answer) => self.incoming(answer, named),
             Err(_) => self.incoming(partial, named),
         }
@@ -258,6 +286,10 @@ impl Shared {
         let (mut head, body) = answer.into_parts();
         if let (Some(asked), Some(site)) = (named, self.base.authority()) {
             headers::rename(&mut head.headers, site.as_str(), asked);
+        }
+        if head.headers.contains_key(header::TRANSFER_ENCODING) {
+            // The chunks were the length (RFC 9112 §6.3); the other one would cut the body.
+            head.headers.remove(header::CONTENT_LENGTH);
         }
         headers::strip_hop_by_hop(&mut head.headers);
         headers::append_via(&mut head.headers, &self.pseudonym);
@@ -287,10 +319,49 @@ impl Shared {
     }
 }
 
+/// Why there is no answer of the site.
 enum Failure {
+    /// It took too long.
     Timeout,
-    TooLarge,
+    /// No connection came about.
     Connect,
+    /// The connection broke before an answer.
+    Lost,
+    /// The upload is longer than it may be.
+    TooLarge,
+    /// The upload paused for too long.
+    Idle,
+    /// The upload broke off.
+    Broken,
+}
+
+impl Failure {
+    fn of(error: &hyper_util::client::legacy::Error) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            if error.is::<LengthLimitError>() {
+                return Self::TooLarge;
+            }
+            match error.downcast_ref() {
+                Some(UploadError::Idle(_)) => return Self::Idle,
+                Some(UploadError::Broken(_)) => return Self::Broken,
+                None => cause = error.source(),
+            }
+        }
+        if error.is_connect() { Self::Connect } else { Self::Lost }
+    }
+}
+
+fn empty() -> RequestBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// `Max-Forwards` ends here (RFC 9110 §7.6.2).
+fn answer_options() -> Response<SiteBody> {
+    let mut response = Response::new(SiteBody::full(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
+    response
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -6,21 +6,21 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::{Answer, Deckle, Seen, Upstream, hits, read_answer, request_from};
 
-const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 7);
-const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 7);
-const PAGE: &str = "<!doctype html><html><head><meta charset=utf-8><title>t</title></head><body><article><p>The committee said on \
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 7);
+pub(crate) const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 7);
+pub(crate) const PAGE: &str = "<!doctype html><html><head><meta charset=utf-8><title>t</title></head><body><article><p>The committee said on \
     Monday that it will not publish the full report before the end of June, because members cannot agree.</p></article></body></html>";
-const HTML: &str = "Content-Type: text/html; charset=utf-8\r\n";
+pub(crate) const HTML: &str = "Content-Type: text/html; charset=utf-8\r\n";
 
 /// A site whose next answer the test writes, behind deckle.
-struct Exchange {
-    deckle: Deckle,
+pub(crate) struct Exchange {
+    pub(crate) deckle: Deckle,
     answer: Arc<Mutex<(String, Vec<u8>)>>,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Exchange {
-    fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let answer = Arc::new(Mutex::new((String::new(), Vec::new())));
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (now, memory) = (Arc::clone(&answer), Arc::clone(&seen));
@@ -35,7 +35,7 @@ impl Exchange {
     }
 
     /// `request`: method, target and header lines; `head`: status and header lines of the site's answer.
-    fn run(&self, client: Ipv4Addr, request: &str, head: &str, body: &[u8]) -> (Seen, Answer) {
+    pub(crate) fn run(&self, client: Ipv4Addr, request: &str, head: &str, body: &[u8]) -> (Seen, Answer) {
         *self.answer.lock().unwrap() = (head.to_owned(), body.to_vec());
         let (line, fields) = request.split_once('\n').unwrap_or((request, ""));
         let fields: String = fields.lines().map(|l| format!("{}\r\n", l.trim())).collect();
@@ -47,14 +47,14 @@ impl Exchange {
     }
 }
 
-fn gzip(body: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(body).unwrap();
     encoder.finish().unwrap()
 }
 
 /// `"v1~dk3.g"` to `("\"v1~dk", "3", ".g\"")`.
-fn parts(tag: &str) -> (String, String, String) {
+pub(crate) fn parts(tag: &str) -> (String, String, String) {
     let (before, rest) = tag.split_once("~dk").unwrap_or_else(|| panic!("{tag}"));
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap();
     (before.to_owned(), rest[..digits].to_owned(), rest[digits..].to_owned())

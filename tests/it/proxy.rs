@@ -447,7 +447,7 @@ fn newest(deckle: &Deckle) -> usize {
 }
 
 /// Asks again and again, a bounded number of times; each question is a request, so nothing sleeps.
-fn wait_until(mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
     for _ in 0..20_000 {
         if done() {
             return;

@@ -50,22 +50,15 @@ impl Deckle {
 
     pub(crate) fn with_config(config: &str, arguments: &[&str]) -> Self {
         let log = TempDir::new();
-        let file = log.path().join("deckle.toml");
-        std::fs::write(&file, config).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_deckle"))
-            .args(["proxy", "--listen", "127.0.0.1:0", "--log-dir"])
-            .arg(log.path().join("log"))
-            .arg("--config")
-            .arg(&file)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("deckle: listening on http://").unwrap_or_else(|| panic!("{line:?}"));
-        Self { address: address.parse().unwrap(), child, log }
+        std::fs::write(log.path().join("deckle.toml"), config).unwrap();
+        let (child, address) = spawn(&log, arguments);
+        Self { child, address, log }
+    }
+
+    /// Kills it, as a crash would, and starts it again with the same files.
+    pub(crate) fn restart(&mut self, arguments: &[&str]) {
+        self.kill();
+        (self.child, self.address) = spawn(&self.log, arguments);
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -107,6 +100,23 @@ impl Drop for Deckle {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn spawn(log: &TempDir, arguments: &[&str]) -> (Child, SocketAddr) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_deckle"))
+        .args(["proxy", "--listen", "127.0.0.1:0", "--log-dir"])
+        .arg(log.path().join("log"))
+        .arg("--config")
+        .arg(log.path().join("deckle.toml"))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("deckle: listening on http://").unwrap_or_else(|| panic!("{line:?}"));
+    (child, address.parse().unwrap())
 }
 
 /// Every line of every open segment.

@@ -193,6 +193,34 @@ mod tests {
         assert!(!text.contains("MESSAGES"));
     }
 
+    /// The beacon is sent and forgotten; nothing else leaves the page, and nothing is waited for.
+    #[test]
+    fn scripts_ask_for_nothing_and_wait_for_nothing() {
+        for (kind, beacons) in [(Kind::Core, 0), (Kind::Quote, 1), (Kind::Block, 1)] {
+            let text = kind.source();
+            assert_eq!(text.matches("sendBeacon(").count(), beacons, "{kind:?}");
+            for call in [
+                "fetch(",
+                "XMLHttpRequest",
+                "WebSocket",
+                "EventSource",
+                "RTCPeerConnection",
+                "import(",
+                "importScripts",
+                "serviceWorker",
+                "Worker(",
+                "new Image",
+                ".src=",
+                "await",
+                "async",
+                ".then(",
+                "Promise",
+            ] {
+                assert!(!text.contains(call), "{kind:?} {call}");
+            }
+        }
+    }
+
     #[test]
     fn coded_answers_hold_the_script() {
         use std::io::Read as _;

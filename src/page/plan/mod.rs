@@ -235,6 +235,8 @@ mod tests {
             ("error page", Method::GET, 404, vec![HTML], Rewrite { codings: vec![] }),
             ("post", Method::POST, 200, vec![HTML], Rewrite { codings: vec![] }),
             ("gzip", Method::GET, 200, vec![HTML, ("content-encoding", "gzip")], Rewrite { codings: vec![Coding::Gzip] }),
+            ("upgrade", Method::GET, 101, vec![HTML], Untouched(Skip::Status)),
+            ("early hints", Method::GET, 103, vec![HTML], Untouched(Skip::Status)),
             ("no content", Method::GET, 204, vec![HTML], Untouched(Skip::Status)),
             ("partial", Method::GET, 206, vec![HTML], Untouched(Skip::Status)),
             ("not modified", Method::GET, 304, vec![], HeadersOnly(Skip::Status)),
@@ -263,6 +265,14 @@ mod tests {
         ];
         for (name, method, status, headers, expect) in table {
             assert_eq!(of(&method, status, &headers), expect, "{name}");
+        }
+    }
+
+    /// The scan knows its reasons by their codes; the log gets the same ones.
+    #[test]
+    fn what_ends_a_scan_keeps_its_name() {
+        for code in ["already", "signed", "frameset", "ambiguous", "memory", "handler", "bad_utf8"] {
+            assert_eq!(Skip::from_code(code).code(), code);
         }
     }
 }

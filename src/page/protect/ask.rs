@@ -84,8 +84,8 @@ impl Site {
         let host = host_of(&head.uri, &head.headers);
         let target = head.uri.path_and_query().map_or_else(|| head.uri.path().to_owned(), ToString::to_string);
         let reads = matches!(head.method, Method::GET | Method::HEAD);
-        let document =
-            Document::of(&self.policy, &host, head.uri.path()).filter(|document| reads && document.says(&self.policy));
+        let document = Document::of(&self.policy, &host, head.uri.path())
+            .filter(|document| reads && document.matters(&self.policy));
         let ask = Ask {
             document,
             sent_tags,
@@ -102,8 +102,8 @@ impl Site {
             mark,
             unmarked,
         };
-        if document.is_some() {
-            document::prepare(&mut head.headers);
+        if let Some(document) = document {
+            document::prepare(&mut head.headers, document.says(&self.policy));
         } else if enabled && prepared.is_none() {
             head.extensions.insert(Prepared(Arc::clone(&ask.sent_tags)));
             self.with_tags(&ask, false, |tags| {

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use super::ask::Ask;
-use super::document;
+use super::document::{self, is_html};
 use super::site::Site;
 use crate::page::body::Page;
 use crate::page::encoding::{Coding, content_codings};
@@ -72,6 +72,9 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
     if let Some(document) = ask.document.filter(|_| !left_alone) {
         return document::answer(document, ask, site, response);
     }
+    if is_part(ask, &response) {
+        return refuse_part(&response);
+    }
     let (mut head, body) = response.into_parts();
     let mut wish = site.wish(ask, &mut head);
     site.declare(ask, &mut wish, head.status, &mut head.headers);
@@ -130,6 +133,23 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
             Response::from_parts(head, PageBody::page(body, Page::new(pipeline, report)))
         }
     }
+}
+
+/// A part of a page, under an address that looks like a file's.
+fn is_part<R>(ask: &Ask, response: &Response<R>) -> bool {
+    ask.enabled && response.status() == StatusCode::PARTIAL_CONTENT && is_html(response.headers())
+}
+
+/// It would be a part without notice and marks. The client may have the whole: RFC 9110 §15.5.17.
+fn refuse_part<R>(response: &Response<R>) -> Response<PageBody<R>> {
+    let length = response.headers().get(header::CONTENT_RANGE).and_then(|v| v.to_str().ok()?.rsplit('/').next());
+    let range = HeaderValue::from_str(&format!("bytes */{}", length.unwrap_or("*"))).ok();
+    let mut response = Response::new(PageBody::own(Full::default()));
+    *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+    response.headers_mut().extend(range.map(|range| (header::CONTENT_RANGE, range)));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.extensions_mut().insert(PageReport::new(Rewrite::Skipped, Some(Skip::Status)));
+    response
 }
 
 impl<F> fmt::Debug for ResponseFuture<F> {

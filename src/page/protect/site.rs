@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::ask::Ask;
 use super::beacon::Beacon;
+use super::document::KeptRobots;
 use super::layer::Marking;
 use super::wish::Wish;
 use crate::page::charset::{self, Charset, TextKind};
@@ -43,6 +44,7 @@ pub(super) struct Site {
     pub(super) guard: Guard,
     beacon: Option<Arc<Beacon>>,
     pub(super) notice: Notice,
+    pub(super) robots: Arc<KeptRobots>,
     plans: Option<Arc<PlanCache>>,
     pub(super) skip: PathGlobs,
     pub(super) unguarded: PathGlobs,
@@ -79,6 +81,7 @@ impl Site {
             guard: Guard::new(&settings.guard, &rights.license.name, mount),
             beacon: if settings.guard.beacon { Beacon::new(mount).map(Arc::new) } else { None },
             notice: Notice::new(&settings.notice, &settings.guard.lang, rights).map_err(value)?,
+            robots: Arc::default(),
             plans: PlanCache::new(settings.plan_cache.0),
             skip: globs("page.skip.paths", &settings.skip.paths)?,
             unguarded: globs("page.guard.skip.paths", &settings.guard.skip.paths)?,
@@ -88,7 +91,7 @@ impl Site {
             version: 0,
             activated: 0,
         };
-        site.version = site.fingerprint(rights);
+        site.version = site.fingerprint(rights, mount);
         Ok(site)
     }
 
@@ -106,13 +109,14 @@ impl Site {
     }
 
     /// The first 32 bits of a hash over everything that shapes a page.
-    fn fingerprint(&self, rights: &rights::Settings) -> u32 {
+    fn fingerprint(&self, rights: &rights::Settings, mount: &str) -> u32 {
         let mut hash = Sha256::new();
         hash.update(env!("CARGO_PKG_VERSION"));
         self.guard.fingerprint().for_each(|integrity| hash.update(integrity));
         for part in [serde_json::to_vec(&self.settings), serde_json::to_vec(rights)] {
             hash.update(part.unwrap_or_default());
         }
+        hash.update(mount);
         first_32_bits(&hash.finalize())
     }
 
@@ -307,7 +311,61 @@ mod tests {
     use super::*;
     use crate::page::Findings;
     use crate::secret::{Secret, Secrets};
-    use crate::watermark;
+    use crate::watermark::{self, Whitespace};
+
+    #[test]
+    fn the_version_stands_for_all_that_shapes_a_page() {
+        let of = |page: &Settings, rights: &rights::Settings, mount: &str| Site::new(page, rights, mount).unwrap();
+        let plain = || of(&Settings::default(), &rights::Settings::default(), "/.deckle");
+        let marked = |kid: u8, whitespace: Whitespace, level: Option<Level>| {
+            let mut site = plain();
+            let mut settings = watermark::Settings { level, ..watermark::Settings::default() };
+            settings.channels.whitespace = whitespace;
+            let secret = Secret::new(kid, &(0..32).collect::<Vec<u8>>()).unwrap();
+            site.mark_with(Marking { secrets: Secrets::from(secret), settings, findings: Arc::default() });
+            site
+        };
+        let mut guard = Settings::default();
+        guard.guard.min_words += 1;
+        let mut notice = Settings::default();
+        notice.notice.text = Some("All rights reserved.".to_owned());
+        let holder = rights::Settings { holder: "The Post".to_owned(), ..rights::Settings::default() };
+        let same = [plain(), plain(), marked(1, Whitespace::Auto, Some(Level::Off))];
+        assert!(same.iter().all(|site| site.version == same[0].version), "what shapes no page counts for nothing");
+        let others = [
+            ("nothing", plain()),
+            ("a setting of the guard", of(&guard, &rights::Settings::default(), "/.deckle")),
+            ("a setting of the notice", of(&notice, &rights::Settings::default(), "/.deckle")),
+            ("the holder of the rights", of(&Settings::default(), &holder, "/.deckle")),
+            // It stands in the address of the script.
+            ("the mount", of(&Settings::default(), &rights::Settings::default(), "/.other")),
+            ("marks", marked(1, Whitespace::Auto, None)),
+            ("another secret", marked(2, Whitespace::Auto, None)),
+            ("another channel", marked(1, Whitespace::Always, None)),
+        ];
+        for (i, (name, site)) in others.iter().enumerate() {
+            let twin = others.iter().take(i).find(|(_, other)| other.version == site.version);
+            assert!(twin.is_none(), "{name}: as {:?}", twin.map(|(name, _)| name));
+        }
+        // The crate's version and the scripts are in it, and the year comes on top.
+        let site = plain();
+        for (crates, same) in [(env!("CARGO_PKG_VERSION"), true), ("0.0.0", false)] {
+            let mut hash = Sha256::new();
+            hash.update(crates);
+            site.guard.fingerprint().for_each(|integrity| hash.update(integrity));
+            hash.update(serde_json::to_vec(&Settings::default()).unwrap());
+            hash.update(serde_json::to_vec(&rights::Settings::default()).unwrap());
+            hash.update("/.deckle");
+            assert_eq!(first_32_bits(&hash.finalize()) == site.version, same, "{crates}");
+        }
+        let (mut head, ()) = http::Request::builder().uri("/a").body(()).unwrap().into_parts();
+        let mut ask = site.ask(&mut head);
+        for year in [2026, 2027] {
+            ask.year = year;
+            let version = site.with_tags(&ask, false, |tags| tags.version);
+            assert_eq!(version, site.version.wrapping_add(year.unsigned_abs().into()), "{year}");
+        }
+    }
 
     #[test]
     fn the_visitors_part_of_a_tag_matches_the_reference() {

@@ -1,0 +1,102 @@
+//! What belongs to one hop, and what of an answer cannot be passed on (RFC 9110 §6.5.1, §7.6).
+
+use std::io::{ErrorKind, Read, Write};
+use std::sync::mpsc;
+
+use crate::support::{Deckle, PATIENCE, get};
+use crate::wire::{CLIENT, site, status, talk, until, whole};
+
+#[test]
+fn over_http_1_0_a_body_that_breaks_off_ends_in_a_reset() {
+    let url = site(|head, stream| {
+        let length = if head.contains(" /cut ") { 1_000 } else { 5 };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\nhello");
+        let _ = stream.write_all(head.as_bytes());
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    let end = |path: &str| {
+        let mut seen = Vec::new();
+        talk(&deckle, &format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n")).read_to_end(&mut seen).map_err(|e| e.kind())
+    };
+    assert!(end("/whole").is_ok());
+    assert_eq!(end("/cut"), Err(ErrorKind::ConnectionReset), "a close would say that this is all");
+}
+
+#[test]
+fn what_may_not_stand_behind_a_body_is_taken_out() {
+    let (tell, told) = mpsc::channel();
+    let trailers =
+        "X-Sum: 7\r\nSet-Cookie: a=b\r\nContent-Length: 3\r\nTransfer-Encoding: gzip\r\nAuthorization: x\r\n";
+    let url = site(move |_, stream| {
+        let _ = tell.send(until(stream, "\r\n\r\n"));
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\nConnection: close\r\n";
+        let names = "Trailer: X-Sum, Set-Cookie, Content-Length, Transfer-Encoding, Authorization\r\n";
+        let _ = stream.write_all(format!("{head}{names}\r\n2\r\nok\r\n0\r\n{trailers}\r\n").as_bytes());
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    let head = "POST /a HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\nConnection: close, TE\r\n";
+    let names = "Trailer: X-Sum, Authorization\r\n";
+    let answer = whole(&deckle, &format!("{head}{names}\r\n2\r\nup\r\n0\r\n{trailers}\r\n"));
+    let upload = told.recv_timeout(PATIENCE).unwrap();
+    for (way, message) in [("up", upload.as_str()), ("down", answer.as_str())] {
+        let behind = message.split("0\r\n").last().unwrap().to_ascii_lowercase();
+        assert_eq!(behind.trim(), "x-sum: 7", "{way}: {message}");
+    }
+}
+
+#[test]
+fn a_question_about_the_way_goes_as_far_as_it_says() {
+    let url = site(|head, stream| {
+        let hops = head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("max-forwards: ").map(str::to_owned));
+        let body = format!("left {}", hops.unwrap_or_default());
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        let _ = stream.write_all(head.as_bytes());
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    for (method, hops, says) in [
+        ("OPTIONS", "2", "left 1"),
+        ("OPTIONS", "1", "left 0"),
+        ("OPTIONS", "many", "left many"),
+        ("GET", "0", "left 0"),
+    ] {
+        let answer = whole(
+            &deckle,
+            &format!("{method} /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nMax-Forwards: {hops}\r\n\r\n"),
+        );
+        assert!(answer.ends_with(says), "{method} {hops}: {answer}");
+    }
+    let last = whole(&deckle, "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\nMax-Forwards: 0\r\n\r\n");
+    assert!(status(&last) == "204" && last.to_ascii_lowercase().contains("allow: get, head, post"), "{last}");
+}
+
+#[test]
+fn an_answer_with_too_large_a_head_is_none() {
+    let url = site(|head, stream| {
+        let fields =
+            if head.contains(" /many ") { "X-A: b\r\n".repeat(99) } else { format!("X-A: {}\r\n", "b".repeat(70_000)) };
+        let fields = if head.contains(" /usual ") { String::new() } else { fields };
+        let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok").as_bytes());
+    });
+    let deckle = Deckle::with_config("[proxy]\nmax_headers = 50\n", &["--upstream", &url]);
+    for (path, status) in [("/usual", 200), ("/many", 502), ("/long", 502)] {
+        assert_eq!(get(CLIENT, deckle.address, path, "").status, status, "{path}");
+    }
+}
+
+/// hyper's client sends none with GET, unless it is told to.
+#[test]
+fn a_body_without_a_length_goes_on_whatever_the_method() {
+    let (tell, told) = mpsc::channel();
+    let url = site(move |head, stream| {
+        let _ = tell.send((head.to_owned(), until(stream, "0\r\n\r\n")));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    for method in ["GET", "DELETE"] {
+        let head =
+            format!("{method} /search HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n");
+        let answer = whole(&deckle, &format!("{head}\r\n5\r\nquery\r\n0\r\n\r\n"));
+        let (head, body) = told.recv_timeout(PATIENCE).unwrap();
+        assert_eq!((status(&answer), body.as_str()), ("200", "5\r\nquery\r\n0\r\n\r\n"), "{method}: {head}");
+    }
+}

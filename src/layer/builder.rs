@@ -153,6 +153,8 @@ impl Builder {
         let enforce = EnforceLayer::new(state, &config.action, config.mode)?.licensed(&config.rights.license);
         let audit = AuditLayer::with_clock(self.audit_sink()?, clock);
         #[cfg(feature = "html")]
+        let audit = audit.server_timing(config.page.server_timing);
+        #[cfg(feature = "html")]
         let protect = self.protect()?;
         #[cfg(not(feature = "html"))]
         let protect = {

@@ -20,6 +20,11 @@ pub(crate) fn ascii_attribute(text: &str) -> String {
     out
 }
 
+/// Markup as it is, in ASCII.
+pub(crate) fn ascii_markup(html: &str) -> String {
+    html.chars().map(|c| if c.is_ascii() { c.to_string() } else { format!("&#{};", u32::from(c)) }).collect()
+}
+
 /// ` name="value"`, or nothing for an empty value.
 pub(crate) fn push_attribute(tag: &mut String, name: &str, value: &str) {
     if !value.is_empty() {

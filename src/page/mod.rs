@@ -45,6 +45,7 @@ mod report;
 mod rewrite;
 mod scan;
 mod signature;
+mod sniff;
 mod tail;
 mod text;
 mod window;
@@ -85,6 +86,10 @@ pub struct Settings {
     pub compress: bool,
     /// Add a comment of random length, so that the length of a compressed page tells nothing of its text (BREACH).
     pub length_jitter: bool,
+    /// Take an answer without `Content-Type` for a page if browsers would. `false`: it is left alone.
+    pub sniff: bool,
+    /// `Server-Timing` in each answer: what judging took, and the id of the line in the log. The only field that names deckle.
+    pub server_timing: bool,
     /// Pages hold `<esi:…>` tags, that a cache in front of deckle fills in.
     pub esi: bool,
     /// Charset of pages that name none.
@@ -120,6 +125,8 @@ impl Default for Settings {
             alternate: Alternate::Pass,
             compress: false,
             length_jitter: false,
+            sniff: false,
+            server_timing: false,
             esi: false,
             fallback_charset: "windows-1252".to_owned(),
             max_decoded: Size(64 << 20),

@@ -12,6 +12,7 @@ use super::output::Output;
 use super::plan::{Confirm, Known, Log, PlanCache, Skip};
 use super::report::{PageFacts, Rewrite};
 use super::rewrite::{Job, Outcome, Rewriter};
+use super::sniff;
 use crate::slot::{Choose, Unmarked};
 
 /// Bytes that are held until the first one that is not white space tells markup from something else.
@@ -74,6 +75,8 @@ pub(crate) struct Pipeline {
     decoders: Vec<Decoder>,
     encoder: Option<Encoder>,
     stage: Stage,
+    /// Only what looks like a page is one.
+    sniff: bool,
     header_charset: Option<&'static Encoding>,
     fallback: &'static Encoding,
     on_finding: Option<OnFinding>,
@@ -95,12 +98,19 @@ impl Pipeline {
             decoders: codings.iter().rev().map(|coding| Decoder::new(*coding, max_decoded)).collect(),
             encoder: Encoder::new(outgoing),
             stage: Stage::Start { held: Bytes::new(), start: Some(start) },
+            sniff: false,
             header_charset,
             fallback,
             on_finding: Some(on_finding),
             read: 0,
             written: 0,
         }
+    }
+
+    /// Nothing says that it is a page but its first bytes.
+    pub(crate) fn sniffing(mut self, sniff: bool) -> Self {
+        self.sniff = sniff;
+        self
     }
 
     pub(crate) fn push(&mut self, piece: Bytes, out: &mut Output) -> io::Result<()> {
@@ -280,9 +290,12 @@ impl Pipeline {
         if !last && charset::may_become_bom(held) {
             return;
         }
+        let looks = if self.sniff { sniff::is_page(held) } else { Some(true) };
         let skip = match first {
             _ if charset::is_refused(charset.encoding) => Some(Skip::CharsetUnsafe),
             None if !last && held.len() <= MAX_BLANK => return,
+            _ if looks.is_none() && !last => return,
+            _ if looks != Some(true) => Some(Skip::TypeMissing),
             Some((blanks, b'<')) if blanks <= MAX_BLANK => None,
             None | Some(_) => Some(Skip::NotMarkup),
         };
@@ -398,11 +411,13 @@ mod tests {
     fn job(charset: Charset) -> Job {
         Job {
             charset,
-            head: Box::new(|_| Bytes::from_static(b"<script src=guard></script>")),
+            insert: Box::new(|_| crate::page::rewrite::Inserted {
+                head: Bytes::from_static(b"<script src=guard></script>"),
+                footer: Some(Bytes::from_static(b"<div>notice</div>")),
+            }),
             policies: None,
             exempt: Arc::new([]),
             replacer: Replacer::new(&[Replace::WpBuy]),
-            footer: Some(Bytes::from_static(b"<div>notice</div>")),
             no_slots: None,
             body_is_root: false,
             learn: true,

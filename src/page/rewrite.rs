@@ -26,16 +26,14 @@ const HEAD_STEP: usize = 1_024;
 /// What to do with one page.
 pub(crate) struct Job {
     pub(crate) charset: Charset,
-    /// Makes the head insertion from what the head shows.
-    pub(crate) head: Box<dyn FnOnce(&HeadFindings) -> Bytes + Send>,
+    /// Makes what goes into the page from what its head shows.
+    pub(crate) insert: Box<dyn FnOnce(&HeadFindings) -> Inserted + Send>,
     /// The policies of the response's head; `None`: no guard goes out.
     pub(crate) policies: Option<Policies>,
     /// Pages whose `html` element matches one of these have no guard.
     pub(crate) exempt: Arc<[lol_html::Selector]>,
     /// What of older plugins goes.
     pub(crate) replacer: Replacer,
-    /// The visible notice.
-    pub(crate) footer: Option<Bytes>,
     /// Why there are no text slots; `None`: there may be some.
     pub(crate) no_slots: Option<&'static str>,
     /// The whole body is the article.
@@ -48,6 +46,14 @@ pub(crate) struct Job {
     pub(crate) esi: bool,
     /// Slots end at this offset.
     pub(crate) max_page: u64,
+}
+
+/// What goes into a page besides its marks.
+#[derive(Debug, Default)]
+pub(crate) struct Inserted {
+    pub(crate) head: Bytes,
+    /// The visible notice.
+    pub(crate) footer: Option<Bytes>,
 }
 
 /// What happened to a page.
@@ -240,17 +246,15 @@ impl Rewriter {
                 return;
             }
         };
-        if document {
-            let bytes = (job.head)(&findings);
-            if !bytes.is_empty() {
-                self.state(|s| s.edits.push(Edit { range: start..start, what: What::Fixed(bytes) }));
-                self.outcome.head_placed = true;
-            }
+        let inserted = if document { (job.insert)(&findings) } else { Inserted::default() };
+        if !inserted.head.is_empty() {
+            self.state(|s| s.edits.push(Edit { range: start..start, what: What::Fixed(inserted.head) }));
+            self.outcome.head_placed = true;
         }
         if findings.amp {
             self.state(|s| s.text.stop("amp"));
         }
-        let footer = job.footer.filter(|_| document);
+        let footer = inserted.footer;
         let nothing_to_do = footer.is_none() && !self.learn && job.replacer.is_idle();
         let idle = nothing_to_do && self.state(|s| s.text.stopped.is_some());
         if idle || !more {
@@ -323,11 +327,10 @@ pub(super) fn survey(page: &[u8]) -> Option<Finding> {
     let charset = super::charset::decide(None, page, encoding_rs::WINDOWS_1252);
     let job = Job {
         charset,
-        head: Box::new(|_| Bytes::new()),
+        insert: Box::new(|_| Inserted::default()),
         policies: None,
         exempt: Arc::new([]),
         replacer: Replacer::default(),
-        footer: None,
         no_slots: Some("learning"),
         body_is_root: false,
         learn: true,
@@ -420,11 +423,10 @@ mod tests {
         let encoding = Encoding::for_label(label.as_bytes()).unwrap();
         Job {
             charset: Charset { encoding, declared: true },
-            head: Box::new(|_| Bytes::from_static(TAG)),
+            insert: Box::new(|_| Inserted { head: Bytes::from_static(TAG), footer: Some(Bytes::from_static(NOTICE)) }),
             policies: None,
             exempt: Arc::new([]),
             replacer: Replacer::default(),
-            footer: Some(Bytes::from_static(NOTICE)),
             no_slots: None,
             body_is_root: false,
             learn: true,
@@ -544,7 +546,7 @@ mod tests {
 
     fn insertion(page: &str) -> String {
         let mut job = job("utf-8");
-        job.footer = None;
+        job.insert = Box::new(|_| Inserted { head: Bytes::from_static(TAG), footer: None });
         String::from_utf8(run(job, page.as_bytes(), 1).out).unwrap()
     }
 

@@ -3,6 +3,12 @@
 use std::io::{ErrorKind, Read, Write};
 use std::sync::mpsc;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
 use crate::support::{Deckle, PATIENCE, get};
 use crate::wire::{CLIENT, site, status, talk, until, whole};
 
@@ -99,4 +105,27 @@ fn a_body_without_a_length_goes_on_whatever_the_method() {
         let (head, body) = told.recv_timeout(PATIENCE).unwrap();
         assert_eq!((status(&answer), body.as_str()), ("200", "5\r\nquery\r\n0\r\n\r\n"), "{method}: {head}");
     }
+}
+
+#[tokio::test]
+async fn over_http_2_no_tunnel_is_offered() {
+    let deckle = Deckle::start(&[]);
+    let stream = tokio::net::TcpStream::connect(deckle.address).await.unwrap();
+    let (mut client, connection) =
+        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let connect = |protocol: Option<&'static str>| {
+        let mut request = Request::connect("http://news.example:80").body(Empty::new()).unwrap();
+        if let Some(protocol) = protocol {
+            *request.uri_mut() = "http://news.example/ws".parse().unwrap();
+            request.extensions_mut().insert(hyper::ext::Protocol::from_static(protocol));
+        }
+        request
+    };
+    let page = Request::get("http://news.example/").body(Empty::new()).unwrap();
+    assert_eq!(client.send_request(page).await.unwrap().status(), 200, "the settings have come");
+    let refused = client.send_request(connect(Some("websocket"))).await;
+    assert!(refused.is_err(), "SETTINGS_ENABLE_CONNECT_PROTOCOL was never sent (RFC 8441 §3)");
+    let plain = client.send_request(connect(None)).await;
+    assert!(plain.is_err() || plain.is_ok_and(|answer| answer.status() == 405));
 }

@@ -185,3 +185,61 @@ fn reasons_reach_the_log_by_their_names() {
         assert_eq!(got, (Some(rewrite), Some(skip)), "{record}");
     }
 }
+
+#[test]
+fn what_looks_like_a_page_is_one_if_that_is_asked_for() {
+    for (sniff, rewritten) in [(false, false), (true, true)] {
+        let site = Exchange::new(&format!("[page]\nsniff = {sniff}\n[rights]\nholder = \"The Post\"\n"));
+        let head = "200 OK\r\nX-Kind: none\r\n";
+        let (_, page) = site.run(CLIENT, "GET /a", head, PAGE.as_bytes());
+        assert_eq!(text(&page).contains(NOTICE), rewritten, "{sniff}");
+        assert_eq!(page.headers.get("content-type"), None);
+        for other in ["{\"html\":\"<p>\"}", "\u{FEFF}<svg>", "", "<"] {
+            let (_, answer) = site.run(CLIENT, "GET /b", head, other.as_bytes());
+            assert_eq!(answer.body, other.as_bytes());
+        }
+        let (_, told) =
+            site.run(CLIENT, "GET /c", &format!("{head}X-Content-Type-Options: nosniff\r\n"), PAGE.as_bytes());
+        assert_eq!(text(&told), PAGE);
+    }
+}
+
+#[test]
+fn an_answer_names_deckle_only_if_that_is_asked_for() {
+    for told in [false, true] {
+        let site = Exchange::new(&format!("[page]\nserver_timing = {told}\n"));
+        let (_, answer) =
+            site.run(CLIENT, "GET /a", &format!("200 OK\r\n{HTML}Server-Timing: db;dur=3\r\n"), PAGE.as_bytes());
+        let timing = answer.headers.get("server-timing").cloned().unwrap_or_default();
+        let fields = format!("{:?}", answer.headers).to_ascii_lowercase();
+        assert_eq!(fields.contains("deckle"), told, "{fields}");
+        let (lines, _log) = site.deckle.stop();
+        let id = record(&lines, "/a")["deckle.request.id"].as_str().unwrap().to_owned();
+        assert_eq!(timing.contains(&format!("desc=\"{id}\"")), told, "{timing}");
+    }
+}
+
+#[test]
+fn the_notice_speaks_the_language_of_the_page() {
+    let site = Exchange::new(
+        "[rights]\nholder = \"The Post\"\n[page.notice]\ntext = \"(c) {year} {holder}\"\nhtml = \"<p class='mine'>{text}</p>\"\n\
+         [page.notice.texts]\nde = \"Alle Rechte bei {holder}\"\nfr = \"Tous droits : {holder}\"\n",
+    );
+    for (lang, field, says) in [
+        (
+            "de-AT",
+            "",
+            " lang=\"de\" role=\"region\" aria-label=\"Alle Rechte bei The Post\"><p class='mine'>Alle Rechte bei The Post</p></div>",
+        ),
+        ("", "Content-Language: fr\r\n", "<p class='mine'>Tous droits : The Post</p></div>"),
+        ("ja", "", " The Post</p></div>"),
+    ] {
+        let page = PAGE.replacen("<html", &format!("<html lang=\"{lang}\""), 1);
+        let page = if lang.is_empty() { PAGE.to_owned() } else { page };
+        // Twice: the second one comes from the plan.
+        for _ in 0..2 {
+            let (_, answer) = site.run(CLIENT, "GET /a", &format!("200 OK\r\n{HTML}{field}"), page.as_bytes());
+            assert!(text(&answer).contains(says), "{lang}: {}", text(&answer));
+        }
+    }
+}

@@ -25,8 +25,9 @@ pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 15);
 const HTML: &str = "text/html; charset=utf-8";
 const PAGE: &str =
     "<!doctype html><html><head><meta charset=utf-8><title>t</title></head><body><p>Hello</p></body></html>";
-/// An answer that leaves the connection open.
-pub(crate) const FILE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
+/// An answer that ends its connection: else the next request might be sent while the site closes it.
+pub(crate) const FILE: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
 
 /// A site that gets the head of each request and the stream behind it, byte for byte.
 pub(crate) fn site(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> String {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tracing::Span;
@@ -17,6 +17,8 @@ use crate::action::Decision;
 use crate::audit::RobotsText;
 use crate::audit::{AuditRecord, Sink};
 use crate::clock::SharedClock;
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 #[cfg(feature = "html")]
 type Report = crate::page::PageReport;
@@ -69,6 +71,14 @@ impl Open {
                 span.record("deckle.action", decision.action.code());
             }
         }
+    }
+
+    /// `Server-Timing` (W3C): milliseconds, and the id of the record.
+    fn tell_timing(&self, headers: &mut HeaderMap) {
+        let Some(record) = &self.record else { return };
+        let took = record.assessment.as_ref().map_or(Duration::ZERO, |a| a.took).as_secs_f64() * 1_000.0;
+        let value = format!("deckle;dur={took:.3};desc=\"{}\"", record.request_id);
+        headers.extend(HeaderValue::from_str(&value).ok().map(|value| (SERVER_TIMING, value)));
     }
 
     pub(super) fn count(&mut self, bytes: usize) {
@@ -133,12 +143,13 @@ pin_project! {
         inner: F,
         open: Option<Open>,
         span: Span,
+        server_timing: bool,
     }
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, open: Open, span: Span) -> Self {
-        Self { inner, open: Some(open), span }
+    pub(super) fn new(inner: F, open: Open, span: Span, server_timing: bool) -> Self {
+        Self { inner, open: Some(open), span, server_timing }
     }
 }
 
@@ -158,8 +169,11 @@ where
         let Some(mut open) = this.open.take() else { return Poll::Pending };
         match result {
             Ok(response) => {
-                let (head, body) = response.into_parts();
+                let (mut head, body) = response.into_parts();
                 open.head(&head, this.span);
+                if *this.server_timing {
+                    open.tell_timing(&mut head.headers);
+                }
                 // Nothing will be asked of such a body.
                 let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
                     || head.status.is_informational()

@@ -43,6 +43,7 @@ use crate::clock::{SharedClock, SystemClock};
 pub struct AuditLayer {
     sink: Arc<dyn Sink>,
     clock: SharedClock,
+    server_timing: bool,
 }
 
 impl AuditLayer {
@@ -53,7 +54,13 @@ impl AuditLayer {
 
     /// The same on another clock.
     pub fn with_clock(sink: impl Sink, clock: SharedClock) -> Self {
-        Self { sink: Arc::new(sink), clock }
+        Self { sink: Arc::new(sink), clock, server_timing: false }
+    }
+
+    /// Whether each answer says in `Server-Timing` what judging took, and the id of its record.
+    pub fn server_timing(mut self, on: bool) -> Self {
+        self.server_timing = on;
+        self
     }
 }
 
@@ -67,6 +74,6 @@ impl<S> Layer<S> for AuditLayer {
     type Service = Audit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Audit::new(inner, Arc::clone(&self.sink), self.clock.clone())
+        Audit::new(inner, Arc::clone(&self.sink), self.clock.clone(), self.server_timing)
     }
 }

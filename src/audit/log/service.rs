@@ -21,11 +21,12 @@ pub struct Audit<S> {
     inner: S,
     sink: Arc<dyn Sink>,
     clock: SharedClock,
+    server_timing: bool,
 }
 
 impl<S> Audit<S> {
-    pub(super) fn new(inner: S, sink: Arc<dyn Sink>, clock: SharedClock) -> Self {
-        Self { inner, sink, clock }
+    pub(super) fn new(inner: S, sink: Arc<dyn Sink>, clock: SharedClock, server_timing: bool) -> Self {
+        Self { inner, sink, clock, server_timing }
     }
 
     fn open<B>(&self, request: &Request<B>) -> Open {
@@ -94,7 +95,7 @@ where
         let open = self.open(&request);
         let span = open.span();
         let inner = span.in_scope(|| self.inner.call(request));
-        ResponseFuture::new(inner, open, span)
+        ResponseFuture::new(inner, open, span, self.server_timing)
     }
 }
 

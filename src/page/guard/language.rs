@@ -78,7 +78,7 @@ pub(super) const LANGUAGES: [(&str, &str, &str); 35] = [
 ];
 
 /// The names under which a language may be known here, the closest first.
-pub(super) fn candidates(tag: &str) -> Vec<String> {
+pub(crate) fn candidates(tag: &str) -> Vec<String> {
     let tag = tag.trim().replace('_', "-");
     let mut parts = tag.split('-');
     let primary = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {

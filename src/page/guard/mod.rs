@@ -13,7 +13,8 @@ use super::csp::Target;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
-use language::{LANGUAGES, candidates};
+use language::LANGUAGES;
+pub(crate) use language::candidates;
 use script::{Kind, Script};
 pub use settings::{BlockSettings, CreditPart, GuardMode, GuardSettings, GuardSkipSettings, Messages, Print, Toast};
 

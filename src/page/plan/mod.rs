@@ -110,7 +110,11 @@ impl Skip {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// The body is rewritten; these codings are taken off, the last one first.
-    Rewrite { codings: Vec<Coding> },
+    Rewrite {
+        codings: Vec<Coding>,
+        /// If its first bytes look like a page: it has no type.
+        sniff: bool,
+    },
     /// Only the header is changed, as it would be for the page.
     HeadersOnly(Skip),
     /// Nothing is changed.
@@ -122,6 +126,8 @@ pub(crate) enum Decision {
 pub(crate) struct Obeys {
     pub(crate) no_transform: bool,
     pub(crate) signatures: bool,
+    /// Whether an answer that does not say so may be a page.
+    pub(crate) types: bool,
 }
 
 /// Decides about a response to a request with `method`.
@@ -138,7 +144,9 @@ pub(crate) fn decide(method: &Method, response: &Parts, obeys: Obeys) -> Decisio
     if response.status.is_redirection() && headers.contains_key(header::LOCATION) {
         return Untouched(Skip::Status);
     }
+    let mut sniff = false;
     match is_html(headers) {
+        Err(Skip::TypeMissing) if !obeys.types && !headers.contains_key(header::X_CONTENT_TYPE_OPTIONS) => sniff = true,
         Err(_) if response.status.is_redirection() => return Untouched(Skip::Status),
         Err(skip) => return Untouched(skip),
         Ok(()) => {}
@@ -156,7 +164,7 @@ pub(crate) fn decide(method: &Method, response: &Parts, obeys: Obeys) -> Decisio
         Err(CodingError::Unknown) => Untouched(Skip::CodingUnknown),
         Err(CodingError::Stacked) => Untouched(Skip::CodingStacked),
         Ok(_) if *method == Method::HEAD => HeadersOnly(Skip::Head),
-        Ok(codings) => Rewrite { codings },
+        Ok(codings) => Rewrite { codings, sniff },
     }
 }
 
@@ -215,13 +223,13 @@ pub(crate) fn has_directive(headers: &HeaderMap, directive: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn of(method: &Method, status: u16, headers: &[(&str, &str)]) -> Decision {
+    fn of(name: &str, method: &Method, status: u16, headers: &[(&str, &str)]) -> Decision {
         let mut builder = http::Response::builder().status(status);
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
         let (parts, ()) = builder.body(()).unwrap().into_parts();
-        decide(method, &parts, Obeys { no_transform: true, signatures: true })
+        decide(method, &parts, Obeys { no_transform: true, signatures: true, types: name != "sniffed" })
     }
 
     #[test]
@@ -230,11 +238,11 @@ mod tests {
         const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");
         #[rustfmt::skip]
         let table: Vec<(&str, Method, u16, Vec<(&str, &str)>, Decision)> = vec![
-            ("page", Method::GET, 200, vec![HTML], Rewrite { codings: vec![] }),
-            ("upper case", Method::GET, 200, vec![("content-type", "TEXT/HTML")], Rewrite { codings: vec![] }),
-            ("error page", Method::GET, 404, vec![HTML], Rewrite { codings: vec![] }),
-            ("post", Method::POST, 200, vec![HTML], Rewrite { codings: vec![] }),
-            ("gzip", Method::GET, 200, vec![HTML, ("content-encoding", "gzip")], Rewrite { codings: vec![Coding::Gzip] }),
+            ("page", Method::GET, 200, vec![HTML], Rewrite { codings: vec![], sniff: false }),
+            ("upper case", Method::GET, 200, vec![("content-type", "TEXT/HTML")], Rewrite { codings: vec![], sniff: false }),
+            ("error page", Method::GET, 404, vec![HTML], Rewrite { codings: vec![], sniff: false }),
+            ("post", Method::POST, 200, vec![HTML], Rewrite { codings: vec![], sniff: false }),
+            ("gzip", Method::GET, 200, vec![HTML, ("content-encoding", "gzip")], Rewrite { codings: vec![Coding::Gzip], sniff: false }),
             ("upgrade", Method::GET, 101, vec![HTML], Untouched(Skip::Status)),
             ("early hints", Method::GET, 103, vec![HTML], Untouched(Skip::Status)),
             ("no content", Method::GET, 204, vec![HTML], Untouched(Skip::Status)),
@@ -242,12 +250,14 @@ mod tests {
             ("not modified", Method::GET, 304, vec![], HeadersOnly(Skip::Status)),
             ("redirect", Method::GET, 301, vec![], Untouched(Skip::Status)),
             ("redirect with a place", Method::GET, 301, vec![HTML, ("location", "/b")], Untouched(Skip::Status)),
-            ("redirect with a page", Method::GET, 302, vec![HTML], Rewrite { codings: vec![] }),
+            ("redirect with a page", Method::GET, 302, vec![HTML], Rewrite { codings: vec![], sniff: false }),
             ("reset content", Method::GET, 205, vec![HTML], Untouched(Skip::Status)),
             ("range", Method::GET, 416, vec![HTML], Untouched(Skip::Status)),
             ("head", Method::HEAD, 200, vec![HTML], HeadersOnly(Skip::Head)),
             ("image", Method::GET, 200, vec![("content-type", "image/png")], Untouched(Skip::Type)),
             ("no type", Method::GET, 200, vec![], Untouched(Skip::TypeMissing)),
+            ("sniffed", Method::GET, 200, vec![], Rewrite { codings: vec![], sniff: true }),
+            ("sniffed", Method::GET, 200, vec![("x-content-type-options", "nosniff")], Untouched(Skip::TypeMissing)),
             ("two types", Method::GET, 200, vec![HTML, ("content-type", "text/plain")], Untouched(Skip::Type)),
             ("markdown", Method::GET, 200, vec![("content-type", "text/markdown")], Untouched(Skip::Type)),
             ("xhtml", Method::GET, 200, vec![("content-type", "application/xhtml+xml")], Untouched(Skip::Xhtml)),
@@ -259,12 +269,12 @@ mod tests {
             ("utf-16", Method::GET, 200, vec![("content-type", "text/html; charset=utf-16le")], Untouched(Skip::CharsetUnsafe)),
             ("utf-7", Method::GET, 200, vec![("content-type", "text/html; charset=UTF-7")], Untouched(Skip::CharsetUnsafe)),
             ("signed", Method::GET, 200, vec![HTML, ("signature-input", "s=(\"content-digest\");created=1")], Untouched(Skip::Signed)),
-            ("signed elsewhere", Method::GET, 200, vec![HTML, ("signature-input", "s=(\"@status\" \"date\")")], Rewrite { codings: vec![] }),
+            ("signed elsewhere", Method::GET, 200, vec![HTML, ("signature-input", "s=(\"@status\" \"date\")")], Rewrite { codings: vec![], sniff: false }),
             ("signed in a form of its own", Method::GET, 200, vec![HTML, ("signature-input", "not (a dictionary")], Untouched(Skip::Signed)),
             ("c2pa", Method::GET, 200, vec![HTML, ("link", "</m>; rel=\"c2pa-manifest\"")], Untouched(Skip::Signed)),
         ];
         for (name, method, status, headers, expect) in table {
-            assert_eq!(of(&method, status, &headers), expect, "{name}");
+            assert_eq!(of(name, &method, status, &headers), expect, "{name}");
         }
     }
 

@@ -116,7 +116,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
             head.extensions.insert(report(Rewrite::Headers, skip));
             Response::from_parts(head, PageBody::inner(body))
         }
-        Decision::Rewrite { codings } => {
+        Decision::Rewrite { codings, sniff } => {
             site.amend_policies(&mut wish, &mut head.headers, false);
             let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, head.status, &head.headers, &codings);
             let report = PageReport::new(Rewrite::Done, None);
@@ -130,7 +130,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
             }
             site.edit_headers(ask, &wish, &mut head.headers, coding, false);
             head.extensions.insert(report.clone());
-            Response::from_parts(head, PageBody::page(body, Page::new(pipeline, report)))
+            Response::from_parts(head, PageBody::page(body, Page::new(pipeline.sniffing(sniff), report)))
         }
     }
 }

@@ -127,7 +127,11 @@ impl Site {
     }
 
     pub(super) fn obeys(&self) -> Obeys {
-        Obeys { no_transform: self.settings.respect_no_transform, signatures: !self.settings.break_signatures }
+        Obeys {
+            no_transform: self.settings.respect_no_transform,
+            signatures: !self.settings.break_signatures,
+            types: !self.settings.sniff,
+        }
     }
 
     /// Entity tags as this visitor's copies carry them.
@@ -256,8 +260,7 @@ impl Site {
             // What the site has named for this very page is stronger than a selector.
             exempt: if wish.named { Arc::default() } else { Arc::clone(&self.exempt) },
             replacer: Replacer::new(&self.settings.guard.replace),
-            footer: self.notice.footer(ask.year).filter(|_| wish.notice).map(Bytes::from),
-            head: Box::new(move |findings: &HeadFindings| site.head(findings, &wish, year, room)),
+            insert: Box::new(move |findings: &HeadFindings| site.insert(findings, &wish, year, room)),
             no_slots,
             body_is_root,
             learn: self.marking.is_some(),
@@ -333,18 +336,18 @@ mod tests {
         let same = [plain(), plain(), marked(1, Whitespace::Auto, Some(Level::Off))];
         assert!(same.iter().all(|site| site.version == same[0].version), "what shapes no page counts for nothing");
         let others = [
-            ("nothing", plain()),
-            ("a setting of the guard", of(&guard, &rights::Settings::default(), "/.deckle")),
-            ("a setting of the notice", of(&notice, &rights::Settings::default(), "/.deckle")),
-            ("the holder of the rights", of(&Settings::default(), &holder, "/.deckle")),
+            ("nothing", plain().version),
+            ("a setting of the guard", of(&guard, &rights::Settings::default(), "/.deckle").version),
+            ("a setting of the notice", of(&notice, &rights::Settings::default(), "/.deckle").version),
+            ("the holder of the rights", of(&Settings::default(), &holder, "/.deckle").version),
             // It stands in the address of the script.
-            ("the mount", of(&Settings::default(), &rights::Settings::default(), "/.other")),
-            ("marks", marked(1, Whitespace::Auto, None)),
-            ("another secret", marked(2, Whitespace::Auto, None)),
-            ("another channel", marked(1, Whitespace::Always, None)),
+            ("the mount", of(&Settings::default(), &rights::Settings::default(), "/.other").version),
+            ("marks", marked(1, Whitespace::Auto, None).version),
+            ("another secret", marked(2, Whitespace::Auto, None).version),
+            ("another channel", marked(1, Whitespace::Always, None).version),
         ];
-        for (i, (name, site)) in others.iter().enumerate() {
-            let twin = others.iter().take(i).find(|(_, other)| other.version == site.version);
+        for (i, (name, version)) in others.iter().enumerate() {
+            let twin = others.iter().take(i).find(|(_, other)| other == version);
             assert!(twin.is_none(), "{name}: as {:?}", twin.map(|(name, _)| name));
         }
         // The crate's version and the scripts are in it, and the year comes on top.

@@ -8,6 +8,7 @@ use super::site::Site;
 use crate::page::csp::{self, Policies};
 use crate::page::declaration::{self, Declared};
 use crate::page::head::HeadFindings;
+use crate::page::rewrite::Inserted;
 use crate::page::signature;
 use crate::page::{Alternate, GuardMode, PagePolicy};
 use crate::rights;
@@ -119,9 +120,11 @@ impl Site {
         wish.policies = Some(policies);
     }
 
-    /// The head insertion: guard, comment, metas. Before a charset that the page declares further on there are only `room`
+    /// The visible notice, and the head insertion: guard, comment, metas. Before a charset that the page declares further on there are only `room`
     /// bytes.
-    pub(super) fn head(&self, findings: &HeadFindings, wish: &Wish, year: i16, room: usize) -> Bytes {
+    pub(super) fn insert(&self, findings: &HeadFindings, wish: &Wish, year: i16, room: usize) -> Inserted {
+        let language = findings.lang.as_deref().or(wish.language.as_deref());
+        let notice = self.notice.in_language(language, year);
         let room = if findings.charset_seen { usize::MAX } else { room };
         let mut out = Vec::new();
         let mut add = |part: &[u8]| {
@@ -138,11 +141,11 @@ impl Site {
         }
         if wish.notice {
             let has_copyright = findings.metas.iter().any(|name| name == "copyright");
-            add(self.notice.head(year, has_copyright).as_bytes());
+            add(notice.head(has_copyright).as_bytes());
         }
         // The longest part only behind the charset: even where the header names one, checkers want to find it early.
         if wish.rights && !findings.amp && findings.charset_seen {
-            let notice = self.notice.text(year);
+            let notice = notice.text();
             let declared = Declared {
                 metas: &findings.metas,
                 canonical: wish.canonical.as_deref(),
@@ -157,7 +160,7 @@ impl Site {
             let random: String = std::iter::repeat_with(fastrand::lowercase).take(length).collect();
             out.extend_from_slice(format!("<!--{random}-->").as_bytes());
         }
-        Bytes::from(out)
+        Inserted { head: Bytes::from(out), footer: notice.footer().filter(|_| wish.notice).map(Bytes::from) }
     }
 
     /// Is this an article in a form that cannot be marked, and is that to be refused?

@@ -1,4 +1,4 @@
-//! The tokenizer cases of html5lib-tests through scan and splice: whatever a page holds, a browser sees the same page.
+//! The tokenizer and tree-construction cases of html5lib-tests (the latter now in web-platform-tests) through scan and splice: whatever a page holds, a browser sees the same page.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,27 @@ fn cases() -> Option<Vec<(String, String)>> {
             cases.extend(input.map(|input| (name, input)));
         }
     }
+    let trees = trees(&format!("{dir}/html5lib/tree-construction"));
+    if trees.is_empty() {
+        eprintln!("skipped: the tree-construction cases are not among the vectors");
+    }
+    cases.extend(trees);
     Some(cases)
+}
+
+/// Cases of `*.dat`: what stands between `#data` and `#errors`.
+fn trees(dir: &str) -> Vec<(String, String)> {
+    let mut cases = Vec::new();
+    for file in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        // Some hold bytes that are no UTF-8.
+        let text = std::fs::read(file.path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap();
+        for (number, case) in text.split("#data\n").skip(1).enumerate() {
+            let input = case.split("\n#errors").next().unwrap_or_default();
+            cases.push((format!("{name} {number}"), input.to_owned()));
+        }
+    }
+    cases
 }
 
 fn unescaped(text: &str) -> Option<String> {
@@ -36,7 +56,7 @@ fn unescaped(text: &str) -> Option<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_browser_sees_the_same_page_in_three_chunkings() {
-    let Some(cases) = cases() else {
+    let Some(mut cases) = cases() else {
         eprintln!("skipped: no vectors (set DECKLE_VECTORS)");
         return;
     };
@@ -44,6 +64,7 @@ async fn a_browser_sees_the_same_page_in_three_chunkings() {
     let layer = layer(&Settings { plan_cache: Size(0), ..Settings::default() }, true);
     let words = "one two three four five six seven eight nine ten eleven twelve thirteen words of plain text";
     let mut inserted = 0;
+    cases.retain(|(_, input)| !input.is_empty());
     for (name, input) in &cases {
         // As a page of its own, and in the middle of an article.
         let inside = format!(
@@ -51,6 +72,8 @@ async fn a_browser_sees_the_same_page_in_three_chunkings() {
              </article></body></html>"
         );
         for page in [input.as_str(), inside.as_str()] {
+            // What this page teaches about the site holds for all of its copies.
+            whole(&layer, 1, Pipe::of(&[page.as_bytes()]).end()).await;
             let mut copies = Vec::new();
             for chunk in [usize::MAX, 7, 1] {
                 let pieces: Vec<&[u8]> = page.as_bytes().chunks(chunk).collect();

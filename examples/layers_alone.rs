@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let state = Arc::new(State::new(SystemClock::shared()));
     let identify = IdentifyLayer::new(&visitor::Settings::default())?;
     let assess = AssessLayer::new(state.clone(), settings.limits.soft());
-    let enforce = EnforceLayer::new(state, &settings, Mode::Enforce)?;
+    let enforce = EnforceLayer::new(state, &settings, &deckle::rights::LicenseSettings::default(), Mode::Enforce)?;
     let protect = ProtectLayer::new(&page::Settings::default(), &deckle::rights::Settings::default(), "/.deckle")?;
 
     // Alone, each does its own work, and what it does not find it does without.

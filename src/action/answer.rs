@@ -49,6 +49,9 @@ impl Answers {
     }
 
     pub(super) fn refuse(&self, refusal: Refusal, request: &HeaderMap) -> Response<Full<Bytes>> {
+        // All that were refused at once shall not come back at once.
+        let retry_after = refusal.retry_after.map(|seconds| seconds + fastrand::u64(0..=seconds / 5));
+        let refusal = Refusal { retry_after, ..refusal };
         let (kind, body) = match preferred(request) {
             Form::Html => match self.html(refusal) {
                 Ok(page) => ("text/html; charset=utf-8", page),
@@ -60,9 +63,7 @@ impl Answers {
         let mut response = answer(refusal.status, kind, body);
         let headers = response.headers_mut();
         if let Some(seconds) = refusal.retry_after {
-            // All that were refused at once shall not come back at once.
-            let spread = fastrand::u64(0..=seconds / 5);
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds + spread));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some((policy, left)) = refusal.quota.and_then(rate_limit) {
             headers.insert(RATE_LIMIT_POLICY, policy);
@@ -252,7 +253,7 @@ mod tests {
             assert!((20..=24).contains(&wait), "{wait}");
             assert!(!headers.contains_key(RATE_LIMIT) && !headers.contains_key(RATE_LIMIT_POLICY));
             assert_eq!(headers[header::CACHE_CONTROL], "no-store");
-            assert!(body.contains("20 seconds"), "{body}");
+            assert!(body.contains(&format!("{wait} seconds")), "{body}");
             assert!(!body.contains("noindex"));
         }
     }

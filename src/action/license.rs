@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::ActionError;
 use crate::rights;
 use crate::rights::fields::RSL_TYPE;
+use crate::visitor::normalise;
 
 const PRICE: HeaderName = HeaderName::from_static("crawler-price");
 const ERROR: HeaderName = HeaderName::from_static("crawler-error");
@@ -45,6 +46,8 @@ pub(super) struct License {
     pub(super) url: String,
     pub(super) page: Option<String>,
     pub(super) price: Option<Price>,
+    /// Paths of the documents above: whoever is sent there may read them.
+    free: Vec<String>,
     link: HeaderValue,
     mode: LicenseMode,
 }
@@ -74,7 +77,14 @@ impl License {
         let url = licence.url.clone()?;
         let link = HeaderValue::from_str(&format!("<{url}>; rel=\"license\"; type=\"{RSL_TYPE}\"")).ok()?;
         let price = settings.check().ok().flatten();
-        Some(Self { url, page: licence.page.clone(), price, link, mode: settings.mode })
+        let path = |address: &String| address.parse::<http::Uri>().ok().map(|uri| normalise(uri.path()));
+        let free = [Some(&url), licence.page.as_ref()].into_iter().flatten().filter_map(path).collect();
+        Some(Self { url, page: licence.page.clone(), price, free, link, mode: settings.mode })
+    }
+
+    /// Is this the path of the licence itself?
+    pub(super) fn is_free(&self, path: &str) -> bool {
+        self.free.iter().any(|free| free == path)
     }
 
     /// Status and fields for a request; `verified`: its signature was checked.

@@ -13,6 +13,8 @@ use crate::suspicion::{Limiter, Quota, SoftQuotas, State, limiter};
 
 /// The dearest page costs this many cells.
 const DEAREST: u32 = 3;
+/// The name of the quota that action `limit` leaves.
+pub(super) const TRICKLE: &str = "limited";
 /// An address may take so many times what one visitor may.
 const ADDRESS_WIDTH: u32 = 16;
 /// `Retry-After` of a refusal by score: at least and at most, in seconds.
@@ -110,7 +112,7 @@ impl Limits {
     /// The trickle of action `limit`.
     pub(super) fn trickle(&self, client: CellKey) -> LimitReport {
         let wait = self.ask(&self.limited, client).map(|wait| seconds(wait).clamp(*WAIT.start(), *WAIT.end()));
-        report("limited", self.settings.limited, wait)
+        report(TRICKLE, self.settings.limited, wait)
     }
 
     /// The time to wait, if one cell is not to be had.

@@ -191,9 +191,10 @@ fn clear_claim(assessment: &Assessment) -> bool {
     claim >= CLEAR_CLAIM
 }
 
-fn cap(draft: &mut Draft, most: Action, why: Clamp) {
+pub(super) fn cap(draft: &mut Draft, most: Action, why: Clamp) {
     if draft.action > most {
-        draft.action = most;
+        // A licence is for those whose category is sold one, never a milder form of a refusal.
+        draft.action = if most == Action::License { Action::Limit } else { most };
         draft.clamps.push(why);
     }
 }
@@ -276,6 +277,19 @@ mod tests {
                 ["browser", "search", "ai-user", "preview", "feed", "reader", "none"].contains(&category.code());
             assert_eq!(refused, reads, "{category}");
         }
+    }
+
+    #[test]
+    fn a_cap_never_makes_a_sale() {
+        let settings = Settings { max_action: Action::License, ..Settings::default() };
+        let mut denied = decide(&settings, true, &visitor("nikto", "/a"), &at(100, false, true));
+        assert_eq!(denied.action, Action::Block);
+        clamp(&mut denied, &settings, Circumstances { mode: Mode::Enforce, warm_up: false });
+        assert_eq!(denied.action, Action::Limit);
+        let sold = Choice::Capped { unverified: Word::Score, cap: Action::License };
+        let settings = Settings { policy: [(Category::Search, sold)].into(), ..Settings::default() };
+        let google = decide(&settings, true, &visitor("Googlebot/2.1", "/a"), &at(100, false, true));
+        assert_eq!(google.action, Action::Limit);
     }
 
     #[test]

@@ -27,7 +27,6 @@ pub use file::FileSink;
 pub use json::is_hidden;
 pub use log::{Audit, AuditLayer, LogBody};
 pub use record::{AuditRecord, PageSummary};
-pub use robots::RobotsText;
 pub use sink::{Sink, SinkError, Stats, TracingSink};
 
 use crate::unit::{Size, Span};

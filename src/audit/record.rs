@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::Settings;
 use super::json::ObjectWriter;
 use super::privacy::{Pseudonyms, render_address};
-use super::robots::RobotsText;
 use crate::action::{Action, Decision};
+use crate::rights::robots::RobotsText;
 use crate::suspicion::Assessment;
 use crate::visitor::{RouteClass, Visitor};
 

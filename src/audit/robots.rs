@@ -1,14 +1,13 @@
 //! What robots.txt said, and when: each version is kept, so that a robot can be judged by the rules that it was told.
 //!
-//! `robots/<version>.txt` in the log directory holds the bytes, `robots/history.ndjson` one line a change. No address
-//! stands in either.
+//! `robots/<version>.txt` in the log directory holds the bytes, `robots/history-<instance>.ndjson` one line a change. No
+//! address stands in either.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -16,66 +15,97 @@ use sha2::{Digest, Sha256};
 
 use super::json::ObjectWriter;
 use super::record::render_time;
+use crate::rights::robots::RobotsText;
 
 /// Names under which a site is known; whoever asks by another is not remembered.
 const MAX_HOSTS: usize = 64;
+/// Changes a day that are kept. A file that changes more often is made for each request.
+const MAX_CHANGES: u32 = 24;
+const DAY: Duration = Duration::from_secs(86_400);
 
-/// A robots.txt as it left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RobotsText {
-    /// The first 12 hex digits of the SHA-256 of the bytes.
-    pub version: String,
-    /// The bytes.
-    pub text: Bytes,
-}
-
-impl RobotsText {
-    /// Names a text.
-    pub fn new(text: Bytes) -> Self {
-        let version = HEXLOWER.encode(Sha256::digest(&text).get(..6).unwrap_or_default());
-        Self { version, text }
-    }
-}
-
-/// The versions of one log directory.
+/// The versions that one instance has served.
 #[derive(Debug)]
 pub(super) struct RobotsHistory {
     dir: PathBuf,
-    /// The version that each host was served last.
-    current: BTreeMap<String, String>,
+    history: PathBuf,
+    hosts: BTreeMap<String, Host>,
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    /// Served last.
+    version: String,
+    last: Duration,
+    /// Changes since the beginning of a day.
+    day: Duration,
+    changes: u32,
+}
+
+/// What a text was to the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Served {
+    /// What was served before, or too much.
+    Known,
+    /// Another one than before, which was served at some time.
+    Changed,
+    /// Never seen.
+    New,
 }
 
 impl RobotsHistory {
-    pub(super) fn open(log_dir: &Path) -> Self {
+    pub(super) fn open(log_dir: &Path, instance: &str) -> Self {
         let dir = log_dir.join("robots");
-        let mut current = BTreeMap::new();
-        for line in lines(&dir) {
+        let history = dir.join(format!("history-{instance}.ndjson"));
+        let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
+        for line in lines(&history) {
             if let (Some(host), Some(version)) = (line["host"].as_str(), line["version"].as_str()) {
-                current.insert(host.to_owned(), version.to_owned());
+                let last = begin(&line).unwrap_or_default();
+                hosts.insert(host.to_owned(), Host { version: version.to_owned(), last, ..Host::default() });
             }
         }
-        Self { dir, current }
+        Self { dir, history, hosts }
     }
 
-    /// Keeps a text if it is another than the last; says whether it was.
-    pub(super) fn served(&mut self, time: Duration, host: &str, robots: &RobotsText) -> bool {
-        let known = self.current.get(host);
-        if known == Some(&robots.version) || (known.is_none() && self.current.len() >= MAX_HOSTS) {
-            return false;
+    /// Keeps a text if it is another than the last.
+    pub(super) fn served(&mut self, time: Duration, host: &str, robots: &RobotsText) -> Served {
+        let name = host.split(':').next().unwrap_or_default().trim_end_matches('.');
+        if self.hosts.len() >= MAX_HOSTS && !self.hosts.contains_key(name) {
+            return Served::Known;
         }
-        if let Err(error) = self.keep(time, host, robots) {
-            tracing::warn!(target: "deckle::audit", %error, dir = %self.dir.display(), "A version of robots.txt was not kept.");
+        let known = self.hosts.get_mut(name);
+        if let Some(known) = known {
+            known.last = time;
+            if known.version == robots.version {
+                return Served::Known;
+            }
+            if time.saturating_sub(known.day) >= DAY {
+                (known.day, known.changes) = (time, 0);
+            }
+            if known.changes >= MAX_CHANGES {
+                if known.changes == MAX_CHANGES {
+                    known.changes += 1;
+                    tracing::warn!(target: "deckle::audit", host = name, "robots.txt changes all the time; its versions are not kept today.");
+                }
+                return Served::Known;
+            }
         }
-        self.current.insert(host.to_owned(), robots.version.clone());
-        true
+        match self.keep(time, name, robots) {
+            Ok(served) => {
+                let host = self.hosts.entry(name.to_owned()).or_default();
+                (host.last, host.changes) = (time, host.changes + 1);
+                host.version.clone_from(&robots.version);
+                served
+            }
+            Err(error) => {
+                // The next answer is the next try.
+                tracing::warn!(target: "deckle::audit", %error, dir = %self.dir.display(), "A version of robots.txt was not kept.");
+                Served::Known
+            }
+        }
     }
 
-    fn keep(&self, time: Duration, host: &str, robots: &RobotsText) -> std::io::Result<()> {
+    fn keep(&self, time: Duration, host: &str, robots: &RobotsText) -> std::io::Result<Served> {
         std::fs::create_dir_all(&self.dir)?;
-        let path = self.dir.join(format!("{}.txt", robots.version));
-        if !path.exists() {
-            std::fs::write(&path, &robots.text)?;
-        }
         let mut line = Vec::new();
         let mut object = ObjectWriter::new(&mut line);
         object.text("time", &render_time(time));
@@ -84,82 +114,129 @@ impl RobotsHistory {
         object.text("sha256", &HEXLOWER.encode(&Sha256::digest(&robots.text)));
         object.number("bytes", robots.text.len() as u64);
         object.end();
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("history.ndjson"))?;
-        file.write_all(&line)
+        // First the line: another instance deletes texts that no line names.
+        std::fs::OpenOptions::new().create(true).append(true).open(&self.history)?.write_all(&line)?;
+        let path = self.dir.join(format!("{}.txt", robots.version));
+        if path.exists() {
+            return Ok(Served::Changed);
+        }
+        let temporary = self.history.with_extension("tmp");
+        std::fs::write(&temporary, &robots.text)?;
+        std::fs::rename(&temporary, &path)?;
+        Ok(Served::New)
+    }
+
+    /// Forgets versions that nobody was served within `max_age`.
+    pub(super) fn retain(&mut self, max_age: Duration, now: Duration) {
+        let oldest = now.saturating_sub(max_age);
+        let all: Vec<Value> = lines(&self.history).collect();
+        // A version ends when the next one of its host begins; the last one when it was last served.
+        let mut ends: BTreeMap<&str, Duration> = BTreeMap::new();
+        let mut kept: Vec<&Value> = Vec::new();
+        for line in all.iter().rev() {
+            let (Some(host), Some(begin)) = (line["host"].as_str(), begin(line)) else { continue };
+            let end = ends.insert(host, begin).or_else(|| self.hosts.get(host).map(|h| h.last));
+            if end.is_some_and(|end| end >= oldest) {
+                kept.push(line);
+            }
+        }
+        self.hosts.retain(|_, host| host.last >= oldest);
+        if kept.len() < all.len() {
+            let text: String = kept.iter().rev().map(|line| format!("{line}\n")).collect();
+            let temporary = self.history.with_extension("tmp");
+            let replaced = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &self.history));
+            if replaced.is_ok() {
+                self.delete_unnamed();
+            }
+        }
+    }
+
+    /// Texts that no instance's history names.
+    fn delete_unnamed(&self) {
+        let files: Vec<PathBuf> =
+            std::fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let of_kind = |kind: &'static str| files.iter().filter(move |p| p.extension().is_some_and(|e| e == kind));
+        let named: BTreeSet<String> = of_kind("ndjson")
+            .flat_map(|path| lines(path))
+            .filter_map(|line| Some(line["version"].as_str()?.to_owned()))
+            .collect();
+        for path in of_kind("txt") {
+            if path.file_stem().is_some_and(|stem| !named.contains(&*stem.to_string_lossy())) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
     }
 }
 
-fn lines(dir: &Path) -> impl Iterator<Item = Value> {
-    let text = std::fs::read_to_string(dir.join("history.ndjson")).unwrap_or_default();
+fn lines(path: &Path) -> impl Iterator<Item = Value> + use<> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<Value>>().into_iter()
 }
 
-/// Forgets versions that nobody was served within `max_age`.
-pub(super) fn retain(log_dir: &Path, max_age: Duration, now: Duration) {
-    let dir = log_dir.join("robots");
-    let time = |line: &Value| line["time"].as_str().and_then(|t| t.parse::<Timestamp>().ok()).map(Timestamp::as_second);
-    let oldest = now.saturating_sub(max_age).as_secs() as i64;
-    let all: Vec<Value> = lines(&dir).collect();
-    // A version ends when the next one of its host begins.
-    let mut ends: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut kept: Vec<&Value> = Vec::new();
-    for line in all.iter().rev() {
-        let (Some(host), Some(begin)) = (line["host"].as_str(), time(line)) else { continue };
-        if ends.insert(host, begin).is_none_or(|end| end >= oldest) {
-            kept.push(line);
-        }
-    }
-    if kept.len() == all.len() {
-        return;
-    }
-    let text: String = kept.iter().rev().map(|line| format!("{line}\n")).collect();
-    let temporary = dir.join("history.ndjson.tmp");
-    let replaced =
-        std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, dir.join("history.ndjson")));
-    if replaced.is_err() {
-        return;
-    }
-    let used: BTreeSet<String> = kept.iter().filter_map(|l| Some(format!("{}.txt", l["version"].as_str()?))).collect();
-    for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".txt") && !used.contains(&name) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
+/// Since 1970.
+fn begin(line: &Value) -> Option<Duration> {
+    let time = line["time"].as_str()?.parse::<Timestamp>().ok()?;
+    u64::try_from(time.as_second()).ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+
+    fn text(text: &str) -> RobotsText {
+        RobotsText::new(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn day(d: u64) -> Duration {
+        DAY * d as u32
+    }
+
+    fn versions(dir: &Path) -> Vec<String> {
+        lines(&dir.join("robots/history-a.ndjson")).map(|l| l["version"].as_str().unwrap().to_owned()).collect()
+    }
 
     #[test]
     fn each_change_is_kept_and_forgotten_in_time() {
         let dir = std::env::temp_dir().join(format!("deckle-robots-{}", std::process::id()));
-        let text = |t: &'static str| RobotsText::new(Bytes::from_static(t.as_bytes()));
         let (a, b) = (text("User-agent: *\nDisallow: /a\n"), text("User-agent: *\nDisallow: /b\n"));
-        let day = |d: u64| Duration::from_secs(d * 86_400);
-        let mut history = RobotsHistory::open(&dir);
-        let served: Vec<bool> =
-            [(1, &a), (2, &a), (3, &b), (9, &b)].map(|(d, t)| history.served(day(d), "news.example", t)).to_vec();
-        assert_eq!(served, [true, false, true, false]);
+        let mut history = RobotsHistory::open(&dir, "a");
+        let served = [(1, &a), (2, &a), (3, &b), (9, &b)].map(|(d, t)| history.served(day(d), "news.example:80", t));
+        assert_eq!(served, [Served::New, Served::Known, Served::New, Served::Known]);
         // Whoever starts anew knows what was said last.
-        let mut history = RobotsHistory::open(&dir);
-        assert!(!history.served(day(10), "news.example", &b));
-        assert!(history.served(day(20), "news.example", &a), "back to an older one is a change, too");
-        let versions =
-            || lines(&dir.join("robots")).map(|l| l["version"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
-        assert_eq!(versions(), [a.version.as_str(), &b.version, &a.version]);
+        let mut history = RobotsHistory::open(&dir, "a");
+        assert_eq!(history.served(day(10), "news.example", &b), Served::Known);
+        assert_eq!(history.served(day(20), "news.example.", &a), Served::Changed, "back to an older one");
+        assert_eq!(versions(&dir), [a.version.as_str(), &b.version, &a.version]);
         let kept = |t: &RobotsText| std::fs::read(dir.join(format!("robots/{}.txt", t.version))).ok();
         assert_eq!(kept(&a).as_deref(), Some(&a.text[..]));
-        // The first ended on day 3, the second on day 20; the last holds still.
-        retain(&dir, day(10), day(25));
-        assert_eq!((versions().len(), kept(&b).is_some()), (2, true));
-        retain(&dir, day(2), day(25));
-        assert_eq!((versions(), kept(&a).is_some(), kept(&b).is_some()), (vec![a.version.clone()], true, false));
+        // Another instance needs the second one, too.
+        let mut other = RobotsHistory::open(&dir, "b");
+        other.served(day(24), "news.example", &b);
+        // The first ended on day 3, the second on day 20; the last was served on day 20.
+        history.retain(day(10), day(25));
+        assert_eq!((versions(&dir).len(), kept(&b).is_some()), (2, true));
+        history.retain(day(2), day(25));
+        assert_eq!((versions(&dir).len(), kept(&a).is_some(), kept(&b).is_some()), (0, false, true));
+        assert_eq!(history.served(day(26), "news.example", &a), Served::New, "what is forgotten is new again");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_changes_for_each_request_takes_no_room() {
+        let dir = std::env::temp_dir().join(format!("deckle-robots-flood-{}", std::process::id()));
+        let mut history = RobotsHistory::open(&dir, "a");
         for i in 0..200 {
-            history.served(day(25), &format!("h{i}.example"), &b);
+            history.served(day(1), "news.example", &text(&format!("# {i}")));
         }
-        assert_eq!(history.current.len(), MAX_HOSTS);
+        assert_eq!(versions(&dir).len(), MAX_CHANGES as usize + 1);
+        assert_eq!(history.served(day(3), "news.example", &text("# next day")), Served::New);
+        for i in 0..200 {
+            history.served(day(3), &format!("h{i}.example"), &text("# x"));
+        }
+        assert_eq!(history.hosts.len(), MAX_HOSTS);
+        assert_eq!(history.served(day(4), "news.example", &text("# and on")), Served::New, "who was there stays");
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -14,10 +14,11 @@ use super::Settings;
 use super::json::ObjectWriter;
 use super::privacy::Pseudonyms;
 use super::record::{AuditRecord, render_time};
-use super::robots::{self, RobotsHistory, RobotsText};
+use super::robots::{RobotsHistory, Served};
 use super::segments::{close_segment, retain, segments};
 use super::sink::{SinkError, Stats};
 use crate::clock::SharedClock;
+use crate::rights::robots::RobotsText;
 
 /// Most records of one write.
 const BATCH: usize = 512;
@@ -79,7 +80,7 @@ impl Writer {
         }
         let mut writer = Self {
             pseudonyms: Pseudonyms::in_file(&dir.join("audit.keys")),
-            robots: RobotsHistory::open(&dir),
+            robots: RobotsHistory::open(&dir, &instance),
             settings: settings.clone(),
             clock,
             stats,
@@ -155,19 +156,21 @@ impl Writer {
             self.stats.dropped_io.fetch_add(batch.len() as u64, Ordering::Relaxed);
         }
         for (record, robots) in batch.iter().filter_map(|r| Some((r, r.page.as_ref()?.robots.as_ref()?))) {
-            if self.robots.served(record.time, &record.host, robots) {
-                self.tell_robots(&record.host, robots);
+            match self.robots.served(record.time, &record.host, robots) {
+                Served::Known => {}
+                Served::Changed => self.tell_robots(&record.host, robots, false),
+                Served::New => self.tell_robots(&record.host, robots, true),
             }
         }
     }
 
-    /// A `robots` line: what the site said from now on.
-    fn tell_robots(&mut self, host: &str, robots: &RobotsText) {
-        let text = BASE64.encode(&robots.text);
+    /// A `robots` line: what the site said from now on; the text only once.
+    fn tell_robots(&mut self, host: &str, robots: &RobotsText, new: bool) {
+        let text = new.then(|| BASE64.encode(&robots.text));
         self.note("robots", |object| {
             object.text("server.address", host);
             object.text("deckle.robots.version", &robots.version);
-            object.text("text", &text);
+            object.text_if("text", text.as_deref());
         });
     }
 
@@ -284,9 +287,9 @@ impl Writer {
         if self.start_segment(&[]).is_err() {
             self.back_off(self.clock.elapsed());
         }
+        self.robots.retain(self.settings.max_age_robots.0, self.clock.unix());
         let (dir, age, total, now) =
             (self.dir.clone(), self.settings.max_age.0, self.settings.max_total.0, self.clock.unix());
-        let robots_age = self.settings.max_age_robots.0;
         let instance = self.settings.instance().into_owned();
         let current = self.segment.as_ref().map(|s| s.path.clone());
         // Compressing a large segment must not hold up the records behind it.
@@ -295,7 +298,6 @@ impl Writer {
                 close_segment(&path);
             }
             retain(&dir, &instance, current.as_deref(), age, total, now);
-            robots::retain(&dir, robots_age, now);
         });
     }
 

@@ -23,6 +23,8 @@ pub struct Builder {
     check: Arc<ProxyCheck>,
     #[cfg(feature = "html")]
     findings: Option<Arc<crate::page::Findings>>,
+    #[cfg(feature = "html")]
+    robots: Arc<crate::page::RobotsMemory>,
     activated: u64,
 }
 
@@ -75,6 +77,8 @@ impl Builder {
             check: Arc::new(ProxyCheck::new()),
             #[cfg(feature = "html")]
             findings: None,
+            #[cfg(feature = "html")]
+            robots: Arc::default(),
             activated: 0,
         }
     }
@@ -134,6 +138,13 @@ impl Builder {
         self
     }
 
+    /// The last good robots.txt of each host, to outlive this layer.
+    #[cfg(feature = "html")]
+    pub fn robots(mut self, memory: Arc<crate::page::RobotsMemory>) -> Self {
+        self.robots = memory;
+        self
+    }
+
     /// When the present way of rewriting began, in seconds since 1970.
     pub fn activated(mut self, seconds: u64) -> Self {
         self.activated = seconds;
@@ -150,7 +161,7 @@ impl Builder {
         let config = &self.config;
         let identify = IdentifyLayer::with_check(&config.visitor, clock.clone(), self.check.clone())?;
         let assess = AssessLayer::new(Arc::clone(&state), config.action.limits.soft());
-        let enforce = EnforceLayer::new(state, &config.action, config.mode)?.licensed(&config.rights.license);
+        let enforce = EnforceLayer::new(state, &config.action, &config.rights.license, config.mode)?;
         let audit = AuditLayer::with_clock(self.audit_sink()?, clock);
         #[cfg(feature = "html")]
         let audit = audit.server_timing(config.page.server_timing);
@@ -187,6 +198,7 @@ impl Builder {
         let config = &self.config;
         let protect =
             ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?.activated(self.activated);
+        let protect = protect.robots(Arc::clone(&self.robots));
         let secrets = match (&self.secrets, &config.secret_file) {
             (Some(secrets), _) => Some(secrets.clone()),
             (None, Some(file)) => Some(Secrets::from_file(file)?),

@@ -20,6 +20,12 @@ pub(crate) enum Expected {
     Asset,
 }
 
+/// Does the answer say that it is HTML (RFC 9110 §8.3)?
+pub(crate) fn is_html(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/html")
+}
+
 /// Changes a request so that the answer can be rewritten.
 pub(crate) fn prepare_request(
     method: &Method,
@@ -29,8 +35,10 @@ pub(crate) fn prepare_request(
     activated: u64,
 ) {
     if matches!(*method, Method::GET | Method::HEAD) {
-        if expected != Expected::Asset {
-            // A part of a page would be a part without marks (RFC 9110 §14.2: a server may ignore Range).
+        // A part of a page would be a part without marks (RFC 9110 §14.2: a server may ignore Range). Of several at once
+        // nothing shows what they are parts of.
+        let several = headers.get(header::RANGE).is_some_and(|v| v.as_bytes().contains(&b','));
+        if expected != Expected::Asset || several {
             headers.remove(header::RANGE);
             headers.remove(header::IF_RANGE);
         }

@@ -57,12 +57,13 @@ use crate::unit::Size;
 pub use body::{BodyError, PageBody};
 pub use csp::{Amend, CspSettings};
 pub use guard::{GuardMode, GuardSettings};
+pub(crate) use headers::is_html;
 pub use learn::{Finding, Findings};
 pub use notice::NoticeSettings;
 pub use plain::plain_text;
 pub use plan::Skip;
 pub use policy::PagePolicy;
-pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture};
+pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture, RobotsMemory};
 pub use replace::Replace;
 pub use report::{PageFacts, PageReport, Rewrite};
 

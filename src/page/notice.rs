@@ -1,7 +1,10 @@
 //! The notice: who holds the rights, visible at the end of the page and readable for programs.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use lol_html::{EndTagHandler, RewriteStrSettings, element};
 use serde::{Deserialize, Serialize};
 
 use super::guard::candidates;
@@ -78,7 +81,9 @@ impl Default for NoticeSettings {
 pub(crate) struct Notice {
     settings: NoticeSettings,
     rights: rights::Settings,
-    /// Language and text, the usual one first; empty: there is no notice.
+    /// Language and text of pages in other languages; absent: there is no notice there.
+    usual: Option<(String, String)>,
+    /// The same for pages in these.
     texts: Vec<(String, String)>,
 }
 
@@ -101,11 +106,15 @@ impl Notice {
             None => (!rights.holder.is_empty()).then(|| DEFAULT_TEXT.to_owned()),
         };
         let usual = usual.map(|text| (settings.lang.as_deref().unwrap_or(lang).to_owned(), text));
-        let texts: Vec<(String, String)> = usual.into_iter().chain(settings.texts.clone()).collect();
-        for (lang, text) in &texts {
-            check_placeholders("page.notice.text", text, &["{year}", "{holder}", "{license}"], &rights.holder)?;
+        let texts: Vec<(String, String)> = settings.texts.clone().into_iter().collect();
+        let known = ["{year}", "{holder}", "{license}"];
+        for (key, (lang, text)) in
+            usual.iter().map(|t| ("page.notice.text", t)).chain(texts.iter().map(|t| ("page.notice.texts", t)))
+        {
+            check_placeholders(key, text, &known, &rights.holder)?;
             if lang.is_empty() || !lang.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-                return Err(("page.notice.texts", format!("`{lang}` is no language")));
+                let key = if key == "page.notice.text" { "page.notice.lang" } else { key };
+                return Err((key, format!("`{lang}` is no language (BCP 47)")));
             }
         }
         if let Some(html) = &settings.html {
@@ -122,13 +131,13 @@ impl Notice {
         if !class_ok {
             return Err(("page.notice.class", format!("`{}` is no class name", settings.class)));
         }
-        Ok(Self { settings: settings.clone(), rights: rights.clone(), texts })
+        Ok(Self { settings: settings.clone(), rights: rights.clone(), usual, texts })
     }
 
     /// In the language of a page, if there is a text in it.
     pub(crate) fn in_language(&self, lang: Option<&str>, year: i16) -> PageNotice<'_> {
         let find = |name: &String| self.texts.iter().find(|(lang, _)| lang.eq_ignore_ascii_case(name));
-        let chosen = lang.and_then(|tag| candidates(tag).iter().find_map(find)).or(self.texts.first());
+        let chosen = lang.and_then(|tag| candidates(tag).iter().find_map(find)).or(self.usual.as_ref());
         PageNotice { notice: self, chosen, year }
     }
 
@@ -206,18 +215,52 @@ impl PageNotice<'_> {
     }
 }
 
-/// It stands before the end of the body, whatever that holds: nothing that runs, and nothing that swallows what follows.
+/// Elements that the site's own markup may hold: nothing that runs, hides or swallows what follows.
+const ELEMENTS: [&str; 18] = [
+    "a", "abbr", "b", "br", "cite", "div", "em", "hr", "i", "img", "li", "ol", "p", "small", "span", "strong", "time",
+    "ul",
+];
+
+/// It stands before the end of the body, whatever that holds: all that begins in it ends in it.
 fn check_html(html: &str) -> Result<(), (&'static str, String)> {
-    const REFUSED: [&str; 9] =
-        ["<script", "<style", "<!--", "<textarea", "<iframe", "<plaintext", "<template", "</body", "</html"];
-    let lower = html.to_ascii_lowercase();
-    if let Some(tag) = REFUSED.iter().find(|tag| lower.contains(**tag)) {
-        return Err(("page.notice.html", format!("`{tag}` may not stand there")));
-    }
+    let refuse = |message: String| Err(("page.notice.html", message));
     if html.len() > MAX_HTML || !html.contains("{text}") {
-        return Err(("page.notice.html", format!("it must hold `{{text}}`, in {MAX_HTML} bytes at most")));
+        return refuse(format!("it must hold `{{text}}`, in {MAX_HTML} bytes at most"));
     }
-    Ok(())
+    let (mut tags, mut wrong, open) = (0, None, Rc::new(Cell::new(0)));
+    let closed = Rc::clone(&open);
+    let read = lol_html::rewrite_str(
+        html,
+        RewriteStrSettings::new().append_element_content_handler(element!("*", |element| {
+            let name = element.tag_name();
+            let bad = |a: &lol_html::html_content::Attribute<'_>| a.name().starts_with("on") || a.value().contains('{');
+            if !ELEMENTS.contains(&name.as_str()) {
+                wrong = Some(format!("`<{name}>` may not stand there"));
+            } else if let Some(attribute) = element.attributes().iter().find(|a| bad(a)) {
+                wrong = Some(format!("attribute `{}` may not hold that", attribute.name()));
+            }
+            tags += 1;
+            if let Some(handlers) = element.end_tag_handlers() {
+                open.set(open.get() + 1);
+                let closed = Rc::clone(&closed);
+                let handler: EndTagHandler<'_> = Box::new(move |end| {
+                    closed.set(closed.get() - i32::from(end.name() == name));
+                    Ok(())
+                });
+                handlers.push(handler);
+                // Its end tag is one more `<`.
+                tags += 1;
+            }
+            Ok(())
+        })),
+    );
+    match wrong {
+        Some(message) => refuse(message),
+        None if read.is_err() || closed.get() != 0 || html.matches('<').count() != tags => {
+            refuse("each element must be closed in it, and a `<` of its own written as `&lt;`".to_owned())
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_placeholders(
@@ -311,6 +354,15 @@ mod tests {
     }
 
     #[test]
+    fn where_only_some_languages_have_a_text_the_others_have_no_notice() {
+        let settings =
+            NoticeSettings { texts: [("ar".to_owned(), "x".to_owned())].into(), ..NoticeSettings::default() };
+        let notice = Notice::new(&settings, "en", &rights("", "", None)).unwrap();
+        let footer = |lang: &str| notice.in_language(Some(lang), 2026).footer();
+        assert_eq!((footer("ar-EG").is_some(), footer("de").is_some()), (true, false));
+    }
+
+    #[test]
     fn bad_markup_is_refused() {
         for html in
             ["<p>none</p>", "{text}<script>", "{text}<!--", "{text}</BODY>", "{text}{owner}", &"{text}".repeat(400)]
@@ -325,6 +377,10 @@ mod tests {
         let texts = [("d e".to_owned(), "x".to_owned())].into();
         let settings = NoticeSettings { texts, ..NoticeSettings::default() };
         assert_eq!(Notice::new(&settings, "en", &rights("x", "", None)).unwrap_err().0, "page.notice.texts");
+        assert_eq!(
+            Notice::new(&NoticeSettings::default(), "de_AT", &rights("x", "", None)).unwrap_err().0,
+            "page.notice.lang"
+        );
     }
 
     #[test]

@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
 use super::encoding::Coding;
 use super::plan::Skip;
+use crate::rights::robots::RobotsText;
 
 /// How far the rewriting went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +63,8 @@ pub struct PageFacts {
     pub known: bool,
     /// What the upstream did wrong.
     pub error: Option<&'static str>,
-    /// A robots.txt that left whole: its bytes.
-    pub robots: Option<Bytes>,
+    /// A robots.txt that left whole.
+    pub robots: Option<RobotsText>,
     /// The guard's tag was placed.
     pub guard_placed: bool,
     /// The visible notice was placed.

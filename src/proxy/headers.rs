@@ -73,36 +73,70 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in HOP_BY_HOP_NAMES {
         headers.remove(name);
     }
+    strip_announced(headers);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
 }
 
-/// Fields that may not stand behind a body: framing, routing, how to read it, who asks (RFC 9110 §6.5.1).
-const NO_TRAILERS: [HeaderName; 16] = [
-    header::TRANSFER_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONTENT_ENCODING,
-    header::CONTENT_TYPE,
+/// Fields that may not stand behind a body, besides those of one hop, the protected ones and the claims: framing, routing,
+/// how to read it, who asks (RFC 9110 §6.5.1).
+const NO_TRAILERS: [HeaderName; 22] = [
     header::CONTENT_RANGE,
     header::TRAILER,
-    header::CONNECTION,
-    header::UPGRADE,
-    header::HOST,
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::SET_COOKIE,
-    header::COOKIE,
-    header::CACHE_CONTROL,
+    header::WWW_AUTHENTICATE,
+    header::PROXY_AUTHENTICATE,
+    header::AGE,
+    header::DATE,
+    header::EXPIRES,
     header::LOCATION,
-    header::TE,
+    header::RETRY_AFTER,
+    header::PRAGMA,
+    header::RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+    header::EXPECT,
+    header::MAX_FORWARDS,
+    header::LAST_MODIFIED,
+    header::ACCEPT_RANGES,
+    header::WARNING,
+    header::REFRESH,
 ];
+
+fn is_trailer(name: &str) -> bool {
+    let stray = HOP_BY_HOP.iter().chain(&NO_TRAILERS).any(|field| field == name);
+    !stray
+        && !HOP_BY_HOP_NAMES.contains(&name)
+        && !PROTECTED.contains(&name)
+        && !CLAIMS.contains(&name)
+        && !name.starts_with(CLAIM_PREFIX)
+}
 
 /// Takes out of trailers what is none.
 pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
-    for name in NO_TRAILERS {
+    let strays: Vec<HeaderName> = trailers.keys().filter(|name| !is_trailer(name.as_str())).cloned().collect();
+    for name in strays {
         trailers.remove(name);
     }
+}
+
+/// Announces what will come.
+fn strip_announced(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::TRAILER) {
+        return;
+    }
+    let lines = headers.get_all(header::TRAILER).iter().filter_map(|v| v.to_str().ok());
+    let names: Vec<&str> = lines
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty() && is_trailer(&name.to_ascii_lowercase()))
+        .collect();
+    let value = HeaderValue::from_str(&names.join(", ")).ok().filter(|value| !value.is_empty());
+    headers.remove(header::TRAILER);
+    headers.extend(value.map(|value| (header::TRAILER, value)));
 }
 
 /// Tells the upstream who the client is. What the client itself claims goes, unless a trusted hop said it.

@@ -45,8 +45,8 @@ use crate::audit::{self, FileSink, SinkError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, LoadError, ProxySettings};
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
-use crate::page::Findings;
 use crate::page::notice::Where;
+use crate::page::{Findings, RobotsMemory};
 use crate::rights::{Pref, Uses};
 use crate::secret::{SecretError, Secrets};
 use crate::suspicion::State;
@@ -165,6 +165,7 @@ struct Parts {
     state: Arc<State>,
     check: Arc<ProxyCheck>,
     findings: Arc<Findings>,
+    robots: Arc<RobotsMemory>,
     clock: SharedClock,
     secrets: Secrets,
     plans: PathBuf,
@@ -186,22 +187,21 @@ impl Proxy {
     pub async fn bind(config: Config) -> Result<Self, ProxyError> {
         raise_open_files();
         let clock = SystemClock::shared();
-        let dir = PathBuf::from(&config.audit.dir);
+        let dir = Path::new(&config.audit.dir);
         let wants_files = config.audit.sinks.as_deref().is_none_or(|s| s.contains(&audit::SinkKind::File));
         let sink = (config.audit.enabled && wants_files)
             .then(|| FileSink::with_clock(&config.audit, clock.clone()).map(Arc::new))
             .transpose()?;
-        let secrets = secret(&config, &dir)?;
-        let plans = dir.join("plans.json");
-        let findings = Arc::new(Findings::default());
-        let saved: Plans =
-            std::fs::read_to_string(&plans).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
+        let secrets = secret(&config, dir)?;
+        let (plans, findings) = (dir.join("plans.json"), Arc::new(Findings::default()));
+        let saved = read_plans(&plans);
         findings.load_json(&saved.findings);
         let parts = Parts {
             sink,
             state: Arc::new(State::new(clock.clone())),
             check: Arc::new(ProxyCheck::new()),
             findings,
+            robots: Arc::default(),
             clock,
             secrets,
             plans,
@@ -284,6 +284,7 @@ impl Parts {
                 .state(Arc::clone(&self.state))
                 .proxy_check(Arc::clone(&self.check))
                 .findings(Arc::clone(&self.findings))
+                .robots(Arc::clone(&self.robots))
                 .clock(self.clock.clone())
                 .activated(activated);
             match &self.sink {
@@ -301,7 +302,7 @@ impl Parts {
     }
 
     fn reload(&self, live: &Live, tls: Option<&ArcSwap<TlsAcceptor>>, read: &Reload) {
-        let saved = self.saved();
+        let saved = read_plans(&self.plans);
         let made = read().map_err(ProxyError::from).and_then(|config| {
             let certificate = server::tls_acceptor(&config.proxy)?;
             Ok((self.stack(&config, &saved)?, certificate))
@@ -324,13 +325,9 @@ impl Parts {
         }
     }
 
-    fn saved(&self) -> Plans {
-        std::fs::read_to_string(&self.plans).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default()
-    }
-
     fn save_findings(&self) {
         let findings = self.findings.to_json();
-        let saved = self.saved();
+        let saved = read_plans(&self.plans);
         if saved.findings != findings {
             self.save(&Plans { findings, ..saved });
         }
@@ -358,6 +355,10 @@ impl Parts {
             self.findings.learn_page(&page);
         }
     }
+}
+
+fn read_plans(file: &Path) -> Plans {
+    std::fs::read_to_string(file).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default()
 }
 
 fn site(config: &Config, secrets: &Secrets) -> Result<Site, ProxyError> {

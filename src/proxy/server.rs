@@ -119,6 +119,7 @@ async fn connection<A: Answer, T>(
 {
     let asked = Arc::new(Notify::new());
     let first_request = Arc::clone(&asked);
+    let ends = reset.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         asked.notify_one();
         request.extensions_mut().insert(peer);
@@ -133,8 +134,14 @@ async fn connection<A: Answer, T>(
             std::future::pending::<()>().await;
         }
     };
+    let mut connection = std::pin::pin!(watcher.watch(connection));
+    let whole = async {
+        let ended = connection.as_mut().await;
+        ends.orderly();
+        ended
+    };
     tokio::select! {
-        ended = watcher.watch(connection) => if let Err(error) = ended {
+        ended = whole => if let Err(error) = ended {
             tracing::debug!(target: "deckle", %error, "A connection ended.");
         },
         () = silence => tracing::debug!(target: "deckle", "A connection asked for nothing and was closed."),

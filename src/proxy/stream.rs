@@ -13,13 +13,29 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Set when the connection is to be reset.
+/// How a connection is to end.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Reset(Arc<AtomicBool>);
+pub(super) struct Reset(Arc<Ends>);
+
+#[derive(Debug, Default)]
+struct Ends {
+    /// A body broke off.
+    broken: AtomicBool,
+    /// An answer began whose end only the connection tells.
+    running: AtomicBool,
+    /// All was said.
+    orderly: AtomicBool,
+}
 
 impl Reset {
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// The connection has come to its own end: it was not cut off from outside.
+    pub(super) fn orderly(&self) {
+        self.0.orderly.store(true, Ordering::Release);
+    }
+
+    fn is_due(&self) -> bool {
+        let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        is(&self.0.broken) || (is(&self.0.running) && !is(&self.0.orderly))
     }
 }
 
@@ -39,7 +55,7 @@ impl ClientStream {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        if self.reset.is_set() {
+        if self.reset.is_due() {
             // Closing now sends RST instead of FIN.
             let _ = self.stream.set_zero_linger();
         }
@@ -74,9 +90,6 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.reset.is_set() {
-            return Poll::Ready(Ok(()));
-        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
@@ -93,6 +106,9 @@ pin_project! {
 impl<B> ResetBody<B> {
     /// `None`: the protocol itself tells that a body broke off.
     pub(super) fn new(inner: B, reset: Option<Reset>) -> Self {
+        if let Some(reset) = &reset {
+            reset.0.running.store(true, Ordering::Release);
+        }
         Self { inner, reset }
     }
 }
@@ -105,7 +121,7 @@ impl<B: Body<Data = Bytes>> Body for ResetBody<B> {
         let this = self.project();
         let frame = this.inner.poll_frame(cx);
         if let (Poll::Ready(Some(Err(_))), Some(reset)) = (&frame, this.reset) {
-            reset.0.store(true, Ordering::Release);
+            reset.0.broken.store(true, Ordering::Release);
         }
         frame
     }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,6 +26,7 @@ use super::headers::Asked;
 use super::problem::{ALLOWED, problem};
 use super::{ProxyError, headers, refuse, upgrade};
 use crate::config::{HostMode, ProxySettings};
+use crate::page::is_html;
 use crate::visitor::{ClientAddress, Visitor};
 
 type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -85,8 +87,7 @@ impl Upstream {
             .header(header::ACCEPT_ENCODING, "identity")
             .body(empty());
         let answer = self.shared.send(request.ok()?, None).await.ok()?;
-        let html = answer.headers().get(header::CONTENT_TYPE).and_then(|v| v.as_bytes().get(..9));
-        let html = html.is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"));
+        let html = is_html(answer.headers());
         let body = Limited::new(answer.into_body(), MOST).collect();
         let whole = tokio::time::timeout(self.shared.settings.timeouts.response_idle.0, body).await.ok()?.ok()?;
         html.then(|| whole.to_bytes())
@@ -119,10 +120,9 @@ impl Shared {
         }
         let upgrade = upgrade::wanted(&request);
         let (head, body) = request.into_parts();
-        let Some(outgoing) = self.outgoing(&head, upgrade.as_ref()) else {
+        let Some(mut outgoing) = self.outgoing(&head, upgrade.as_ref()) else {
             return problem(StatusCode::BAD_REQUEST, "The request target is not valid.", &asked);
         };
-        let mut outgoing = outgoing;
         if let Some(hops) = headers::max_forwards(&head.method, &head.headers) {
             let Some(left) = hops.checked_sub(1) else { return answer_options() };
             outgoing.headers.insert(header::MAX_FORWARDS, HeaderValue::from(left));
@@ -130,7 +130,9 @@ impl Shared {
         let again = outgoing.clone();
         let named = self.renames(&head);
         let bodiless = body.is_end_stream();
-        if !bodiless && !outgoing.headers.contains_key(header::CONTENT_LENGTH) {
+        if head.headers.contains_key(header::TRANSFER_ENCODING)
+            && !outgoing.headers.contains_key(header::CONTENT_LENGTH)
+        {
             // hyper sends no body with GET and HEAD unless it is told to.
             outgoing.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
@@ -323,7 +325,7 @@ impl Shared {
 enum Failure {
     /// It took too long.
     Timeout,
-    /// No connection came about.
+    /// No connection came about, or the answer was none.
     Connect,
     /// The connection broke before an answer.
     Lost,
@@ -337,19 +339,29 @@ enum Failure {
 
 impl Failure {
     fn of(error: &hyper_util::client::legacy::Error) -> Self {
+        let mut lost = false;
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(error) = cause {
             if error.is::<LengthLimitError>() {
                 return Self::TooLarge;
             }
+            lost |= is_lost(error);
             match error.downcast_ref() {
                 Some(UploadError::Idle(_)) => return Self::Idle,
                 Some(UploadError::Broken(_)) => return Self::Broken,
                 None => cause = error.source(),
             }
         }
-        if error.is_connect() { Self::Connect } else { Self::Lost }
+        if lost && !error.is_connect() { Self::Lost } else { Self::Connect }
     }
+}
+
+/// The connection ended before the first byte of an answer.
+fn is_lost(error: &(dyn std::error::Error + 'static)) -> bool {
+    let hyper = error.downcast_ref::<hyper::Error>();
+    let reset = |e: &std::io::Error| matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+    hyper.is_some_and(|e| e.is_incomplete_message() || e.is_canceled() || e.is_closed())
+        || error.downcast_ref().is_some_and(reset)
 }
 
 fn empty() -> RequestBody {
@@ -376,7 +388,5 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn is_partial_page(answer: &Response<Incoming>) -> bool {
-    let html = answer.headers().get(header::CONTENT_TYPE).and_then(|v| v.as_bytes().get(..9));
-    let html = html.is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"));
-    answer.status() == StatusCode::PARTIAL_CONTENT && html
+    answer.status() == StatusCode::PARTIAL_CONTENT && is_html(answer.headers())
 }

@@ -11,10 +11,31 @@
 //! assert!(robots.allows("FooBot", "/print/help"));
 //! ```
 
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
 use super::uses::{Pref, Use};
 
 /// What is read of a file: parsers have to read so much (RFC 9309 §2.5).
 pub const MAX_BYTES: usize = 500 * 1024;
+
+/// A robots.txt as it left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RobotsText {
+    /// The first 12 hex digits of the SHA-256 of the bytes.
+    pub version: String,
+    /// The bytes.
+    pub text: Bytes,
+}
+
+impl RobotsText {
+    /// Names a text.
+    pub fn new(text: Bytes) -> Self {
+        let version = HEXLOWER.encode(Sha256::digest(&text).get(..6).unwrap_or_default());
+        Self { version, text }
+    }
+}
 
 /// A parsed robots.txt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -78,9 +78,9 @@ pub(crate) fn limiter(state: &State, quota: Quota, namespace: u64) -> Limiter {
     )
 }
 
-/// Pages after which the absence of assets says something.
 /// Hours for which a request for robots.txt counts.
 const ROBOTS_HOURS: u16 = 24;
+/// Pages after which the absence of assets says something.
 const PAGES_WITHOUT_ASSETS: u16 = 6;
 /// Time in milliseconds for the assets to follow: a browser that restores its tabs asks for all the pages first, but even
 /// then not for more than so many.
@@ -285,9 +285,9 @@ fn count(record: &mut Record, visitor: &Visitor, page: bool, now: u32) {
 
 /// A crawler may keep robots.txt for a day (RFC 9309 §2.4); who asked within that time knows the rules.
 fn reads_robots(record: &mut Record, visitor: &Visitor, now: u64) -> bool {
-    let hour = (now / 3_600_000 + 1) as u16;
+    let hour = ((now / 3_600_000 + 1) as u16).max(1);
     if visitor.route == RouteClass::Wellknown && &*visitor.path == "/robots.txt" {
-        record.robots_hour = hour.max(1);
+        record.robots_hour = hour;
     }
     record.robots_hour != 0 && hour.wrapping_sub(record.robots_hour) < ROBOTS_HOURS
 }

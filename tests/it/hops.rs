@@ -28,11 +28,28 @@ fn over_http_1_0_a_body_that_breaks_off_ends_in_a_reset() {
     assert_eq!(end("/cut"), Err(ErrorKind::ConnectionReset), "a close would say that this is all");
 }
 
+/// The same where deckle itself ends: it is told to stop, and the time for running answers is over.
+#[test]
+fn over_http_1_0_a_body_that_is_cut_off_ends_in_a_reset() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let url = site(move |_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nfirst");
+        let _ = wait.lock().unwrap().recv_timeout(PATIENCE);
+    });
+    let deckle = Deckle::with_config("[proxy]\ndrain = \"100ms\"\n", &["--upstream", &url]);
+    let mut stream = talk(&deckle, "GET /a HTTP/1.0\r\nHost: x\r\n\r\n");
+    assert!(until(&mut stream, "first").ends_with("first"));
+    deckle.signal("TERM");
+    let end = stream.read_to_end(&mut Vec::new()).map_err(|e| e.kind());
+    assert_eq!(end, Err(ErrorKind::ConnectionReset));
+    drop(go);
+}
+
 #[test]
 fn what_may_not_stand_behind_a_body_is_taken_out() {
     let (tell, told) = mpsc::channel();
-    let trailers =
-        "X-Sum: 7\r\nSet-Cookie: a=b\r\nContent-Length: 3\r\nTransfer-Encoding: gzip\r\nAuthorization: x\r\n";
+    let trailers = "X-Sum: 7\r\nSet-Cookie: a=b\r\nContent-Length: 3\r\nTransfer-Encoding: gzip\r\nAuthorization: x\r\nX-Forwarded-For: 127.0.0.1\r\nVia: 1.1 x\r\n";
     let url = site(move |_, stream| {
         let _ = tell.send(until(stream, "\r\n\r\n"));
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\nConnection: close\r\n";
@@ -48,6 +65,7 @@ fn what_may_not_stand_behind_a_body_is_taken_out() {
         let behind = message.split("0\r\n").last().unwrap().to_ascii_lowercase();
         assert_eq!(behind.trim(), "x-sum: 7", "{way}: {message}");
     }
+    assert!(answer.to_ascii_lowercase().contains("\r\ntrailer: x-sum\r\n"), "{answer}");
 }
 
 #[test]

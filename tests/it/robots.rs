@@ -18,6 +18,9 @@ fn versions_are_kept_and_the_last_good_one_stands_in() {
         let (status, body) = match mode.load(Ordering::SeqCst) {
             0 => ("200 OK", "User-agent: *\nDisallow: /admin\n"),
             1 => ("200 OK", "User-agent: *\nDisallow: /other\n"),
+            // Nothing comes: deckle's own 502.
+            3 => return,
+            4 => ("404 Not Found", "none"),
             _ => ("503 Service Unavailable", "later"),
         };
         let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -29,13 +32,13 @@ fn versions_are_kept_and_the_last_good_one_stands_in() {
         let ask = || get(CLIENT, deckle.address, "/robots.txt", "");
         assert_eq!(ask().status, 503, "nothing was ever good: nobody is freed");
         let mut texts = Vec::new();
-        for mode in [0, 0, 1, 2] {
+        for mode in [0, 0, 1, 2, 3] {
             status.store(mode, Ordering::SeqCst);
             let answer = ask();
             assert_eq!(answer.status, 200, "{mode}");
             texts.push(answer.body);
         }
-        assert_eq!((&texts[0], &texts[2]), (&texts[1], &texts[3]));
+        assert_eq!((&texts[0], &texts[2], &texts[2]), (&texts[1], &texts[3], &texts[4]));
         let text = String::from_utf8(texts[3].clone()).unwrap();
         assert_eq!((text.contains("/other"), text.contains("train-ai=n")), (true, says), "{text}");
         assert_eq!(ask().headers["cache-control"], "max-age=60", "not longer than it must");
@@ -44,12 +47,48 @@ fn versions_are_kept_and_the_last_good_one_stands_in() {
         let version = |text: &[u8]| HEXLOWER.encode(&Sha256::digest(text)[..6]);
         let told: Vec<_> = hits(&lines).into_iter().filter_map(|l| l["deckle.robots.version"].as_str()).collect();
         let (first, second) = (version(&texts[0]), version(&texts[2]));
-        assert_eq!(told, [&first, &first, &second, &second, &second]);
+        assert_eq!(told, [&first, &first, &second, &second, &second, &second]);
         let kept: Vec<_> = lines.iter().filter(|l| l["deckle.kind"] == "robots").collect();
         assert_eq!(kept.len(), 2, "one line a change");
         assert_eq!(BASE64.decode(kept[1]["text"].as_str().unwrap().as_bytes()).unwrap(), texts[2]);
         let file = |name: String| std::fs::read(log.path().join("log/robots").join(name)).unwrap();
         assert_eq!((file(format!("{first}.txt")), file(format!("{second}.txt"))), (texts[0].clone(), texts[2].clone()));
-        assert_eq!(String::from_utf8(file("history.ndjson".to_owned())).unwrap().lines().count(), 2);
+        let names = std::fs::read_dir(log.path().join("log/robots")).unwrap().flatten();
+        let history = names.filter(|e| e.file_name().to_string_lossy().starts_with("history-"));
+        let changes: Vec<String> = history.map(|e| std::fs::read_to_string(e.path()).unwrap()).collect();
+        assert_eq!((changes.len(), changes[0].lines().count()), (1, 2));
     }
+}
+
+#[test]
+fn what_is_for_one_client_or_taken_back_stands_in_for_nobody() {
+    let status = Arc::new(AtomicU16::new(0));
+    let mode = Arc::clone(&status);
+    let url = site(move |head, stream| {
+        let html = if head.contains("?html") { "text/html" } else { "text/plain" };
+        let (status, body) = match mode.load(Ordering::SeqCst) {
+            0 => ("200 OK", "User-agent: *\nDisallow: /\n"),
+            1 => ("404 Not Found", "none"),
+            _ => ("503 Service Unavailable", "later"),
+        };
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: {html}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all(format!("{head}{body}").as_bytes());
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    let ask = |mode: u16, path: &str, fields: &str| {
+        status.store(mode, Ordering::SeqCst);
+        get(CLIENT, deckle.address, path, fields).status
+    };
+    for (path, fields) in
+        [("/robots.txt?a=b", ""), ("/robots.txt", "Cookie: a=b\r\n"), ("/robots.txt", "Authorization: Basic eA==\r\n")]
+    {
+        assert_eq!((ask(0, path, fields), ask(2, "/robots.txt", "")), (200, 503), "{path} {fields}");
+    }
+    assert_eq!((ask(0, "/robots.txt", ""), ask(2, "/robots.txt", "")), (200, 200));
+    assert_eq!((ask(1, "/robots.txt", ""), ask(2, "/robots.txt", "")), (404, 503), "it is gone");
+    // A reload forgets nothing.
+    assert_eq!(ask(0, "/robots.txt", ""), 200);
+    deckle.signal("HUP");
+    crate::proxy::wait_until(|| crate::support::read_log(&deckle.log_dir()).iter().any(|l| l["reason"] == "reopen"));
+    assert_eq!(ask(2, "/robots.txt", ""), 200);
 }

@@ -11,10 +11,10 @@ use tower_layer::Layer;
 use super::service::Enforce;
 use crate::action::answer::{Answers, Refusal};
 use crate::action::license::License;
-use crate::action::limit::Limits;
+use crate::action::limit::{Limits, TRICKLE};
 use crate::action::policy::{self, Circumstances};
-use crate::action::{Action, ActionError, Decision, LimitReport, Mode, Rule, Settings};
-use crate::rights;
+use crate::action::{Action, ActionError, Clamp, Decision, LimitReport, Mode, Rule, Settings};
+use crate::rights::LicenseSettings;
 use crate::suspicion::{Assessment, State};
 use crate::visitor::{RouteClass, Standing, Verification, Visitor};
 
@@ -38,7 +38,8 @@ const SLOW_MS: (u64, u64) = (250, 1_500);
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let settings = action::Settings::default();
 /// let state = Arc::new(State::new(SystemClock::shared()));
-/// let enforce = EnforceLayer::new(state.clone(), &settings, Mode::Enforce).unwrap();
+/// let licence = deckle::rights::LicenseSettings::default();
+/// let enforce = EnforceLayer::new(state.clone(), &settings, &licence, Mode::Enforce).unwrap();
 /// let assess = AssessLayer::new(state, settings.limits.soft());
 /// let identify = IdentifyLayer::new(&visitor::Settings::default()).unwrap();
 /// let site = tower::service_fn(|_: Request<()>| async {
@@ -69,11 +70,17 @@ pub(super) struct Shared {
 }
 
 impl EnforceLayer {
-    /// A layer over the tables that [`AssessLayer`](crate::suspicion::AssessLayer) fills.
+    /// A layer over the tables that [`AssessLayer`](crate::suspicion::AssessLayer) fills. Action `license` points to
+    /// `licence`; without a `url` there it is `limit`.
     ///
     /// # Errors
     /// [`ActionError`] for settings that do not hold.
-    pub fn new(state: Arc<State>, settings: &Settings, mode: Mode) -> Result<Self, ActionError> {
+    pub fn new(
+        state: Arc<State>,
+        settings: &Settings,
+        licence: &LicenseSettings,
+        mode: Mode,
+    ) -> Result<Self, ActionError> {
         settings.limits.check()?;
         settings.license.check()?;
         policy::check(settings)?;
@@ -83,16 +90,9 @@ impl EnforceLayer {
         }
         let limits = Limits::new(&state, &settings.limits);
         let answers = Answers::new(settings.contact.clone())?;
+        let license = License::new(&settings.license, licence);
         let sleepers = AtomicUsize::new(0);
-        Ok(Self { shared: Arc::new(Shared { state, settings, limits, answers, license: None, mode, sleepers }) })
-    }
-
-    /// Points action `license` to a licence. Without one with a `url` that action is `limit`.
-    pub fn licensed(mut self, licence: &rights::LicenseSettings) -> Self {
-        if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            shared.license = License::new(&shared.settings.license, licence);
-        }
-        self
+        Ok(Self { shared: Arc::new(Shared { state, settings, limits, answers, license, mode, sleepers }) })
     }
 }
 
@@ -120,7 +120,11 @@ pub(super) enum Plan {
 impl Shared {
     pub(super) fn decide(&self, visitor: &Visitor, assessment: &Assessment, headers: &HeaderMap) -> (Decision, Plan) {
         let mode = if visitor.enforceable { self.mode } else { Mode::Observe };
-        let mut draft = policy::decide(&self.settings, self.license.is_some(), visitor, assessment);
+        let licensed = self.license.is_some();
+        let mut draft = policy::decide(&self.settings, licensed, visitor, assessment);
+        if draft.action == Action::License && self.license.as_ref().is_some_and(|l| l.is_free(&visitor.path)) {
+            policy::cap(&mut draft, Action::Allow, Clamp::Route);
+        }
         let limit = self.ask_limits(&mut draft, visitor, assessment);
         let would = draft.action;
         let warm_up = self.state.uptime() < WARM_UP;
@@ -185,8 +189,11 @@ impl Shared {
             self.state.note_refusal(client, Duration::from_secs(seconds));
         }
         let status = if retry_after.is_some() { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::FORBIDDEN };
-        // Who reads the rules is told what they are; to anybody else it would only say how fast is just slow enough.
-        let quota = limit.filter(|_| visitor.agent.category.is_declared_bot() && assessment.read_robots);
+        // Who reads the rules is told the trickle, and who is proven all; to anybody else it would only say how fast is just
+        // slow enough.
+        let verified = visitor.verification == Verification::Verified;
+        let cooperates = visitor.agent.category.is_declared_bot() && assessment.read_robots;
+        let quota = limit.filter(|limit| cooperates && (verified || limit.name == TRICKLE));
         let refusal = Refusal { status, retry_after, quota, request_id: visitor.request_id };
         Plan::Answer(Box::new(self.answers.refuse(refusal, headers)))
     }

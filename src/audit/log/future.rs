@@ -13,8 +13,6 @@ use tracing::field::Empty;
 
 use super::body::LogBody;
 use crate::action::Decision;
-#[cfg(feature = "html")]
-use crate::audit::RobotsText;
 use crate::audit::{AuditRecord, Sink};
 use crate::clock::SharedClock;
 
@@ -126,7 +124,7 @@ fn summary(report: &crate::page::PageReport) -> crate::audit::PageSummary {
         mark: facts.mark.filter(|_| marked),
         carriers,
         error: facts.error,
-        robots: facts.robots.map(RobotsText::new),
+        robots: facts.robots,
     }
 }
 

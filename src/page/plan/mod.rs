@@ -11,7 +11,7 @@ mod draft;
 mod edits;
 
 use http::response::Parts;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 use super::charset;
 use super::encoding::{Coding, CodingError, content_codings};
@@ -146,7 +146,9 @@ pub(crate) fn decide(method: &Method, response: &Parts, obeys: Obeys) -> Decisio
     }
     let mut sniff = false;
     match is_html(headers) {
-        Err(Skip::TypeMissing) if !obeys.types && !headers.contains_key(header::X_CONTENT_TYPE_OPTIONS) => sniff = true,
+        Err(Skip::TypeMissing) if !obeys.types && !NAMES_A_FILE.iter().any(|name| headers.contains_key(name)) => {
+            sniff = true;
+        }
         Err(_) if response.status.is_redirection() => return Untouched(Skip::Status),
         Err(skip) => return Untouched(skip),
         Ok(()) => {}
@@ -167,6 +169,10 @@ pub(crate) fn decide(method: &Method, response: &Parts, obeys: Obeys) -> Decisio
         Ok(codings) => Rewrite { codings, sniff },
     }
 }
+
+/// With one of these an answer without a type is no page, or nobody would take it for one.
+const NAMES_A_FILE: [HeaderName; 3] =
+    [header::X_CONTENT_TYPE_OPTIONS, header::CONTENT_DISPOSITION, header::CONTENT_ENCODING];
 
 fn may_have_page(status: StatusCode) -> bool {
     !status.is_informational()
@@ -258,6 +264,7 @@ mod tests {
             ("no type", Method::GET, 200, vec![], Untouched(Skip::TypeMissing)),
             ("sniffed", Method::GET, 200, vec![], Rewrite { codings: vec![], sniff: true }),
             ("sniffed", Method::GET, 200, vec![("x-content-type-options", "nosniff")], Untouched(Skip::TypeMissing)),
+            ("sniffed", Method::GET, 200, vec![("content-encoding", "gzip")], Untouched(Skip::TypeMissing)),
             ("two types", Method::GET, 200, vec![HTML, ("content-type", "text/plain")], Untouched(Skip::Type)),
             ("markdown", Method::GET, 200, vec![("content-type", "text/markdown")], Untouched(Skip::Type)),
             ("xhtml", Method::GET, 200, vec![("content-type", "application/xhtml+xml")], Untouched(Skip::Xhtml)),

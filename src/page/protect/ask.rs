@@ -19,6 +19,10 @@ const DAY: u64 = 86_400;
 #[derive(Clone)]
 pub(super) struct Ask {
     pub(super) method: Method,
+    /// A part was asked for, and the site heard of it.
+    pub(super) ranged: bool,
+    /// The answer may be for this client alone.
+    pub(super) personal: bool,
     /// A document of rights is asked for.
     pub(super) document: Option<Document>,
     pub(super) host: String,
@@ -86,7 +90,12 @@ impl Site {
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         let document = Document::of(&self.policy, &host, head.uri.path())
             .filter(|document| reads && document.matters(&self.policy));
-        let ask = Ask {
+        let personal = head.uri.query().is_some()
+            || head.headers.contains_key(header::COOKIE)
+            || head.headers.contains_key(header::AUTHORIZATION);
+        let mut ask = Ask {
+            ranged: false,
+            personal,
             document,
             sent_tags,
             method: head.method.clone(),
@@ -110,6 +119,7 @@ impl Site {
                 headers::prepare_request(&ask.method, &mut head.headers, ask.expected, tags, self.activated);
             });
         }
+        ask.ranged = head.method == Method::GET && head.headers.contains_key(header::RANGE);
         ask
     }
 

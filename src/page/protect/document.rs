@@ -1,7 +1,6 @@
 //! The documents that declare rights: robots.txt with our statement in it, and those that the site does not have.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -11,6 +10,7 @@ use http_body_util::Full;
 use super::ask::Ask;
 use super::site::Site;
 use crate::page::appended::Appended;
+use crate::page::headers::is_html;
 use crate::page::plan::{Obeys, has_directive};
 use crate::page::{PageBody, PageReport, Rewrite, Skip};
 use crate::page::{headers, signature};
@@ -24,8 +24,6 @@ const LONGEST_AGE: u64 = 86_400;
 const USUAL: &str = "max-age=3600";
 /// Of a copy that stands in for a site that is down.
 const STAND_IN: &str = "max-age=60";
-/// Hosts of which a copy is kept, at most [`MAX_BYTES`] each.
-const MAX_KEPT: usize = 16;
 
 /// A document at a well-known place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,24 +103,34 @@ pub(super) fn answer<R: Body<Data = Bytes>>(
         Document::Tdmrep | Document::License => matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE),
     };
     let head_only = ask.method == Method::HEAD;
-    if absent && let Some(made) = document.made(policy) {
-        return served(own(document, made.into(), USUAL, head_only), document);
+    if absent {
+        return match document.made(policy) {
+            Some(made) => {
+                let report = report();
+                if document == Document::Robots {
+                    report.facts_mut().robots = Some(site.robots.served(&ask.host, ask.arrived, &made, true));
+                }
+                own(document, made.into(), USUAL, head_only, report)
+            }
+            None => {
+                // What the site has taken back must not come back with its next fault.
+                site.robots.forget(&ask.host);
+                Response::from_parts(head, PageBody::inner(body))
+            }
+        };
     }
     if document != Document::Robots {
         return Response::from_parts(head, PageBody::inner(body));
     }
-    let fault = head.status.is_server_error() || head.status == StatusCode::TOO_MANY_REQUESTS;
-    if fault && let Some(kept) = site.robots.get(&ask.host, ask.arrived) {
-        tracing::warn!(target: "deckle", status = head.status.as_u16(), "The site's robots.txt fails; the last good copy stands in.");
-        return served(own(document, kept, STAND_IN, head_only), document);
-    }
-    let report = PageReport::new(Rewrite::Skipped, Some(Skip::Type));
+    let report = report();
     head.extensions.insert(report.clone());
-    let coded = head.headers.contains_key(header::CONTENT_ENCODING);
-    if head.status != StatusCode::OK || coded {
+    if head.status != StatusCode::OK || head.headers.contains_key(header::CONTENT_ENCODING) {
         return Response::from_parts(head, PageBody::inner(body));
     }
-    let says = document.says(policy) && may_change(&head.headers, site.obeys());
+    let page = is_html(&head.headers);
+    let says = document.says(policy) && may_change(&head.headers, site.obeys(ask));
+    // One for all is what was asked for by nobody in particular.
+    let for_all = !page && !ask.personal && !has_directive(&head.headers, "private");
     if says {
         change_fields(&mut head.headers);
     }
@@ -132,12 +140,28 @@ pub(super) fn answer<R: Body<Data = Bytes>>(
     let (site, host, arrived) = (Arc::clone(site), ask.host.clone(), ask.arrived);
     let suffix = Box::new(move |own: &[u8]| {
         let merged = if says { statement::robots_txt(site.policy(), Some(own)) } else { None };
-        let whole = Bytes::from(merged.unwrap_or_else(|| own.to_vec()));
-        report.facts_mut().robots = Some(whole.clone());
-        site.robots.keep(&host, arrived, &whole);
-        whole.slice(own.len()..)
+        let whole = merged.as_deref().unwrap_or(own);
+        if !page {
+            report.facts_mut().robots = Some(site.robots.served(&host, arrived, whole, for_all));
+        }
+        Bytes::copy_from_slice(whole.get(own.len()..).unwrap_or_default())
     });
     Response::from_parts(head, PageBody::appended(body, Appended::new(MAX_BYTES, suffix)))
+}
+
+/// The last good robots.txt, where the site cannot say what it holds now.
+pub(super) fn stand_in<R>(ask: &Ask, site: &Site, status: StatusCode) -> Option<Response<PageBody<R>>> {
+    let fault = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+    let asked = ask.document == Some(Document::Robots) && fault;
+    let kept = if asked { site.robots.get(&ask.host, ask.arrived) } else { None }?;
+    tracing::warn!(target: "deckle", status = status.as_u16(), "The site's robots.txt fails; the last good copy stands in.");
+    let report = report();
+    report.facts_mut().robots = Some(kept.clone());
+    Some(own(Document::Robots, kept.text, STAND_IN, ask.method == Method::HEAD, report))
+}
+
+fn report() -> PageReport {
+    PageReport::new(Rewrite::Skipped, Some(Skip::Type))
 }
 
 fn change_fields(headers: &mut HeaderMap) {
@@ -149,44 +173,22 @@ fn change_fields(headers: &mut HeaderMap) {
     cap_age(headers);
 }
 
-/// Says in the report what left, if it is a robots.txt.
-fn served<R>((mut response, text): (Response<PageBody<R>>, Bytes), document: Document) -> Response<PageBody<R>> {
-    let report = PageReport::new(Rewrite::Skipped, Some(Skip::Type));
-    report.facts_mut().robots = (document == Document::Robots).then_some(text);
-    response.extensions_mut().insert(report);
-    response
-}
-
-fn own<R>(document: Document, text: Bytes, age: &'static str, head_only: bool) -> (Response<PageBody<R>>, Bytes) {
+fn own<R>(
+    document: Document,
+    text: Bytes,
+    age: &'static str,
+    head_only: bool,
+    report: PageReport,
+) -> Response<PageBody<R>> {
     let length = text.len();
-    let body = if head_only { Full::default() } else { Full::new(text.clone()) };
+    let body = if head_only { Full::default() } else { Full::new(text) };
     let mut response = Response::new(PageBody::own(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(document.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(age));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    (response, text)
-}
-
-/// The last good robots.txt of each host: for a day it stands in for a site that fails, because to a crawler a fault there
-/// means "fetch nothing" (RFC 9309 §2.3.1.4).
-#[derive(Debug, Default)]
-pub(super) struct KeptRobots(Mutex<BTreeMap<String, (u64, Bytes)>>);
-
-impl KeptRobots {
-    fn keep(&self, host: &str, now: u64, text: &Bytes) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_KEPT && !kept.contains_key(host) {
-            let oldest = kept.iter().min_by_key(|(_, (at, _))| *at).map(|(host, _)| host.clone());
-            oldest.and_then(|host| kept.remove(&host));
-        }
-        kept.insert(host.to_owned(), (now, text.clone()));
-    }
-
-    fn get(&self, host: &str, now: u64) -> Option<Bytes> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(host).filter(|(at, _)| now.saturating_sub(*at) < LONGEST_AGE).map(|(_, text)| text.clone())
-    }
+    response.extensions_mut().insert(report);
+    response
 }
 
 /// Coded, signed or not to be touched (RFC 9110 §7.7): then it stays as it is.
@@ -194,11 +196,6 @@ fn may_change(headers: &HeaderMap, obeys: Obeys) -> bool {
     let forbidden = obeys.no_transform && has_directive(headers, "no-transform");
     let signed = obeys.signatures && signature::covers_a_page(headers);
     !headers.contains_key(header::CONTENT_ENCODING) && !forbidden && !signed
-}
-
-pub(super) fn is_html(headers: &HeaderMap) -> bool {
-    let media = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    media.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
 }
 
 /// Changes no directive but the two ages, where they are too long.

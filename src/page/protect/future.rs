@@ -10,10 +10,11 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use super::ask::Ask;
-use super::document::{self, is_html};
+use super::document;
 use super::site::Site;
 use crate::page::body::Page;
 use crate::page::encoding::{Coding, content_codings};
+use crate::page::headers::is_html;
 use crate::page::plan::{Decision, decide};
 use crate::page::{PageBody, PageReport, Rewrite, Skip};
 
@@ -68,6 +69,9 @@ where
 }
 
 fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Response<R>) -> Response<PageBody<R>> {
+    if let Some(kept) = document::stand_in(ask, site, response.status()) {
+        return kept;
+    }
     let left_alone = response.extensions().get::<PageReport>().is_some();
     if let Some(document) = ask.document.filter(|_| !left_alone) {
         return document::answer(document, ask, site, response);
@@ -84,7 +88,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
     } else if left_alone {
         Decision::Untouched(Skip::Already)
     } else {
-        decide(&ask.method, &head, site.obeys())
+        decide(&ask.method, &head, site.obeys(ask))
     };
     match decision {
         Decision::Untouched(Skip::Type) if site.refuses(&head) => {
@@ -137,7 +141,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
 
 /// A part of a page, under an address that looks like a file's.
 fn is_part<R>(ask: &Ask, response: &Response<R>) -> bool {
-    ask.enabled && response.status() == StatusCode::PARTIAL_CONTENT && is_html(response.headers())
+    ask.enabled && ask.ranged && response.status() == StatusCode::PARTIAL_CONTENT && is_html(response.headers())
 }
 
 /// It would be a part without notice and marks. The client may have the whole: RFC 9110 §15.5.17.

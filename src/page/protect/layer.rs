@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::memory::RobotsMemory;
 use super::service::Protect;
 use super::site::Site;
 use crate::page::{Findings, PageError, Settings};
@@ -85,6 +86,13 @@ impl ProtectLayer {
     pub fn activated(self, seconds: u64) -> Self {
         let mut site = Arc::unwrap_or_clone(self.site);
         site.activated = seconds;
+        Self { site: Arc::new(site) }
+    }
+
+    /// The last good robots.txt of each host, to outlive this layer.
+    pub fn robots(self, memory: Arc<RobotsMemory>) -> Self {
+        let mut site = Arc::unwrap_or_clone(self.site);
+        site.robots = memory;
         Self { site: Arc::new(site) }
     }
 

@@ -11,15 +11,15 @@ use sha2::{Digest, Sha256};
 
 use super::ask::Ask;
 use super::beacon::Beacon;
-use super::document::KeptRobots;
 use super::layer::Marking;
+use super::memory::RobotsMemory;
 use super::wish::Wish;
 use crate::page::charset::{self, Charset, TextKind};
 use crate::page::encoding::Coding;
 use crate::page::etag::{EntityTag, TagMap};
 use crate::page::guard::Guard;
 use crate::page::head::HeadFindings;
-use crate::page::headers::{self, Made};
+use crate::page::headers::{self, Expected, Made};
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, Place, Work, unmarked};
 use crate::page::plan::{Log, Obeys, PlanCache};
@@ -44,7 +44,7 @@ pub(super) struct Site {
     pub(super) guard: Guard,
     beacon: Option<Arc<Beacon>>,
     pub(super) notice: Notice,
-    pub(super) robots: Arc<KeptRobots>,
+    pub(super) robots: Arc<RobotsMemory>,
     plans: Option<Arc<PlanCache>>,
     pub(super) skip: PathGlobs,
     pub(super) unguarded: PathGlobs,
@@ -126,11 +126,11 @@ impl Site {
         self.guard.answer(&head.method, head.uri.path(), &head.headers).or_else(beacon)
     }
 
-    pub(super) fn obeys(&self) -> Obeys {
+    pub(super) fn obeys(&self, ask: &Ask) -> Obeys {
         Obeys {
             no_transform: self.settings.respect_no_transform,
             signatures: !self.settings.break_signatures,
-            types: !self.settings.sniff,
+            types: !self.settings.sniff || ask.expected == Expected::Asset,
         }
     }
 

@@ -66,7 +66,7 @@ impl Site {
     /// Declares rights in the head of an answer that shows something of the site.
     pub(super) fn declare(&self, ask: &Ask, wish: &mut Wish, status: StatusCode, headers: &mut HeaderMap) {
         // A signature that covers these fields, and that is kept, would no longer hold.
-        let signed = self.obeys().signatures && signature::covers_a_page(headers);
+        let signed = self.obeys(ask).signatures && signature::covers_a_page(headers);
         if wish.rights && !self.silent && !signed && declares(status, headers) {
             rights::fields::declare(&self.policy, self.uses(ask), headers);
         }

@@ -1,6 +1,8 @@
 //! Closed segments: found by name, compressed, deleted in time.
 
+#[cfg(feature = "proxy")]
 use std::fs::File;
+#[cfg(feature = "proxy")]
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicUsize;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_secret};
+use twox_hash::XxHash3_64;
 
 use super::draft::Draft;
-use super::edits::Plan;
+use super::edits::{CHUNK, Plan};
 
 /// Forms of one page that are remembered: with and without a banner, and the like.
 const MAX_FORMS: usize = 4;
@@ -24,8 +24,19 @@ const USUAL_PLANS: usize = 256;
 pub(crate) struct PlanCache {
     entries: Cache<u128, Arc<Entry>, Bytes>,
     key: [u8; 16],
-    secret: Box<[u8; 192]>,
+    hash: ChunkHash,
     held: Arc<AtomicUsize>,
+}
+
+/// Hashes chunks of source. Its key is random, so no page can be made that passes for another.
+#[derive(Clone)]
+pub(super) struct ChunkHash(Arc<[u8; 192]>);
+
+impl ChunkHash {
+    pub(super) fn of(&self, chunk: &[u8]) -> u64 {
+        // `PlanCache::new` has seen that the secret is long enough.
+        XxHash3_64::oneshot_with_secret(&*self.0, chunk).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Default)]
@@ -59,10 +70,13 @@ pub(crate) enum Known {
 impl PlanCache {
     /// `None`: no cache, or no random bytes to key it with.
     pub(crate) fn new(bytes: u64) -> Option<Arc<Self>> {
-        let (mut key, mut secret) = ([0; 16], Box::new([0; 192]));
-        getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut *secret)).ok()?;
+        let (mut key, mut secret) = ([0; 16], [0; 192]);
+        getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut secret)).ok()?;
+        // A secret that is too short would be refused; this one is not.
+        XxHash3_64::oneshot_with_secret(&secret, &[]).ok()?;
+        let hash = ChunkHash(Arc::new(secret));
         let entries = || Cache::with_weighter(USUAL_PLANS, bytes, Bytes);
-        (bytes > 0).then(|| Arc::new(Self { entries: entries(), key, secret, held: Arc::default() }))
+        (bytes > 0).then(|| Arc::new(Self { entries: entries(), key, hash, held: Arc::default() }))
     }
 
     /// The key of a page: where it is, and everything but its source that shapes it.
@@ -73,17 +87,17 @@ impl PlanCache {
         hasher.finish128().as_u128()
     }
 
-    /// The hash of a chunk of source. Its key is random, so no page can be made that passes for another.
     pub(super) fn hash<'c>(&self, chunk: impl Iterator<Item = &'c [u8]>) -> u64 {
         let mut parts = chunk.peekable();
         let first = parts.next().unwrap_or_default();
         if parts.peek().is_none() {
-            return xxh3_64_with_secret(first, &*self.secret);
+            return self.hash.of(first);
         }
-        let mut hash = Xxh3::with_secret(*self.secret);
-        hash.update(first);
-        parts.for_each(|part| hash.update(part));
-        hash.digest()
+        // It came in several reads.
+        let mut whole = Vec::with_capacity(CHUNK);
+        whole.extend_from_slice(first);
+        parts.for_each(|part| whole.extend_from_slice(part));
+        self.hash.of(&whole)
     }
 
     /// Counts the bytes of source that are held while they are compared.
@@ -93,7 +107,7 @@ impl PlanCache {
 
     /// A plan to be written.
     pub(crate) fn draft(&self) -> Draft {
-        Draft::new(Xxh3::with_secret(*self.secret))
+        Draft::new(self.hash.clone())
     }
 
     pub(crate) fn look_up(&self, key: u128, now: u64) -> Known {

@@ -1,8 +1,8 @@
 //! A plan in the making: written down while a page is scanned for the first time.
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::Xxh3;
 
+use super::cache::ChunkHash;
 use super::edits::{CHUNK, Chunk, Kind, MAX_PAGE, Plan, PlanEdit};
 use crate::page::rewrite::Outcome;
 use crate::slot::{Edit, Slot, What};
@@ -17,8 +17,9 @@ pub(crate) enum Log {
 
 /// Hashes of the source and the edits so far.
 pub(crate) struct Draft {
-    hash: Xxh3,
-    in_chunk: usize,
+    hash: ChunkHash,
+    /// The chunk so far.
+    chunk: Vec<u8>,
     len: usize,
     chunks: Vec<Chunk>,
     edits: Vec<PlanEdit>,
@@ -29,7 +30,7 @@ impl Log {
     /// How much of `wanted` bytes may be read in one go.
     pub(crate) fn room(&self, wanted: usize) -> usize {
         match self {
-            Self::Draft(draft) => wanted.min(CHUNK - draft.in_chunk),
+            Self::Draft(draft) => wanted.min(CHUNK - draft.chunk.len()),
             _ => wanted,
         }
     }
@@ -37,14 +38,12 @@ impl Log {
     /// These bytes were read; all before `left` have left.
     pub(crate) fn read(&mut self, piece: &[u8], left: u64) {
         let Self::Draft(draft) = self else { return };
-        draft.hash.update(piece);
-        draft.in_chunk += piece.len();
+        draft.chunk.extend_from_slice(piece);
         draft.len += piece.len();
-        if draft.in_chunk == CHUNK {
+        if draft.chunk.len() == CHUNK {
             let edits = draft.edits.len() as u32;
-            draft.chunks.push(Chunk { hash: draft.hash.digest(), left: left as u32, edits });
-            draft.hash.reset();
-            draft.in_chunk = 0;
+            draft.chunks.push(Chunk { hash: draft.hash.of(&draft.chunk), left: left as u32, edits });
+            draft.chunk.clear();
         }
         if draft.len > MAX_PAGE {
             *self = Self::Nothing;
@@ -67,8 +66,15 @@ impl Log {
 
 impl Draft {
     /// `hash`: keyed by the cache that the plan is for.
-    pub(crate) fn new(hash: Xxh3) -> Self {
-        Self { hash, in_chunk: 0, len: 0, chunks: Vec::new(), edits: Vec::new(), fixed: Vec::new() }
+    pub(super) fn new(hash: ChunkHash) -> Self {
+        Self {
+            hash,
+            chunk: Vec::with_capacity(CHUNK),
+            len: 0,
+            chunks: Vec::new(),
+            edits: Vec::new(),
+            fixed: Vec::new(),
+        }
     }
 
     /// Edits so far.
@@ -98,7 +104,7 @@ impl Draft {
     /// The page was read to its end.
     pub(crate) fn finish(self, outcome: Outcome) -> Plan {
         Plan {
-            tail: self.hash.digest(),
+            tail: self.hash.of(&self.chunk),
             len: self.len,
             chunks: self.chunks.into(),
             edits: self.edits.into(),

@@ -24,8 +24,9 @@ use super::stream::{ClientStream, Reset, ResetBody};
 use crate::config::ProxySettings;
 use crate::visitor::Peer;
 
-/// Room for hyper's own buffer beyond the longest head that is allowed.
-const HEAD_SLACK: usize = 64 * 1024;
+/// Room for hyper's own buffer beyond the longest head that is allowed. The same limit holds for what waits to be written: a
+/// page that is longer takes a second write, which costs more than all that deckle does to it.
+const HEAD_SLACK: usize = 256 * 1024;
 /// After an accept that failed (too many open files), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

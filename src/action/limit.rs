@@ -32,6 +32,8 @@ pub struct LimitSettings {
     pub page_hard: Quota,
     /// Every request: 429.
     pub all_hard: Quota,
+    /// Pages of a robot that is what it says, wherever it asks from; instead of `page_hard`.
+    pub agent: Quota,
     /// Pages while the action is `limit`: 429.
     pub limited: Quota,
 }
@@ -43,6 +45,7 @@ impl Default for LimitSettings {
             page_hour: Quota::new(12_000, 150),
             page_hard: Quota::new(500, 120),
             all_hard: Quota::new(10, 4_000),
+            agent: Quota::new(1_000, 60),
             limited: Quota::new(20_000, 2),
         }
     }
@@ -60,6 +63,7 @@ impl LimitSettings {
             ("page_hour", self.page_hour, DEAREST),
             ("page_hard", self.page_hard, 1),
             ("all_hard", self.all_hard, 1),
+            ("agent", self.agent, 1),
             ("limited", self.limited, 1),
         ];
         for (name, quota, least) in all {
@@ -81,6 +85,7 @@ pub(super) struct Limits {
     page_hard: Limiter,
     all_hard: Limiter,
     limited: Limiter,
+    agent: Limiter,
     /// All that one address may take, however many visitors share it: 16 times the pages of one.
     page_address: Limiter,
     clock: LimiterClock,
@@ -93,6 +98,7 @@ impl Limits {
             page_hard: limiter(state, settings.page_hard, 2),
             all_hard: limiter(state, settings.all_hard, 5),
             limited: limiter(state, settings.limited, 10),
+            agent: limiter(state, settings.agent, 6),
             page_address: limiter(state, widened(settings.page_hard), 12),
             clock: LimiterClock(state.clock().clone()),
         }
@@ -107,6 +113,12 @@ impl Limits {
         refused(&self.all_hard, client, "all_hard", all)
             .or_else(|| page.then(|| refused(&self.page_hard, client, "page_hard", pages)).flatten())
             .or_else(|| page.then(|| refused(&self.page_address, address, "page_hard", pages)).flatten())
+    }
+
+    /// The quota of a robot that is what it says.
+    pub(super) fn agent(&self, agent: CellKey) -> Option<LimitReport> {
+        let wait = self.ask(&self.agent, agent)?;
+        Some(report("agent", self.settings.agent, Some(seconds(wait).max(1))))
     }
 
     /// The trickle of action `limit`.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, ActionError, Clamp, Mode, Settings};
 use crate::suspicion::{Assessment, Group, Signal};
-use crate::visitor::{Category, RouteClass, Standing, Visitor};
+use crate::visitor::{Category, RouteClass, Standing, Verification, Visitor};
 
 /// Lower bounds of `tag slow limit block`.
 const BUCKETS: [(u8, Action); 4] = [(95, Action::Block), (55, Action::Limit), (40, Action::Slow), (20, Action::Tag)];
@@ -15,17 +15,39 @@ const CLEAR_CLAIM: u8 = 40;
 
 /// What a category gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "one of `allow`, `limit`, `license`, `block`, `score`, or `{ unverified = …, cap = … }`")]
+#[serde(
+    untagged,
+    expecting = "one of `allow`, `limit`, `license`, `block`, `score`, or `{ verified = …, unverified = …, failed = …, cap = … }`"
+)]
 pub enum Choice {
     /// One word: `allow`, `limit`, `license`, `block` or `score`.
     Word(Word),
-    /// The word, and the strongest action that the score may lead to.
-    Capped {
+    /// A word for each state of the claim, and the strongest action that the score may lead to.
+    Checked {
+        /// What an agent gets that is what it says.
+        #[serde(default = "allow")]
+        verified: Word,
         /// What an agent gets whose claim cannot be checked.
         unverified: Word,
+        /// What an agent gets that is not what it says.
+        #[serde(default = "block")]
+        failed: Word,
         /// Nothing stronger follows from the score.
+        #[serde(default = "no_cap")]
         cap: Action,
     },
+}
+
+fn allow() -> Word {
+    Word::Allow
+}
+
+fn block() -> Word {
+    Word::Block
+}
+
+fn no_cap() -> Action {
+    Action::Block
 }
 
 /// One word of a policy.
@@ -46,16 +68,29 @@ pub enum Word {
 }
 
 impl Choice {
-    fn word(self) -> Word {
+    /// What an agent gets whose claim is so far proven. Whoever lies is blocked unless that is said otherwise.
+    fn word(self, verification: Verification) -> Word {
+        match (self, verification) {
+            (Self::Word(_), Verification::Failed) => Word::Block,
+            (Self::Word(word), _) => word,
+            (Self::Checked { verified, .. }, Verification::Verified) => verified,
+            (Self::Checked { failed, .. }, Verification::Failed) => failed,
+            (Self::Checked { unverified, .. }, _) => unverified,
+        }
+    }
+
+    /// Is `word` among what it may lead to?
+    fn names(self, word: Word) -> bool {
         match self {
-            Self::Word(word) | Self::Capped { unverified: word, .. } => word,
+            Self::Word(own) => own == word,
+            Self::Checked { verified, unverified, failed, .. } => [verified, unverified, failed].contains(&word),
         }
     }
 
     fn cap(self) -> Action {
         match self {
             Self::Word(_) => Action::Block,
-            Self::Capped { cap, .. } => cap,
+            Self::Checked { cap, .. } => cap,
         }
     }
 }
@@ -63,18 +98,23 @@ impl Choice {
 /// The defaults: declared crawlers that index are never worse off than a trickle, collectors get one (or the
 /// address of the licence), scanners nothing.
 pub(super) fn defaults() -> BTreeMap<Category, Choice> {
-    let capped = |cap| Choice::Capped { unverified: Word::Score, cap };
+    let checked = |unverified, failed, cap| Choice::Checked { verified: Word::Allow, unverified, failed, cap };
     Category::ALL
         .into_iter()
         .map(|category| {
             let choice = match category {
-                Category::Search | Category::AiSearch | Category::AiUser | Category::Preview | Category::Feed => {
-                    capped(Action::Limit)
+                Category::Search | Category::AiSearch | Category::AiUser => {
+                    checked(Word::Score, Word::Block, Action::Limit)
                 }
-                Category::Monitor => capped(Action::Limit),
-                Category::Reader => capped(Action::Slow),
+                Category::Preview | Category::Feed | Category::Monitor => {
+                    checked(Word::Score, Word::Limit, Action::Limit)
+                }
+                Category::Reader => checked(Word::Score, Word::Score, Action::Slow),
+                Category::Archive => checked(Word::Score, Word::Block, Action::Block),
+                Category::Seo | Category::Advertising | Category::Academic => {
+                    checked(Word::Limit, Word::Block, Action::Block)
+                }
                 Category::AiTrain => Choice::Word(Word::License),
-                Category::Seo | Category::Advertising | Category::Academic => Choice::Word(Word::Limit),
                 Category::Scanner => Choice::Word(Word::Block),
                 _ => Choice::Word(Word::Score),
             };
@@ -123,7 +163,7 @@ pub(super) struct Draft {
 pub(super) fn check(settings: &Settings) -> Result<(), ActionError> {
     use Category::{AiUser, Browser, Feed, Preview, Reader, Search};
     let readers = [Browser, Search, AiUser, Preview, Feed, Reader, Category::None];
-    let asked = |category: &Category| settings.policy.get(category).is_some_and(|c| c.word() == Word::License);
+    let asked = |category: &Category| settings.policy.get(category).is_some_and(|c| c.names(Word::License));
     match readers.into_iter().find(asked) {
         Some(category) => Err(ActionError::Readers { category }),
         None => Ok(()),
@@ -146,7 +186,7 @@ pub(super) fn decide(settings: &Settings, licensed: bool, visitor: &Visitor, ass
     }
     let category = visitor.agent.category;
     let choice = settings.policy.get(&category).copied().unwrap_or(Choice::Word(Word::Score));
-    let (action, rule) = match choice.word() {
+    let (action, rule) = match choice.word(visitor.verification) {
         Word::Allow => (Action::Allow, Rule::Policy(category)),
         Word::License if licensed => (Action::License, Rule::Policy(category)),
         Word::Limit | Word::License => (Action::Limit, Rule::Policy(category)),
@@ -155,7 +195,9 @@ pub(super) fn decide(settings: &Settings, licensed: bool, visitor: &Visitor, ass
     };
     let mut draft = Draft { action, rule, clamps: Vec::new() };
     clamp_route(&mut draft, visitor, assessment);
-    cap(&mut draft, choice.cap(), Clamp::Category);
+    if draft.rule == Rule::Score {
+        cap(&mut draft, choice.cap(), Clamp::Category);
+    }
     if assessment.first_request && !clear_claim(assessment) && draft.rule == Rule::Score {
         cap(&mut draft, Action::Tag, Clamp::FirstRequest);
     }
@@ -280,13 +322,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_proven_decides() {
+        let settings = Settings::default();
+        let table = [
+            ("Googlebot/2.1", Verification::Verified, Action::Allow),
+            ("Googlebot/2.1", Verification::Unverifiable, Action::Limit),
+            ("Googlebot/2.1", Verification::Error, Action::Limit),
+            ("Googlebot/2.1", Verification::Failed, Action::Block),
+            ("facebookexternalhit/1.1", Verification::Failed, Action::Limit),
+            ("SemrushBot/7", Verification::Verified, Action::Allow),
+            ("SemrushBot/7", Verification::Unverifiable, Action::Limit),
+            ("GPTBot/1.2", Verification::Verified, Action::License),
+            ("GPTBot/1.2", Verification::Failed, Action::Block),
+        ];
+        for (agent, verification, action) in table {
+            let visitor = Visitor { verification, ..visitor(agent, "/a") };
+            assert_eq!(
+                decide(&settings, true, &visitor, &at(60, false, true)).action,
+                action,
+                "{agent} {verification:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_cap_never_makes_a_sale() {
         let settings = Settings { max_action: Action::License, ..Settings::default() };
         let mut denied = decide(&settings, true, &visitor("nikto", "/a"), &at(100, false, true));
         assert_eq!(denied.action, Action::Block);
         clamp(&mut denied, &settings, Circumstances { mode: Mode::Enforce, warm_up: false });
         assert_eq!(denied.action, Action::Limit);
-        let sold = Choice::Capped { unverified: Word::Score, cap: Action::License };
+        let sold = Choice::Checked {
+            verified: Word::Allow,
+            unverified: Word::Score,
+            failed: Word::Block,
+            cap: Action::License,
+        };
         let settings = Settings { policy: [(Category::Search, sold)].into(), ..Settings::default() };
         let google = decide(&settings, true, &visitor("Googlebot/2.1", "/a"), &at(100, false, true));
         assert_eq!(google.action, Action::Limit);

@@ -14,7 +14,7 @@ use super::privacy::{Pseudonyms, render_address};
 use crate::action::{Action, Decision};
 use crate::rights::robots::RobotsText;
 use crate::suspicion::Assessment;
-use crate::visitor::{RouteClass, Visitor};
+use crate::visitor::{Method, RouteClass, Visitor};
 
 /// Longest path, query, header values in bytes.
 const MAX_PATH: usize = 2_048;
@@ -193,6 +193,8 @@ impl AuditRecord {
         object.text("deckle.visitor.category", visitor.agent.category.code());
         object.text_if("deckle.visitor.agent", visitor.agent.name.as_deref());
         object.text("deckle.visitor.verification", visitor.verification.code());
+        object.text_if("deckle.visitor.verification_method", visitor.verification_method.map(Method::code));
+        object.number_if("deckle.visitor.ranges_age_d", visitor.ranges_age.map(u64::from));
         object.text("deckle.route", visitor.route.code());
         object.flag("deckle.navigation", visitor.navigation);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::output::Exit;
-use super::reference;
+use super::{ranges, reference};
 use crate::action::Mode;
 
 /// Protects what a news site publishes: limits scrapers, rewrites pages, marks copies and traces leaks.
@@ -122,11 +122,14 @@ pub(super) struct TraceArgs {
 
 #[derive(clap::Args)]
 pub(super) struct ReferenceArgs {
-    /// agents or cloudflare.
+    /// agents, operators or cloudflare.
     kind: String,
     /// Directory of the snapshots.
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
+    /// Day of the lists of operators.
+    #[arg(long, value_name = "YYYY-MM-DD", default_value = "2026-08-22")]
+    made: String,
     /// Clean user agents, one a line.
     #[arg(long, value_name = "FILE", default_value = "tests/vectors/clean_agents.txt")]
     clean: PathBuf,
@@ -136,7 +139,8 @@ impl ReferenceArgs {
     pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let text = match self.kind.as_str() {
             "agents" => reference::agents(&self.from, &std::fs::read_to_string(&self.clean)?)?,
-            name => reference::ranges(&self.from, name)?,
+            "operators" => ranges::operators(&self.from, &self.made)?,
+            name => ranges::ranges(&self.from, name)?,
         };
         super::output::print(&text)?;
         Ok(Exit::Done)

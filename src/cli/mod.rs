@@ -6,6 +6,7 @@ mod doctor;
 mod fetch;
 mod output;
 mod proxy;
+mod ranges;
 mod reference;
 mod review;
 mod trace;

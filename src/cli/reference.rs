@@ -365,23 +365,7 @@ fn quote(text: &str) -> anyhow::Result<String> {
     Ok(serde_json::to_string(text)?)
 }
 
-/// Builds `ranges/cloudflare.json` in the form the preset reads.
-///
-/// # Errors
-/// A file that is missing or a line that is no prefix.
-pub(crate) fn ranges(dir: &Path, name: &str) -> anyhow::Result<String> {
-    let mut prefixes = Vec::new();
-    for family in ["ipv4", "ipv6"] {
-        let path = dir.join(format!("{name}-{family}.txt"));
-        for line in read(&path)?.lines().filter(|l| !l.trim().is_empty()) {
-            let prefix: ipnet::IpNet = line.trim().parse().with_context(|| format!("{}: `{line}`", path.display()))?;
-            prefixes.push(prefix.to_string());
-        }
-    }
-    Ok(serde_json::to_string_pretty(&serde_json::json!({ "set": name, "prefixes": prefixes }))? + "\n")
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
+pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 

@@ -49,7 +49,7 @@ pin_project! {
     #[derive(Debug)]
     #[project = Projected]
     enum Kind<B> {
-        Inner { #[pin] body: B },
+        Inner { #[pin] body: B, length_counts: bool },
         Page { #[pin] body: B, page: Box<Page> },
         Own { #[pin] body: Full<Bytes> },
         Appended { #[pin] body: B, appended: Appended },
@@ -59,7 +59,12 @@ pin_project! {
 impl<B> PageBody<B> {
     /// As it came.
     pub(crate) fn inner(body: B) -> Self {
-        Self { kind: Kind::Inner { body } }
+        Self { kind: Kind::Inner { body, length_counts: true } }
+    }
+
+    /// As it came, without a length: that of an empty body is not the one that a `HEAD` asks about, and axum would say so.
+    pub(crate) fn without_length(body: B) -> Self {
+        Self { kind: Kind::Inner { body, length_counts: false } }
     }
 
     /// Rewritten.
@@ -210,7 +215,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.project().kind.project() {
-            Projected::Inner { body } => body.poll_frame(cx).map_err(BodyError::Inner),
+            Projected::Inner { body, .. } => body.poll_frame(cx).map_err(BodyError::Inner),
             Projected::Own { body } => body.poll_frame(cx).map_err(|never| match never {}),
             Projected::Page { body, page } => page.poll(body, cx),
             Projected::Appended { body, appended } => appended.poll(body, cx).map_err(BodyError::Inner),
@@ -219,7 +224,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Inner { body, .. } => body.is_end_stream(),
             Kind::Own { body } => body.is_end_stream(),
             // Only when the last flush is out: the inner body ends earlier.
             Kind::Page { page, .. } => page.is_done(),
@@ -229,10 +234,10 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner { body } => body.size_hint(),
+            Kind::Inner { body, length_counts: true } => body.size_hint(),
             Kind::Own { body } => body.size_hint(),
             // An exact hint would become a Content-Length that cuts the page.
-            Kind::Page { .. } | Kind::Appended { .. } => SizeHint::default(),
+            Kind::Page { .. } | Kind::Appended { .. } | Kind::Inner { .. } => SizeHint::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::sessions::VisitorFacts;
 use crate::suspicion::signals::claim;
-use crate::visitor::Category;
+use crate::visitor::{Category, Verification};
 
 /// A finding and what it weighs.
 pub(super) struct Finding {
@@ -24,9 +24,15 @@ pub(super) fn findings(facts: &VisitorFacts) -> Vec<Finding> {
     }
     let articles = facts.articles.len();
     let minutes = (facts.busiest.1.as_secs_f64() / 60.0).max(0.1);
-    if let Some(signal) = claim(facts.category) {
+    let verification = match facts.verification.as_str() {
+        "verified" => Verification::Verified,
+        "failed" => Verification::Failed,
+        _ => Verification::Unverifiable,
+    };
+    if let Some(signal) = claim(facts.category, verification) {
+        let lies = if verification == Verification::Failed { ", and is not" } else { "" };
         let name = facts.agent.as_deref().map(|n| format!(" ({n})")).unwrap_or_default();
-        add(signal.weight().into(), format!("says that it is {}{name}", describe(facts.category)));
+        add(signal.weight().into(), format!("says that it is {}{name}{lies}", describe(facts.category)));
     }
     if facts.busiest.0 >= 10 && facts.pace() > FAST {
         let (pages, pace) = (facts.busiest.0, facts.pace());

@@ -187,13 +187,14 @@ impl Judge {
     }
 
     fn without_history(visitor: &Visitor) -> Assessment {
-        let signals: Vec<Signal> = signals::claim(visitor.agent.category).into_iter().collect();
+        let signals: Vec<Signal> = signals::claim(visitor.agent.category, visitor.verification).into_iter().collect();
         let points = Points::of(&signals, 0.0, false);
         Assessment { score: points.score(), points, signals, degraded: false, ..Assessment::unknown() }
     }
 
     fn with_history(&self, visitor: &Visitor, page: bool, address: CellKey, sub: CellKey) -> Assessment {
-        let mut signals: Vec<Signal> = signals::claim(visitor.agent.category).into_iter().collect();
+        let mut signals: Vec<Signal> =
+            signals::claim(visitor.agent.category, visitor.verification).into_iter().collect();
         let moved = self.state.with_record(sub, |record, known| {
             count(record, visitor, page, self.state.now_ms() as u32);
             self.behaviour(record, visitor, &mut signals);

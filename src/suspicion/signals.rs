@@ -1,6 +1,6 @@
 //! The signals, one variant each, with their weights and stable codes.
 
-use crate::visitor::Category;
+use crate::visitor::{Category, Verification};
 
 /// Groups of signals; each is capped on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +40,8 @@ impl Group {
 pub enum Signal {
     /// Eight or more articles in a row, with no front or section page between.
     ArticleRun,
+    /// Says that it is a robot that it is not.
+    ClaimFailed,
     /// Looks like a robot that is in no table.
     ClaimGeneric,
     /// Says that it is an automated browser.
@@ -67,6 +69,7 @@ impl Signal {
     pub fn code(self) -> &'static str {
         match self {
             Self::ArticleRun => "article_run",
+            Self::ClaimFailed => "claim_failed",
             Self::ClaimGeneric => "claim_generic",
             Self::ClaimHeadless => "claim_headless",
             Self::ClaimLibrary => "claim_library",
@@ -83,6 +86,7 @@ impl Signal {
     /// Points.
     pub fn weight(self) -> u8 {
         match self {
+            Self::ClaimFailed => 60,
             Self::ClaimHeadless | Self::ClaimScanner => 40,
             Self::ClaimLibrary => 25,
             Self::ClaimGeneric | Self::ClaimNoAgent | Self::NoAssets => 20,
@@ -103,8 +107,13 @@ impl Signal {
     }
 }
 
-/// What the claim alone says.
-pub(crate) fn claim(category: Category) -> Option<Signal> {
+/// What the claim says, as far as it is proven.
+pub(crate) fn claim(category: Category, verification: Verification) -> Option<Signal> {
+    match verification {
+        Verification::Verified => return None,
+        Verification::Failed => return Some(Signal::ClaimFailed),
+        _ => {}
+    }
     Some(match category {
         Category::Headless => Signal::ClaimHeadless,
         Category::Scanner => Signal::ClaimScanner,

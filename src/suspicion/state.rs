@@ -121,6 +121,11 @@ impl State {
         Some((address, CellKey(self.hasher.hash_one((1u8, &*visitor.key.0)))))
     }
 
+    /// The key of a robot that is what it says.
+    pub(crate) fn agent_key(&self, name: &str) -> CellKey {
+        CellKey(self.hasher.hash_one((2u8, name)))
+    }
+
     /// Reads and changes one record under its lock. `None`: the set is busy.
     pub(crate) fn with_record<T>(&self, key: CellKey, f: impl FnOnce(&mut Record, bool) -> T) -> Option<T> {
         let index = ((u128::from(key.0) * self.sets.len() as u128) >> 64) as usize;

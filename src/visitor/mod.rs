@@ -30,6 +30,7 @@ mod identify;
 pub mod proxy_check;
 mod ranges;
 pub mod route;
+mod verify;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub use agent::{Agent, AgentEntry, AgentRegex, Agents, AgentsError, Category};
 pub use identify::{Identify, IdentifyLayer, ResponseFuture};
 pub(crate) use route::check_mount;
 pub use route::{ASSET_EXTENSIONS, PathGlobs, RouteClass, normalise};
+use verify::Ranges;
+pub use verify::{Method, RangeSettings};
 
 use route::Routes;
 
@@ -74,6 +77,10 @@ pub enum Verification {
     Unverifiable,
     /// Checked and true.
     Verified,
+    /// Checked and false.
+    Failed,
+    /// It could not be checked now: the list is too old.
+    Error,
 }
 
 impl Verification {
@@ -83,6 +90,8 @@ impl Verification {
             Self::None => "none",
             Self::Unverifiable => "unverifiable",
             Self::Verified => "verified",
+            Self::Failed => "failed",
+            Self::Error => "error",
         }
     }
 }
@@ -108,6 +117,10 @@ pub struct Visitor {
     pub agent: Agent,
     /// How far that is proven.
     pub verification: Verification,
+    /// How it was checked.
+    pub verification_method: Option<Method>,
+    /// Age of the list that decided, in days.
+    pub ranges_age: Option<u32>,
     /// What is asked for.
     pub route: RouteClass,
     /// It would be shown to a person as a page.
@@ -147,6 +160,8 @@ pub struct Settings {
     pub deny: Vec<IpNet>,
     /// What counts as what.
     pub routes: RouteSettings,
+    /// Address ranges that operators of robots publish.
+    pub ranges: RangeSettings,
 }
 
 impl Default for Settings {
@@ -158,6 +173,7 @@ impl Default for Settings {
             allow: Vec::new(),
             deny: Vec::new(),
             routes: RouteSettings::default(),
+            ranges: RangeSettings::default(),
         }
     }
 }
@@ -230,6 +246,12 @@ pub enum VisitorError {
         /// The value.
         value: String,
     },
+    /// The ranges of operators.
+    #[error("{message}")]
+    Ranges {
+        /// Key or file, and what is wrong.
+        message: String,
+    },
     /// A path or pattern.
     #[error("`{key}`: {message}")]
     Route {
@@ -245,6 +267,7 @@ pub enum VisitorError {
 pub(crate) struct Facts {
     pub(crate) proxies: TrustedProxies,
     pub(crate) agents: Arc<Agents>,
+    ranges: Arc<Ranges>,
     routes: Routes,
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
@@ -255,6 +278,11 @@ impl Facts {
         Ok(Self {
             proxies: ranges::trusted_proxies(&settings.trusted_proxies, settings.forwarded.as_deref())?,
             agents: Agents::builtin(),
+            ranges: if settings.ranges == RangeSettings::default() {
+                Ranges::builtin()
+            } else {
+                Arc::new(Ranges::new(&settings.ranges)?)
+            },
             routes: Routes::new(&settings.routes).map_err(|(key, message)| VisitorError::Route { key, message })?,
             allow: settings.allow.clone(),
             deny: settings.deny.clone(),
@@ -266,7 +294,7 @@ impl Facts {
         let address = self.proxies.client(head.peer.map(|p| p.address), head.headers);
         let text = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
         let agent = self.agents.classify(user_agent(head.headers).as_deref());
-        let verification = if agent.name.is_some() { Verification::Unverifiable } else { Verification::None };
+        let proof = self.ranges.verify(&agent, address.ip, arrived);
         let path = normalise(head.path);
         let route = self.routes.classify(head.method, head.path, &path, head.headers);
         let trusted = head.peer.is_some_and(|p| self.proxies.trusts(p.address.ip().to_canonical()));
@@ -279,7 +307,9 @@ impl Facts {
             secure: head.peer.is_some_and(|p| p.secure) || forwarded_https,
             address,
             agent,
-            verification,
+            verification: proof.state,
+            verification_method: proof.method,
+            ranges_age: proof.age,
             route,
             path: path.into(),
             enforceable,

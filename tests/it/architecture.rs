@@ -9,7 +9,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("secret", &[]),
     ("slot", &[]),
     ("unit", &[]),
-    ("visitor", &["clock", "secret"]),
+    ("visitor", &["clock", "secret", "unit"]),
     ("suspicion", &["visitor", "rights", "clock", "secret", "unit"]),
     ("rights", &["visitor"]),
     ("action", &["visitor", "suspicion", "rights", "clock", "secret", "unit"]),

@@ -22,4 +22,5 @@ mod streaming;
 mod support;
 mod undo;
 mod waits;
+mod ways;
 mod wire;

@@ -1,13 +1,15 @@
 //! What refused programs are told: the quota, the licence, the price.
 
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use deckle::DeckleLayer;
+use deckle::audit::{AuditRecord, Sink};
 use deckle::clock::ManualClock;
 use deckle::config::Config;
-use deckle::visitor::Peer;
+use deckle::visitor::{Peer, Verification};
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
@@ -145,4 +147,79 @@ async fn the_quota_is_told_to_robots_that_read_the_rules() {
             assert!((20..=24).contains(&wait), "{wait}");
         }
     }
+}
+
+/// Published addresses of Google and OpenAI, and one that nobody publishes.
+const GOOGLE: [u8; 4] = [66, 249, 66, 1];
+const OPENAI: [u8; 4] = [20, 42, 10, 180];
+const NOBODY: [u8; 4] = [203, 0, 113, 7];
+
+#[tokio::test]
+async fn a_robot_is_known_by_its_address() {
+    use Verification::{Error, Failed, Unverifiable, Verified};
+    // When the list was two days old, and when it was a year.
+    for (day, outside) in [(2, (Failed, 403)), (365, (Error, 402))] {
+        for (agent, ip, expect) in [
+            ("Googlebot/2.1", GOOGLE, (Verified, 200)),
+            ("Googlebot/2.1", NOBODY, (Unverifiable, 200)),
+            ("GPTBot/1.2", OPENAI, (Verified, 402)),
+            ("GPTBot/1.2", NOBODY, outside),
+        ] {
+            let found = Arc::new(Mutex::new(None));
+            let seen = ask_as(LICENSED, LIST_MADE + day * 86_400, agent, ip, 1, &found).await;
+            assert_eq!((found.lock().unwrap().unwrap(), seen[0]), expect, "{agent} {ip:?} on day {day}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proven_search_engine_has_a_quota_of_its_own() {
+    let found = Arc::new(Mutex::new(None));
+    let config = "mode = \"enforce\"\n[action.limits]\npage_hard = { every = \"1s\", burst = 5 }\nagent = { every = \"1s\", burst = 60 }\n";
+    let now = LIST_MADE + 86_400;
+    let answers = ask_as(config, now, "Googlebot/2.1", GOOGLE, 61, &found).await;
+    assert_eq!((answers.iter().filter(|s| **s == 200).count(), answers[60]), (60, 429));
+    let impostor = ask_as(config, now, "Googlebot/2.1", NOBODY, 61, &found).await;
+    assert!(impostor.iter().filter(|s| **s == 200).count() <= 5, "{impostor:?}");
+}
+
+struct Found(Arc<Mutex<Option<Verification>>>);
+
+impl Sink for Found {
+    fn record(&self, record: AuditRecord) {
+        *self.0.lock().unwrap() = record.visitor.map(|visitor| visitor.verification);
+    }
+}
+
+/// Seconds since 1970 at which the list of `assets/ranges/operators.json` was made.
+const LIST_MADE: u64 = 1_787_356_800;
+
+/// The statuses of so many pages, asked for by an agent at an address, and what was found about it.
+async fn ask_as(
+    config: &str,
+    now: u64,
+    agent: &str,
+    ip: [u8; 4],
+    pages: usize,
+    found: &Arc<Mutex<Option<Verification>>>,
+) -> Vec<u16> {
+    let clock = ManualClock::at(now - 120);
+    let builder = DeckleLayer::builder().config(Config::from_toml(config).unwrap()).sink(Found(Arc::clone(found)));
+    let layer = builder.clock(clock.clone()).build().unwrap();
+    clock.advance(Duration::from_secs(120));
+    let service = layer.layer(tower::service_fn(|_: Request<()>| async {
+        Ok::<_, Infallible>(
+            Response::builder()
+                .header("content-type", "text/html")
+                .body(Full::new(Bytes::from_static(b"<p>x")))
+                .unwrap(),
+        )
+    }));
+    let mut statuses = Vec::new();
+    for page in 0..pages {
+        let mut request = Request::builder().uri(format!("/news/{page}")).header("user-agent", agent).body(()).unwrap();
+        request.extensions_mut().insert(Peer { address: (ip, 1).into(), secure: true });
+        statuses.push(service.clone().oneshot(request).await.unwrap().status().as_u16());
+    }
+    statuses
 }

@@ -167,7 +167,12 @@ impl Shared {
         if free || visitor.standing != Standing::Ordinary {
             return None;
         }
-        if let Some(report) = self.limits.hard(client, assessment.address?, assessment.counts_as_page) {
+        let verified = visitor.verification == Verification::Verified;
+        let agent = visitor.agent.name.as_deref().filter(|_| verified && assessment.counts_as_page);
+        // A crawler of many addresses is one, and known: it is not measured by those.
+        let page = assessment.counts_as_page && !verified;
+        let refused = self.limits.hard(client, assessment.address?, page);
+        if let Some(report) = refused.or_else(|| self.limits.agent(self.state.agent_key(agent?))) {
             if draft.action <= Action::Limit {
                 draft.action = Action::Limit;
                 draft.rule = Rule::Limit(report.name);

@@ -118,7 +118,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
                 site.edit_headers(ask, &wish, &mut head.headers, coding, not_modified);
             }
             head.extensions.insert(report(Rewrite::Headers, skip));
-            Response::from_parts(head, PageBody::inner(body))
+            Response::from_parts(head, PageBody::without_length(body))
         }
         Decision::Rewrite { codings, sniff } => {
             site.amend_policies(&mut wish, &mut head.headers, false);

@@ -1,0 +1,280 @@
+//! Is a robot what it says? By the address ranges that its operator publishes.
+//!
+//! A list that rots must not make a search engine a liar: an address outside of a list counts against a robot only if the
+//! list is fresh, and only if its operator names no other way to check (such as DNS).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::agent::Agent;
+use super::{Verification, VisitorError};
+use crate::unit::Span;
+
+const DAY: u64 = 86_400;
+/// Shorter prefixes than these are a mistake in a list: IPv4, IPv6.
+const SHORTEST: (u8, u8) = (8, 19);
+
+/// Section `[visitor.ranges]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RangeSettings {
+    /// A list of one's own in the form of `assets/ranges/operators.json`; unset: the one that ships with deckle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// From this age on a list proves, but disproves nothing; 1 to 365 days.
+    pub max_age: Span,
+}
+
+impl Default for RangeSettings {
+    fn default() -> Self {
+        Self { file: None, max_age: Span::seconds(30 * DAY) }
+    }
+}
+
+/// How a claim was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Method {
+    /// The operator's published address ranges.
+    Range,
+}
+
+impl Method {
+    /// The stable spelling.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+        }
+    }
+}
+
+/// How far a claim is proven, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Proof {
+    pub(super) state: Verification,
+    pub(super) method: Option<Method>,
+    /// Days since the list was made.
+    pub(super) age: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+struct RangeFile {
+    creation_time: String,
+    sets: Vec<SetFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetFile {
+    name: String,
+    /// Names in the agent table.
+    agents: Vec<String>,
+    /// The operator names DNS suffixes, too: outside of the ranges nothing is known.
+    #[serde(default)]
+    dns: bool,
+    prefixes: Vec<IpNet>,
+}
+
+/// The ranges of all operators.
+#[derive(Debug)]
+pub(crate) struct Ranges {
+    /// Seconds since 1970.
+    made: u64,
+    max_age: Duration,
+    sets: Vec<Set>,
+    by_agent: HashMap<String, usize>,
+}
+
+#[derive(Debug)]
+struct Set {
+    /// First and last address, sorted, apart from each other.
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
+    dns: bool,
+}
+
+impl Ranges {
+    pub(super) fn new(settings: &RangeSettings) -> Result<Self, VisitorError> {
+        let refuse = |message: String| VisitorError::Ranges { message };
+        let age = settings.max_age.0;
+        if age < Duration::from_secs(DAY) || age > Duration::from_secs(365 * DAY) {
+            return Err(refuse(format!("`visitor.ranges.max_age` is `{}`; 1 to 365 days", settings.max_age)));
+        }
+        let text = match &settings.file {
+            None => include_str!("../../assets/ranges/operators.json").to_owned(),
+            Some(file) => std::fs::read_to_string(file).map_err(|e| refuse(format!("`{file}`: {e}")))?,
+        };
+        let name = settings.file.as_deref().unwrap_or("assets/ranges/operators.json");
+        Self::parse(&text, age).map_err(|message| refuse(format!("`{name}`: {message}")))
+    }
+
+    fn parse(text: &str, max_age: Duration) -> Result<Self, String> {
+        let file: RangeFile = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let day: Date = file.creation_time.parse().map_err(|e| format!("`creationTime`: {e}"))?;
+        let midnight = TimeZone::UTC.to_timestamp(day.into()).map_err(|e| e.to_string())?;
+        let made = u64::try_from(midnight.as_second()).map_err(|_| "a time before 1970".to_owned())?;
+        let (mut sets, mut by_agent) = (Vec::new(), HashMap::new());
+        for set in file.sets {
+            let short = |net: &&IpNet| net.prefix_len() < if net.network().is_ipv4() { SHORTEST.0 } else { SHORTEST.1 };
+            if let Some(net) = set.prefixes.iter().find(short) {
+                return Err(format!("set `{}` holds `{net}`, which is too much of the net", set.name));
+            }
+            if set.prefixes.is_empty() {
+                return Err(format!("set `{}` holds no prefix", set.name));
+            }
+            by_agent.extend(set.agents.into_iter().map(|name| (name.to_ascii_lowercase(), sets.len())));
+            sets.push(Set::new(&set.prefixes, set.dns));
+        }
+        Ok(Self { made, max_age, sets, by_agent })
+    }
+
+    /// The ranges that ship with the crate, for tables that are made without settings.
+    pub(super) fn builtin() -> Arc<Self> {
+        static BUILTIN: LazyLock<Arc<Ranges>> = LazyLock::new(|| {
+            let empty = |_| Ranges { made: 0, max_age: Duration::ZERO, sets: Vec::new(), by_agent: HashMap::new() };
+            // A unit test refuses a file that does not parse.
+            Arc::new(Ranges::new(&RangeSettings::default()).unwrap_or_else(empty))
+        });
+        Arc::clone(&BUILTIN)
+    }
+
+    /// Checks what an agent claims at `now`, since 1970.
+    pub(super) fn verify(&self, agent: &Agent, ip: Option<IpAddr>, now: Duration) -> Proof {
+        let unproven = |state| Proof { state, method: None, age: None };
+        let Some(name) = agent.name.as_deref() else { return unproven(Verification::None) };
+        let set = self.by_agent.get(&name.to_ascii_lowercase()).and_then(|index| self.sets.get(*index));
+        let (Some(set), Some(ip)) = (set, ip) else { return unproven(Verification::Unverifiable) };
+        let age = Duration::from_secs(now.as_secs().saturating_sub(self.made));
+        let state = match set.holds(ip) {
+            true => Verification::Verified,
+            false if set.dns => return unproven(Verification::Unverifiable),
+            false if age > self.max_age => Verification::Error,
+            false => Verification::Failed,
+        };
+        Proof { state, method: Some(Method::Range), age: Some((age.as_secs() / DAY) as u32) }
+    }
+}
+
+impl Set {
+    fn new(prefixes: &[IpNet], dns: bool) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for net in IpNet::aggregate(&prefixes.to_vec()) {
+            match net {
+                IpNet::V4(net) => v4.push((u32::from(net.network()), u32::from(net.broadcast()))),
+                IpNet::V6(net) => v6.push((u128::from(net.network()), u128::from(net.broadcast()))),
+            }
+        }
+        v4.sort_unstable();
+        v6.sort_unstable();
+        Self { v4, v6, dns }
+    }
+
+    fn holds(&self, ip: IpAddr) -> bool {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => inside(&self.v4, u32::from(ip)),
+            IpAddr::V6(ip) => inside(&self.v6, u128::from(ip)),
+        }
+    }
+}
+
+fn inside<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
+    let after = ranges.partition_point(|(first, _)| *first <= address);
+    after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, last)| address <= *last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::visitor::Agents;
+
+    fn check(ranges: &Ranges, agent: &str, ip: &str, day: u64) -> (Verification, Option<u32>) {
+        let agent = Agents::builtin().classify(Some(agent));
+        let proof = ranges.verify(&agent, ip.parse().ok(), Duration::from_secs(ranges.made + day * DAY));
+        (proof.state, proof.age)
+    }
+
+    #[test]
+    fn each_operator_is_known_by_its_addresses() {
+        use Verification::{Error, Failed, None, Unverifiable, Verified};
+        let ranges = Ranges::new(&RangeSettings::default()).unwrap();
+        #[rustfmt::skip]
+        let table = [
+            ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "66.249.66.1", 0, Verified),
+            ("Googlebot-Image/1.0", "2001:4860:4801:10::1", 400, Verified),
+            ("Googlebot/2.1", "::ffff:66.249.66.1", 0, Verified),
+            // Google names DNS suffixes, too: the ranges alone disprove nothing.
+            ("Googlebot/2.1", "203.0.113.9", 0, Unverifiable),
+            ("Mozilla/5.0 (compatible; bingbot/2.0)", "157.55.39.1", 0, Verified),
+            ("Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)", "203.0.113.9", 0, Failed),
+            ("GPTBot/1.2", "203.0.113.9", 30, Failed),
+            ("GPTBot/1.2", "203.0.113.9", 31, Error),
+            ("GPTBot/1.2", "2001:db8::1", 0, Failed),
+            ("DuckDuckBot/1.1", "66.249.66.1", 0, Failed),
+            ("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", "66.249.66.1", 0, None),
+            ("CCBot/2.0", "66.249.66.1", 0, Unverifiable),
+            ("GPTBot/1.2", "unix", 0, Unverifiable),
+        ];
+        for (agent, ip, day, state) in table {
+            let (got, age) = check(&ranges, agent, ip, day);
+            assert_eq!(got, state, "{agent} {ip} {day}");
+            assert_eq!(age.is_some(), matches!(got, Verified | Failed | Error), "{agent} {ip}");
+        }
+    }
+
+    #[test]
+    fn every_agent_of_the_list_is_one_of_the_table() {
+        let file: RangeFile = serde_json::from_str(include_str!("../../assets/ranges/operators.json")).unwrap();
+        let table = include_str!("../../assets/agents.toml");
+        assert!(file.sets.len() >= 8);
+        for name in file.sets.iter().flat_map(|set| &set.agents) {
+            assert!(table.contains(&format!("\nname = \"{name}\"\n")), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_right_is_refused() {
+        let with = |sets: &str| format!("{{\"creationTime\":\"2026-08-22\",\"sets\":[{sets}]}}");
+        for (text, says) in [
+            (with("{\"name\":\"a\",\"agents\":[],\"prefixes\":[]}"), "no prefix"),
+            (with("{\"name\":\"a\",\"agents\":[],\"prefixes\":[\"0.0.0.0/0\"]}"), "0.0.0.0/0"),
+            (with("{\"name\":\"a\",\"agents\":[],\"prefixes\":[\"2000::/3\"]}"), "2000::/3"),
+            (with("{\"name\":\"a\",\"agents\":[],\"prefixes\":[\"nowhere\"]}"), "line 1"),
+            (String::new(), "EOF"),
+        ] {
+            let error = Ranges::parse(&text, Duration::from_secs(DAY)).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+        let missing = RangeSettings { file: Some("/nowhere.json".to_owned()), ..RangeSettings::default() };
+        assert!(Ranges::new(&missing).unwrap_err().to_string().contains("/nowhere.json"));
+        let hasty = RangeSettings { max_age: Span::seconds(60), ..RangeSettings::default() };
+        assert!(Ranges::new(&hasty).unwrap_err().to_string().contains("visitor.ranges.max_age"));
+    }
+
+    #[test]
+    fn borders_belong_to_a_range() {
+        let nets: Vec<IpNet> = ["10.0.0.0/24", "10.0.1.0/24", "10.2.0.7/32"].map(|n| n.parse().unwrap()).to_vec();
+        let set = Set::new(&nets, false);
+        assert_eq!(set.v4.len(), 2, "neighbours are one");
+        for (ip, held) in [
+            ("9.255.255.255", false),
+            ("10.0.0.0", true),
+            ("10.0.1.255", true),
+            ("10.0.2.0", false),
+            ("10.2.0.6", false),
+            ("10.2.0.7", true),
+            ("10.2.0.8", false),
+            ("::", false),
+        ] {
+            assert_eq!(set.holds(ip.parse().unwrap()), held, "{ip}");
+        }
+    }
+}

@@ -9,6 +9,9 @@ use super::uses::{Pref, Use};
 /// Where TDMRep looks for its file.
 pub const TDMREP_PATH: &str = "/.well-known/tdmrep.json";
 
+/// Where Spawning's ai.txt is.
+pub const AI_TXT_PATH: &str = "/ai.txt";
+
 /// The uses that RSL 1.0 has a word for.
 const RSL: [(Use, &str); 4] =
     [(Use::Search, "search"), (Use::AiTrain, "ai-train"), (Use::AiInput, "ai-input"), (Use::AiIndex, "ai-index")];
@@ -63,6 +66,18 @@ pub fn rsl(policy: &Policy) -> Option<String> {
     })
 }
 
+/// `/ai.txt`: what may be used for training, in lines as those of robots.txt. `None`: it is not wanted, or nothing is said.
+pub fn ai_txt(policy: &Policy) -> Option<String> {
+    let lines: String = patterns(policy)
+        .filter_map(|pattern| match policy.resolve_pattern(pattern, None).ai_train {
+            Pref::Unstated => None,
+            Pref::Allow => Some(format!("Allow: {pattern}\n")),
+            Pref::Deny => Some(format!("Disallow: {pattern}\n")),
+        })
+        .collect();
+    (policy.settings().ai_txt && !lines.is_empty()).then(|| format!("User-Agent: *\n{lines}"))
+}
+
 /// The patterns about which something is said to everybody, the longest first, each once.
 fn patterns(policy: &Policy) -> impl Iterator<Item = &str> {
     let all = policy.scopes().iter().filter(|scope| scope.agents.is_empty());
@@ -103,6 +118,16 @@ mod tests {
             r#"[{"location":"/press/*","tdm-reservation":0},{"location":"/","tdm-policy":"https://news.example/policies/tdm.json","tdm-reservation":1}]"#
         );
         assert_eq!(tdmrep(&policy("holder = 'x'")), None);
+    }
+
+    #[test]
+    fn ai_txt_says_what_may_be_used_for_training_if_it_is_wanted() {
+        let text = "uses = { search = 'allow', ai_train = 'deny' }\n[[scope]]\npath = '/press/'\nuses = { ai_train = 'allow' }\n\
+            [[scope]]\nagents = ['X']\npath = '/x/'\nuses = { ai_train = 'deny' }";
+        assert_eq!(ai_txt(&policy(text)), None);
+        let wanted = format!("ai_txt = true\n{text}");
+        assert_eq!(ai_txt(&policy(&wanted)).unwrap(), "User-Agent: *\nAllow: /press/\nDisallow: /\n");
+        assert_eq!(ai_txt(&policy("ai_txt = true\nuses = { search = 'allow' }")), None);
     }
 
     #[test]

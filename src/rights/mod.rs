@@ -48,6 +48,8 @@ pub struct Settings {
     pub tdm_meta: bool,
     /// Content-Signal as a response field, too.
     pub content_signal_header: bool,
+    /// Answer `/ai.txt` (Spawning) where the site has none.
+    pub ai_txt: bool,
     /// Sitemaps for robots.txt; https.
     pub sitemaps: Vec<String>,
     /// The licence.

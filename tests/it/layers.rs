@@ -652,6 +652,11 @@ async fn documents_that_the_site_does_not_have_are_answered() {
     assert_eq!((status, &headers["content-type"]), (200, &"application/rsl+xml".parse().unwrap()));
     assert!(body.contains("<prohibits type=\"usage\">ai-train</prohibits>"), "{body}");
     assert_eq!(missing("/other.xml").await.0, 404);
+    assert_eq!(missing("/ai.txt").await.0, 404, "nobody has asked for it");
+    let wanted = RIGHTS.replacen("holder", "ai_txt = true\nholder", 1);
+    let (_, _, body) = document(&wanted, "/ai.txt", 404, &[], "none").await;
+    assert_eq!(body, "User-Agent: *\nDisallow: /\n");
+    assert_eq!(document(&wanted, "/ai.txt", 200, &[], "own").await.2, "own");
     let (_, _, own) = document(RIGHTS, "/license.xml", 200, &[("content-type", "application/xml")], "<rsl/>").await;
     assert_eq!(own, "<rsl/>", "the site's own file is the site's");
     assert_eq!(document("", "/license.xml", 404, &[], "none").await.0, 404);

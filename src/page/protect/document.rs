@@ -14,7 +14,7 @@ use crate::page::headers::is_html;
 use crate::page::plan::{Obeys, has_directive};
 use crate::page::{PageBody, PageReport, Rewrite, Skip};
 use crate::page::{headers, signature};
-use crate::rights::documents::{TDMREP_PATH, rsl, tdmrep};
+use crate::rights::documents::{AI_TXT_PATH, TDMREP_PATH, ai_txt, rsl, tdmrep};
 use crate::rights::fields::RSL_TYPE;
 use crate::rights::robots::MAX_BYTES;
 use crate::rights::{Policy, statement};
@@ -30,6 +30,7 @@ const STAND_IN: &str = "max-age=60";
 pub(super) enum Document {
     Robots,
     Tdmrep,
+    AiTxt,
     License,
 }
 
@@ -39,6 +40,7 @@ impl Document {
         match path {
             statement::PATH => Some(Self::Robots),
             TDMREP_PATH => Some(Self::Tdmrep),
+            AI_TXT_PATH => Some(Self::AiTxt),
             // Only what is asked of the host in the address; others may have a file of that name for themselves.
             _ => {
                 let (authority, rest) =
@@ -64,13 +66,14 @@ impl Document {
         match self {
             Self::Robots => statement::robots_txt(policy, None),
             Self::Tdmrep => tdmrep(policy).map(String::into_bytes),
+            Self::AiTxt => ai_txt(policy).map(String::into_bytes),
             Self::License => rsl(policy).map(String::into_bytes),
         }
     }
 
     fn media_type(self) -> &'static str {
         match self {
-            Self::Robots => "text/plain; charset=utf-8",
+            Self::Robots | Self::AiTxt => "text/plain; charset=utf-8",
             Self::Tdmrep => "application/json",
             Self::License => RSL_TYPE,
         }
@@ -100,7 +103,9 @@ pub(super) fn answer<R: Body<Data = Bytes>>(
     // For robots.txt any refusal is "no rules" (RFC 9309 §2.3.1.3), but "too many requests" is a fault.
     let absent = match document {
         Document::Robots => head.status.is_client_error() && head.status != StatusCode::TOO_MANY_REQUESTS,
-        Document::Tdmrep | Document::License => matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE),
+        Document::Tdmrep | Document::AiTxt | Document::License => {
+            matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE)
+        }
     };
     let head_only = ask.method == Method::HEAD;
     if absent {

@@ -45,7 +45,7 @@ impl Default for LimitSettings {
             page_hour: Quota::new(12_000, 150),
             page_hard: Quota::new(500, 120),
             all_hard: Quota::new(10, 4_000),
-            agent: Quota::new(1_000, 60),
+            agent: Quota::new(100, 600),
             limited: Quota::new(20_000, 2),
         }
     }

@@ -32,7 +32,7 @@ pub use body::ActionBody;
 pub use enforce::{Enforce, EnforceLayer, ResponseFuture};
 pub use license::{LicenseMode, LicenseSettings};
 pub use limit::LimitSettings;
-pub use policy::{Choice, Rule};
+pub use policy::{Checked, Choice, Rule, Word};
 
 use crate::unit::Span;
 use crate::visitor::Category;

@@ -1,12 +1,15 @@
 //! Category × score × mode → action: pure, total, no clock.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Action, ActionError, Clamp, Mode, Settings};
 use crate::suspicion::{Assessment, Group, Signal};
-use crate::visitor::{Category, RouteClass, Standing, Verification, Visitor};
+use crate::visitor::{self, Category, RouteClass, Standing, Verification};
 
 /// Lower bounds of `tag slow limit block`.
 const BUCKETS: [(u8, Action); 4] = [(95, Action::Block), (55, Action::Limit), (40, Action::Slow), (20, Action::Tag)];
@@ -14,28 +17,30 @@ const BUCKETS: [(u8, Action); 4] = [(95, Action::Block), (55, Action::Limit), (4
 const CLEAR_CLAIM: u8 = 40;
 
 /// What a category gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "one of `allow`, `limit`, `license`, `block`, `score`, or `{ verified = …, unverified = …, failed = …, cap = … }`"
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Choice {
-    /// One word: `allow`, `limit`, `license`, `block` or `score`.
+    /// One word: `allow`, `limit`, `license`, `block` or `score`. Whoever is not what it says is blocked.
     Word(Word),
-    /// A word for each state of the claim, and the strongest action that the score may lead to.
-    Checked {
-        /// What an agent gets that is what it says.
-        #[serde(default = "allow")]
-        verified: Word,
-        /// What an agent gets whose claim cannot be checked.
-        unverified: Word,
-        /// What an agent gets that is not what it says.
-        #[serde(default = "block")]
-        failed: Word,
-        /// Nothing stronger follows from the score.
-        #[serde(default = "no_cap")]
-        cap: Action,
-    },
+    /// A word for each state of the claim.
+    Checked(Checked),
+}
+
+/// A word for each state of the claim, and the strongest action that the score may lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checked {
+    /// What an agent gets that is what it says.
+    #[serde(default = "allow")]
+    pub verified: Word,
+    /// What an agent gets whose claim cannot be checked.
+    pub unverified: Word,
+    /// What an agent gets that is not what it says.
+    #[serde(default = "block")]
+    pub failed: Word,
+    /// Nothing stronger follows from the score.
+    #[serde(default = "no_cap")]
+    pub cap: Action,
 }
 
 fn allow() -> Word {
@@ -48,6 +53,31 @@ fn block() -> Word {
 
 fn no_cap() -> Action {
     Action::Block
+}
+
+/// By hand, so that a mistake in the table is named and not "matches no variant".
+impl<'de> Deserialize<'de> for Choice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Choice;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "one of `allow`, `limit`, `license`, `block`, `score`, or `{ verified = …, unverified = …, failed = …, cap = … }`",
+                )
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Choice, E> {
+                Word::deserialize(text.into_deserializer()).map(Choice::Word)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Choice, A::Error> {
+                Checked::deserialize(MapAccessDeserializer::new(map)).map(Choice::Checked)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// One word of a policy.
@@ -73,9 +103,9 @@ impl Choice {
         match (self, verification) {
             (Self::Word(_), Verification::Failed) => Word::Block,
             (Self::Word(word), _) => word,
-            (Self::Checked { verified, .. }, Verification::Verified) => verified,
-            (Self::Checked { failed, .. }, Verification::Failed) => failed,
-            (Self::Checked { unverified, .. }, _) => unverified,
+            (Self::Checked(checked), Verification::Verified) => checked.verified,
+            (Self::Checked(checked), Verification::Failed) => checked.failed,
+            (Self::Checked(checked), _) => checked.unverified,
         }
     }
 
@@ -83,14 +113,14 @@ impl Choice {
     fn names(self, word: Word) -> bool {
         match self {
             Self::Word(own) => own == word,
-            Self::Checked { verified, unverified, failed, .. } => [verified, unverified, failed].contains(&word),
+            Self::Checked(c) => [c.verified, c.unverified, c.failed].contains(&word),
         }
     }
 
     fn cap(self) -> Action {
         match self {
             Self::Word(_) => Action::Block,
-            Self::Checked { cap, .. } => cap,
+            Self::Checked(checked) => checked.cap,
         }
     }
 }
@@ -98,7 +128,7 @@ impl Choice {
 /// The defaults: declared crawlers that index are never worse off than a trickle, collectors get one (or the
 /// address of the licence), scanners nothing.
 pub(super) fn defaults() -> BTreeMap<Category, Choice> {
-    let checked = |unverified, failed, cap| Choice::Checked { verified: Word::Allow, unverified, failed, cap };
+    let checked = |unverified, failed, cap| Choice::Checked(Checked { verified: Word::Allow, unverified, failed, cap });
     Category::ALL
         .into_iter()
         .map(|category| {
@@ -139,8 +169,8 @@ pub enum Rule {
     Limit(&'static str),
 }
 
-impl std::fmt::Display for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Allow => f.write_str("visitor.allow"),
             Self::Deny => f.write_str("visitor.deny"),
@@ -178,7 +208,12 @@ pub(super) struct Circumstances {
 }
 
 /// Decides from facts alone. The quotas come afterwards: they only ever refuse more.
-pub(super) fn decide(settings: &Settings, licensed: bool, visitor: &Visitor, assessment: &Assessment) -> Draft {
+pub(super) fn decide(
+    settings: &Settings,
+    licensed: bool,
+    visitor: &visitor::Visitor,
+    assessment: &Assessment,
+) -> Draft {
     match visitor.standing {
         Standing::Allowed => return Draft { action: Action::Allow, rule: Rule::Allow, clamps: Vec::new() },
         Standing::Denied => return Draft { action: Action::Block, rule: Rule::Deny, clamps: Vec::new() },
@@ -220,7 +255,7 @@ fn bucket(score: u8) -> Action {
 }
 
 /// Only pages are slowed or limited by the score; robots.txt and the like by nothing.
-fn clamp_route(draft: &mut Draft, visitor: &Visitor, assessment: &Assessment) {
+fn clamp_route(draft: &mut Draft, visitor: &visitor::Visitor, assessment: &Assessment) {
     match visitor.route {
         RouteClass::Wellknown | RouteClass::Own => cap(draft, Action::Allow, Clamp::Route),
         _ if !assessment.counts_as_page && draft.action != Action::Block => cap(draft, Action::Tag, Clamp::Asset),
@@ -246,10 +281,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::visitor::Visitor;
 
     fn visitor(ua: &str, path: &str) -> Visitor {
         let (head, ()) = http::Request::builder().uri(path).header("user-agent", ua).body(()).unwrap().into_parts();
-        Visitor::from_head(&head, &crate::visitor::Settings::default(), Duration::ZERO).unwrap()
+        Visitor::from_head(&head, &visitor::Settings::default(), Duration::ZERO).unwrap()
     }
 
     fn at(score: u8, first: bool, page: bool) -> Assessment {
@@ -346,18 +382,44 @@ mod tests {
     }
 
     #[test]
+    fn mistakes_in_a_policy_are_named() {
+        let read = |text: &str| toml::from_str::<BTreeMap<Category, Choice>>(text);
+        for (text, says) in [
+            ("seo = { unverified = 'limit', verifed = 'block' }", "verifed"),
+            ("seo = { unverified = 'limit', caps = 'limit' }", "caps"),
+            ("seo = { verified = 'block' }", "unverified"),
+            ("seo = { unverified = 'deny' }", "deny"),
+            ("seo = 'deny'", "deny"),
+            ("seo = 3", "one of `allow`"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+        let named = read("seo = { unverified = 'limit' }").unwrap()[&Category::Seo];
+        assert_eq!(named, defaults()[&Category::Seo]);
+        let written = serde_json::to_string(&defaults()).unwrap();
+        assert_eq!(serde_json::from_str::<BTreeMap<Category, Choice>>(&written).unwrap(), defaults());
+    }
+
+    #[test]
+    fn a_cap_holds_for_the_score_and_not_for_a_word() {
+        let choice =
+            Checked { unverified: Word::Block, cap: Action::Limit, verified: Word::Allow, failed: Word::Block };
+        let settings = Settings { policy: [(Category::Search, Choice::Checked(choice))].into(), ..Settings::default() };
+        let google = decide(&settings, false, &visitor("Googlebot/2.1", "/a"), &at(0, false, true));
+        assert_eq!((google.action, google.clamps.len()), (Action::Block, 0));
+    }
+
+    #[test]
     fn a_cap_never_makes_a_sale() {
         let settings = Settings { max_action: Action::License, ..Settings::default() };
         let mut denied = decide(&settings, true, &visitor("nikto", "/a"), &at(100, false, true));
         assert_eq!(denied.action, Action::Block);
         clamp(&mut denied, &settings, Circumstances { mode: Mode::Enforce, warm_up: false });
         assert_eq!(denied.action, Action::Limit);
-        let sold = Choice::Checked {
-            verified: Word::Allow,
-            unverified: Word::Score,
-            failed: Word::Block,
-            cap: Action::License,
-        };
+        let sold =
+            Checked { unverified: Word::Score, cap: Action::License, verified: Word::Allow, failed: Word::Block };
+        let sold = Choice::Checked(sold);
         let settings = Settings { policy: [(Category::Search, sold)].into(), ..Settings::default() };
         let google = decide(&settings, true, &visitor("Googlebot/2.1", "/a"), &at(100, false, true));
         assert_eq!(google.action, Action::Limit);

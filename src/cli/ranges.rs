@@ -11,15 +11,31 @@ use super::reference::read;
 /// # Errors
 /// A file that is missing or a line that is no prefix.
 pub(crate) fn ranges(dir: &Path, name: &str) -> anyhow::Result<String> {
-    let prefixes = prefixes(dir, name)?;
+    let prefixes = prefixes(dir, name, BOTH)?;
     Ok(serde_json::to_string_pretty(&serde_json::json!({ "set": name, "prefixes": prefixes }))? + "\n")
 }
 
-/// Sets of `ranges/operators.json`: name, agents that ask from there, whether DNS tells, too.
-const OPERATORS: [(&str, &[&str], bool); 9] = [
-    (
-        "googlebot",
-        &[
+/// One set of `ranges/operators.json`.
+struct Operator {
+    name: &'static str,
+    agents: &'static [&'static str],
+    /// Those that read for the index of a search engine.
+    indexers: &'static [&'static str],
+    /// Nobody of these asks from elsewhere.
+    complete: bool,
+    /// The network is the operator's own.
+    own_network: bool,
+    families: &'static [&'static str],
+}
+
+const V4: &[&str] = &["ipv4"];
+const BOTH: &[&str] = &["ipv4", "ipv6"];
+
+/// Not Meta: the list upstream is of all routes that anybody registers for its networks.
+const OPERATORS: [Operator; 8] = [
+    Operator {
+        name: "googlebot",
+        agents: &[
             "Googlebot",
             "Googlebot-Image",
             "Googlebot-News",
@@ -30,29 +46,37 @@ const OPERATORS: [(&str, &[&str], bool); 9] = [
             "GoogleOther-Image",
             "GoogleOther-Video",
         ],
-        true,
-    ),
-    ("bing", &["bingbot", "Adidxbot", "BingPreview"], true),
-    ("duckduckbot", &["DuckDuckBot"], false),
-    ("duckassistbot", &["DuckAssistBot"], false),
-    ("openai", &["GPTBot", "ChatGPT-User", "OAI-SearchBot"], false),
-    ("perplexity", &["PerplexityBot", "Perplexity-User"], false),
-    // Apple's Messages asks from the reader's own device under this name, so that the ranges disprove nothing.
-    (
-        "facebook",
-        &[
-            "facebookexternalhit",
-            "facebookcatalog",
-            "meta-externalads",
-            "meta-externalagent",
-            "meta-externalfetcher",
-            "meta-webindexer",
-        ],
-        true,
-    ),
-    ("pingdom", &["Pingdom"], true),
-    ("statuscake", &["StatusCake"], true),
+        indexers: &["Googlebot", "Googlebot-Image", "Googlebot-News", "Googlebot-Video"],
+        // Google and Microsoft ask to check by DNS; these lists are a help.
+        complete: false,
+        own_network: true,
+        families: BOTH,
+    },
+    Operator {
+        name: "bing",
+        agents: &["bingbot", "Adidxbot", "BingPreview"],
+        indexers: &["bingbot"],
+        complete: false,
+        own_network: true,
+        families: V4,
+    },
+    rented("duckduckbot", &["DuckDuckBot"], &["DuckDuckBot"], true),
+    rented("duckassistbot", &["DuckAssistBot"], &[], true),
+    rented("openai", &["GPTBot", "ChatGPT-User", "OAI-SearchBot"], &[], true),
+    rented("perplexity", &["PerplexityBot", "Perplexity-User"], &[], true),
+    // Monitors add addresses all the time.
+    Operator { families: BOTH, ..rented("pingdom", &["Pingdom"], &[], false) },
+    rented("statuscake", &["StatusCake"], &[], false),
 ];
+
+const fn rented(
+    name: &'static str,
+    agents: &'static [&'static str],
+    indexers: &'static [&'static str],
+    complete: bool,
+) -> Operator {
+    Operator { name, agents, indexers, complete, own_network: false, families: V4 }
+}
 
 /// Builds `ranges/operators.json`; `made`: the day of the lists.
 ///
@@ -60,23 +84,27 @@ const OPERATORS: [(&str, &[&str], bool); 9] = [
 /// As [`ranges`].
 pub(crate) fn operators(dir: &Path, made: &str) -> anyhow::Result<String> {
     let mut sets = Vec::new();
-    for (name, agents, dns) in OPERATORS {
-        let prefixes = prefixes(dir, name)?;
-        sets.push(serde_json::json!({ "name": name, "agents": agents, "dns": dns, "prefixes": prefixes }));
+    for of in &OPERATORS {
+        sets.push(serde_json::json!({
+            "name": of.name,
+            "agents": of.agents,
+            "indexers": of.indexers,
+            "complete": of.complete,
+            "ownNetwork": of.own_network,
+            "prefixes": prefixes(dir, of.name, of.families)?,
+        }));
     }
     Ok(serde_json::to_string_pretty(&serde_json::json!({ "creationTime": made, "sets": sets }))? + "\n")
 }
 
-/// The prefixes of one operator; some have none of one family.
-fn prefixes(dir: &Path, name: &str) -> anyhow::Result<Vec<String>> {
+fn prefixes(dir: &Path, name: &str, families: &[&str]) -> anyhow::Result<Vec<String>> {
     let mut prefixes = Vec::new();
-    for path in ["ipv4", "ipv6"].map(|family| dir.join(format!("{name}-{family}.txt"))) {
-        let text = if path.exists() { read(&path)? } else { String::new() };
-        for line in text.lines().filter(|l| !l.trim().is_empty()) {
+    for family in families {
+        let path = dir.join(format!("{name}-{family}.txt"));
+        for line in read(&path)?.lines().filter(|l| !l.trim().is_empty()) {
             let prefix: ipnet::IpNet = line.trim().parse().with_context(|| format!("{}: `{line}`", path.display()))?;
             prefixes.push(prefix.to_string());
         }
     }
-    anyhow::ensure!(!prefixes.is_empty(), "no list of {name} in {}", dir.display());
     Ok(prefixes)
 }

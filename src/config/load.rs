@@ -98,7 +98,9 @@ impl Config {
 
     /// Files that are named in the configuration are found from where it stands.
     fn relative_to(mut self, dir: &Path) -> Self {
-        for file in [&mut self.secret_file, &mut self.proxy.tls.cert, &mut self.proxy.tls.key].into_iter().flatten() {
+        let named =
+            [&mut self.secret_file, &mut self.proxy.tls.cert, &mut self.proxy.tls.key, &mut self.visitor.ranges.file];
+        for file in named.into_iter().flatten() {
             *file = dir.join(&*file).display().to_string();
         }
         self
@@ -194,9 +196,10 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("deckle-config-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("deckle.toml");
-        std::fs::write(&path, "secret_file = \"key\"\n").unwrap();
+        std::fs::write(&path, "secret_file = \"key\"\n[visitor.ranges]\nfile = \"r.json\"\n").unwrap();
         let config = Config::from_path(&path).unwrap();
         assert_eq!(config.secret_file.as_deref(), Some(dir.join("key").to_str().unwrap()));
+        assert_eq!(config.visitor.ranges.file.as_deref(), Some(dir.join("r.json").to_str().unwrap()));
         std::fs::write(&path, "nonsense").unwrap();
         let error = Config::from_path(&path).unwrap_err().to_string();
         assert!(error.starts_with(path.to_str().unwrap()), "{error}");

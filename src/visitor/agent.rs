@@ -223,6 +223,11 @@ enum Needle {
 }
 
 impl Agents {
+    /// Is this the name of an agent?
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.rows.iter().any(|row| row.name.eq_ignore_ascii_case(name))
+    }
+
     /// The table that ships with the crate.
     pub fn builtin() -> Arc<Self> {
         static BUILTIN: LazyLock<Arc<Agents>> = LazyLock::new(|| {

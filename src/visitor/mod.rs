@@ -47,7 +47,7 @@ pub use identify::{Identify, IdentifyLayer, ResponseFuture};
 pub(crate) use route::check_mount;
 pub use route::{ASSET_EXTENSIONS, PathGlobs, RouteClass, normalise};
 use verify::Ranges;
-pub use verify::{Method, RangeSettings};
+pub use verify::{Method, RangeSettings, Verification};
 
 use route::Routes;
 
@@ -66,35 +66,6 @@ pub struct Peer {
 /// as an account name; by default it is made of the address and three headers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VisitorKey(pub Arc<[u8]>);
-
-/// How far a claim to be some agent is proven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verification {
-    /// No claim that could be checked.
-    None,
-    /// A claim without a way to check it.
-    Unverifiable,
-    /// Checked and true.
-    Verified,
-    /// Checked and false.
-    Failed,
-    /// It could not be checked now: the list is too old.
-    Error,
-}
-
-impl Verification {
-    /// The stable spelling.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Unverifiable => "unverifiable",
-            Self::Verified => "verified",
-            Self::Failed => "failed",
-            Self::Error => "error",
-        }
-    }
-}
 
 /// An operator's word about an address, before any policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +90,8 @@ pub struct Visitor {
     pub verification: Verification,
     /// How it was checked.
     pub verification_method: Option<Method>,
+    /// It is proven, and reads for the index of a search engine, whose snippets show what it got.
+    pub indexer: bool,
     /// Age of the list that decided, in days.
     pub ranges_age: Option<u32>,
     /// What is asked for.
@@ -294,7 +267,9 @@ impl Facts {
         let address = self.proxies.client(head.peer.map(|p| p.address), head.headers);
         let text = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
         let agent = self.agents.classify(user_agent(head.headers).as_deref());
-        let proof = self.ranges.verify(&agent, address.ip, arrived);
+        // Of a field that did not parse nobody knows whose address it left.
+        let ip = address.ip.filter(|_| address.source != AddressSource::Malformed);
+        let proof = self.ranges.verify(&agent, ip, arrived);
         let path = normalise(head.path);
         let route = self.routes.classify(head.method, head.path, &path, head.headers);
         let trusted = head.peer.is_some_and(|p| self.proxies.trusts(p.address.ip().to_canonical()));
@@ -310,6 +285,7 @@ impl Facts {
             verification: proof.state,
             verification_method: proof.method,
             ranges_age: proof.age,
+            indexer: proof.indexer,
             route,
             path: path.into(),
             enforceable,

@@ -1,7 +1,8 @@
 //! Is a robot what it says? By the address ranges that its operator publishes.
 //!
 //! A list that rots must not make a search engine a liar: an address outside of a list counts against a robot only if the
-//! list is fresh, and only if its operator names no other way to check (such as DNS).
+//! list is fresh and complete. Inside of an old list an address proves something only where the network is the operator's
+//! own: rented ones are somebody else's later.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,8 +14,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::agent::Agent;
-use super::{Verification, VisitorError};
+use super::VisitorError;
+use super::agent::{Agent, Agents};
 use crate::unit::Span;
 
 const DAY: u64 = 86_400;
@@ -35,6 +36,35 @@ pub struct RangeSettings {
 impl Default for RangeSettings {
     fn default() -> Self {
         Self { file: None, max_age: Span::seconds(30 * DAY) }
+    }
+}
+
+/// How far a claim to be some agent is proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verification {
+    /// No claim that could be checked.
+    None,
+    /// A claim without a way to check it.
+    Unverifiable,
+    /// Checked and true.
+    Verified,
+    /// Checked and false.
+    Failed,
+    /// It could not be checked now: the list is too old.
+    Error,
+}
+
+impl Verification {
+    /// The stable spelling.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Unverifiable => "unverifiable",
+            Self::Verified => "verified",
+            Self::Failed => "failed",
+            Self::Error => "error",
+        }
     }
 }
 
@@ -62,25 +92,30 @@ pub(super) struct Proof {
     pub(super) method: Option<Method>,
     /// Days since the list was made.
     pub(super) age: Option<u32>,
+    /// It is proven, and reads for an index of a search engine.
+    pub(super) indexer: bool,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[serde(rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RangeFile {
     creation_time: String,
     sets: Vec<SetFile>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct SetFile {
     name: String,
     /// Names in the agent table.
     agents: Vec<String>,
-    /// The operator names DNS suffixes, too: outside of the ranges nothing is known.
+    /// Those of them that read for the index of a search engine.
     #[serde(default)]
-    dns: bool,
+    indexers: Vec<String>,
+    /// Nobody of these asks from elsewhere.
+    complete: bool,
+    /// The network is the operator's own: what was once in the list is not somebody else's later.
+    own_network: bool,
     prefixes: Vec<IpNet>,
 }
 
@@ -91,7 +126,13 @@ pub(crate) struct Ranges {
     made: u64,
     max_age: Duration,
     sets: Vec<Set>,
-    by_agent: HashMap<String, usize>,
+    by_agent: HashMap<String, Listed>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Listed {
+    set: usize,
+    indexer: bool,
 }
 
 #[derive(Debug)]
@@ -99,7 +140,8 @@ struct Set {
     /// First and last address, sorted, apart from each other.
     v4: Vec<(u32, u32)>,
     v6: Vec<(u128, u128)>,
-    dns: bool,
+    complete: bool,
+    own_network: bool,
 }
 
 impl Ranges {
@@ -128,11 +170,22 @@ impl Ranges {
             if let Some(net) = set.prefixes.iter().find(short) {
                 return Err(format!("set `{}` holds `{net}`, which is too much of the net", set.name));
             }
+            if let Some(net) = set.prefixes.iter().find(|net| !is_public(net.network())) {
+                return Err(format!("set `{}` holds `{net}`, which is no public network", set.name));
+            }
             if set.prefixes.is_empty() {
                 return Err(format!("set `{}` holds no prefix", set.name));
             }
-            by_agent.extend(set.agents.into_iter().map(|name| (name.to_ascii_lowercase(), sets.len())));
-            sets.push(Set::new(&set.prefixes, set.dns));
+            for name in &set.agents {
+                if !Agents::builtin().knows(name) {
+                    return Err(format!("set `{}` names `{name}`, which is not in the table of agents", set.name));
+                }
+                let listed = Listed { set: sets.len(), indexer: set.indexers.contains(name) };
+                if by_agent.insert(name.to_ascii_lowercase(), listed).is_some_and(|other| other.set != sets.len()) {
+                    return Err(format!("`{name}` is in two sets"));
+                }
+            }
+            sets.push(Set::new(&set));
         }
         Ok(Self { made, max_age, sets, by_agent })
     }
@@ -149,25 +202,32 @@ impl Ranges {
 
     /// Checks what an agent claims at `now`, since 1970.
     pub(super) fn verify(&self, agent: &Agent, ip: Option<IpAddr>, now: Duration) -> Proof {
-        let unproven = |state| Proof { state, method: None, age: None };
+        let unproven = |state| Proof { state, method: None, age: None, indexer: false };
         let Some(name) = agent.name.as_deref() else { return unproven(Verification::None) };
-        let set = self.by_agent.get(&name.to_ascii_lowercase()).and_then(|index| self.sets.get(*index));
-        let (Some(set), Some(ip)) = (set, ip) else { return unproven(Verification::Unverifiable) };
-        let age = Duration::from_secs(now.as_secs().saturating_sub(self.made));
-        let state = match set.holds(ip) {
-            true => Verification::Verified,
-            false if set.dns => return unproven(Verification::Unverifiable),
-            false if age > self.max_age => Verification::Error,
-            false => Verification::Failed,
+        let listed = self.by_agent.get(&name.to_ascii_lowercase()).copied();
+        let set = listed.and_then(|listed| self.sets.get(listed.set));
+        let (Some(set), Some(ip), Some(listed)) = (set, ip, listed) else {
+            return unproven(Verification::Unverifiable);
         };
-        Proof { state, method: Some(Method::Range), age: Some((age.as_secs() / DAY) as u32) }
+        // Before the list was made: a clock that is wrong, so that the list is no better than an old one.
+        let age = now.as_secs().checked_sub(self.made);
+        let fresh = age.is_some_and(|age| Duration::from_secs(age) <= self.max_age);
+        let state = match set.holds(ip) {
+            true if fresh || set.own_network => Verification::Verified,
+            // The address of a proxy that nobody has named says nothing about who is behind it.
+            false if !set.complete || !is_public(ip) => return unproven(Verification::Unverifiable),
+            false if fresh => Verification::Failed,
+            _ => Verification::Error,
+        };
+        let indexer = listed.indexer && state == Verification::Verified;
+        Proof { state, method: Some(Method::Range), age: age.map(|age| (age / DAY) as u32), indexer }
     }
 }
 
 impl Set {
-    fn new(prefixes: &[IpNet], dns: bool) -> Self {
+    fn new(set: &SetFile) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for net in IpNet::aggregate(&prefixes.to_vec()) {
+        for net in IpNet::aggregate(&set.prefixes) {
             match net {
                 IpNet::V4(net) => v4.push((u32::from(net.network()), u32::from(net.broadcast()))),
                 IpNet::V6(net) => v6.push((u128::from(net.network()), u128::from(net.broadcast()))),
@@ -175,13 +235,40 @@ impl Set {
         }
         v4.sort_unstable();
         v6.sort_unstable();
-        Self { v4, v6, dns }
+        Self { v4, v6, complete: set.complete, own_network: set.own_network }
     }
 
     fn holds(&self, ip: IpAddr) -> bool {
         match ip.to_canonical() {
             IpAddr::V4(ip) => inside(&self.v4, u32::from(ip)),
             IpAddr::V6(ip) => inside(&self.v6, u128::from(ip)),
+        }
+    }
+}
+
+/// An address of the open net, which no translator has made (RFC 6890, RFC 6598, RFC 6052).
+fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            let shared = a == 100 && (64..128).contains(&b);
+            !(ip.is_private()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || ip.is_multicast()
+                || shared
+                || a == 0)
+        }
+        IpAddr::V6(ip) => {
+            let start = ip.segments();
+            let translated = start[0] == 0x64 && start[1] == 0xff9b;
+            !(ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_multicast()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || translated)
         }
     }
 }
@@ -211,13 +298,20 @@ mod tests {
             ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "66.249.66.1", 0, Verified),
             ("Googlebot-Image/1.0", "2001:4860:4801:10::1", 400, Verified),
             ("Googlebot/2.1", "::ffff:66.249.66.1", 0, Verified),
-            // Google names DNS suffixes, too: the ranges alone disprove nothing.
+            // The list is of the usual crawlers only, and Google names DNS suffixes, too.
             ("Googlebot/2.1", "203.0.113.9", 0, Unverifiable),
-            ("Mozilla/5.0 (compatible; bingbot/2.0)", "157.55.39.1", 0, Verified),
+            ("Mozilla/5.0 (compatible; bingbot/2.0)", "157.55.39.1", 400, Verified),
+            // Rented addresses are somebody else's later.
+            ("DuckDuckBot/1.1", "4.182.131.108", 30, Verified),
+            ("DuckDuckBot/1.1", "4.182.131.108", 31, Error),
             ("Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)", "203.0.113.9", 0, Failed),
             ("GPTBot/1.2", "203.0.113.9", 30, Failed),
             ("GPTBot/1.2", "203.0.113.9", 31, Error),
             ("GPTBot/1.2", "2001:db8::1", 0, Failed),
+            // A proxy that nobody has named.
+            ("GPTBot/1.2", "10.0.0.1", 0, Unverifiable),
+            ("GPTBot/1.2", "127.0.0.1", 0, Unverifiable),
+            ("GPTBot/1.2", "64:ff9b::cb00:7109", 0, Unverifiable),
             ("DuckDuckBot/1.1", "66.249.66.1", 0, Failed),
             ("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", "66.249.66.1", 0, None),
             ("CCBot/2.0", "66.249.66.1", 0, Unverifiable),
@@ -231,23 +325,59 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_wrong_disproves_nothing() {
+        let ranges = Ranges::new(&RangeSettings::default()).unwrap();
+        let agent = Agents::builtin().classify(Some("GPTBot/1.2"));
+        let proof = ranges.verify(&agent, "203.0.113.9".parse().ok(), Duration::ZERO);
+        assert_eq!((proof.state, proof.age), (Verification::Error, None));
+    }
+
+    #[test]
+    fn only_crawlers_of_an_index_are_indexers() {
+        let ranges = Ranges::new(&RangeSettings::default()).unwrap();
+        for (agent, ip, expect) in [
+            ("Googlebot/2.1", "66.249.66.1", true),
+            ("Googlebot/2.1", "203.0.113.9", false),
+            // Its findings are shown to whoever asks Google's own tools for them.
+            ("Mozilla/5.0 (compatible; Google-InspectionTool/1.0)", "66.249.66.1", false),
+            ("GPTBot/1.2", "20.42.10.180", false),
+        ] {
+            let agent = Agents::builtin().classify(Some(agent));
+            assert_eq!(
+                ranges.verify(&agent, ip.parse().ok(), Duration::from_secs(ranges.made)).indexer,
+                expect,
+                "{agent:?}"
+            );
+        }
+    }
+
+    #[test]
     fn every_agent_of_the_list_is_one_of_the_table() {
         let file: RangeFile = serde_json::from_str(include_str!("../../assets/ranges/operators.json")).unwrap();
-        let table = include_str!("../../assets/agents.toml");
         assert!(file.sets.len() >= 8);
-        for name in file.sets.iter().flat_map(|set| &set.agents) {
-            assert!(table.contains(&format!("\nname = \"{name}\"\n")), "{name}");
+        for set in &file.sets {
+            assert!(set.agents.iter().all(|name| Agents::builtin().knows(name)), "{}", set.name);
+            assert!(set.indexers.iter().all(|name| set.agents.contains(name)), "{}", set.name);
         }
     }
 
     #[test]
     fn a_list_that_cannot_be_right_is_refused() {
         let with = |sets: &str| format!("{{\"creationTime\":\"2026-08-22\",\"sets\":[{sets}]}}");
+        let set = |agents: &str, prefixes: &str| {
+            format!(
+                "{{\"name\":\"a\",\"agents\":[{agents}],\"complete\":true,\"ownNetwork\":false,\"prefixes\":[{prefixes}]}}"
+            )
+        };
         for (text, says) in [
-            (with("{\"name\":\"a\",\"agents\":[],\"prefixes\":[]}"), "no prefix"),
-            (with("{\"name\":\"a\",\"agents\":[],\"prefixes\":[\"0.0.0.0/0\"]}"), "0.0.0.0/0"),
-            (with("{\"name\":\"a\",\"agents\":[],\"prefixes\":[\"2000::/3\"]}"), "2000::/3"),
-            (with("{\"name\":\"a\",\"agents\":[],\"prefixes\":[\"nowhere\"]}"), "line 1"),
+            (with(&set("", "")), "no prefix"),
+            (with(&set("", "\"0.0.0.0/0\"")), "0.0.0.0/0"),
+            (with(&set("", "\"2000::/3\"")), "2000::/3"),
+            (with(&set("", "\"10.0.0.0/8\"")), "no public network"),
+            (with(&set("", "\"nowhere\"")), "line 1"),
+            (with(&set("\"Gogglebot\"", "\"8.8.8.0/24\"")), "Gogglebot"),
+            (with(&format!("{0},{0}", set("\"Googlebot\"", "\"8.8.8.0/24\""))), "two sets"),
+            (with("{\"name\":\"a\",\"agents\":[],\"prefixes\":[\"8.8.8.0/24\"]}"), "complete"),
             (String::new(), "EOF"),
         ] {
             let error = Ranges::parse(&text, Duration::from_secs(DAY)).unwrap_err();
@@ -262,7 +392,14 @@ mod tests {
     #[test]
     fn borders_belong_to_a_range() {
         let nets: Vec<IpNet> = ["10.0.0.0/24", "10.0.1.0/24", "10.2.0.7/32"].map(|n| n.parse().unwrap()).to_vec();
-        let set = Set::new(&nets, false);
+        let set = Set::new(&SetFile {
+            name: String::new(),
+            agents: Vec::new(),
+            indexers: Vec::new(),
+            complete: true,
+            own_network: false,
+            prefixes: nets,
+        });
         assert_eq!(set.v4.len(), 2, "neighbours are one");
         for (ip, held) in [
             ("9.255.255.255", false),

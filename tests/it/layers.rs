@@ -134,6 +134,27 @@ async fn two_visitors_get_different_bytes_and_the_same_text() {
     assert!(marks[1].is_some() && marks[1] == marks[2] && marks[1] != marks[3]);
 }
 
+/// Its snippets show what it got. Whoever has only its name gets what everybody gets.
+#[tokio::test]
+async fn a_proven_search_engine_gets_no_marks() {
+    let memory = Memory::default();
+    let service = layer("", &memory).layer(site(Way::End));
+    const GOOGLEBOT: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+    let copy = async |ip, agent| text(service.clone().oneshot(from(ip, agent)).await.unwrap()).await;
+    copy([203, 0, 113, 1], FIREFOX).await;
+    for (ip, agent, marked) in [
+        ([66, 249, 66, 1], GOOGLEBOT, false),
+        ([203, 0, 113, 2], GOOGLEBOT, true),
+        ([66, 249, 66, 1], "Mozilla/5.0 (compatible; Google-InspectionTool/1.0;)", true),
+        ([66, 249, 66, 1], FIREFOX, true),
+    ] {
+        assert_eq!(copy(ip, agent).await.contains("<span inert"), marked, "{agent} {ip:?}");
+    }
+    let records = memory.0.lock().unwrap();
+    let skips: Vec<_> = records.iter().skip(1).map(|r| r.page.as_ref().unwrap().mark_skip).collect();
+    assert_eq!(skips, [Some("verified_search"), None, None, None]);
+}
+
 #[tokio::test]
 async fn only_the_owner_of_a_copy_gets_a_304_for_it() {
     let memory = Memory::default();

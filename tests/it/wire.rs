@@ -245,7 +245,10 @@ pub(crate) const UPGRADE: &str = "Host: x\r\nUpgrade: websocket\r\nSec-WebSocket
 fn an_upgrade_that_is_declined_is_an_answer_like_any_other() {
     let url = site(|head, stream| {
         let (line, kind) = if head.contains(" /page ") { ("200 OK", HTML) } else { ("403 Forbidden", "text/plain") };
-        let head = format!("HTTP/1.1 {line}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{PAGE}", PAGE.len());
+        let head = format!(
+            "HTTP/1.1 {line}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{PAGE}",
+            PAGE.len()
+        );
         let _ = stream.write_all(head.as_bytes());
     });
     let deckle = Deckle::start(&["--upstream", &url]);

@@ -10,7 +10,7 @@ use super::site::Site;
 use crate::page::encoding::{Coding, preferred};
 use crate::page::etag::EntityTag;
 use crate::page::headers::{self, Expected};
-use crate::visitor::{ASSET_EXTENSIONS, Category, RouteClass, Verification, Visitor, normalise};
+use crate::visitor::{ASSET_EXTENSIONS, RouteClass, Visitor, normalise};
 use crate::watermark::Mark;
 
 const DAY: u64 = 86_400;
@@ -126,7 +126,7 @@ impl Site {
     fn mark_of(&self, visitor: Option<&Visitor>, arrived: u64) -> (Option<Mark>, Option<&'static str>) {
         let (Some((_, marker, _)), Some(visitor)) = (&self.marking, visitor) else { return (None, Some("level_off")) };
         // A proven search engine gets the unmarked page, so that its snippets stay clean.
-        if visitor.agent.category == Category::Search && visitor.verification == Verification::Verified {
+        if visitor.indexer {
             return (None, Some("verified_search"));
         }
         (Some(marker.mark_for(&visitor.key.0, (arrived / DAY) as u32)), None)

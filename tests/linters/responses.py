@@ -404,6 +404,12 @@ def check(run):
                 break
         run.own(f"limited, {accept}", "GET", f"/page?n={n}", asked, expect=b"429", got=got)
     run.own("limited, HEAD", "HEAD", "/page?last", SCRAPER)
+    robot = {"User-Agent": "SemrushBot/7", "Accept": "*/*"}
+    for path in ["/robots.txt", "/page?a", "/page?b"]:
+        fetch(run.deckle, "GET", path, robot)
+    told = run.own("limited, told the quota", "GET", "/page?c", robot, expect=b"429")
+    if not told.get(b"ratelimit"):
+        run.bad("a robot that reads the rules is not told its quota")
 
 
 def start(deckle, directory, *arguments):

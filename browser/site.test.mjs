@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { BASE, context, firstArticle, launch, watch } from "./chrome.mjs";
+import { BASE, behind, context, copy, firstArticle, launch, watch } from "./chrome.mjs";
 
 let browser;
 before(async () => {
@@ -52,6 +52,31 @@ test("guard and notice are there, and the same without scripts", async () => {
   assert.ok(await notice.isVisible());
   assert.match(await notice.innerText(), /\u00a9 \d{4} The Harbour Ledger/);
   assert.ok((await page.locator(".body p").first().innerText()).length > 80);
+  await made.close();
+});
+
+test("the notice is printed with the page", async () => {
+  const made = await context(browser);
+  const page = await made.newPage();
+  await page.goto(BASE + (await firstArticle("en")));
+  await page.emulateMedia({ media: "print" });
+  assert.ok(await page.locator('[data-deckle="notice"]').isVisible());
+  await made.close();
+});
+
+test("a page in XHTML stays one, and is guarded", async (t) => {
+  const words = Array.from({ length: 60 }, (_, n) => `word${n + 1}`).join(" ");
+  const html = `<?xml version="1.0"?>\n<html xmlns="http://www.w3.org/1999/xhtml" lang="en"><head><title>T</title></head><body><p id="p">${words}<br/></p></body></html>`;
+  const site = await behind(`[page]\nxhtml = true\n[rights]\nholder = "A & B"\n`, () => ({ head: { "content-type": "application/xhtml+xml" }, html }));
+  t.after(() => site.stop());
+  const made = await context(browser, {}, site.base);
+  const page = await made.newPage();
+  await page.goto(`${site.base}/a`);
+  assert.equal(await page.evaluate(() => document.contentType), "application/xhtml+xml");
+  assert.equal(await page.locator("parsererror").count(), 0);
+  assert.match(await page.locator('[data-deckle="notice"]').innerText(), /A & B/);
+  const got = await copy(page, () => getSelection().selectAllChildren(document.getElementById("p")));
+  assert.match(got["text/plain"], /word60[^]*\u2014 T[^]*\/a/);
   await made.close();
 });
 

@@ -89,6 +89,8 @@ pub struct Settings {
     pub length_jitter: bool,
     /// Take an answer without `Content-Type` for a page if browsers would. `false`: it is left alone.
     pub sniff: bool,
+    /// Rewrite `application/xhtml+xml`, too: guard, notice and rights, no marks. `false`: it is left alone.
+    pub xhtml: bool,
     /// `Server-Timing` in each answer: what judging took, and the id of the line in the log. The only field that names deckle.
     pub server_timing: bool,
     /// Pages hold `<esi:…>` tags, that a cache in front of deckle fills in.
@@ -127,6 +129,7 @@ impl Default for Settings {
             compress: false,
             length_jitter: false,
             sniff: false,
+            xhtml: false,
             server_timing: false,
             esi: false,
             fallback_charset: "windows-1252".to_owned(),

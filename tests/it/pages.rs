@@ -243,3 +243,26 @@ fn the_notice_speaks_the_language_of_the_page() {
         }
     }
 }
+
+#[test]
+fn xhtml_stays_xml() {
+    const XHTML: &str = "<?xml version=\"1.0\"?>\n<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\"><head><title>t</title></head>\
+        <body><article><p>one two three four five six seven eight nine ten<br/>eleven</p></article></body></html>";
+    let head = "200 OK\r\nContent-Type: application/xhtml+xml\r\n";
+    for wanted in [false, true] {
+        let site = Exchange::new(&format!("[page]\nxhtml = {wanted}\n[rights]\nholder = \"A & B\"\n"));
+        // Twice, so that there would be marks.
+        site.run(CLIENT, "GET /a", head, XHTML.as_bytes());
+        let (_, answer) = site.run(CLIENT, "GET /a", head, XHTML.as_bytes());
+        let page = text(&answer);
+        assert_eq!((page.contains(GUARD), page.contains(NOTICE), page == XHTML), (wanted, wanted, !wanted), "{page}");
+        assert!(!page.contains(SEAL) && page.contains("ten<br/>eleven"), "{page}");
+        if wanted {
+            assert!(page.contains(" defer=\"defer\"") && page.contains(" data-nosnippet=\"data-nosnippet\""), "{page}");
+            assert!(page.contains("content=\"A &amp; B\"/>"), "{page}");
+        }
+        let (lines, _log) = site.deckle.stop();
+        let log = record(&lines, "/a");
+        assert_eq!(log["deckle.rewrite.skip"].as_str(), (!wanted).then_some("xhtml"));
+    }
+}

@@ -114,6 +114,8 @@ pub(crate) enum Decision {
         codings: Vec<Coding>,
         /// If its first bytes look like a page: it has no type.
         sniff: bool,
+        /// What goes in must be XML.
+        xhtml: bool,
     },
     /// Only the header is changed, as it would be for the page.
     HeadersOnly(Skip),
@@ -128,6 +130,8 @@ pub(crate) struct Obeys {
     pub(crate) signatures: bool,
     /// Whether an answer that does not say so may be a page.
     pub(crate) types: bool,
+    /// XHTML is left alone.
+    pub(crate) xhtml: bool,
 }
 
 /// Decides about a response to a request with `method`.
@@ -144,8 +148,9 @@ pub(crate) fn decide(method: &Method, response: &Parts, obeys: Obeys) -> Decisio
     if response.status.is_redirection() && headers.contains_key(header::LOCATION) {
         return Untouched(Skip::Status);
     }
-    let mut sniff = false;
+    let (mut sniff, mut xhtml) = (false, false);
     match is_html(headers) {
+        Err(Skip::Xhtml) if !obeys.xhtml => xhtml = true,
         Err(Skip::TypeMissing) if !obeys.types && !NAMES_A_FILE.iter().any(|name| headers.contains_key(name)) => {
             sniff = true;
         }
@@ -166,7 +171,7 @@ pub(crate) fn decide(method: &Method, response: &Parts, obeys: Obeys) -> Decisio
         Err(CodingError::Unknown) => Untouched(Skip::CodingUnknown),
         Err(CodingError::Stacked) => Untouched(Skip::CodingStacked),
         Ok(_) if *method == Method::HEAD => HeadersOnly(Skip::Head),
-        Ok(codings) => Rewrite { codings, sniff },
+        Ok(codings) => Rewrite { codings, sniff, xhtml },
     }
 }
 
@@ -235,7 +240,11 @@ mod tests {
             builder = builder.header(*name, *value);
         }
         let (parts, ()) = builder.body(()).unwrap().into_parts();
-        decide(method, &parts, Obeys { no_transform: true, signatures: true, types: name != "sniffed" })
+        decide(
+            method,
+            &parts,
+            Obeys { no_transform: true, signatures: true, types: name != "sniffed", xhtml: name != "xhtml, wanted" },
+        )
     }
 
     #[test]
@@ -244,11 +253,11 @@ mod tests {
         const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");
         #[rustfmt::skip]
         let table: Vec<(&str, Method, u16, Vec<(&str, &str)>, Decision)> = vec![
-            ("page", Method::GET, 200, vec![HTML], Rewrite { codings: vec![], sniff: false }),
-            ("upper case", Method::GET, 200, vec![("content-type", "TEXT/HTML")], Rewrite { codings: vec![], sniff: false }),
-            ("error page", Method::GET, 404, vec![HTML], Rewrite { codings: vec![], sniff: false }),
-            ("post", Method::POST, 200, vec![HTML], Rewrite { codings: vec![], sniff: false }),
-            ("gzip", Method::GET, 200, vec![HTML, ("content-encoding", "gzip")], Rewrite { codings: vec![Coding::Gzip], sniff: false }),
+            ("page", Method::GET, 200, vec![HTML], Rewrite { codings: vec![], sniff: false, xhtml: false }),
+            ("upper case", Method::GET, 200, vec![("content-type", "TEXT/HTML")], Rewrite { codings: vec![], sniff: false, xhtml: false }),
+            ("error page", Method::GET, 404, vec![HTML], Rewrite { codings: vec![], sniff: false, xhtml: false }),
+            ("post", Method::POST, 200, vec![HTML], Rewrite { codings: vec![], sniff: false, xhtml: false }),
+            ("gzip", Method::GET, 200, vec![HTML, ("content-encoding", "gzip")], Rewrite { codings: vec![Coding::Gzip], sniff: false, xhtml: false }),
             ("upgrade", Method::GET, 101, vec![HTML], Untouched(Skip::Status)),
             ("early hints", Method::GET, 103, vec![HTML], Untouched(Skip::Status)),
             ("no content", Method::GET, 204, vec![HTML], Untouched(Skip::Status)),
@@ -256,18 +265,19 @@ mod tests {
             ("not modified", Method::GET, 304, vec![], HeadersOnly(Skip::Status)),
             ("redirect", Method::GET, 301, vec![], Untouched(Skip::Status)),
             ("redirect with a place", Method::GET, 301, vec![HTML, ("location", "/b")], Untouched(Skip::Status)),
-            ("redirect with a page", Method::GET, 302, vec![HTML], Rewrite { codings: vec![], sniff: false }),
+            ("redirect with a page", Method::GET, 302, vec![HTML], Rewrite { codings: vec![], sniff: false, xhtml: false }),
             ("reset content", Method::GET, 205, vec![HTML], Untouched(Skip::Status)),
             ("range", Method::GET, 416, vec![HTML], Untouched(Skip::Status)),
             ("head", Method::HEAD, 200, vec![HTML], HeadersOnly(Skip::Head)),
             ("image", Method::GET, 200, vec![("content-type", "image/png")], Untouched(Skip::Type)),
             ("no type", Method::GET, 200, vec![], Untouched(Skip::TypeMissing)),
-            ("sniffed", Method::GET, 200, vec![], Rewrite { codings: vec![], sniff: true }),
+            ("sniffed", Method::GET, 200, vec![], Rewrite { codings: vec![], sniff: true, xhtml: false }),
             ("sniffed", Method::GET, 200, vec![("x-content-type-options", "nosniff")], Untouched(Skip::TypeMissing)),
             ("sniffed", Method::GET, 200, vec![("content-encoding", "gzip")], Untouched(Skip::TypeMissing)),
             ("two types", Method::GET, 200, vec![HTML, ("content-type", "text/plain")], Untouched(Skip::Type)),
             ("markdown", Method::GET, 200, vec![("content-type", "text/markdown")], Untouched(Skip::Type)),
             ("xhtml", Method::GET, 200, vec![("content-type", "application/xhtml+xml")], Untouched(Skip::Xhtml)),
+            ("xhtml, wanted", Method::GET, 200, vec![("content-type", "application/xhtml+xml")], Rewrite { codings: vec![], sniff: false, xhtml: true }),
             ("events", Method::GET, 200, vec![("content-type", "text/event-stream")], Untouched(Skip::StreamType)),
             ("attachment", Method::GET, 200, vec![HTML, ("content-disposition", "Attachment; filename=a")], Untouched(Skip::Attachment)),
             ("no-transform", Method::GET, 200, vec![HTML, ("cache-control", "public, No-Transform")], Untouched(Skip::NoTransform)),
@@ -276,7 +286,7 @@ mod tests {
             ("utf-16", Method::GET, 200, vec![("content-type", "text/html; charset=utf-16le")], Untouched(Skip::CharsetUnsafe)),
             ("utf-7", Method::GET, 200, vec![("content-type", "text/html; charset=UTF-7")], Untouched(Skip::CharsetUnsafe)),
             ("signed", Method::GET, 200, vec![HTML, ("signature-input", "s=(\"content-digest\");created=1")], Untouched(Skip::Signed)),
-            ("signed elsewhere", Method::GET, 200, vec![HTML, ("signature-input", "s=(\"@status\" \"date\")")], Rewrite { codings: vec![], sniff: false }),
+            ("signed elsewhere", Method::GET, 200, vec![HTML, ("signature-input", "s=(\"@status\" \"date\")")], Rewrite { codings: vec![], sniff: false, xhtml: false }),
             ("signed in a form of its own", Method::GET, 200, vec![HTML, ("signature-input", "not (a dictionary")], Untouched(Skip::Signed)),
             ("c2pa", Method::GET, 200, vec![HTML, ("link", "</m>; rel=\"c2pa-manifest\"")], Untouched(Skip::Signed)),
         ];

@@ -120,7 +120,8 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
             head.extensions.insert(report(Rewrite::Headers, skip));
             Response::from_parts(head, PageBody::without_length(body))
         }
-        Decision::Rewrite { codings, sniff } => {
+        Decision::Rewrite { codings, sniff, xhtml } => {
+            wish.xhtml = xhtml;
             site.amend_policies(&mut wish, &mut head.headers, false);
             let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, head.status, &head.headers, &codings);
             let report = PageReport::new(Rewrite::Done, None);

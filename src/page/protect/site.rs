@@ -131,6 +131,7 @@ impl Site {
             no_transform: self.settings.respect_no_transform,
             signatures: !self.settings.break_signatures,
             types: !self.settings.sniff || ask.expected == Expected::Asset,
+            xhtml: !self.settings.xhtml,
         }
     }
 
@@ -186,12 +187,13 @@ impl Site {
         codings: &[Coding],
     ) -> (Pipeline, Option<Mark>, Option<&'static str>) {
         let finding = self.finding(ask);
-        let no_slots = wish.unmarked.then_some("policy").or(ask.unmarked).or(match finding {
-            None => Some("learning"),
-            Some(finding) if finding.hydrated => Some("hydrated"),
-            Some(finding) if finding.amp => Some("amp"),
-            Some(_) => None,
-        });
+        let no_slots =
+            wish.unmarked.then_some("policy").or(wish.xhtml.then_some("xhtml")).or(ask.unmarked).or(match finding {
+                None => Some("learning"),
+                Some(finding) if finding.hydrated => Some("hydrated"),
+                Some(finding) if finding.amp => Some("amp"),
+                Some(_) => None,
+            });
         let body_is_root = finding.is_some_and(|f| !f.has_root);
         let (site, for_page, wish) = (Arc::clone(self), ask.clone(), wish.clone());
         let start = Box::new(move |charset: Charset, room: usize| {

@@ -8,6 +8,7 @@ use super::site::Site;
 use crate::page::csp::{self, Policies};
 use crate::page::declaration::{self, Declared};
 use crate::page::head::HeadFindings;
+use crate::page::markup::xml_form;
 use crate::page::rewrite::Inserted;
 use crate::page::signature;
 use crate::page::{Alternate, GuardMode, PagePolicy};
@@ -22,6 +23,8 @@ pub(super) struct Wish {
     pub(super) notice: bool,
     pub(super) rights: bool,
     pub(super) unmarked: bool,
+    /// What goes in must be XML.
+    pub(super) xhtml: bool,
     /// The address of the page, if it is certain.
     pub(super) canonical: Option<String>,
     /// The fields reserve text and data mining; the address of the policy, or nothing.
@@ -53,6 +56,7 @@ impl Site {
             canonical: self.canonical(ask, &head.headers),
             reserved: None,
             unmarked: policy.marks == Some(false),
+            xhtml: false,
             language: language.and_then(|list| list.split(',').next()).map(|tag| tag.trim().to_owned()),
             policies: None,
         }
@@ -125,7 +129,9 @@ impl Site {
     pub(super) fn insert(&self, findings: &HeadFindings, wish: &Wish, year: i16, room: usize) -> Inserted {
         let language = findings.lang.as_deref().or(wish.language.as_deref());
         let notice = self.notice.in_language(language, year);
-        let room = if findings.charset_seen { usize::MAX } else { room };
+        // XML names its charset elsewhere.
+        let charset_seen = findings.charset_seen || wish.xhtml;
+        let room = if charset_seen { usize::MAX } else { room };
         let mut out = Vec::new();
         let mut add = |part: &[u8]| {
             if out.len() + part.len() <= room {
@@ -144,7 +150,7 @@ impl Site {
             add(notice.head(has_copyright).as_bytes());
         }
         // The longest part only behind the charset: even where the header names one, checkers want to find it early.
-        if wish.rights && !findings.amp && findings.charset_seen {
+        if wish.rights && !findings.amp && charset_seen {
             let notice = notice.text();
             let declared = Declared {
                 metas: &findings.metas,
@@ -160,7 +166,9 @@ impl Site {
             let random: String = std::iter::repeat_with(fastrand::lowercase).take(length).collect();
             out.extend_from_slice(format!("<!--{random}-->").as_bytes());
         }
-        Inserted { head: Bytes::from(out), footer: notice.footer().filter(|_| wish.notice).map(Bytes::from) }
+        let form = |markup: Vec<u8>| Bytes::from(if wish.xhtml { xml_form(&markup) } else { markup });
+        let footer = notice.footer().filter(|_| wish.notice).map(|footer| form(footer.into_bytes()));
+        Inserted { head: form(out), footer }
     }
 
     /// Is this an article in a form that cannot be marked, and is that to be refused?

@@ -85,6 +85,7 @@ fn what_is_for_one_client_or_taken_back_stands_in_for_nobody() {
         assert_eq!((ask(0, path, fields), ask(2, "/robots.txt", "")), (200, 503), "{path} {fields}");
     }
     assert_eq!((ask(0, "/robots.txt", ""), ask(2, "/robots.txt", "")), (200, 200));
+    assert_eq!((ask(1, "/robots.txt?a", ""), ask(2, "/robots.txt", "")), (404, 200), "it is gone for one");
     assert_eq!((ask(1, "/robots.txt", ""), ask(2, "/robots.txt", "")), (404, 503), "it is gone");
     // A reload forgets nothing.
     assert_eq!(ask(0, "/robots.txt", ""), 200);

@@ -119,7 +119,9 @@ pub(super) fn answer<R: Body<Data = Bytes>>(
             }
             None => {
                 // What the site has taken back must not come back with its next fault.
-                site.robots.forget(&ask.host);
+                if !ask.personal {
+                    site.robots.forget(&ask.host);
+                }
                 Response::from_parts(head, PageBody::inner(body))
             }
         };

@@ -52,6 +52,7 @@ pub(crate) fn reserved(headers: &HeaderMap) -> Option<bool> {
     if says(b"1") { Some(true) } else { says(b"0").then_some(false) }
 }
 
+#[cfg(feature = "html")]
 /// The address of the policy that goes with a reservation.
 pub(crate) fn tdm_policy(headers: &HeaderMap) -> Option<&str> {
     headers.get(&TDM_POLICY).and_then(|v| v.to_str().ok())

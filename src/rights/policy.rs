@@ -60,6 +60,7 @@ impl Policy {
     }
 
     /// Is anything said in response fields at all?
+    #[cfg(feature = "html")]
     pub(crate) fn is_silent(&self) -> bool {
         let settings = &self.settings;
         let says = self.scopes.iter().any(|scope| scope.agents.is_empty() && scope.uses != Uses::default());

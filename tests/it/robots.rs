@@ -93,3 +93,23 @@ fn what_is_for_one_client_or_taken_back_stands_in_for_nobody() {
     crate::proxy::wait_until(|| crate::support::read_log(&deckle.log_dir()).iter().any(|l| l["reason"] == "reopen"));
     assert_eq!(ask(2, "/robots.txt", ""), 200);
 }
+
+#[test]
+fn head_of_a_document_says_the_length_of_the_document() {
+    let url = site(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nnone");
+    });
+    let config =
+        "[rights]\nai_txt = true\nuses = { ai_train = \"deny\" }\nlicense = { url = \"https://news.example/l.xml\" }\n";
+    let deckle = Deckle::with_config(config, &["--upstream", &url]);
+    for path in ["/robots.txt", "/.well-known/tdmrep.json", "/ai.txt", "/l.xml"] {
+        let ask = |method: &str| {
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n\r\n");
+            crate::support::read_answer(crate::support::request_from(CLIENT, deckle.address, &request))
+        };
+        let (get, head) = (ask("GET"), ask("HEAD"));
+        assert_eq!((get.status, head.status, head.body.len()), (200, 200, 0), "{path}");
+        assert_eq!(head.headers["content-length"], get.body.len().to_string(), "{path}");
+        assert_eq!(head.headers["content-type"], get.headers["content-type"], "{path}");
+    }
+}

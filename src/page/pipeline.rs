@@ -47,8 +47,8 @@ pub(crate) struct Place {
     pub(crate) now: u64,
 }
 
-/// Told once, at the end, what was learned about the site.
-pub(crate) type OnFinding = Box<dyn FnOnce(super::Finding) + Send>;
+/// Told once, at the end, what was found in the page.
+pub(crate) type OnEnd = Box<dyn FnOnce(&Outcome) + Send>;
 
 enum Stage {
     /// Waits for the first byte.
@@ -79,7 +79,7 @@ pub(crate) struct Pipeline {
     sniff: bool,
     header_charset: Option<&'static Encoding>,
     fallback: &'static Encoding,
-    on_finding: Option<OnFinding>,
+    on_end: Option<OnEnd>,
     read: u64,
     written: u64,
 }
@@ -92,7 +92,7 @@ impl Pipeline {
         header_charset: Option<&'static Encoding>,
         fallback: &'static Encoding,
         start: Start,
-        on_finding: OnFinding,
+        on_end: OnEnd,
     ) -> Self {
         Self {
             decoders: codings.iter().rev().map(|coding| Decoder::new(*coding, max_decoded)).collect(),
@@ -101,7 +101,7 @@ impl Pipeline {
             sniff: false,
             header_charset,
             fallback,
-            on_finding: Some(on_finding),
+            on_end: Some(on_end),
             read: 0,
             written: 0,
         }
@@ -161,8 +161,8 @@ impl Pipeline {
             }
         }
         self.finish_scan(&mut page);
-        if let (Some(finding), Some(tell)) = (self.outcome().and_then(|o| o.finding), self.on_finding.take()) {
-            tell(finding);
+        if let (Some(outcome), Some(tell)) = (self.outcome(), self.on_end.take()) {
+            tell(&outcome);
         }
         self.encode(page, out)?;
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
@@ -454,7 +454,7 @@ mod tests {
             Some(encoding_rs::UTF_8),
             encoding_rs::UTF_8,
             start,
-            Box::new(drop),
+            Box::new(|_| {}),
         );
         let (mut out, mut rest) = (Vec::new(), page);
         for number in 0.. {
@@ -557,7 +557,7 @@ mod tests {
                 Some(encoding_rs::UTF_8),
                 encoding_rs::UTF_8,
                 start,
-                Box::new(drop),
+                Box::new(|_| {}),
             );
             let report = PageReport::new(Rewrite::Done, None);
             let inner = http_body_util::Full::new(Bytes::copy_from_slice(source));

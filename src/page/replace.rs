@@ -5,6 +5,8 @@
 //! only theirs hold together. The sets were written from the output of WP Content Copy Protection 3.5.9 (`wp-buy`),
 //! Secure Copy Content Protection 5.2.2 (`ays`) and All-In-One Security (`aios`). jQuery is never removed, nor a `meta` before the guard's tag.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 /// A plugin whose output goes.
@@ -55,6 +57,34 @@ const PRINT: &[&str] = &["@media print", "body:after", "display: none !important
 
 /// The class and the attribute that `wp-buy` gives the body.
 const UNSELECTABLE: &[u8] = b"unselectable";
+
+/// Pages without a trace of an older plugin after which its set is of no use.
+pub(crate) const ENOUGH_PAGES: u32 = 1_000;
+
+/// Notices that a set matches nothing. It counts until something was found or told.
+#[derive(Debug)]
+pub(crate) struct ReplaceWatch(AtomicU32);
+
+impl Default for ReplaceWatch {
+    fn default() -> Self {
+        Self(AtomicU32::new(ENOUGH_PAGES))
+    }
+}
+
+impl ReplaceWatch {
+    /// True once: `sets` are looked for, and this was the last of so many pages that held nothing of them.
+    pub(crate) fn is_useless(&self, sets: &[Replace], found: u32) -> bool {
+        if sets.is_empty() {
+            return false;
+        }
+        if found > 0 {
+            self.0.store(0, Ordering::Relaxed);
+            return false;
+        }
+        let one_less = |left: u32| left.checked_sub(1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) == Ok(1)
+    }
+}
 
 /// What is looked for in one page.
 #[derive(Debug, Clone, Default)]
@@ -127,6 +157,18 @@ impl Replacer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_that_finds_nothing_is_told_once() {
+        let sets = [Replace::Ays];
+        let useless = |watch: &ReplaceWatch, pages: u32| (0..pages).filter(|_| watch.is_useless(&sets, 0)).count();
+        let watch = ReplaceWatch::default();
+        assert_eq!((useless(&watch, ENOUGH_PAGES - 1), useless(&watch, 1), useless(&watch, 5_000)), (0, 1, 0));
+        let watch = ReplaceWatch::default();
+        assert!(!watch.is_useless(&sets, 3));
+        assert_eq!(useless(&watch, 5_000), 0, "it was of use");
+        assert!(!ReplaceWatch::default().is_useless(&[], 0));
+    }
 
     #[test]
     fn elements_go_by_their_set() {

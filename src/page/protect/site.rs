@@ -23,8 +23,8 @@ use crate::page::headers::{self, Expected, Made};
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, Place, Work, unmarked};
 use crate::page::plan::{Log, Obeys, PlanCache};
-use crate::page::replace::Replacer;
-use crate::page::rewrite::{self, Job, Rewriter};
+use crate::page::replace::{ENOUGH_PAGES, ReplaceWatch, Replacer};
+use crate::page::rewrite::{self, Job, Outcome, Rewriter};
 use crate::page::{Finding, PageError, Settings};
 use crate::rights;
 use crate::secret::hmac_sha256;
@@ -45,6 +45,7 @@ pub(super) struct Site {
     beacon: Option<Arc<Beacon>>,
     pub(super) notice: Notice,
     pub(super) robots: Arc<RobotsMemory>,
+    replaced: Arc<ReplaceWatch>,
     plans: Option<Arc<PlanCache>>,
     pub(super) skip: PathGlobs,
     pub(super) unguarded: PathGlobs,
@@ -82,6 +83,7 @@ impl Site {
             beacon: if settings.guard.beacon { Beacon::new(mount).map(Arc::new) } else { None },
             notice: Notice::new(&settings.notice, &settings.guard.lang, rights).map_err(value)?,
             robots: Arc::default(),
+            replaced: Arc::default(),
             plans: PlanCache::new(settings.plan_cache.0),
             skip: globs("page.skip.paths", &settings.skip.paths)?,
             unguarded: globs("page.guard.skip.paths", &settings.guard.skip.paths)?,
@@ -202,9 +204,15 @@ impl Site {
         let (site, for_learning) = (Arc::clone(self), ask.clone());
         // Error pages and answers to forms say nothing about the articles beside them.
         let teaches = status == StatusCode::OK && ask.method == Method::GET;
-        let learn = Box::new(move |finding: Finding| {
-            if let (Some((marking, ..)), true) = (&site.marking, teaches) {
+        let learn = Box::new(move |outcome: &Outcome| {
+            if let (Some((marking, ..)), Some(finding), true) = (&site.marking, outcome.finding, teaches) {
                 marking.findings.learn(&for_learning.host, &for_learning.path, finding);
+            }
+            if teaches && site.replaced.is_useless(&site.settings.guard.replace, outcome.replaced) {
+                tracing::warn!(
+                    target: "deckle",
+                    "Nothing of what `page.guard.replace` names was found in {ENOUGH_PAGES} pages: has the plugin gone, or changed?"
+                );
             }
         });
         let pipeline = Pipeline::new(

@@ -166,9 +166,19 @@ async fn a_robot_is_known_by_its_address() {
             ("GPTBot/1.2", NOBODY, outside),
         ] {
             let found = Arc::new(Mutex::new(None));
-            let seen = ask_as(LICENSED, LIST_MADE + day * 86_400, agent, ip, 1, &found).await;
+            let seen = ask_as(LICENSED, LIST_MADE + day * 86_400, agent, ip, 1, 120, &found).await;
             assert_eq!((found.lock().unwrap().unwrap(), seen[0]), expect, "{agent} {ip:?} on day {day}");
         }
+    }
+}
+
+/// In the first minute little is done, for little is known; but this is.
+#[tokio::test]
+async fn an_impostor_is_found_out_at_once() {
+    let found = Arc::new(Mutex::new(None));
+    let now = LIST_MADE + 86_400;
+    for (agent, status) in [("DuckDuckBot/1.1", 403), ("Mozilla/5.0 (Nikto/2.1.6)", 200)] {
+        assert_eq!(ask_as(LICENSED, now, agent, NOBODY, 1, 1, &found).await, [status], "{agent}");
     }
 }
 
@@ -177,9 +187,9 @@ async fn a_proven_search_engine_has_a_quota_of_its_own() {
     let found = Arc::new(Mutex::new(None));
     let config = "mode = \"enforce\"\n[action.limits]\npage_hard = { every = \"1s\", burst = 5 }\nagent = { every = \"1s\", burst = 60 }\n";
     let now = LIST_MADE + 86_400;
-    let answers = ask_as(config, now, "Googlebot/2.1", GOOGLE, 61, &found).await;
+    let answers = ask_as(config, now, "Googlebot/2.1", GOOGLE, 61, 120, &found).await;
     assert_eq!((answers.iter().filter(|s| **s == 200).count(), answers[60]), (60, 429));
-    let impostor = ask_as(config, now, "Googlebot/2.1", NOBODY, 61, &found).await;
+    let impostor = ask_as(config, now, "Googlebot/2.1", NOBODY, 61, 120, &found).await;
     assert!(impostor.iter().filter(|s| **s == 200).count() <= 5, "{impostor:?}");
 }
 
@@ -201,12 +211,13 @@ async fn ask_as(
     agent: &str,
     ip: [u8; 4],
     pages: usize,
+    uptime: u64,
     found: &Arc<Mutex<Option<Verification>>>,
 ) -> Vec<u16> {
-    let clock = ManualClock::at(now - 120);
+    let clock = ManualClock::at(now - uptime);
     let builder = DeckleLayer::builder().config(Config::from_toml(config).unwrap()).sink(Found(Arc::clone(found)));
     let layer = builder.clock(clock.clone()).build().unwrap();
-    clock.advance(Duration::from_secs(120));
+    clock.advance(Duration::from_secs(uptime));
     let service = layer.layer(tower::service_fn(|_: Request<()>| async {
         Ok::<_, Infallible>(
             Response::builder()

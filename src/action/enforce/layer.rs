@@ -18,7 +18,7 @@ use crate::rights::LicenseSettings;
 use crate::suspicion::{Assessment, State};
 use crate::visitor::{RouteClass, Standing, Verification, Visitor};
 
-/// Within this time of the start nothing is stronger than `limit`.
+/// Within this time of the start nothing is stronger than `limit`, but for impostors and `visitor.deny`.
 const WARM_UP: Duration = Duration::from_secs(60);
 /// Shortest and longest wait of action `slow`, at scores 40 and 54.
 const SLOW_MS: (u64, u64) = (250, 1_500);
@@ -127,7 +127,8 @@ impl Shared {
         }
         let limit = self.ask_limits(&mut draft, visitor, assessment);
         let would = draft.action;
-        let warm_up = self.state.uptime() < WARM_UP;
+        // Whoever is found out as an impostor needs no history.
+        let warm_up = self.state.uptime() < WARM_UP && visitor.verification != Verification::Failed;
         policy::clamp(&mut draft, &self.settings, Circumstances { mode, warm_up });
         // What a clamp has weakened to `limit` is a trickle like any other.
         let limit = match (draft.action, assessment.client) {

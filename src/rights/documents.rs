@@ -66,6 +66,29 @@ pub fn rsl(policy: &Policy) -> Option<String> {
     })
 }
 
+/// The policy at `rights.tdm_policy` (TDMRep, an ODRL offer): mining takes the holder's consent. `None`: nothing is reserved.
+pub fn tdm_policy(policy: &Policy) -> Option<String> {
+    let settings = policy.settings();
+    let url = settings.tdm_policy.as_deref()?;
+    let reserved = patterns(policy).any(|pattern| reservation(policy.resolve_pattern(pattern, None)) == Some(true));
+    let mut assigner = serde_json::Map::new();
+    let told = [("vcard:fn", Some(settings.holder.as_str())), ("vcard:hasURL", settings.license.page.as_deref())];
+    for (key, value) in told {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            assigner.insert(key.to_owned(), value.into());
+        }
+    }
+    let offer = json!({
+        "@context": ["http://www.w3.org/ns/odrl.jsonld", "http://www.w3.org/ns/tdmrep.jsonld"],
+        "@type": "Offer",
+        "profile": "http://www.w3.org/ns/tdmrep",
+        "uid": url,
+        "assigner": assigner,
+        "permission": [{ "action": "tdm:mine", "duty": [{ "action": "obtainConsent" }] }],
+    });
+    reserved.then(|| offer.to_string())
+}
+
 /// `/ai.txt`: what may be used for training, in lines as those of robots.txt. `None`: it is not wanted, or nothing is said.
 pub fn ai_txt(policy: &Policy) -> Option<String> {
     let lines: String = patterns(policy)
@@ -128,6 +151,18 @@ mod tests {
         let wanted = format!("ai_txt = true\n{text}");
         assert_eq!(ai_txt(&policy(&wanted)).unwrap(), "User-Agent: *\nAllow: /press/\nDisallow: /\n");
         assert_eq!(ai_txt(&policy("ai_txt = true\nuses = { search = 'allow' }")), None);
+    }
+
+    #[test]
+    fn the_policy_for_mining_asks_for_consent() {
+        let text = "holder = 'The Post'\ntdm_policy = 'https://news.example/tdm.json'\nuses = { tdm = 'deny' }\n\
+            license = { page = 'https://news.example/rights' }";
+        let offer: Value = serde_json::from_str(&tdm_policy(&policy(text)).unwrap()).unwrap();
+        assert_eq!((&offer["@type"], &offer["uid"]), (&"Offer".into(), &"https://news.example/tdm.json".into()));
+        assert_eq!(offer["assigner"], json!({ "vcard:fn": "The Post", "vcard:hasURL": "https://news.example/rights" }));
+        assert_eq!(offer["permission"][0]["duty"][0]["action"], "obtainConsent");
+        assert_eq!(tdm_policy(&policy(&text.replace("deny", "allow"))), None, "nothing is reserved");
+        assert_eq!(tdm_policy(&policy("uses = { tdm = 'deny' }")), None, "there is no address for it");
     }
 
     #[test]

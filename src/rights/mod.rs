@@ -41,7 +41,7 @@ pub struct Settings {
     pub credit: Option<String>,
     /// Refusing search, or everybody the whole site, takes a news site out of every search engine; only with this it is believed.
     pub i_mean_it: bool,
-    /// The policy for text and data mining (TDMRep); https.
+    /// The policy for text and data mining (TDMRep); https. deckle answers it where the site does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tdm_policy: Option<String>,
     /// TDMRep in a `<meta>`, too.

@@ -99,10 +99,9 @@ fn head_of_a_document_says_the_length_of_the_document() {
     let url = site(|_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nnone");
     });
-    let config =
-        "[rights]\nai_txt = true\nuses = { ai_train = \"deny\" }\nlicense = { url = \"https://news.example/l.xml\" }\n";
+    let config = "[rights]\nai_txt = true\nuses = { ai_train = \"deny\" }\nlicense = { url = \"https://news.example/l.xml\" }\ntdm_policy = \"https://news.example/tdm.json\"\n";
     let deckle = Deckle::with_config(config, &["--upstream", &url]);
-    for path in ["/robots.txt", "/.well-known/tdmrep.json", "/ai.txt", "/l.xml"] {
+    for path in ["/robots.txt", "/.well-known/tdmrep.json", "/ai.txt", "/l.xml", "/tdm.json"] {
         let ask = |method: &str| {
             let request = format!("{method} {path} HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n\r\n");
             crate::support::read_answer(crate::support::request_from(CLIENT, deckle.address, &request))

@@ -14,7 +14,7 @@ use crate::page::headers::is_html;
 use crate::page::plan::{Obeys, has_directive};
 use crate::page::{PageBody, PageReport, Rewrite, Skip};
 use crate::page::{headers, signature};
-use crate::rights::documents::{AI_TXT_PATH, TDMREP_PATH, ai_txt, rsl, tdmrep};
+use crate::rights::documents::{AI_TXT_PATH, TDMREP_PATH, ai_txt, rsl, tdm_policy, tdmrep};
 use crate::rights::fields::RSL_TYPE;
 use crate::rights::robots::MAX_BYTES;
 use crate::rights::{Policy, statement};
@@ -31,6 +31,7 @@ pub(super) enum Document {
     Robots,
     Tdmrep,
     AiTxt,
+    TdmPolicy,
     License,
 }
 
@@ -43,10 +44,9 @@ impl Document {
             AI_TXT_PATH => Some(Self::AiTxt),
             // Only what is asked of the host in the address; others may have a file of that name for themselves.
             _ => {
-                let (authority, rest) =
-                    policy.settings().license.url.as_deref()?.strip_prefix("https://")?.split_once('/')?;
-                let same = authority.eq_ignore_ascii_case(host) && path.strip_prefix('/') == Some(rest);
-                same.then_some(Self::License)
+                let settings = policy.settings();
+                let named = [(&settings.license.url, Self::License), (&settings.tdm_policy, Self::TdmPolicy)];
+                named.into_iter().find(|(url, _)| is_at(url.as_deref(), host, path)).map(|(_, document)| document)
             }
         }
     }
@@ -67,6 +67,7 @@ impl Document {
             Self::Robots => statement::robots_txt(policy, None),
             Self::Tdmrep => tdmrep(policy).map(String::into_bytes),
             Self::AiTxt => ai_txt(policy).map(String::into_bytes),
+            Self::TdmPolicy => tdm_policy(policy).map(String::into_bytes),
             Self::License => rsl(policy).map(String::into_bytes),
         }
     }
@@ -75,9 +76,16 @@ impl Document {
         match self {
             Self::Robots | Self::AiTxt => "text/plain; charset=utf-8",
             Self::Tdmrep => "application/json",
+            Self::TdmPolicy => "application/ld+json",
             Self::License => RSL_TYPE,
         }
     }
+}
+
+/// Is a path of a host this https address?
+fn is_at(url: Option<&str>, host: &str, path: &str) -> bool {
+    let parts = url.and_then(|url| url.strip_prefix("https://")?.split_once('/'));
+    parts.is_some_and(|(authority, rest)| authority.eq_ignore_ascii_case(host) && path.strip_prefix('/') == Some(rest))
 }
 
 /// A request for a document is answered uncoded; where we say something in it, whole and afresh, too: what the client
@@ -103,7 +111,7 @@ pub(super) fn answer<R: Body<Data = Bytes>>(
     // For robots.txt any refusal is "no rules" (RFC 9309 §2.3.1.3), but "too many requests" is a fault.
     let absent = match document {
         Document::Robots => head.status.is_client_error() && head.status != StatusCode::TOO_MANY_REQUESTS,
-        Document::Tdmrep | Document::AiTxt | Document::License => {
+        Document::Tdmrep | Document::AiTxt | Document::TdmPolicy | Document::License => {
             matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE)
         }
     };

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::json::ObjectWriter;
 use super::record::render_time;
 use crate::rights::robots::RobotsText;
+use crate::visitor::bare_host;
 
 /// Names under which a site is known; whoever asks by another is not remembered.
 const MAX_HOSTS: usize = 64;
@@ -68,7 +69,7 @@ impl RobotsHistory {
 
     /// Keeps a text if it is another than the last.
     pub(super) fn served(&mut self, time: Duration, host: &str, robots: &RobotsText) -> Served {
-        let name = host.split(':').next().unwrap_or_default().trim_end_matches('.');
+        let name = bare_host(host);
         if self.hosts.len() >= MAX_HOSTS && !self.hosts.contains_key(name) {
             return Served::Known;
         }

@@ -408,6 +408,13 @@ mod tests {
         }
     }
 
+    fn of_codings(codings: &[Coding], cache: Option<&Arc<PlanCache>>, job: fn(Charset) -> Job) -> Pipeline {
+        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0 });
+        let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
+        let utf_8 = encoding_rs::UTF_8;
+        Pipeline::new(codings, Coding::Identity, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}))
+    }
+
     fn job(charset: Charset) -> Job {
         Job {
             charset,
@@ -445,17 +452,7 @@ mod tests {
         pieces: &[usize],
         late: Option<usize>,
     ) -> (Vec<u8>, PageFacts) {
-        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0 });
-        let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
-        let mut pipeline = Pipeline::new(
-            &[],
-            Coding::Identity,
-            64 << 20,
-            Some(encoding_rs::UTF_8),
-            encoding_rs::UTF_8,
-            start,
-            Box::new(|_| {}),
-        );
+        let mut pipeline = of_codings(&[], cache, job);
         let (mut out, mut rest) = (Vec::new(), page);
         for number in 0.. {
             let piece = pieces.get(number).or(pieces.last()).copied().unwrap_or(usize::MAX).clamp(1, rest.len().max(1));
@@ -548,17 +545,7 @@ mod tests {
 
         // How much has been read by the time of each frame.
         fn reads(codings: &[Coding], source: &[u8], cache: &Arc<PlanCache>) -> Vec<u64> {
-            let place = Some(Place { cache: Arc::clone(cache), key: 1, now: 0 });
-            let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
-            let pipeline = Pipeline::new(
-                codings,
-                Coding::Identity,
-                64 << 20,
-                Some(encoding_rs::UTF_8),
-                encoding_rs::UTF_8,
-                start,
-                Box::new(|_| {}),
-            );
+            let pipeline = of_codings(codings, Some(cache), job);
             let report = PageReport::new(Rewrite::Done, None);
             let inner = http_body_util::Full::new(Bytes::copy_from_slice(source));
             let mut body = pin!(PageBody::page(inner, Page::new(pipeline, report.clone())));

@@ -4,6 +4,7 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header, uri};
 use hyper::body::Incoming;
 
 use crate::config::ProxySettings;
+use crate::visitor::bare_host;
 
 /// What is answered without asking the site.
 pub(super) fn refuse(request: &Request<Incoming>, settings: &ProxySettings) -> Option<(StatusCode, &'static str)> {
@@ -45,10 +46,7 @@ pub(super) fn is_too_large(headers: &HeaderMap, settings: &ProxySettings) -> boo
 }
 
 fn serves(host: &str, settings: &ProxySettings) -> bool {
-    let name = host
-        .rsplit_once(':')
-        .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
-    let name = name.trim_end_matches('.');
+    let name = bare_host(host);
     settings.hosts.is_empty() || settings.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))
 }
 

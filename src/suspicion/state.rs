@@ -123,7 +123,7 @@ impl State {
 
     /// The key of a robot that is what it says.
     pub(crate) fn agent_key(&self, name: &str) -> CellKey {
-        CellKey(self.hasher.hash_one((2u8, name.to_ascii_lowercase())))
+        CellKey(self.hasher.hash_one((2u8, name)))
     }
 
     /// Reads and changes one record under its lock. `None`: the set is busy.

@@ -225,7 +225,7 @@ enum Needle {
 impl Agents {
     /// Is this the name of an agent?
     pub(super) fn knows(&self, name: &str) -> bool {
-        self.rows.iter().any(|row| row.name.eq_ignore_ascii_case(name))
+        self.rows.iter().any(|row| *row.name == *name)
     }
 
     /// The table that ships with the crate.

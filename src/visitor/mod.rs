@@ -44,6 +44,7 @@ use uuid::Uuid;
 pub use address::{AddressSource, ClientAddress, ForwardedHeader, TrustedProxies};
 pub use agent::{Agent, AgentEntry, AgentRegex, Agents, AgentsError, Category};
 pub use identify::{Identify, IdentifyLayer, ResponseFuture};
+pub(crate) use route::bare_host;
 #[cfg(feature = "html")]
 pub(crate) use route::check_mount;
 pub use route::{ASSET_EXTENSIONS, PathGlobs, RouteClass, normalise};

@@ -102,6 +102,15 @@ pub(crate) struct Routes {
 }
 
 /// The mount stands in markup and in policies: nothing in it needs to be escaped there.
+/// The name in a `Host`: without port and final dot, which anybody may add.
+pub(crate) fn bare_host(host: &str) -> &str {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name.trim_end_matches('.')
+}
+
 pub(crate) fn check_mount(mount: &str) -> Result<(), (&'static str, String)> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'/');
     if mount.starts_with('/') && !mount.ends_with('/') && !mount.contains("..") && mount.bytes().all(plain) {

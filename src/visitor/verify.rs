@@ -181,7 +181,7 @@ impl Ranges {
                     return Err(format!("set `{}` names `{name}`, which is not in the table of agents", set.name));
                 }
                 let listed = Listed { set: sets.len(), indexer: set.indexers.contains(name) };
-                if by_agent.insert(name.to_ascii_lowercase(), listed).is_some_and(|other| other.set != sets.len()) {
+                if by_agent.insert(name.clone(), listed).is_some_and(|other| other.set != sets.len()) {
                     return Err(format!("`{name}` is in two sets"));
                 }
             }
@@ -204,7 +204,7 @@ impl Ranges {
     pub(super) fn verify(&self, agent: &Agent, ip: Option<IpAddr>, now: Duration) -> Proof {
         let unproven = |state| Proof { state, method: None, age: None, indexer: false };
         let Some(name) = agent.name.as_deref() else { return unproven(Verification::None) };
-        let listed = self.by_agent.get(&name.to_ascii_lowercase()).copied();
+        let listed = self.by_agent.get(name).copied();
         let set = listed.and_then(|listed| self.sets.get(listed.set));
         let (Some(set), Some(ip), Some(listed)) = (set, ip, listed) else {
             return unproven(Verification::Unverifiable);

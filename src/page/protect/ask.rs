@@ -90,12 +90,9 @@ impl Site {
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         let document = Document::of(&self.policy, &host, head.uri.path())
             .filter(|document| reads && document.matters(&self.policy));
-        let personal = head.uri.query().is_some()
-            || head.headers.contains_key(header::COOKIE)
-            || head.headers.contains_key(header::AUTHORIZATION);
         let mut ask = Ask {
             ranged: false,
-            personal,
+            personal: document.is_some() && is_personal(head),
             document,
             sent_tags,
             method: head.method.clone(),
@@ -131,6 +128,12 @@ impl Site {
         }
         (Some(marker.mark_for(&visitor.key.0, (arrived / DAY) as u32)), None)
     }
+}
+
+/// Something in the request may make the answer one for this client alone.
+fn is_personal(head: &Parts) -> bool {
+    let named = [header::COOKIE, header::AUTHORIZATION];
+    head.uri.query().is_some() || named.iter().any(|name| head.headers.contains_key(name))
 }
 
 fn has_asset_extension(path: &str) -> bool {

@@ -106,50 +106,51 @@ pub(super) fn answer<R: Body<Data = Bytes>>(
     site: &Arc<Site>,
     response: Response<R>,
 ) -> Response<PageBody<R>> {
-    let (mut head, body) = response.into_parts();
-    let policy = site.policy();
     // For robots.txt any refusal is "no rules" (RFC 9309 §2.3.1.3), but "too many requests" is a fault.
     let absent = match document {
-        Document::Robots => head.status.is_client_error() && head.status != StatusCode::TOO_MANY_REQUESTS,
+        Document::Robots => response.status().is_client_error() && response.status() != StatusCode::TOO_MANY_REQUESTS,
         Document::Tdmrep | Document::AiTxt | Document::TdmPolicy | Document::License => {
-            matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE)
+            matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE)
         }
     };
-    let head_only = ask.method == Method::HEAD;
-    if absent {
-        return match document.made(policy) {
-            Some(made) => {
-                let report = report();
-                if document == Document::Robots {
-                    report.facts_mut().robots = Some(site.robots.served(&ask.host, ask.arrived, &made, true));
-                }
-                own(document, made.into(), USUAL, head_only, report)
+    match if absent { document.made(site.policy()) } else { None } {
+        Some(made) => {
+            let report = report();
+            if document == Document::Robots {
+                report.facts_mut().robots = Some(site.robots.served(&ask.host, ask.arrived, &made, true));
             }
-            None => {
-                // What the site has taken back must not come back with its next fault.
-                if !ask.personal {
-                    site.robots.forget(&ask.host);
-                }
-                Response::from_parts(head, PageBody::inner(body))
-            }
-        };
+            own(document, made.into(), USUAL, ask.method == Method::HEAD, report)
+        }
+        None if document == Document::Robots => robots(ask, site, response, absent),
+        None => response.map(PageBody::inner),
     }
-    if document != Document::Robots {
-        return Response::from_parts(head, PageBody::inner(body));
-    }
+}
+
+/// The site's own robots.txt, with our statement behind it; it is remembered.
+fn robots<R: Body<Data = Bytes>>(
+    ask: &Ask,
+    site: &Arc<Site>,
+    response: Response<R>,
+    absent: bool,
+) -> Response<PageBody<R>> {
+    let (mut head, body) = response.into_parts();
     let report = report();
     head.extensions.insert(report.clone());
+    if absent && !ask.personal {
+        // What the site has taken back must not come back with its next fault.
+        site.robots.forget(&ask.host);
+    }
     if head.status != StatusCode::OK || head.headers.contains_key(header::CONTENT_ENCODING) {
         return Response::from_parts(head, PageBody::inner(body));
     }
     let page = is_html(&head.headers);
-    let says = document.says(policy) && may_change(&head.headers, site.obeys(ask));
+    let says = Document::Robots.says(site.policy()) && may_change(&head.headers, site.obeys(ask));
     // One for all is what was asked for by nobody in particular.
     let for_all = !page && !ask.personal && !has_directive(&head.headers, "private");
     if says {
         change_fields(&mut head.headers);
     }
-    if head_only {
+    if ask.method == Method::HEAD {
         return Response::from_parts(head, PageBody::inner(body));
     }
     let (site, host, arrived) = (Arc::clone(site), ask.host.clone(), ask.arrived);

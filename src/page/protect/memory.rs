@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::rights::robots::RobotsText;
+use crate::visitor::bare_host;
 
 /// Hosts of which a copy is kept, 500 KiB at most each.
 const MAX_HOSTS: usize = 16;
@@ -28,7 +29,7 @@ impl RobotsMemory {
     /// Names a text that was served, and keeps it if it may stand in for later ones.
     pub(super) fn served(&self, host: &str, now: u64, text: &[u8], may_stand_in: bool) -> RobotsText {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let host = name(host);
+        let host = bare_host(host).to_owned();
         if let Some(kept) = all.get_mut(&host).filter(|kept| *kept.robots.text == *text) {
             (kept.at, kept.times) = (now, kept.times + 1);
             return kept.robots.clone();
@@ -49,22 +50,13 @@ impl RobotsMemory {
     /// The copy that stands in.
     pub(super) fn get(&self, host: &str, now: u64) -> Option<RobotsText> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&name(host)).filter(|kept| now.saturating_sub(kept.at) < DAY).map(|kept| kept.robots.clone())
+        all.get(bare_host(host)).filter(|kept| now.saturating_sub(kept.at) < DAY).map(|kept| kept.robots.clone())
     }
 
     /// The site has none any more.
     pub(super) fn forget(&self, host: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&name(host));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(bare_host(host));
     }
-}
-
-/// Without port and final dot, which anybody may add.
-fn name(host: &str) -> String {
-    let bare = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    bare.trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ fn rate_limit(quota: LimitReport) -> Option<(HeaderValue, HeaderValue)> {
 }
 
 /// Where a click on the contact leads, and what is shown.
-fn link(contact: &str) -> minijinja::Value {
+pub(super) fn link(contact: &str) -> minijinja::Value {
     let name = contact.strip_prefix("mailto:").unwrap_or(contact);
     let is_mail = !name.contains('/') && name.contains('@');
     context! { address => if is_mail { format!("mailto:{name}") } else { name.to_owned() }, name }

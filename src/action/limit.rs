@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::{ActionError, LimitReport};
 use crate::clock::LimiterClock;
 use crate::suspicion::cells::CellKey;
-use crate::suspicion::{Limiter, Quota, SoftQuotas, State, limiter};
+use crate::suspicion::{Limiter, Quota, SoftQuotas, State, Widened, Width, limiter};
 
 /// The dearest page costs this many cells.
 const DEAREST: u32 = 3;
 /// The name of the quota that action `limit` leaves.
 pub(super) const TRICKLE: &str = "limited";
-/// An address may take so many times what one visitor may.
-const ADDRESS_WIDTH: u32 = 16;
+/// What an agent may take that cannot be checked, from one network: a page a second, 60 at once.
+const CLAIMED: Quota = Quota::new(1_000, 60);
 /// `Retry-After` of a refusal by score: at least and at most, in seconds.
 const WAIT: std::ops::RangeInclusive<u64> = 10..=600;
 
@@ -28,14 +28,30 @@ pub struct LimitSettings {
     pub page_soft: Quota,
     /// Pages over an hour; a refusal is a signal only.
     pub page_hour: Quota,
+    /// Pages of an IPv4 /24 or IPv6 /56; a refusal is a signal only.
+    pub net_page: Quota,
+    /// Pages of an IPv6 /48; a refusal is a signal only.
+    pub wide_page: Quota,
+    /// Prefetches that do not count as pages.
+    pub prefetch: Quota,
     /// Pages, whatever the score: 429.
     pub page_hard: Quota,
+    /// Pages of newcomers at an address that others share, once `page_hard` or `all_hard` is used up: 429.
+    pub newcomer: Quota,
     /// Every request: 429.
     pub all_hard: Quota,
     /// Pages of a robot that is what it says, wherever it asks from; instead of `page_hard`.
     pub agent: Quota,
     /// Pages while the action is `limit`: 429.
     pub limited: Quota,
+    /// Pages of link previews: 429.
+    pub preview: Quota,
+    /// Challenges; beyond it pages are served by `breaker`.
+    pub challenge: Quota,
+    /// Pages of those for whom challenges lead nowhere: 429.
+    pub breaker: Quota,
+    /// How many times as much an address may take that one, three or twelve people share.
+    pub widths: [u32; 3],
 }
 
 impl Default for LimitSettings {
@@ -43,28 +59,50 @@ impl Default for LimitSettings {
         Self {
             page_soft: Quota::new(3_000, 30),
             page_hour: Quota::new(12_000, 150),
+            net_page: Quota::new(200, 600),
+            wide_page: Quota::new(100, 1_200),
+            prefetch: Quota::new(6_000, 10),
             page_hard: Quota::new(500, 120),
+            newcomer: Quota::new(2_000, 60),
             all_hard: Quota::new(10, 4_000),
             agent: Quota::new(100, 600),
             limited: Quota::new(20_000, 2),
+            preview: Quota::new(10_000, 12),
+            challenge: Quota::new(20_000, 6),
+            breaker: Quota::new(10_000, 6),
+            widths: [1, 4, 16],
         }
     }
 }
 
 impl LimitSettings {
-    /// The two quotas whose refusals are signals.
+    /// The quotas whose refusals are signals.
     pub fn soft(&self) -> SoftQuotas {
-        SoftQuotas { page_soft: self.page_soft, page_hour: self.page_hour }
+        SoftQuotas {
+            page_soft: self.page_soft,
+            page_hour: self.page_hour,
+            net_page: self.net_page,
+            wide_page: self.wide_page,
+            prefetch: self.prefetch,
+            widths: self.widths,
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), ActionError> {
         let all = [
             ("page_soft", self.page_soft, DEAREST),
             ("page_hour", self.page_hour, DEAREST),
+            ("net_page", self.net_page, 1),
+            ("wide_page", self.wide_page, 1),
+            ("prefetch", self.prefetch, 1),
             ("page_hard", self.page_hard, 1),
+            ("newcomer", self.newcomer, 1),
             ("all_hard", self.all_hard, 1),
             ("agent", self.agent, 1),
             ("limited", self.limited, 1),
+            ("preview", self.preview, 1),
+            ("challenge", self.challenge, 1),
+            ("breaker", self.breaker, 1),
         ];
         for (name, quota, least) in all {
             if quota.every.0.is_zero() {
@@ -74,51 +112,99 @@ impl LimitSettings {
                 return Err(ActionError::Burst { name, burst: quota.burst.get(), least });
             }
         }
+        if self.widths[0] != 1 || !self.widths.is_sorted() || self.widths[2] > 1_000 {
+            return Err(ActionError::Widths { widths: self.widths });
+        }
         Ok(())
     }
+}
+
+/// Who asks for a cell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Client {
+    pub(super) key: CellKey,
+    pub(super) address: CellKey,
+    pub(super) width: Width,
+    /// Others who are proven share its limits.
+    pub(super) shared: bool,
 }
 
 /// The limiters of one site.
 #[derive(Debug)]
 pub(super) struct Limits {
     settings: LimitSettings,
-    page_hard: Limiter,
-    all_hard: Limiter,
+    page_hard: Widened,
+    all_hard: Widened,
+    newcomer: Limiter,
     limited: Limiter,
     agent: Limiter,
-    /// All that one address may take, however many visitors share it: 16 times the pages of one.
+    claimed: Limiter,
+    preview: Limiter,
+    challenge: Limiter,
+    breaker: Limiter,
+    /// All that one address may take, however many proven visitors share it.
     page_address: Limiter,
     clock: LimiterClock,
 }
 
 impl Limits {
     pub(super) fn new(state: &State, settings: &LimitSettings) -> Self {
+        let most = NonZeroU32::new(settings.widths[2]).unwrap_or(NonZeroU32::MIN);
         Self {
             settings: *settings,
-            page_hard: limiter(state, settings.page_hard, 2),
-            all_hard: limiter(state, settings.all_hard, 5),
-            limited: limiter(state, settings.limited, 10),
-            agent: limiter(state, settings.agent, 6),
-            page_address: limiter(state, widened(settings.page_hard), 12),
+            page_hard: Widened::new(state, settings.page_hard, settings.widths, 2),
+            all_hard: Widened::new(state, settings.all_hard, settings.widths, 3),
+            newcomer: limiter(state, settings.newcomer, 103),
+            limited: limiter(state, settings.limited, 104),
+            agent: limiter(state, settings.agent, 105),
+            claimed: limiter(state, CLAIMED, 106),
+            preview: limiter(state, settings.preview, 107),
+            challenge: limiter(state, settings.challenge, 108),
+            breaker: limiter(state, settings.breaker, 109),
+            page_address: limiter(state, settings.page_hard.times(most), 110),
             clock: LimiterClock(state.clock().clone()),
         }
     }
 
-    /// The hard quotas: refused or not, whatever the score.
-    pub(super) fn hard(&self, client: CellKey, address: CellKey, page: bool) -> Option<LimitReport> {
-        let refused = |limiter: &Limiter, key, name, quota| {
-            self.ask(limiter, key).map(|wait| report(name, quota, Some(seconds(wait).max(1))))
-        };
-        let (all, pages) = (self.settings.all_hard, self.settings.page_hard);
-        refused(&self.all_hard, client, "all_hard", all)
-            .or_else(|| page.then(|| refused(&self.page_hard, client, "page_hard", pages)).flatten())
-            .or_else(|| page.then(|| refused(&self.page_address, address, "page_hard", pages)).flatten())
+    /// The hard quotas: refused or not, whatever the score. Newcomers among people have a small one of their own, so that
+    /// nobody can lock them out of a shared address.
+    pub(super) fn hard(&self, client: Client, page: bool) -> Option<LimitReport> {
+        let all = || self.refuses(self.all_hard.of(client.width), client.key, "all_hard", self.settings.all_hard);
+        let pages = || self.refuses(self.page_hard.of(client.width), client.key, "page_hard", self.settings.page_hard);
+        let address = || self.refuses(&self.page_address, client.address, "page_hard", self.settings.page_hard);
+        let refused = all().or_else(|| page.then(pages).flatten()).or_else(|| page.then(address).flatten())?;
+        if client.shared && page {
+            return self.refuses(&self.newcomer, client.address, "newcomer", self.settings.newcomer);
+        }
+        Some(refused)
     }
 
     /// The quota of a robot that is what it says.
     pub(super) fn agent(&self, agent: CellKey) -> Option<LimitReport> {
-        let wait = self.ask(&self.agent, agent)?;
-        Some(report("agent", self.settings.agent, Some(seconds(wait).max(1))))
+        self.refuses(&self.agent, agent, "agent", self.settings.agent)
+    }
+
+    /// The quota of whoever says so from one network.
+    pub(super) fn claimed_agent(&self, agent: CellKey) -> Option<LimitReport> {
+        self.refuses(&self.claimed, agent, "agent", CLAIMED)
+    }
+
+    pub(super) fn preview(&self, client: CellKey) -> Option<LimitReport> {
+        self.refuses(&self.preview, client, "preview", self.settings.preview)
+    }
+
+    /// May another challenge be issued?
+    pub(super) fn may_challenge(&self, client: CellKey) -> bool {
+        self.ask(&self.challenge, client).is_none()
+    }
+
+    /// The lane of those for whom challenges lead nowhere.
+    pub(super) fn breaker(&self, client: CellKey) -> Option<LimitReport> {
+        self.refuses(&self.breaker, client, "breaker", self.settings.breaker)
+    }
+
+    fn refuses(&self, limiter: &Limiter, key: CellKey, name: &'static str, quota: Quota) -> Option<LimitReport> {
+        self.ask(limiter, key).map(|wait| report(name, quota, Some(seconds(wait).max(1))))
     }
 
     /// The trickle of action `limit`.
@@ -142,11 +228,6 @@ fn report(name: &'static str, quota: Quota, retry_after: Option<u64>) -> LimitRe
     LimitReport { name, retry_after, size: (quota.burst.get(), window.max(1)) }
 }
 
-fn widened(quota: Quota) -> Quota {
-    let every = crate::unit::Span(quota.every.0 / ADDRESS_WIDTH);
-    Quota { every, burst: quota.burst.saturating_mul(NonZeroU32::MIN.saturating_add(ADDRESS_WIDTH - 1)) }
-}
-
 fn seconds(wait: Duration) -> u64 {
     wait.as_millis().div_ceil(1_000) as u64
 }
@@ -166,15 +247,16 @@ mod tests {
         let state = Arc::new(State::new(clock.clone()));
         let limits = Limits::new(&state, &LimitSettings::default());
         let key = CellKey(0x1234_5678_9ABC_DEF0);
-        let admitted = (0..200).take_while(|_| limits.hard(key, key, true).is_none()).count();
+        let client = Client { key, address: key, width: Width::One, shared: false };
+        let admitted = (0..200).take_while(|_| limits.hard(client, true).is_none()).count();
         assert_eq!(admitted, 120);
         assert_eq!(
-            limits.hard(key, key, true),
+            limits.hard(client, true),
             Some(LimitReport { name: "page_hard", retry_after: Some(1), size: (120, 60) })
         );
-        assert_eq!(limits.hard(key, key, false), None, "assets go on");
+        assert_eq!(limits.hard(client, false), None, "assets go on");
         clock.advance(Duration::from_secs(1));
-        assert_eq!(limits.hard(key, key, true), None);
+        assert_eq!(limits.hard(client, true), None);
     }
 
     #[test]

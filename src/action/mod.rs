@@ -19,20 +19,20 @@
 
 mod answer;
 mod body;
+mod challenge;
 mod enforce;
 mod license;
 mod limit;
 mod policy;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 pub use body::ActionBody;
+pub use challenge::{ChallengeSettings, ChallengeStep};
 pub use enforce::{Enforce, EnforceLayer, ResponseFuture};
 pub use license::{LicenseMode, LicenseSettings};
 pub use limit::LimitSettings;
-pub use policy::{Checked, Choice, Rule, Word};
+pub use policy::{Checked, Choice, Policy, Rule, Word};
 
 use crate::unit::Span;
 use crate::visitor::Category;
@@ -71,10 +71,14 @@ pub enum Action {
     Tag,
     /// Served after a short wait.
     Slow,
+    /// The head of the page alone, for link previews; else as `limit`.
+    Card,
     /// Served as a trickle, else 429.
     Limit,
     /// 402: the licence comes first.
     License,
+    /// A page that lets browsers through after a moment; for what is no navigation as `limit`.
+    Challenge,
     /// 403.
     Block,
 }
@@ -86,8 +90,10 @@ impl Action {
             Self::Allow => "allow",
             Self::Tag => "tag",
             Self::Slow => "slow",
+            Self::Card => "card",
             Self::Limit => "limit",
             Self::License => "license",
+            Self::Challenge => "challenge",
             Self::Block => "block",
         }
     }
@@ -105,6 +111,14 @@ pub enum Clamp {
     Asset,
     /// The category's cap.
     Category,
+    /// A challenge is for pages that a person waits for.
+    Navigation,
+    /// It is what it says.
+    Verified,
+    /// A challenge was passed within ten minutes.
+    Pass,
+    /// Challenges lead nowhere for this client.
+    Breaker,
     /// Nothing was known about the client.
     FirstRequest,
     /// Within a minute of the start.
@@ -121,6 +135,10 @@ impl Clamp {
             Self::Route => "route",
             Self::Asset => "asset",
             Self::Category => "category",
+            Self::Navigation => "navigation",
+            Self::Verified => "verified",
+            Self::Pass => "pass",
+            Self::Breaker => "breaker",
             Self::FirstRequest => "first_request",
             Self::WarmUp => "warm_up",
             Self::MaxAction => "max_action",
@@ -155,6 +173,8 @@ pub struct Decision {
     pub limit: Option<LimitReport>,
     /// The wait of action `slow`.
     pub delay: Option<std::time::Duration>,
+    /// What became of a challenge.
+    pub challenge: Option<ChallengeStep>,
 }
 
 /// Section `[action]` of the configuration.
@@ -163,14 +183,16 @@ pub struct Decision {
 pub struct Settings {
     /// Nothing stronger than this is ever done.
     pub max_action: Action,
-    /// What each category gets; categories left out keep their default.
-    pub policy: BTreeMap<Category, Choice>,
+    /// What each category gets, and single agents; categories left out keep their default.
+    pub policy: Policy,
     /// The quotas.
     pub limits: LimitSettings,
     /// Action `slow`.
     pub slow: SlowSettings,
     /// Action `license`.
     pub license: LicenseSettings,
+    /// Action `challenge`.
+    pub challenge: ChallengeSettings,
     /// Shown on refusals: an address or a page where a person can ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
@@ -180,10 +202,11 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_action: Action::Block,
-            policy: policy::defaults(),
+            policy: Policy::default(),
             limits: LimitSettings::default(),
             slow: SlowSettings::default(),
             license: LicenseSettings::default(),
+            challenge: ChallengeSettings::default(),
             contact: None,
         }
     }
@@ -224,6 +247,28 @@ pub enum ActionError {
         name: &'static str,
         /// The value.
         every: Span,
+    },
+    /// Widths that do not rise from 1.
+    #[error("`action.limits.widths` is {widths:?}; three numbers that rise, the first 1, up to 1000")]
+    Widths {
+        /// The value.
+        widths: [u32; 3],
+    },
+    /// A setting of the challenge.
+    #[error("`action.challenge.{key}` is `{value}`; {range}")]
+    Challenge {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// What may stand there.
+        range: &'static str,
+    },
+    /// An agent that is not in the table.
+    #[error("`action.policy.agents` names `{agent}`, which is not in the table of agents")]
+    Agent {
+        /// The name.
+        agent: String,
     },
     /// A price that cannot be read, or none where one is needed.
     #[error("`action.license.price` is `{price}`; it must be a currency and an amount, such as `USD 0.01`")]

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Action, ActionError, Clamp, Mode, Settings};
-use crate::suspicion::{Assessment, Group, Signal};
-use crate::visitor::{self, Category, RouteClass, Standing, Verification};
+use crate::suspicion::{Assessment, Group};
+use crate::visitor::{self, Agent, Agents, Category, RouteClass, Standing, Verification};
 
-/// Lower bounds of `tag slow limit block`.
-const BUCKETS: [(u8, Action); 4] = [(95, Action::Block), (55, Action::Limit), (40, Action::Slow), (20, Action::Tag)];
+/// What the buckets of the score lead to.
+const BUCKETS: [Action; 7] =
+    [Action::Allow, Action::Tag, Action::Slow, Action::Limit, Action::Challenge, Action::Block, Action::Block];
+/// Seconds in which a pass speaks for its holder, and the points of traps from which it does not.
+const PASS: (u64, f32) = (600, 60.0);
 /// A claim from here on is acted on at the first request.
 const CLEAR_CLAIM: u8 = 40;
 
@@ -20,7 +25,7 @@ const CLEAR_CLAIM: u8 = 40;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Choice {
-    /// One word: `allow`, `limit`, `license`, `block` or `score`. Whoever is not what it says is blocked.
+    /// One word: `allow`, `limit`, `card`, `license`, `block` or `score`. Whoever is not what it says is blocked.
     Word(Word),
     /// A word for each state of the claim.
     Checked(Checked),
@@ -64,7 +69,7 @@ impl<'de> Deserialize<'de> for Choice {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
-                    "one of `allow`, `limit`, `license`, `block`, `score`, or `{ verified = …, unverified = …, failed = …, cap = … }`",
+                    "one of `allow`, `limit`, `card`, `license`, `block`, `score`, or `{ verified = …, unverified = …, failed = …, cap = … }`",
                 )
             }
 
@@ -89,6 +94,8 @@ pub enum Word {
     Allow,
     /// A trickle of pages.
     Limit,
+    /// The head of the page alone; else as `limit`.
+    Card,
     /// 402 with the licence, where `rights.license.url` names one; else as `limit`.
     License,
     /// Refused.
@@ -127,7 +134,7 @@ impl Choice {
 
 /// The defaults: declared crawlers that index are never worse off than a trickle, collectors get one (or the
 /// address of the licence), scanners nothing.
-pub(super) fn defaults() -> BTreeMap<Category, Choice> {
+fn defaults() -> BTreeMap<Category, Choice> {
     let checked = |unverified, failed, cap| Choice::Checked(Checked { verified: Word::Allow, unverified, failed, cap });
     Category::ALL
         .into_iter()
@@ -136,9 +143,8 @@ pub(super) fn defaults() -> BTreeMap<Category, Choice> {
                 Category::Search | Category::AiSearch | Category::AiUser => {
                     checked(Word::Score, Word::Block, Action::Limit)
                 }
-                Category::Preview | Category::Feed | Category::Monitor => {
-                    checked(Word::Score, Word::Limit, Action::Limit)
-                }
+                Category::Preview => checked(Word::Card, Word::Card, Action::Limit),
+                Category::Feed | Category::Monitor => checked(Word::Score, Word::Limit, Action::Limit),
                 Category::Reader => checked(Word::Score, Word::Score, Action::Slow),
                 Category::Archive => checked(Word::Score, Word::Block, Action::Block),
                 Category::Seo | Category::Advertising | Category::Academic => {
@@ -153,8 +159,74 @@ pub(super) fn defaults() -> BTreeMap<Category, Choice> {
         .collect()
 }
 
+/// Section `[action.policy]`: a choice for each category, and under `agents` for single agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// By category.
+    pub categories: BTreeMap<Category, Choice>,
+    /// By name of the agent; stronger than its category.
+    pub agents: BTreeMap<String, Choice>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { categories: defaults(), agents: BTreeMap::new() }
+    }
+}
+
+impl Policy {
+    fn of(&self, agent: &Agent) -> (Choice, Rule) {
+        let named = agent.name.as_ref().and_then(|name| Some((*self.agents.get(&**name)?, Rule::Agent(name.clone()))));
+        let category = agent.category;
+        named.unwrap_or_else(|| {
+            let choice = self.categories.get(&category).copied().unwrap_or(Choice::Word(Word::Score));
+            (choice, Rule::Policy(category))
+        })
+    }
+}
+
+impl Serialize for Policy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (category, choice) in &self.categories {
+            map.serialize_entry(category, choice)?;
+        }
+        if !self.agents.is_empty() {
+            map.serialize_entry("agents", &self.agents)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Policy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Policy;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of categories, and `agents`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Policy, A::Error> {
+                let mut policy = Policy::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == "agents" {
+                        policy.agents = map.next_value()?;
+                    } else {
+                        let category = Category::deserialize(key.as_str().into_deserializer())?;
+                        policy.categories.insert(category, map.next_value()?);
+                    }
+                }
+                Ok(policy)
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
+}
+
 /// The configuration path that decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rule {
     /// `visitor.allow` or `visitor.routes.never`.
@@ -163,10 +235,14 @@ pub enum Rule {
     Deny,
     /// `action.policy.<category>`.
     Policy(Category),
+    /// `action.policy.agents.<name>`.
+    Agent(Arc<str>),
     /// The score.
     Score,
     /// `action.limits.<name>`.
     Limit(&'static str),
+    /// `action.challenge`: one of its own addresses, or the return from one.
+    Challenge,
 }
 
 impl fmt::Display for Rule {
@@ -175,7 +251,9 @@ impl fmt::Display for Rule {
             Self::Allow => f.write_str("visitor.allow"),
             Self::Deny => f.write_str("visitor.deny"),
             Self::Policy(category) => write!(f, "action.policy.{category}"),
+            Self::Agent(name) => write!(f, "action.policy.agents.{name}"),
             Self::Score => f.write_str("suspicion.score.buckets"),
+            Self::Challenge => f.write_str("action.challenge"),
             Self::Limit(name) => write!(f, "action.limits.{name}"),
         }
     }
@@ -193,11 +271,20 @@ pub(super) struct Draft {
 pub(super) fn check(settings: &Settings) -> Result<(), ActionError> {
     use Category::{AiUser, Browser, Feed, Preview, Reader, Search};
     let readers = [Browser, Search, AiUser, Preview, Feed, Reader, Category::None];
-    let asked = |category: &Category| settings.policy.get(category).is_some_and(|c| c.names(Word::License));
-    match readers.into_iter().find(asked) {
-        Some(category) => Err(ActionError::Readers { category }),
-        None => Ok(()),
+    let policy = &settings.policy;
+    let asked = |category: &Category| policy.categories.get(category).is_some_and(|c| c.names(Word::License));
+    if let Some(category) = readers.into_iter().find(asked) {
+        return Err(ActionError::Readers { category });
     }
+    for (agent, choice) in &policy.agents {
+        let Some(category) = Agents::builtin().category(agent) else {
+            return Err(ActionError::Agent { agent: agent.clone() });
+        };
+        if choice.names(Word::License) && readers.contains(&category) {
+            return Err(ActionError::Readers { category });
+        }
+    }
+    Ok(())
 }
 
 /// Facts about the process that clamp an action.
@@ -219,24 +306,39 @@ pub(super) fn decide(
         Standing::Denied => return Draft { action: Action::Block, rule: Rule::Deny, clamps: Vec::new() },
         Standing::Ordinary => {}
     }
-    let category = visitor.agent.category;
-    let choice = settings.policy.get(&category).copied().unwrap_or(Choice::Word(Word::Score));
+    let (choice, rule) = settings.policy.of(&visitor.agent);
     let (action, rule) = match choice.word(visitor.verification) {
-        Word::Allow => (Action::Allow, Rule::Policy(category)),
-        Word::License if licensed => (Action::License, Rule::Policy(category)),
-        Word::Limit | Word::License => (Action::Limit, Rule::Policy(category)),
-        Word::Block => (Action::Block, Rule::Policy(category)),
-        Word::Score => (bucket(assessment.score), Rule::Score),
+        Word::Allow => (Action::Allow, rule),
+        Word::License if licensed => (Action::License, rule),
+        Word::Card => (Action::Card, rule),
+        Word::Limit | Word::License => (Action::Limit, rule),
+        Word::Block => (Action::Block, rule),
+        Word::Score => (bucket(assessment.bucket), Rule::Score),
     };
     let mut draft = Draft { action, rule, clamps: Vec::new() };
     clamp_route(&mut draft, visitor, assessment);
     if draft.rule == Rule::Score {
-        cap(&mut draft, choice.cap(), Clamp::Category);
-    }
-    if assessment.first_request && !clear_claim(assessment) && draft.rule == Rule::Score {
-        cap(&mut draft, Action::Tag, Clamp::FirstRequest);
+        clamp_score(&mut draft, choice, visitor, assessment);
     }
     draft
+}
+
+/// What softens an action that follows from the score.
+fn clamp_score(draft: &mut Draft, choice: Choice, visitor: &visitor::Visitor, assessment: &Assessment) {
+    if draft.action == Action::Challenge && !visitor.navigation {
+        cap(draft, Action::Limit, Clamp::Navigation);
+    }
+    cap(draft, choice.cap(), Clamp::Category);
+    if visitor.verification == Verification::Verified {
+        cap(draft, Action::Limit, Clamp::Verified);
+    }
+    let age = visitor.pass.map(|pass| visitor.arrived.as_secs().saturating_sub(u64::from(pass.issued)));
+    if age.is_some_and(|age| age < PASS.0) && assessment.points.trap < PASS.1 {
+        cap(draft, Action::Slow, Clamp::Pass);
+    }
+    if assessment.first_request && !clear_evidence(assessment) {
+        cap(draft, Action::Tag, Clamp::FirstRequest);
+    }
 }
 
 /// The clamps of the moment, last of all.
@@ -250,8 +352,8 @@ pub(super) fn clamp(draft: &mut Draft, settings: &Settings, now: Circumstances) 
     }
 }
 
-fn bucket(score: u8) -> Action {
-    BUCKETS.iter().find(|(least, _)| score >= *least).map_or(Action::Allow, |(_, action)| *action)
+fn bucket(number: u8) -> Action {
+    BUCKETS.get(usize::from(number)).copied().unwrap_or(Action::Block)
 }
 
 /// Only pages are slowed or limited by the score; robots.txt and the like by nothing.
@@ -263,15 +365,16 @@ fn clamp_route(draft: &mut Draft, visitor: &visitor::Visitor, assessment: &Asses
     }
 }
 
-fn clear_claim(assessment: &Assessment) -> bool {
-    let claim: u8 = assessment.signals.iter().filter(|s| s.group() == Group::Claim).map(|s: &Signal| s.weight()).sum();
-    claim >= CLEAR_CLAIM
+fn clear_evidence(assessment: &Assessment) -> bool {
+    let claim: u8 = assessment.signals.iter().filter(|f| f.signal.group() == Group::Claim).map(|f| f.points).sum();
+    claim >= CLEAR_CLAIM || assessment.points.trap >= 1.0
 }
 
 pub(super) fn cap(draft: &mut Draft, most: Action, why: Clamp) {
     if draft.action > most {
         // A licence is for those whose category is sold one, never a milder form of a refusal.
-        draft.action = if most == Action::License { Action::Limit } else { most };
+        draft.action =
+            if matches!(most, Action::License | Action::Card) { Action::Limit.min(draft.action) } else { most };
         draft.clamps.push(why);
     }
 }
@@ -289,7 +392,14 @@ mod tests {
     }
 
     fn at(score: u8, first: bool, page: bool) -> Assessment {
-        Assessment { score, first_request: first, counts_as_page: page, ..Assessment::unknown() }
+        let bucket = [20, 40, 55, 70, 85, 95].iter().filter(|least| score >= **least).count() as u8;
+        Assessment { score, bucket, first_request: first, counts_as_page: page, ..Assessment::unknown() }
+    }
+
+    fn of_search(choice: Choice) -> Settings {
+        let mut policy = Policy::default();
+        policy.categories.insert(Category::Search, choice);
+        Settings { policy, ..Settings::default() }
     }
 
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -305,8 +415,10 @@ mod tests {
             (40, Action::Slow),
             (54, Action::Slow),
             (55, Action::Limit),
-            (94, Action::Limit),
-            (95, Action::Block),
+            (69, Action::Limit),
+            (70, Action::Challenge),
+            (84, Action::Challenge),
+            (85, Action::Block),
             (100, Action::Block),
         ];
         for (score, action) in table {
@@ -349,7 +461,8 @@ mod tests {
     #[test]
     fn nobody_who_reads_is_asked_to_pay() {
         for category in Category::ALL {
-            let policy = [(category, Choice::Word(Word::License))].into();
+            let mut policy = Policy::default();
+            policy.categories.insert(category, Choice::Word(Word::License));
             let refused = check(&Settings { policy, ..Settings::default() }).is_err();
             let reads =
                 ["browser", "search", "ai-user", "preview", "feed", "reader", "none"].contains(&category.code());
@@ -365,7 +478,7 @@ mod tests {
             ("Googlebot/2.1", Verification::Unverifiable, Action::Limit),
             ("Googlebot/2.1", Verification::Error, Action::Limit),
             ("Googlebot/2.1", Verification::Failed, Action::Block),
-            ("facebookexternalhit/1.1", Verification::Failed, Action::Limit),
+            ("facebookexternalhit/1.1", Verification::Failed, Action::Card),
             ("SemrushBot/7", Verification::Verified, Action::Allow),
             ("SemrushBot/7", Verification::Unverifiable, Action::Limit),
             ("GPTBot/1.2", Verification::Verified, Action::License),
@@ -383,7 +496,7 @@ mod tests {
 
     #[test]
     fn mistakes_in_a_policy_are_named() {
-        let read = |text: &str| toml::from_str::<BTreeMap<Category, Choice>>(text);
+        let read = |text: &str| toml::from_str::<Policy>(text);
         for (text, says) in [
             ("seo = { unverified = 'limit', verifed = 'block' }", "verifed"),
             ("seo = { unverified = 'limit', caps = 'limit' }", "caps"),
@@ -395,17 +508,24 @@ mod tests {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
         }
-        let named = read("seo = { unverified = 'limit' }").unwrap()[&Category::Seo];
-        assert_eq!(named, defaults()[&Category::Seo]);
-        let written = serde_json::to_string(&defaults()).unwrap();
-        assert_eq!(serde_json::from_str::<BTreeMap<Category, Choice>>(&written).unwrap(), defaults());
+        let named = read("seo = { unverified = 'limit' }").unwrap();
+        assert_eq!(named, Policy::default());
+        let own = read("agents = { GPTBot = 'block' }").unwrap();
+        let written = serde_json::to_string(&own).unwrap();
+        assert_eq!(serde_json::from_str::<Policy>(&written).unwrap(), own);
+        let nobody = read("agents = { GTPBot = 'block' }").unwrap();
+        let error = check(&Settings { policy: nobody, ..Settings::default() }).unwrap_err();
+        assert!(error.to_string().contains("GTPBot"), "{error}");
+        let settings = Settings { policy: own, ..Settings::default() };
+        let gpt = decide(&settings, true, &visitor("GPTBot/1.2", "/a"), &at(0, true, true));
+        assert_eq!((gpt.action, gpt.rule.to_string().as_str()), (Action::Block, "action.policy.agents.GPTBot"));
     }
 
     #[test]
     fn a_cap_holds_for_the_score_and_not_for_a_word() {
         let choice =
             Checked { unverified: Word::Block, cap: Action::Limit, verified: Word::Allow, failed: Word::Block };
-        let settings = Settings { policy: [(Category::Search, Choice::Checked(choice))].into(), ..Settings::default() };
+        let settings = of_search(Choice::Checked(choice));
         let google = decide(&settings, false, &visitor("Googlebot/2.1", "/a"), &at(0, false, true));
         assert_eq!((google.action, google.clamps.len()), (Action::Block, 0));
     }
@@ -420,7 +540,7 @@ mod tests {
         let sold =
             Checked { unverified: Word::Score, cap: Action::License, verified: Word::Allow, failed: Word::Block };
         let sold = Choice::Checked(sold);
-        let settings = Settings { policy: [(Category::Search, sold)].into(), ..Settings::default() };
+        let settings = of_search(sold);
         let google = decide(&settings, true, &visitor("Googlebot/2.1", "/a"), &at(100, false, true));
         assert_eq!(google.action, Action::Limit);
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::Settings;
 use super::json::ObjectWriter;
 use super::privacy::{Pseudonyms, render_address};
-use crate::action::{Action, Decision};
+use crate::action::{Action, ChallengeStep, Decision};
 use crate::rights::robots::RobotsText;
 use crate::suspicion::Assessment;
 use crate::visitor::{Method, RouteClass, Visitor};
@@ -204,7 +204,7 @@ impl AuditRecord {
             object.number("deckle.score", assessment.score.into());
             object.list("deckle.points", &assessment.points.codes());
             let signals: Vec<String> =
-                assessment.signals.iter().map(|s| format!("{}:{}", s.code(), s.weight())).collect();
+                assessment.signals.iter().map(|f| format!("{}:{}", f.signal, f.points)).collect();
             object.list("deckle.signals", &signals);
         }
         if let Some(decision) = &self.decision {
@@ -217,6 +217,7 @@ impl AuditRecord {
                 object.text("deckle.limit.name", limit.name);
                 object.number_if("deckle.limit.retry_after", limit.retry_after);
             }
+            object.text_if("deckle.challenge", decision.challenge.map(ChallengeStep::code));
             object.number_if("deckle.delay_ms", decision.delay.map(|d| d.as_millis() as u64));
         }
         if self.assessment.as_ref().is_some_and(|a| a.degraded) {

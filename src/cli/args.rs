@@ -122,7 +122,7 @@ pub(super) struct TraceArgs {
 
 #[derive(clap::Args)]
 pub(super) struct ReferenceArgs {
-    /// agents, operators or cloudflare.
+    /// agents, operators, clouds or cloudflare.
     kind: String,
     /// Directory of the snapshots.
     #[arg(long, value_name = "DIR")]
@@ -139,6 +139,7 @@ impl ReferenceArgs {
     pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let text = match self.kind.as_str() {
             "agents" => reference::agents(&self.from, &std::fs::read_to_string(&self.clean)?)?,
+            "clouds" => ranges::clouds(&self.from)?,
             "operators" => ranges::operators(&self.from, &self.made)?,
             name => ranges::ranges(&self.from, name)?,
         };

@@ -97,6 +97,37 @@ pub(crate) fn operators(dir: &Path, made: &str) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&serde_json::json!({ "creationTime": made, "sets": sets }))? + "\n")
 }
 
+/// Providers of rented machines.
+const CLOUDS: [(&str, &[&str]); 7] = [
+    ("amazon", BOTH),
+    ("google", BOTH),
+    ("microsoft", BOTH),
+    ("oracle", V4),
+    ("digitalocean", BOTH),
+    ("linode", BOTH),
+    ("vultr", BOTH),
+];
+
+/// Builds `ranges/clouds.txt`: one prefix a line, joined where they touch. What overlaps with the relays of Apple's
+/// browser or a VPN of readers is left out.
+///
+/// # Errors
+/// As [`ranges`].
+pub(crate) fn clouds(dir: &Path) -> anyhow::Result<String> {
+    let mut all = Vec::new();
+    for (name, families) in CLOUDS {
+        all.extend(prefixes(dir, name, families)?);
+    }
+    let mut readers = prefixes(dir, "apple-proxy", BOTH)?;
+    readers.extend(prefixes(dir, "protonvpn", V4)?);
+    let parse = |list: Vec<String>| list.iter().map(|net| net.parse()).collect::<Result<Vec<ipnet::IpNet>, _>>();
+    let (all, mut readers) = (ipnet::IpNet::aggregate(&parse(all)?), ipnet::IpNet::aggregate(&parse(readers)?));
+    // One provider lists the networks of examples (RFC 5737).
+    readers.extend(parse(["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"].map(str::to_owned).to_vec())?);
+    let apart = |net: &&ipnet::IpNet| !readers.iter().any(|other| other.contains(*net) || net.contains(other));
+    Ok(all.iter().filter(apart).map(|net| format!("{net}\n")).collect())
+}
+
 fn prefixes(dir: &Path, name: &str, families: &[&str]) -> anyhow::Result<Vec<String>> {
     let mut prefixes = Vec::new();
     for family in families {

@@ -173,7 +173,7 @@ mod tests {
             (Mode::Enforce, GuardMode::Off, 50)
         );
         assert_eq!(config.visitor.trusted_proxies, ["10.0.0.0/8"]);
-        assert!(config.action.policy.contains_key(&crate::visitor::Category::AiTrain));
+        assert!(config.action.policy.categories.contains_key(&crate::visitor::Category::AiTrain));
         let error = env(&[("DECKLE_PAGE__GARD__MODE", "off")]).unwrap_err().to_string();
         assert!(error.contains("DECKLE_PAGE__GARD__MODE") && error.contains("did you mean `guard`?"), "{error}");
     }

@@ -20,7 +20,7 @@ pub use proxy::{HostMode, ProxySettings, TimeoutSettings, TlsSettings};
 use crate::action::Mode;
 #[cfg(feature = "html")]
 use crate::page;
-use crate::{action, audit, rights, visitor, watermark};
+use crate::{action, audit, rights, suspicion, visitor, watermark};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ pub struct Config {
     pub secret_file: Option<String>,
     /// Who asks.
     pub visitor: visitor::Settings,
+    /// How sure.
+    pub suspicion: suspicion::Settings,
     /// What is done.
     pub action: action::Settings,
     /// What changes in a page.

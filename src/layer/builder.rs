@@ -7,7 +7,7 @@ use crate::audit::{AuditLayer, FileSink, Sink, SinkError, SinkKind, TracingSink}
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::secret::{SecretError, Secrets};
-use crate::suspicion::{AssessLayer, State};
+use crate::suspicion::{AssessLayer, State, SuspicionError};
 use crate::visitor::proxy_check::ProxyCheck;
 use crate::visitor::{IdentifyLayer, VisitorError};
 
@@ -35,6 +35,9 @@ pub enum BuildError {
     /// Section `[visitor]`.
     #[error(transparent)]
     Visitor(#[from] VisitorError),
+    /// Section `[suspicion]`.
+    #[error(transparent)]
+    Suspicion(#[from] SuspicionError),
     /// Section `[action]`.
     #[error(transparent)]
     Action(#[from] ActionError),
@@ -157,16 +160,24 @@ impl Builder {
     /// [`BuildError`] for settings that do not hold.
     pub fn build(self) -> Result<DeckleLayer, BuildError> {
         let clock = self.clock.clone().unwrap_or_else(SystemClock::shared);
-        let state = self.state.clone().unwrap_or_else(|| Arc::new(State::new(clock.clone())));
+        let state = self
+            .state
+            .clone()
+            .unwrap_or_else(|| Arc::new(State::with_size(clock.clone(), self.config.suspicion.state.size)));
         let config = &self.config;
-        let identify = IdentifyLayer::with_check(&config.visitor, clock.clone(), self.check.clone())?;
-        let assess = AssessLayer::new(Arc::clone(&state), config.action.limits.soft());
+        let secrets = self.secrets()?;
+        // Without a secret passes are good until the next start.
+        let keys = secrets.clone().map_or_else(Secrets::random, Ok)?;
+        let mount = &config.visitor.routes.mount;
+        let identify = IdentifyLayer::with_check(&config.visitor, clock.clone(), self.check.clone())?.secret(&keys);
+        let assess = AssessLayer::new(Arc::clone(&state), &config.suspicion, config.action.limits.soft())?;
         let enforce = EnforceLayer::new(state, &config.action, &config.rights.license, config.mode)?;
+        let enforce = enforce.challenging(&keys, mount)?;
         let audit = AuditLayer::with_clock(self.audit_sink()?, clock);
         #[cfg(feature = "html")]
         let audit = audit.server_timing(config.page.server_timing);
         #[cfg(feature = "html")]
-        let protect = self.protect()?;
+        let protect = self.protect(secrets)?;
         #[cfg(not(feature = "html"))]
         let protect = {
             if config.page.is_some() {
@@ -175,6 +186,14 @@ impl Builder {
             tower_layer::Identity::new()
         };
         Ok(DeckleLayer::new(identify, assess, audit, enforce, protect))
+    }
+
+    fn secrets(&self) -> Result<Option<Secrets>, BuildError> {
+        match (&self.secrets, &self.config.secret_file) {
+            (Some(secrets), _) => Ok(Some(secrets.clone())),
+            (None, Some(file)) => Ok(Some(Secrets::from_file(file)?)),
+            (None, None) => Ok(None),
+        }
     }
 
     fn audit_sink(&self) -> Result<Arc<dyn Sink>, BuildError> {
@@ -192,18 +211,13 @@ impl Builder {
     }
 
     #[cfg(feature = "html")]
-    fn protect(&self) -> Result<crate::page::ProtectLayer, BuildError> {
+    fn protect(&self, secrets: Option<Secrets>) -> Result<crate::page::ProtectLayer, BuildError> {
         use crate::page::{Marking, ProtectLayer};
         use crate::watermark::Level;
         let config = &self.config;
         let protect =
             ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?.activated(self.activated);
         let protect = protect.robots(Arc::clone(&self.robots));
-        let secrets = match (&self.secrets, &config.secret_file) {
-            (Some(secrets), _) => Some(secrets.clone()),
-            (None, Some(file)) => Some(Secrets::from_file(file)?),
-            (None, None) => None,
-        };
         match (secrets, config.watermark.level) {
             (_, Some(Level::Off)) | (None, None) => Ok(protect),
             (None, Some(_)) => Err(BuildError::NoSecret),

@@ -198,7 +198,7 @@ impl Proxy {
         findings.load_json(&saved.findings);
         let parts = Parts {
             sink,
-            state: Arc::new(State::new(clock.clone())),
+            state: Arc::new(State::with_size(clock.clone(), config.suspicion.state.size)),
             check: Arc::new(ProxyCheck::new()),
             findings,
             robots: Arc::default(),

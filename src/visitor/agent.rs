@@ -223,9 +223,9 @@ enum Needle {
 }
 
 impl Agents {
-    /// Is this the name of an agent?
-    pub(super) fn knows(&self, name: &str) -> bool {
-        self.rows.iter().any(|row| *row.name == *name)
+    /// The category of a named agent.
+    pub(crate) fn category(&self, name: &str) -> Option<Category> {
+        self.rows.iter().find(|row| *row.name == *name).map(|row| row.category)
     }
 
     /// The table that ships with the crate.

@@ -27,9 +27,13 @@
 pub mod address;
 pub mod agent;
 mod identify;
+pub(crate) mod pass;
+mod prefixes;
 pub mod proxy_check;
 mod ranges;
 pub mod route;
+mod settings;
+pub(crate) mod trap;
 mod verify;
 
 use std::net::SocketAddr;
@@ -38,20 +42,27 @@ use std::time::Duration;
 
 use http::{HeaderMap, request};
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use address::{AddressSource, ClientAddress, ForwardedHeader, TrustedProxies};
 pub use agent::{Agent, AgentEntry, AgentRegex, Agents, AgentsError, Category};
 pub use identify::{Identify, IdentifyLayer, ResponseFuture};
+pub use pass::Pass;
 pub(crate) use route::bare_host;
 #[cfg(feature = "html")]
 pub(crate) use route::check_mount;
 pub use route::{ASSET_EXTENSIONS, PathGlobs, RouteClass, normalise};
+pub use settings::{RouteSettings, Settings, Switch, VisitorError};
+pub use trap::Trap;
 use verify::Ranges;
 pub use verify::{Method, RangeSettings, Verification};
 
+use pass::Tokens;
+use prefixes::PrefixSet;
 use route::Routes;
+use trap::TrapPaths;
+
+use crate::secret::Secrets;
 
 /// The socket that a request came over; the server puts it into the request's extensions.
 ///
@@ -102,8 +113,20 @@ pub struct Visitor {
     pub navigation: bool,
     /// Its path names a file that is no page (extension or `visitor.routes.asset`).
     pub asset_path: bool,
+    /// The browser asks ahead of a click that may never come.
+    pub prefetch: bool,
+    /// A challenge was passed.
+    pub pass: Option<Pass>,
+    /// It asks for what only a program finds.
+    pub trap: Option<Trap>,
+    /// It asks for a style sheet that deckle offered to find browsers by.
+    pub beacon: bool,
+    /// The host that is asked for, without port; empty where none is named.
+    pub host: Arc<str>,
     /// The path in its normal form.
     pub path: Arc<str>,
+    /// The address is that of a rented machine.
+    pub cloud: bool,
     /// The identity for marks and for history: address, `User-Agent`, `Accept-Language`, `Sec-CH-UA`.
     pub key: VisitorKey,
     /// The connection of the client is encrypted, as far as trusted hops say.
@@ -118,134 +141,30 @@ pub struct Visitor {
     pub arrived: Duration,
 }
 
-/// Section `[visitor]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Prefixes, or `preset:` and one of `cloudflare fastly cloudfront bunny akamai loopback private`.
-    pub trusted_proxies: Vec<String>,
-    /// `x-forwarded-for`, `forwarded` or `single:<header>`; unset = what a preset asks for, else `x-forwarded-for`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub forwarded: Option<String>,
-    /// `on` or `off`: refuse to enforce while the addresses look like an unknown proxy's.
-    pub proxy_check: Switch,
-    /// Prefixes that are always let through.
-    pub allow: Vec<IpNet>,
-    /// Prefixes that are always blocked; `allow` is stronger.
-    pub deny: Vec<IpNet>,
-    /// What counts as what.
-    pub routes: RouteSettings,
-    /// Address ranges that operators of robots publish.
-    pub ranges: RangeSettings,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            trusted_proxies: Vec::new(),
-            forwarded: None,
-            proxy_check: Switch::On,
-            allow: Vec::new(),
-            deny: Vec::new(),
-            routes: RouteSettings::default(),
-            ranges: RangeSettings::default(),
-        }
-    }
-}
-
-/// `on` or `off`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Switch {
-    /// Switched on.
-    On,
-    /// Switched off.
-    Off,
-}
-
-/// Section `[visitor.routes]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RouteSettings {
-    /// Where deckle's own paths are.
-    pub mount: String,
-    /// Globs of feeds, beside those that are recognised anyway.
-    pub feed: Vec<String>,
-    /// Globs of data for programs.
-    pub api: Vec<String>,
-    /// Globs of pages that look like something else.
-    pub page: Vec<String>,
-    /// Extensions or globs of files that are no pages; only for these does `Range` pass.
-    pub asset: Vec<String>,
-    /// Globs that are always let through; still logged.
-    pub never: Vec<String>,
-}
-
-impl Default for RouteSettings {
-    fn default() -> Self {
-        Self {
-            mount: "/.deckle".to_owned(),
-            feed: Vec::new(),
-            api: Vec::new(),
-            page: Vec::new(),
-            asset: ASSET_EXTENSIONS.map(str::to_owned).to_vec(),
-            never: Vec::new(),
-        }
-    }
-}
-
-/// Why the settings of `[visitor]` were refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum VisitorError {
-    /// A prefix or preset that does not exist.
-    #[error(
-        "`visitor.trusted_proxies`: `{value}` is neither a prefix nor one of preset:cloudflare, preset:fastly, preset:cloudfront, preset:bunny, preset:akamai, preset:loopback, preset:private"
-    )]
-    Proxy {
-        /// The entry.
-        value: String,
-    },
-    /// A preset whose prefixes do not ship with deckle stands alone.
-    #[error("`visitor.trusted_proxies`: `{preset}` ships no prefixes; add those that the provider publishes")]
-    PresetNeedsPrefixes {
-        /// The preset.
-        preset: String,
-    },
-    /// Two presets ask for different headers.
-    #[error("`visitor.trusted_proxies`: the presets ask for different headers; set `visitor.forwarded`")]
-    PresetsDisagree,
-    /// Not one of the three forms.
-    #[error("`visitor.forwarded`: `{value}` is not `x-forwarded-for`, `forwarded` or `single:<header>`")]
-    Forwarded {
-        /// The value.
-        value: String,
-    },
-    /// The ranges of operators.
-    #[error("{message}")]
-    Ranges {
-        /// Key or file, and what is wrong.
-        message: String,
-    },
-    /// A path or pattern.
-    #[error("`{key}`: {message}")]
-    Route {
-        /// The key.
-        key: &'static str,
-        /// What is wrong.
-        message: String,
-    },
-}
-
 /// The facts that need no clock and no counter; what [`IdentifyLayer`] runs on every request.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     pub(crate) proxies: TrustedProxies,
     pub(crate) agents: Arc<Agents>,
     ranges: Arc<Ranges>,
+    clouds: Arc<PrefixSet>,
     routes: Routes,
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
+    keys: Option<Keys>,
+}
+
+/// What is recognised by a key of the site.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    tokens: Tokens,
+    traps: TrapPaths,
+}
+
+impl Keys {
+    pub(crate) fn new(secrets: &Secrets) -> Self {
+        Self { tokens: Tokens::new(secrets), traps: TrapPaths::new(secrets) }
+    }
 }
 
 impl Facts {
@@ -258,10 +177,16 @@ impl Facts {
             } else {
                 Arc::new(Ranges::new(&settings.ranges)?)
             },
+            clouds: PrefixSet::clouds(),
             routes: Routes::new(&settings.routes).map_err(|(key, message)| VisitorError::Route { key, message })?,
             allow: settings.allow.clone(),
             deny: settings.deny.clone(),
+            keys: None,
         })
+    }
+
+    pub(crate) fn with_keys(self, keys: Keys) -> Self {
+        Self { keys: Some(keys), ..self }
     }
 
     /// Identifies one request. Total: every head gives a visitor.
@@ -276,12 +201,22 @@ impl Facts {
         let route = self.routes.classify(head.method, head.path, &path, head.headers);
         let trusted = head.peer.is_some_and(|p| self.proxies.trusts(p.address.ip().to_canonical()));
         let forwarded_https = trusted && text("x-forwarded-proto").is_some_and(|p| p.eq_ignore_ascii_case("https"));
+        let secure = head.peer.is_some_and(|p| p.secure) || forwarded_https;
+        let host: Arc<str> = bare_host(head.host.unwrap_or_default()).to_ascii_lowercase().into();
+        let own = (route == RouteClass::Own).then(|| self.routes.below_mount(&path)).flatten();
+        let traps = self.keys.as_ref().map(|keys| &keys.traps);
         Visitor {
+            pass: self.keys.as_ref().and_then(|keys| keys.tokens.pass_of(head.headers, secure, &host, arrived)),
+            trap: traps.and_then(|traps| traps.trap(&path, own, &host, arrived)),
+            beacon: traps.zip(own).is_some_and(|(traps, own)| traps.is_beacon(own, &host)),
+            prefetch: route::is_prefetch(head.headers),
+            cloud: ip.is_some_and(|ip| self.clouds.holds(ip)),
+            host,
             key: visitor_key(&address, head.headers),
             standing: self.standing(&address, route, &path),
             navigation: route::is_navigation(head.method, route, head.headers),
             asset_path: self.routes.is_asset_path(&path),
-            secure: head.peer.is_some_and(|p| p.secure) || forwarded_https,
+            secure,
             address,
             agent,
             verification: proof.state,
@@ -313,6 +248,7 @@ impl Facts {
 pub(crate) struct HeadView<'h> {
     pub(crate) method: &'h http::Method,
     pub(crate) path: &'h str,
+    pub(crate) host: Option<&'h str>,
     pub(crate) headers: &'h HeaderMap,
     pub(crate) peer: Option<Peer>,
 }
@@ -324,7 +260,9 @@ impl<'h> HeadView<'h> {
         headers: &'h HeaderMap,
         extensions: &http::Extensions,
     ) -> Self {
-        Self { method, path: uri.path(), headers, peer: peer_of(extensions) }
+        // HTTP/2 puts it into the address (RFC 9113 §8.3.1).
+        let host = uri.host().or_else(|| headers.get(http::header::HOST)?.to_str().ok());
+        Self { method, path: uri.path(), host, headers, peer: peer_of(extensions) }
     }
 }
 

@@ -101,7 +101,6 @@ pub(crate) struct Routes {
     never: PathGlobs,
 }
 
-/// The mount stands in markup and in policies: nothing in it needs to be escaped there.
 /// The name in a `Host`: without port and final dot, which anybody may add.
 pub(crate) fn bare_host(host: &str) -> &str {
     let name = match host.rsplit_once(':') {
@@ -111,6 +110,7 @@ pub(crate) fn bare_host(host: &str) -> &str {
     name.trim_end_matches('.')
 }
 
+/// The mount stands in markup and in policies: nothing in it needs to be escaped there.
 pub(crate) fn check_mount(mount: &str) -> Result<(), (&'static str, String)> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'/');
     if mount.starts_with('/') && !mount.ends_with('/') && !mount.contains("..") && mount.bytes().all(plain) {
@@ -144,6 +144,11 @@ impl Routes {
     pub(crate) fn is_asset_path(&self, normal: &str) -> bool {
         let lower = normal.to_ascii_lowercase();
         self.asset.is_match(&lower) && !self.page.is_match(normal)
+    }
+
+    /// The part of one of deckle's own paths below the mount.
+    pub(crate) fn below_mount<'p>(&self, normal: &'p str) -> Option<&'p str> {
+        normal.strip_prefix(&self.mount)
     }
 
     pub(crate) fn never(&self, normal: &str) -> bool {
@@ -188,12 +193,16 @@ impl Routes {
 pub(crate) fn is_navigation(method: &Method, route: RouteClass, headers: &HeaderMap) -> bool {
     let dest = text(headers, "sec-fetch-dest");
     let accept = text(headers, "accept");
-    let prefetch = ["sec-purpose", "purpose", "x-moz"].iter().any(|n| text(headers, n).contains("prefetch"));
     route == RouteClass::Page
         && method == Method::GET
         && matches!(dest, "" | "document")
         && (accept.is_empty() || accept.contains("text/html") || accept.contains("*/*"))
-        && !prefetch
+        && !is_prefetch(headers)
+}
+
+/// Does a browser ask ahead of a click?
+pub(crate) fn is_prefetch(headers: &HeaderMap) -> bool {
+    ["sec-purpose", "purpose", "x-moz"].iter().any(|n| text(headers, n).contains("prefetch"))
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::VisitorError;
 use super::agent::{Agent, Agents};
+use super::prefixes::PrefixSet;
 use crate::unit::Span;
 
 const DAY: u64 = 86_400;
@@ -137,9 +138,7 @@ struct Listed {
 
 #[derive(Debug)]
 struct Set {
-    /// First and last address, sorted, apart from each other.
-    v4: Vec<(u32, u32)>,
-    v6: Vec<(u128, u128)>,
+    prefixes: PrefixSet,
     complete: bool,
     own_network: bool,
 }
@@ -177,7 +176,7 @@ impl Ranges {
                 return Err(format!("set `{}` holds no prefix", set.name));
             }
             for name in &set.agents {
-                if !Agents::builtin().knows(name) {
+                if Agents::builtin().category(name).is_none() {
                     return Err(format!("set `{}` names `{name}`, which is not in the table of agents", set.name));
                 }
                 let listed = Listed { set: sets.len(), indexer: set.indexers.contains(name) };
@@ -185,7 +184,8 @@ impl Ranges {
                     return Err(format!("`{name}` is in two sets"));
                 }
             }
-            sets.push(Set::new(&set));
+            let prefixes = PrefixSet::new(&set.prefixes);
+            sets.push(Set { prefixes, complete: set.complete, own_network: set.own_network });
         }
         Ok(Self { made, max_age, sets, by_agent })
     }
@@ -212,7 +212,7 @@ impl Ranges {
         // Before the list was made: a clock that is wrong, so that the list is no better than an old one.
         let age = now.as_secs().checked_sub(self.made);
         let fresh = age.is_some_and(|age| Duration::from_secs(age) <= self.max_age);
-        let state = match set.holds(ip) {
+        let state = match set.prefixes.holds(ip) {
             true if fresh || set.own_network => Verification::Verified,
             // The address of a proxy that nobody has named says nothing about who is behind it.
             false if !set.complete || !is_public(ip) => return unproven(Verification::Unverifiable),
@@ -221,28 +221,6 @@ impl Ranges {
         };
         let indexer = listed.indexer && state == Verification::Verified;
         Proof { state, method: Some(Method::Range), age: age.map(|age| (age / DAY) as u32), indexer }
-    }
-}
-
-impl Set {
-    fn new(set: &SetFile) -> Self {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for net in IpNet::aggregate(&set.prefixes) {
-            match net {
-                IpNet::V4(net) => v4.push((u32::from(net.network()), u32::from(net.broadcast()))),
-                IpNet::V6(net) => v6.push((u128::from(net.network()), u128::from(net.broadcast()))),
-            }
-        }
-        v4.sort_unstable();
-        v6.sort_unstable();
-        Self { v4, v6, complete: set.complete, own_network: set.own_network }
-    }
-
-    fn holds(&self, ip: IpAddr) -> bool {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => inside(&self.v4, u32::from(ip)),
-            IpAddr::V6(ip) => inside(&self.v6, u128::from(ip)),
-        }
     }
 }
 
@@ -271,11 +249,6 @@ fn is_public(ip: IpAddr) -> bool {
                 || translated)
         }
     }
-}
-
-fn inside<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
-    let after = ranges.partition_point(|(first, _)| *first <= address);
-    after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, last)| address <= *last)
 }
 
 #[cfg(test)]
@@ -356,7 +329,7 @@ mod tests {
         let file: RangeFile = serde_json::from_str(include_str!("../../assets/ranges/operators.json")).unwrap();
         assert!(file.sets.len() >= 8);
         for set in &file.sets {
-            assert!(set.agents.iter().all(|name| Agents::builtin().knows(name)), "{}", set.name);
+            assert!(set.agents.iter().all(|name| Agents::builtin().category(name).is_some()), "{}", set.name);
             assert!(set.indexers.iter().all(|name| set.agents.contains(name)), "{}", set.name);
         }
     }
@@ -387,31 +360,5 @@ mod tests {
         assert!(Ranges::new(&missing).unwrap_err().to_string().contains("/nowhere.json"));
         let hasty = RangeSettings { max_age: Span::seconds(60), ..RangeSettings::default() };
         assert!(Ranges::new(&hasty).unwrap_err().to_string().contains("visitor.ranges.max_age"));
-    }
-
-    #[test]
-    fn borders_belong_to_a_range() {
-        let nets: Vec<IpNet> = ["10.0.0.0/24", "10.0.1.0/24", "10.2.0.7/32"].map(|n| n.parse().unwrap()).to_vec();
-        let set = Set::new(&SetFile {
-            name: String::new(),
-            agents: Vec::new(),
-            indexers: Vec::new(),
-            complete: true,
-            own_network: false,
-            prefixes: nets,
-        });
-        assert_eq!(set.v4.len(), 2, "neighbours are one");
-        for (ip, held) in [
-            ("9.255.255.255", false),
-            ("10.0.0.0", true),
-            ("10.0.1.255", true),
-            ("10.0.2.0", false),
-            ("10.2.0.6", false),
-            ("10.2.0.7", true),
-            ("10.2.0.8", false),
-            ("::", false),
-        ] {
-            assert_eq!(set.holds(ip.parse().unwrap()), held, "{ip}");
-        }
     }
 }

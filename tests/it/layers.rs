@@ -391,7 +391,7 @@ async fn a_panic_in_the_judgment_lets_the_request_through_and_leaves_no_trace() 
         };
         let stack = IdentifyLayer::new(&deckle::visitor::Settings::default())
             .unwrap()
-            .layer(AssessLayer::new(state, quotas).layer(site));
+            .layer(AssessLayer::new(state, &deckle::suspicion::Settings::default(), quotas).unwrap().layer(site));
         for broken in [false, true, false] {
             clock.left.store(if broken { reading } else { 0 }, std::sync::atomic::Ordering::SeqCst);
             let request = page("python-requests/2.34", [203, 0, 113, 77]);

@@ -273,7 +273,7 @@ fn of_two_processes_in_a_row_the_outer_one_gives_the_tag() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_prefetched_is_a_page_as_any_other() {
+async fn what_is_prefetched_is_a_page_as_any_other_and_ten_of_them_weigh_nothing() {
     let mut all = Vec::new();
     for field in [None, Some(("purpose", "prefetch")), Some(("sec-purpose", "prefetch;prerender"))] {
         let layer = DeckleLayer::builder().mode(Mode::Enforce).clock(ManualClock::at(1_795_000_000)).build().unwrap();
@@ -299,7 +299,10 @@ async fn what_is_prefetched_is_a_page_as_any_other() {
         assert!(statuses[0] == 200 && statuses.contains(&429), "{field:?}: {statuses:?}");
         all.push(statuses);
     }
-    assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "it counts as much: {all:?}");
+    let served = |statuses: &[u16]| statuses.iter().take_while(|status| **status == 200).count();
+    let served: Vec<usize> = all.iter().map(|statuses| served(statuses)).collect();
+    // No time passes, so nothing comes back. What was asked ahead is remembered, so the first page is no longer the first request.
+    assert!(served[1] == served[2] && (9..=11).contains(&(served[1] - served[0])), "{all:?}");
 }
 
 #[tokio::test]

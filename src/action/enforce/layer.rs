@@ -4,19 +4,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use tower_layer::Layer;
 
 use super::service::Enforce;
 use crate::action::answer::{Answers, Refusal};
+use crate::action::challenge::{Challenger, Return, TRIES};
 use crate::action::license::License;
-use crate::action::limit::{Limits, TRICKLE};
+use crate::action::limit::{Client, Limits, TRICKLE};
 use crate::action::policy::{self, Circumstances};
-use crate::action::{Action, ActionError, Clamp, Decision, LimitReport, Mode, Rule, Settings};
+use crate::action::{Action, ActionError, ChallengeStep, Clamp, Decision, LimitReport, Mode, Rule, Settings};
 use crate::rights::LicenseSettings;
+use crate::secret::Secrets;
 use crate::suspicion::{Assessment, State};
-use crate::visitor::{RouteClass, Standing, Verification, Visitor};
+use crate::visitor::{Category, RouteClass, Standing, Verification, Visitor};
 
 /// Within this time of the start nothing is stronger than `limit`, but for impostors and `visitor.deny`.
 const WARM_UP: Duration = Duration::from_secs(60);
@@ -40,7 +42,8 @@ const SLOW_MS: (u64, u64) = (250, 1_500);
 /// let state = Arc::new(State::new(SystemClock::shared()));
 /// let licence = deckle::rights::LicenseSettings::default();
 /// let enforce = EnforceLayer::new(state.clone(), &settings, &licence, Mode::Enforce).unwrap();
-/// let assess = AssessLayer::new(state, settings.limits.soft());
+/// let suspicion = deckle::suspicion::Settings::default();
+/// let assess = AssessLayer::new(state, &suspicion, settings.limits.soft()).unwrap();
 /// let identify = IdentifyLayer::new(&visitor::Settings::default()).unwrap();
 /// let site = tower::service_fn(|_: Request<()>| async {
 ///     Ok::<_, std::convert::Infallible>(Response::new(Full::new(bytes::Bytes::from("an article"))))
@@ -65,6 +68,7 @@ pub(super) struct Shared {
     limits: Limits,
     answers: Answers,
     license: Option<License>,
+    challenger: Option<Challenger>,
     mode: Mode,
     pub(super) sleepers: AtomicUsize,
 }
@@ -83,16 +87,36 @@ impl EnforceLayer {
     ) -> Result<Self, ActionError> {
         settings.limits.check()?;
         settings.license.check()?;
+        settings.challenge.check()?;
         policy::check(settings)?;
-        let mut settings = settings.clone();
-        for (category, choice) in policy::defaults() {
-            settings.policy.entry(category).or_insert(choice);
-        }
+        let settings = settings.clone();
         let limits = Limits::new(&state, &settings.limits);
         let answers = Answers::new(settings.contact.clone())?;
         let license = License::new(&settings.license, licence);
         let sleepers = AtomicUsize::new(0);
-        Ok(Self { shared: Arc::new(Shared { state, settings, limits, answers, license, mode, sleepers }) })
+        let shared = Shared { state, settings, limits, answers, license, challenger: None, mode, sleepers };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Issues challenges by the keys of a secret, under the path where deckle answers itself. Give the same secret to
+    /// [`IdentifyLayer`](crate::visitor::IdentifyLayer); without one, action `challenge` is `limit`.
+    ///
+    /// # Errors
+    /// [`ActionError::Template`]: the page does not compile.
+    pub fn challenging(self, secrets: &Secrets, mount: &str) -> Result<Self, ActionError> {
+        let Shared { state, settings, license, mode, .. } = &*self.shared;
+        let challenger = Challenger::new(&settings.challenge, secrets, mount, settings.contact.clone())?;
+        let shared = Shared {
+            state: Arc::clone(state),
+            settings: settings.clone(),
+            limits: Limits::new(state, &settings.limits),
+            answers: Answers::new(settings.contact.clone())?,
+            license: license.clone(),
+            challenger: Some(challenger),
+            mode: *mode,
+            sleepers: AtomicUsize::new(0),
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 }
 
@@ -113,13 +137,32 @@ impl<S> Layer<S> for EnforceLayer {
 /// What the future has to do.
 pub(super) enum Plan {
     Forward,
+    /// On to the same page without the parameter of a return.
+    ForwardAs(Uri),
     Wait(Duration),
     Answer(Box<Response<Full<Bytes>>>),
 }
 
+/// The head of a request, as far as acting goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head<'h> {
+    pub(super) method: &'h Method,
+    pub(super) uri: &'h Uri,
+    pub(super) headers: &'h HeaderMap,
+}
+
+impl Head<'_> {
+    fn language(&self) -> Option<&str> {
+        self.headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()
+    }
+}
+
 impl Shared {
-    pub(super) fn decide(&self, visitor: &Visitor, assessment: &Assessment, headers: &HeaderMap) -> (Decision, Plan) {
+    pub(super) fn decide(&self, visitor: &Visitor, assessment: &Assessment, head: Head<'_>) -> (Decision, Plan) {
         let mode = if visitor.enforceable { self.mode } else { Mode::Observe };
+        if let Some(entry) = self.entry(visitor, assessment, head).filter(|_| mode == Mode::Enforce) {
+            return entry;
+        }
         let licensed = self.license.is_some();
         let mut draft = policy::decide(&self.settings, licensed, visitor, assessment);
         if draft.action == Action::License && self.license.as_ref().is_some_and(|l| l.is_free(&visitor.path)) {
@@ -127,53 +170,150 @@ impl Shared {
         }
         let limit = self.ask_limits(&mut draft, visitor, assessment);
         let would = draft.action;
-        // Whoever is found out as an impostor needs no history.
-        let warm_up = self.state.uptime() < WARM_UP && visitor.verification != Verification::Failed;
+        // Whoever is found out as an impostor, or in a trap, needs no history.
+        let caught = visitor.verification == Verification::Failed || assessment.points.trap >= 1.0;
+        let warm_up = self.state.uptime() < WARM_UP && !caught;
         policy::clamp(&mut draft, &self.settings, Circumstances { mode, warm_up });
+        if draft.action == Action::Challenge && self.challenger.is_none() {
+            policy::cap(&mut draft, Action::Limit, Clamp::Navigation);
+        }
         // What a clamp has weakened to `limit` is a trickle like any other.
         let limit = match (draft.action, assessment.client) {
             (Action::Limit, Some(client)) => limit.or_else(|| Some(self.limits.trickle(client))),
             _ => limit,
         };
-        let refused = draft.action >= Action::License
-            || (draft.action == Action::Limit && limit.is_some_and(|l| l.retry_after.is_some()));
-        let mut decision = Decision {
+        let decision = Decision {
             action: draft.action,
             would: (would != draft.action).then_some(would),
             rule: draft.rule,
             clamps: draft.clamps,
             limit,
             delay: None,
+            challenge: None,
         };
-        if refused {
-            let plan = self.refuse(&decision, visitor, assessment, headers);
-            return (decision, plan);
-        }
-        if decision.action == Action::Slow {
-            match self.sleep(assessment.score) {
+        self.act(decision, visitor, assessment, head)
+    }
+
+    fn act(
+        &self,
+        mut decision: Decision,
+        visitor: &Visitor,
+        assessment: &Assessment,
+        head: Head<'_>,
+    ) -> (Decision, Plan) {
+        let over = decision.limit.is_some_and(|limit| limit.retry_after.is_some());
+        match decision.action {
+            Action::Challenge => self.challenge(decision, visitor, assessment, head),
+            Action::License | Action::Block => {
+                let plan = self.refuse(&decision, visitor, assessment, head.headers);
+                (decision, plan)
+            }
+            Action::Limit if over => {
+                let plan = self.refuse(&decision, visitor, assessment, head.headers);
+                (decision, plan)
+            }
+            Action::Slow => match self.sleep(assessment.score) {
                 Some(delay) => {
                     decision.delay = Some(delay);
-                    return (decision, Plan::Wait(delay));
+                    (decision, Plan::Wait(delay))
                 }
-                None => decision.action = Action::Tag,
+                None => {
+                    decision.action = Action::Tag;
+                    (decision, Plan::Forward)
+                }
+            },
+            _ => (decision, Plan::Forward),
+        }
+    }
+
+    /// deckle's own addresses of a challenge, and the return from one.
+    fn entry(&self, visitor: &Visitor, assessment: &Assessment, head: Head<'_>) -> Option<(Decision, Plan)> {
+        let challenger = self.challenger.as_ref().filter(|_| *head.method == Method::GET)?;
+        let decision = |challenge| Decision {
+            action: Action::Allow,
+            would: None,
+            rule: Rule::Challenge,
+            clamps: Vec::new(),
+            limit: None,
+            delay: None,
+            challenge: Some(challenge),
+        };
+        if visitor.route == RouteClass::Own {
+            let keys = assessment.keys.as_ref();
+            let (response, step) = challenger.enter(&self.state, keys, visitor, head.uri, head.language())?;
+            return Some((decision(step), Plan::Answer(Box::new(response))));
+        }
+        match challenger.returning(visitor, head.uri)? {
+            Return::Clean(response) => Some((decision(ChallengeStep::Passed), Plan::Answer(response))),
+            Return::NoCookies(uri) => {
+                assessment.keys.iter().for_each(|keys| self.state.spare(keys.sub));
+                match assessment.client.and_then(|client| self.limits.breaker(client)) {
+                    Some(limit) => {
+                        let decision =
+                            Decision { action: Action::Limit, limit: Some(limit), ..decision(ChallengeStep::Spared) };
+                        let plan = self.refuse(&decision, visitor, assessment, head.headers);
+                        Some((decision, plan))
+                    }
+                    None => Some((decision(ChallengeStep::Spared), Plan::ForwardAs(uri))),
+                }
             }
         }
-        (decision, Plan::Forward)
+    }
+
+    /// Issues a challenge, or serves the page slowly to whom challenges lead nowhere.
+    fn challenge(
+        &self,
+        mut decision: Decision,
+        visitor: &Visitor,
+        assessment: &Assessment,
+        head: Head<'_>,
+    ) -> (Decision, Plan) {
+        let (Some(challenger), Some(client), Some(keys)) = (&self.challenger, assessment.client, &assessment.keys)
+        else {
+            decision.action = Action::Tag;
+            return (decision, Plan::Forward);
+        };
+        let spared = assessment.spared || assessment.issued >= TRIES || !self.limits.may_challenge(client);
+        if !spared {
+            self.state.note_challenge(keys.sub);
+            let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
+            let page = challenger.issue(visitor, target, head.language(), assessment.issued);
+            decision.challenge = Some(ChallengeStep::Issued);
+            return (decision, Plan::Answer(Box::new(page)));
+        }
+        if !assessment.spared {
+            self.state.spare(keys.sub);
+        }
+        decision.would = Some(Action::Challenge);
+        decision.clamps.push(Clamp::Breaker);
+        decision.challenge = Some(ChallengeStep::Spared);
+        match self.limits.breaker(client) {
+            Some(limit) => {
+                decision.action = Action::Limit;
+                decision.limit = Some(limit);
+                let plan = self.refuse(&decision, visitor, assessment, head.headers);
+                (decision, plan)
+            }
+            None => {
+                decision.action = Action::Tag;
+                (decision, Plan::Forward)
+            }
+        }
     }
 
     /// The hard quotas first; then the trickle of `limit`.
     fn ask_limits(&self, draft: &mut policy::Draft, visitor: &Visitor, assessment: &Assessment) -> Option<LimitReport> {
-        let client = assessment.client?;
+        let key = assessment.client?;
         let free = matches!(visitor.route, RouteClass::Wellknown | RouteClass::Own);
         if free || visitor.standing != Standing::Ordinary {
             return None;
         }
-        let verified = visitor.verification == Verification::Verified;
-        let agent = visitor.agent.name.as_deref().filter(|_| verified && assessment.counts_as_page);
+        let client = Client { key, address: assessment.address?, width: assessment.width, shared: assessment.shared };
         // A crawler of many addresses is one, and known: it is not measured by those.
+        let verified = visitor.verification == Verification::Verified;
         let page = assessment.counts_as_page && !verified;
-        let refused = self.limits.hard(client, assessment.address?, page);
-        if let Some(report) = refused.or_else(|| self.limits.agent(self.state.agent_key(agent?))) {
+        let refused = self.limits.hard(client, page).or_else(|| self.agent_limit(visitor, assessment));
+        if let Some(report) = refused {
             if draft.action <= Action::Limit {
                 draft.action = Action::Limit;
                 draft.rule = Rule::Limit(report.name);
@@ -181,7 +321,24 @@ impl Shared {
             }
             return Some(report);
         }
-        (draft.action == Action::Limit).then(|| self.limits.trickle(client))
+        (draft.action == Action::Limit).then(|| self.limits.trickle(key))
+    }
+
+    /// The quotas of a robot: its own where it is proven, else that of whoever says so from one network.
+    fn agent_limit(&self, visitor: &Visitor, assessment: &Assessment) -> Option<LimitReport> {
+        if !assessment.counts_as_page {
+            return None;
+        }
+        let name = visitor.agent.name.as_deref()?;
+        let keys = assessment.keys?;
+        match visitor.agent.category {
+            Category::Preview => self.limits.preview(assessment.client?),
+            _ if visitor.verification == Verification::Verified => self.limits.agent(self.state.agent_key(name)),
+            category if category.is_declared_bot() && category != Category::Scanner => {
+                self.limits.claimed_agent(self.state.claimed_agent_key(name, keys.net.0))
+            }
+            _ => None,
+        }
     }
 
     fn refuse(&self, decision: &Decision, visitor: &Visitor, assessment: &Assessment, headers: &HeaderMap) -> Plan {

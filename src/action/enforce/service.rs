@@ -9,7 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::future::ResponseFuture;
-use super::layer::{Plan, Shared};
+use super::layer::{Head, Plan, Shared};
 use crate::action::ActionBody;
 use crate::suspicion::Assessment;
 use crate::visitor::Visitor;
@@ -46,10 +46,15 @@ where
         let (Some(visitor), Some(assessment)) = (visitor, assessment) else {
             return ResponseFuture::forward(self.inner.call(request), None);
         };
-        let (decision, plan) = self.shared.decide(visitor, assessment, request.headers());
+        let head = Head { method: request.method(), uri: request.uri(), headers: request.headers() };
+        let (decision, plan) = self.shared.decide(visitor, assessment, head);
         request.extensions_mut().insert(decision.action);
         request.extensions_mut().insert(decision.clone());
         match plan {
+            Plan::ForwardAs(uri) => {
+                *request.uri_mut() = uri;
+                ResponseFuture::forward(self.inner.call(request), Some(decision))
+            }
             Plan::Forward => ResponseFuture::forward(self.inner.call(request), Some(decision)),
             Plan::Answer(response) => ResponseFuture::answer(response, decision),
             Plan::Wait(delay) => {

@@ -5,16 +5,30 @@ use std::task::{Context, Poll, ready};
 use http::{HeaderMap, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 
-use crate::suspicion::State;
-use crate::suspicion::cells::CellKey;
+use crate::suspicion::judge::Judge;
+use crate::suspicion::lesson::Answer;
+use crate::suspicion::probe::is_probe;
+use crate::suspicion::state::PathKind;
+use crate::suspicion::{Assessment, Keys};
+use crate::visitor::trap::BeaconOffered;
+use crate::visitor::{RouteClass, Visitor};
 
 /// What the answer teaches.
 #[derive(Debug)]
 pub(super) struct Learn {
-    pub(super) state: Arc<State>,
-    pub(super) path: Arc<str>,
-    /// The sub-identity that asked for a file.
-    pub(super) asset: Option<CellKey>,
+    judge: Arc<Judge>,
+    path: Arc<str>,
+    keys: Option<Keys>,
+    /// It names a file, or is one of ours.
+    asset: bool,
+    beacon: bool,
+    /// It was asked for whole.
+    whole: bool,
+    own: bool,
+    page: bool,
+    /// It was let off as a prefetch.
+    free: bool,
+    revisit: bool,
 }
 
 pin_project! {
@@ -43,22 +57,56 @@ where
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
         if let (Some(learn), Ok(response)) = (this.learn.take(), &result) {
-            learn.from(response.status(), response.headers());
+            learn.from(response);
         }
         Poll::Ready(result)
     }
 }
 
 impl Learn {
-    fn from(&self, status: StatusCode, headers: &HeaderMap) {
-        let kind = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-        let html = kind.is_some_and(|k| k.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html")));
-        if status == StatusCode::OK && kind.is_some() {
-            self.state.learn_path(&self.path, html);
+    pub(super) fn new(judge: &Arc<Judge>, visitor: &Visitor, of: &Assessment, headers: &HeaderMap) -> Self {
+        let own = visitor.route == RouteClass::Own;
+        Self {
+            judge: Arc::clone(judge),
+            path: Arc::clone(&visitor.path),
+            keys: of.keys,
+            asset: visitor.asset_path || own,
+            beacon: visitor.beacon,
+            whole: !headers.contains_key(header::IF_NONE_MATCH) && !headers.contains_key(header::IF_MODIFIED_SINCE),
+            own,
+            page: of.counts_as_page,
+            free: visitor.prefetch && !of.counts_as_page,
+            revisit: of.revisit,
         }
+    }
+
+    fn from<R>(&self, response: &Response<R>) {
+        let (status, headers) = (response.status(), response.headers());
+        let kind = headers.get(header::CONTENT_TYPE).map(|kind| PathKind::of_content_type(kind.as_bytes()));
+        let html = kind == Some(PathKind::Html);
+        if let Some(kind) = kind.filter(|_| status == StatusCode::OK && !self.own) {
+            self.judge.state.learn_path(&self.path, kind);
+        }
+        let Some(keys) = &self.keys else { return };
         // Only a file that went out is an asset: a name that looks like one proves nothing.
-        if let Some(sub) = self.asset.filter(|_| matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED) && !html) {
-            self.state.note_asset(sub);
+        let went_out = matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED);
+        if self.asset && went_out && !html {
+            let script = self.own && self.path.ends_with(".js");
+            self.judge.note_asset(keys, script && self.whole && status == StatusCode::OK, self.beacon);
+        }
+        if !self.page && !self.free && html && status == StatusCode::OK && !self.own {
+            self.judge.note_late_page(keys, &self.path);
+        }
+        let missing = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        let answer = Answer {
+            not_found: self.page && missing,
+            not_modified: !self.whole && status == StatusCode::NOT_MODIFIED,
+            unconditional_revisit: self.revisit && self.whole && headers.contains_key(header::ETAG),
+            offered: response.extensions().get::<BeaconOffered>().is_some(),
+            probe: (missing || status == StatusCode::FORBIDDEN) && is_probe(&self.path),
+        };
+        if answer != Answer::default() {
+            self.judge.note_answer(keys, answer);
         }
     }
 }

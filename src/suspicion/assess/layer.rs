@@ -3,7 +3,8 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::service::Assess;
-use crate::suspicion::{Judge, SoftQuotas, State};
+use crate::suspicion::judge::Judge;
+use crate::suspicion::{Settings, SoftQuotas, State, SuspicionError};
 
 /// Layer that puts an [`Assessment`](crate::suspicion::Assessment) into the extensions of every request that has a
 /// [`Visitor`](crate::visitor::Visitor). Requests without one pass untouched.
@@ -15,8 +16,11 @@ pub struct AssessLayer {
 
 impl AssessLayer {
     /// Judges by `state`, which the layer shares with [`EnforceLayer`](crate::action::EnforceLayer).
-    pub fn new(state: Arc<State>, quotas: SoftQuotas) -> Self {
-        Self { judge: Arc::new(Judge::new(state, quotas)) }
+    ///
+    /// # Errors
+    /// [`SuspicionError`] for settings that do not hold.
+    pub fn new(state: Arc<State>, settings: &Settings, quotas: SoftQuotas) -> Result<Self, SuspicionError> {
+        Ok(Self { judge: Arc::new(Judge::new(state, settings, quotas)?) })
     }
 }
 

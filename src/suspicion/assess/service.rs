@@ -3,12 +3,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tower_service::Service;
 
 use super::future::{Learn, ResponseFuture};
-use crate::suspicion::{Assessment, Judge};
-use crate::visitor::{RouteClass, Visitor};
+use crate::suspicion::Assessment;
+use crate::suspicion::headers::Head;
+use crate::suspicion::judge::Judge;
+use crate::visitor::Visitor;
 
 /// Middleware of [`AssessLayer`](super::AssessLayer).
 #[derive(Clone)]
@@ -39,18 +41,17 @@ where
         let Some(visitor) = request.extensions().get::<Visitor>() else {
             return ResponseFuture::new(self.inner.call(request), None);
         };
-        let path = Arc::clone(&visitor.path);
-        let is_asset = visitor.asset_path || visitor.route == RouteClass::Own;
-        let sub = is_asset.then(|| self.judge.state.keys(visitor)).flatten().map(|(_, sub)| sub);
+        let head = Head {
+            method: request.method(),
+            version: request.version(),
+            headers: request.headers(),
+            query: request.uri().query(),
+        };
         // A fault of ours must not take the site down: the request is judged as unknown and goes on.
-        let judged = catch_unwind(AssertUnwindSafe(|| self.judge.assess(visitor, request.method())));
+        let judged = catch_unwind(AssertUnwindSafe(|| self.judge.assess(visitor, head)));
         let assessment = judged.unwrap_or_else(|_| Assessment::unknown());
+        let learn = (*head.method == Method::GET).then(|| Learn::new(&self.judge, visitor, &assessment, head.headers));
         request.extensions_mut().insert(assessment);
-        let learn = (request.method() == http::Method::GET).then(|| Learn {
-            state: Arc::clone(&self.judge.state),
-            path,
-            asset: sub,
-        });
         ResponseFuture::new(self.inner.call(request), learn)
     }
 }

@@ -5,8 +5,9 @@ use tower_layer::Layer;
 
 use super::service::Identify;
 use crate::clock::{SharedClock, SystemClock};
+use crate::secret::Secrets;
 use crate::visitor::proxy_check::ProxyCheck;
-use crate::visitor::{Facts, Settings, Switch, VisitorError};
+use crate::visitor::{Facts, Keys, Settings, Switch, VisitorError};
 
 /// Layer that puts a [`Visitor`](crate::visitor::Visitor) into the extensions of every request.
 ///
@@ -48,6 +49,14 @@ impl IdentifyLayer {
         let facts = Facts::new(settings)?;
         let check = (settings.proxy_check == Switch::On && facts.proxies.is_empty()).then_some(check);
         Ok(Self { shared: Arc::new(Shared { facts, check, clock }) })
+    }
+
+    /// Knows passes and traps by the keys of a secret. Give the same secret to
+    /// [`EnforceLayer`](crate::action::EnforceLayer); without one, nobody has passed a challenge.
+    pub fn secret(self, secrets: &Secrets) -> Self {
+        let Shared { facts, check, clock } = &*self.shared;
+        let facts = facts.clone().with_keys(Keys::new(secrets));
+        Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
     }
 }
 

@@ -1,0 +1,207 @@
+//! The way back in: what a browser brings from the page of a challenge.
+
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use http::{HeaderValue, Response, StatusCode, Uri, header};
+use http_body_util::Full;
+use sha2::{Digest, Sha256};
+
+use super::page::Wait;
+use super::{ChallengeStep, Challenger};
+use crate::suspicion::{Keys, State};
+use crate::visitor::Visitor;
+use crate::visitor::pass::{Challenge, Pass, cookie_name};
+
+/// Seconds after which the wait counts, and after which a challenge is too old.
+const GOOD: std::ops::RangeInclusive<u64> = 4..=300;
+/// Challenges in a row after which they end.
+pub(in crate::action) const TRIES: u8 = 3;
+/// The parameter by which a browser shows that it came from a challenge, and for how many seconds.
+const RETURN: (&str, u32) = ("__dk", 60);
+/// Longest path that is returned to, in bytes.
+const LONGEST: usize = 2_048;
+
+/// What a request with the parameter of a return is.
+#[derive(Debug)]
+pub(in crate::action) enum Return {
+    /// The browser keeps cookies, or the link is an old one: on to the address without the parameter.
+    Clean(Box<Response<Full<Bytes>>>),
+    /// It keeps none. The address without the parameter.
+    NoCookies(Uri),
+}
+
+impl Challenger {
+    /// Answers one of the two addresses of the page, if it is one.
+    pub(in crate::action) fn enter(
+        &self,
+        state: &State,
+        keys: Option<&Keys>,
+        visitor: &Visitor,
+        uri: &Uri,
+        language: Option<&str>,
+    ) -> Option<(Response<Full<Bytes>>, ChallengeStep)> {
+        let way = visitor.path.strip_prefix(&self.mount)?.strip_prefix("/c/")?;
+        let query = uri.query().unwrap_or_default();
+        let target = target(query);
+        // A second tab, or a click while the page was already on its way.
+        if visitor.pass.is_some() {
+            return Some((see_other(&target), ChallengeStep::Passed));
+        }
+        let text = parameter(query, "t").unwrap_or_default();
+        let token = self.tokens.read_challenge(&text, &visitor.host);
+        let again = |tries: u8| {
+            if tries >= TRIES {
+                keys.into_iter().for_each(|keys| state.spare(keys.sub));
+                return Some((see_other(&target), ChallengeStep::Spared));
+            }
+            keys.into_iter().for_each(|keys| state.note_challenge(keys.sub));
+            Some((self.issue(visitor, &target, language, tries), ChallengeStep::Refused))
+        };
+        let Some(token) = token else { return again(1) };
+        let age = visitor.arrived.as_secs().saturating_sub(u64::from(token.issued));
+        if age > *GOOD.end() {
+            return again(token.tries.saturating_add(1));
+        }
+        let done = match way {
+            "w" if age < *GOOD.start() => {
+                let left = *GOOD.start() - age;
+                // One more for clocks that differ.
+                let wait = Wait { token: text, wait: left + 1, left };
+                return Some((self.page(visitor, &target, language, &wait), ChallengeStep::Early));
+            }
+            "w" => true,
+            "p" => parameter(query, "n").is_some_and(|nonce| is_work(&text, &nonce, token)),
+            _ => return None,
+        };
+        if !done || !state.spend(&token.nonce) {
+            return again(token.tries.saturating_add(1));
+        }
+        keys.into_iter().for_each(|keys| state.forget_challenges(keys.sub));
+        Some((self.admit(visitor, &target), ChallengeStep::Passed))
+    }
+
+    /// The pass, and the way on, with a mark by which it shows whether the cookie was taken.
+    fn admit(&self, visitor: &Visitor, target: &str) -> Response<Full<Bytes>> {
+        let issued = visitor.arrived.as_secs() as u32;
+        let life = self.settings.pass_ttl.0.as_secs() as u32;
+        let mut id = [0; 8];
+        fastrand::fill(&mut id);
+        let pass = Pass { id, issued, expires: issued.saturating_add(life) };
+        let mark = self.tokens.pass(Pass { expires: issued.saturating_add(RETURN.1), ..pass }, &visitor.host);
+        let sign = if target.contains('?') { '&' } else { '?' };
+        let mut response = see_other(&format!("{target}{sign}{}={mark}", RETURN.0));
+        let secure = if visitor.secure { "Secure; " } else { "" };
+        // `SameSite` is last: Lynx takes it for a second cookie, and gives what follows to that one.
+        let cookie = format!(
+            "{}={}; Path=/; Max-Age={life}; {secure}HttpOnly; SameSite=Lax",
+            cookie_name(visitor.secure),
+            self.tokens.pass(pass, &visitor.host)
+        );
+        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        response
+    }
+
+    /// What follows from the parameter of a return, if it is one of ours.
+    pub(in crate::action) fn returning(&self, visitor: &Visitor, uri: &Uri) -> Option<Return> {
+        let query = uri.query()?;
+        let mark = parameter(query, RETURN.0)?;
+        let of = self.tokens.read_pass(&mark, &visitor.host)?;
+        let others = query.split('&').filter(|pair| !pair.starts_with("__dk=")).collect::<Vec<_>>().join("&");
+        let clean = if others.is_empty() { uri.path().to_owned() } else { format!("{}?{others}", uri.path()) };
+        let fresh = u64::from(of.expires) > visitor.arrived.as_secs();
+        if visitor.pass.is_some() || !fresh {
+            return Some(Return::Clean(Box::new(see_other(&clean))));
+        }
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(clean.parse().ok()?);
+        Some(Return::NoCookies(Uri::from_parts(parts).ok()?))
+    }
+}
+
+/// Does SHA-256 of the token and the number (64 bits, little-endian) begin with as many zero bits as were asked for?
+fn is_work(token: &str, nonce: &str, of: Challenge) -> bool {
+    let Ok(nonce) = nonce.parse::<u64>() else { return false };
+    let digest: [u8; 32] = Sha256::new().chain_update(token).chain_update(nonce.to_le_bytes()).finalize().into();
+    let [a, b, c, d, ..] = digest;
+    u32::from_be_bytes([a, b, c, d]).leading_zeros() >= u32::from(of.bits)
+}
+
+/// Where to go on, from parameter `u`: a path of this host, else the front page.
+fn target(query: &str) -> String {
+    let wished = parameter(query, "u").unwrap_or_default();
+    let own = wished.starts_with('/') && !wished.starts_with("//") && wished.len() <= LONGEST;
+    let plain = wished.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'"' | b'<' | b'>'));
+    // Read and written anew: what is not a path and a query is not sent back.
+    let parsed = wished.parse::<http::uri::PathAndQuery>().ok().filter(|_| own && plain);
+    parsed.map_or_else(|| "/".to_owned(), |path| path.to_string())
+}
+
+/// The value of a parameter, percent-decoded. Not UTF-8: none.
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let hex =
+            after.get(..2).filter(|_| *byte == b'%').and_then(|hex| HEXLOWER.decode(&hex.to_ascii_lowercase()).ok());
+        match hex.as_deref() {
+            Some([decoded]) => {
+                bytes.push(*decoded);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn see_other(location: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let location = HeaderValue::from_str(location).unwrap_or(HeaderValue::from_static("/"));
+    response.headers_mut().insert(header::LOCATION, location);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_of_this_host_are_returned_to() {
+        for (wished, to) in [
+            ("u=%2Fnews%2Fa%3Fpage%3D2%26x%3D%25C3%25A9", "/news/a?page=2&x=%C3%A9"),
+            ("u=/plain", "/plain"),
+            ("u=//evil.example", "/"),
+            ("u=%2F%2Fevil.example", "/"),
+            ("u=/%5Cevil.example", "/"),
+            ("u=/%5c/evil.example", "/"),
+            ("u=/%0d%0aSet-Cookie:x", "/"),
+            ("u=https://evil.example/", "/"),
+            ("u=javascript:alert(1)", "/"),
+            ("u=/\"><script>", "/"),
+            ("u=", "/"),
+            ("", "/"),
+        ] {
+            assert_eq!(target(wished), to, "{wished}");
+        }
+        assert_eq!(target(&format!("u=/{}", "a".repeat(2_100))), "/");
+    }
+
+    #[test]
+    fn work_is_counted_in_bits() {
+        let of = |bits| Challenge { bits, tries: 0, issued: 0, nonce: [0; 12] };
+        assert!(is_work("deckle-test-vector-1", "12268", of(16)));
+        assert!(!is_work("deckle-test-vector-1", "12268", of(17)));
+        assert!(!is_work("deckle-test-vector-1", "12267", of(16)));
+        assert!(!is_work("deckle-test-vector-1", "0x2fec", of(16)) && !is_work("", "", of(8)));
+        let smallest = (0..20_000u64).find(|n| is_work("deckle-test-vector-1", &n.to_string(), of(16)));
+        assert_eq!(smallest, Some(12_268));
+    }
+}

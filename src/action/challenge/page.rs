@@ -1,0 +1,147 @@
+//! The page of a challenge.
+
+use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
+use http::{HeaderValue, Response, header};
+use http_body_util::Full;
+use minijinja::context;
+
+use super::Challenger;
+use super::words::words;
+use crate::action::answer::link;
+use crate::visitor::Visitor;
+use crate::visitor::pass::Challenge;
+
+/// Seconds in `Retry-After`.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+/// Made by `scripts/challenge`.
+const SCRIPT: &str = include_str!("../../../assets/challenge.min.js");
+
+/// Longest path of which the page is no longer than 6 KiB; a longer one is told once, and there is no work.
+const LONG: usize = 512;
+
+/// A token, and what is left of its wait.
+pub(super) struct Wait {
+    pub(super) token: String,
+    /// Seconds until the browser goes on.
+    pub(super) wait: u64,
+    /// Seconds that are shown; other than `wait` for those who came too early.
+    pub(super) left: u64,
+}
+
+/// The script, without the line that names its source.
+fn script() -> &'static str {
+    SCRIPT.split_once('\n').map_or(SCRIPT, |(_, script)| script).trim_end()
+}
+
+impl Challenger {
+    /// A new challenge; `target` is the path to return to.
+    pub(in crate::action) fn issue(
+        &self,
+        visitor: &Visitor,
+        target: &str,
+        language: Option<&str>,
+        tries: u8,
+    ) -> Response<Full<Bytes>> {
+        let mut nonce = [0; 12];
+        fastrand::fill(&mut nonce);
+        let issued = visitor.arrived.as_secs() as u32;
+        let challenge = Challenge { bits: self.settings.bits, tries, issued, nonce };
+        let token = self.tokens.challenge(challenge, &visitor.host);
+        let wait = self.settings.wait.0.as_secs();
+        self.page(visitor, target, language, &Wait { token, wait, left: wait })
+    }
+
+    pub(super) fn page(
+        &self,
+        visitor: &Visitor,
+        target: &str,
+        language: Option<&str>,
+        wait: &Wait,
+    ) -> Response<Full<Bytes>> {
+        let mut random = [0; 16];
+        fastrand::fill(&mut random);
+        let nonce = BASE64URL_NOPAD.encode(&random);
+        let long = target.len() > LONG;
+        let words = words(language);
+        let way = |way: &str| format!("{}/c/{way}?t={}&u={}", self.mount, wait.token, escaped(target));
+        let page = self.pages.get_template("challenge.html").and_then(|page| {
+            page.render(context! {
+                words => context! {
+                    title => words.title,
+                    message => words.message,
+                    waiting => words.waiting,
+                    early => words.early,
+                    opening => words.opening,
+                    proceed => words.proceed,
+                    contact => words.contact,
+                    request => words.request,
+                },
+                lang => words.lang,
+                dir => words.dir,
+                wait => wait.wait,
+                left => wait.left,
+                wait_url => way("w"),
+                work_url => if long { String::new() } else { way("p") },
+                token => wait.token.as_str(),
+                bits => if long { 0 } else { self.settings.bits },
+                nonce => nonce.as_str(),
+                script => script(),
+                contact => self.contact.as_deref().map(link),
+                request_id => visitor.request_id.to_string(),
+            })
+        });
+        // A page that cannot be made leaves the way on: a link.
+        let page = page
+            .unwrap_or_else(|_| format!("<!doctype html><a href=\"{}\">&rarr;</a>", way("w").replace('&', "&amp;")));
+        let mut response = Response::new(Full::new(Bytes::from(page)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        let policy = format!(
+            "default-src 'none'; script-src 'nonce-{nonce}'; worker-src blob:; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+        );
+        if let Ok(policy) = HeaderValue::from_str(&policy) {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        response
+    }
+}
+
+/// Percent-encoded, but for what may stand in the value of a parameter (RFC 3986 §3.4).
+fn escaped(path: &str) -> String {
+    let mut out = String::with_capacity(path.len() + 16);
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn the_script_is_what_its_source_says() {
+        let source = include_str!("../../../assets/challenge.js");
+        let line = format!("/*src:sha256-{}*/", HEXLOWER.encode(&Sha256::digest(source)));
+        assert_eq!(SCRIPT.lines().next(), Some(line.as_str()), "run scripts/challenge");
+        assert!(!script().contains("</script") && !script().contains("<!--") && script().starts_with('('));
+    }
+
+    #[test]
+    fn what_stands_in_an_address_is_escaped() {
+        assert_eq!(escaped("/a?x=1&y=\"<>'é"), "/a%3Fx%3D1%26y%3D%22%3C%3E%27%C3%A9");
+    }
+}

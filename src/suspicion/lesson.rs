@@ -1,0 +1,65 @@
+//! What answers teach about who asked.
+
+use super::Signal;
+use super::judge::Judge;
+use super::signals::Group;
+use super::state::{Keys, distinct};
+use super::width::Width;
+
+impl Judge {
+    /// An asset went out to this visitor.
+    pub(crate) fn note_asset(&self, keys: &Keys, cold: bool, beacon: bool) {
+        for key in [keys.sub, keys.address] {
+            self.state.with_record(key, |record, _| {
+                record.assets = record.assets.saturating_add(1);
+                record.beacons = record.beacons.saturating_add(u8::from(beacon));
+                record.cold = record.cold.saturating_add(u8::from(cold && key == keys.sub));
+            });
+        }
+    }
+
+    /// A page that nobody took for one.
+    pub(crate) fn note_late_page(&self, keys: &Keys, path: &str) {
+        let hash = self.state.path_hash(path);
+        self.state.with_record(keys.sub, |record, _| {
+            record.pages = record.pages.saturating_add(1);
+            distinct::mark(&mut record.distinct, hash);
+        });
+        for limiter in [self.page_soft.of(Width::One), self.page_hour.of(Width::One)] {
+            // A refusal is answered when the next page is asked for.
+            let _ = limiter.check_key(&keys.address);
+        }
+    }
+
+    /// Any other answer to a page.
+    pub(crate) fn note_answer(&self, keys: &Keys, answer: Answer) {
+        self.state.with_record(keys.sub, |record, _| {
+            record.not_found = record.not_found.saturating_add(u16::from(answer.not_found));
+            record.revisits = record.revisits.saturating_add(u8::from(answer.unconditional_revisit));
+            record.offered = record.offered.saturating_add(u8::from(answer.offered));
+            if answer.not_modified && record.conditional < 5 {
+                record.conditional += 1;
+                let most = self.weights.cap(Group::Credit);
+                record.credit = (record.credit + f32::from(self.weights.of(Signal::ConditionalOk))).min(most);
+            }
+            if answer.probe && record.traps & 4 == 0 {
+                record.traps |= 4;
+                record.trap =
+                    (record.trap + f32::from(self.weights.of(Signal::ExploitProbe))).min(self.weights.cap(Group::Trap));
+            }
+        });
+    }
+}
+
+/// What an answer says about who asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) not_found: bool,
+    pub(crate) not_modified: bool,
+    /// A page with an entity tag that was had before, and asked for as if not.
+    pub(crate) unconditional_revisit: bool,
+    /// Our style sheet stands in it.
+    pub(crate) offered: bool,
+    /// Nothing was there of what only those look for who look for holes.
+    pub(crate) probe: bool,
+}

@@ -1,0 +1,200 @@
+//! Records of networks, for what many addresses of one allocation do together.
+//!
+//! A scraper that takes a new address for each request is one visitor all the same. If, within ten minutes, many
+//! addresses of one network ask for pages and hardly any of them for an asset, the network *collapses* for an hour: its
+//! members without assets and without a pass are treated as one. A carrier's network full of browsers fetches assets,
+//! and never collapses.
+
+use std::sync::{Mutex, TryLockError};
+
+use super::{Tick, distinct};
+use crate::suspicion::cells::CellKey;
+
+const WAYS: usize = 8;
+/// Seconds of one window.
+const WINDOW: u32 = 600;
+const HOUR: u32 = 3_600;
+/// Offenders that make a neighbourhood.
+const OFFENDERS: u32 = 5;
+
+/// What is remembered about one network. 64 bytes.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct NetRecord {
+    tag: u64,
+    /// Bits of the members that asked for pages in this window.
+    members: [u64; 2],
+    /// Bits of the offenders of this hour.
+    offenders: u64,
+    window: Tick,
+    offenders_since: Tick,
+    collapsed_until: Tick,
+    last_seen: Tick,
+    pages: u16,
+    with_assets: u16,
+    reserved: [u8; 12],
+}
+
+/// The kind of a network: how many members make a crowd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crowd {
+    /// IPv4 /24.
+    V4,
+    /// IPv6 /56.
+    V6,
+    /// IPv6 /48.
+    Wide,
+}
+
+impl Crowd {
+    fn members(self) -> f32 {
+        match self {
+            Self::V4 => 32.0,
+            Self::V6 => 16.0,
+            Self::Wide => 64.0,
+        }
+    }
+}
+
+/// What the network says about its member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Neighbourhood {
+    pub(crate) collapsed: bool,
+    pub(crate) offenders: bool,
+}
+
+/// One page of a member.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) member: u64,
+    pub(crate) page: bool,
+    /// Somebody who fetches assets.
+    pub(crate) with_assets: bool,
+    pub(crate) crowd: Crowd,
+}
+
+impl NetRecord {
+    fn step(&mut self, step: Step, now: Tick) -> Neighbourhood {
+        if now.seconds_since(self.window) >= WINDOW {
+            *self = Self { window: now, members: [0; 2], pages: 0, with_assets: 0, ..*self };
+        }
+        if now.seconds_since(self.offenders_since) >= HOUR {
+            self.offenders_since = now;
+            self.offenders = 0;
+        }
+        if step.page {
+            distinct::mark(&mut self.members, step.member);
+            self.pages = self.pages.saturating_add(1);
+            self.with_assets = self.with_assets.saturating_add(u16::from(step.with_assets));
+            if self.is_one(step.crowd) {
+                self.collapsed_until = now.plus_seconds(HOUR);
+            }
+        }
+        self.last_seen = now;
+        Neighbourhood { collapsed: now < self.collapsed_until, offenders: self.offenders.count_ones() >= OFFENDERS }
+    }
+
+    /// Many members, each with hardly a page, and next to nobody with assets.
+    fn is_one(&self, crowd: Crowd) -> bool {
+        let members = distinct::estimate(&self.members);
+        members >= crowd.members()
+            && f32::from(self.pages) * 2.0 >= members
+            && u32::from(self.with_assets) * 20 < u32::from(self.pages)
+    }
+}
+
+/// The table: sets of eight, each with a lock of its own.
+pub(super) struct Networks {
+    sets: Box<[Mutex<[NetRecord; WAYS]>]>,
+}
+
+impl Networks {
+    pub(super) fn new(sets: usize) -> Self {
+        Self { sets: (0..sets).map(|_| Mutex::default()).collect() }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.sets.len() * WAYS * size_of::<NetRecord>()
+    }
+
+    /// Notes a request. A busy set says nothing.
+    pub(super) fn step(&self, key: CellKey, now: Tick, step: Step) -> Neighbourhood {
+        self.with(key, now, |record| record.step(step, now)).unwrap_or_default()
+    }
+
+    /// A member has become an offender.
+    pub(super) fn note_offender(&self, key: CellKey, now: Tick, member: u64) {
+        self.with(key, now, |record| record.offenders |= 1 << (member % 64));
+    }
+
+    fn with<T>(&self, key: CellKey, now: Tick, f: impl FnOnce(&mut NetRecord) -> T) -> Option<T> {
+        let index = ((u128::from(key.0) * self.sets.len() as u128) >> 64) as usize;
+        let lock = self.sets.get(index)?;
+        let mut set = match lock.try_lock() {
+            Ok(set) => set,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let tag = key.0.max(1);
+        let way = set.iter().position(|r| r.tag == tag).unwrap_or_else(|| {
+            let oldest = set.iter().enumerate().min_by_key(|(_, r)| (r.tag != 0, r.last_seen));
+            oldest.map_or(0, |(way, _)| way)
+        });
+        let record = set.get_mut(way)?;
+        if record.tag != tag {
+            *record = NetRecord { tag, window: now, offenders_since: now, last_seen: now, ..NetRecord::default() };
+        }
+        Some(f(record))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crawl(crowd: Crowd, members: u64, with_assets: bool) -> Neighbourhood {
+        let networks = Networks::new(4);
+        let mut last = Neighbourhood::default();
+        for member in 0..members {
+            let member = member.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let step = Step { member: member >> 7, page: true, with_assets, crowd };
+            last = networks.step(CellKey(7), Tick(100), step);
+        }
+        last
+    }
+
+    #[test]
+    fn many_members_without_assets_are_one() {
+        assert_eq!(size_of::<NetRecord>(), 64);
+        for (crowd, few, many) in [(Crowd::V4, 24, 60), (Crowd::V6, 10, 30), (Crowd::Wide, 48, 120)] {
+            assert!(!crawl(crowd, few, false).collapsed, "{crowd:?}");
+            assert!(crawl(crowd, many, false).collapsed, "{crowd:?}");
+            assert!(!crawl(crowd, many, true).collapsed, "{crowd:?}: browsers");
+        }
+    }
+
+    #[test]
+    fn a_collapse_ends_after_an_hour_of_peace() {
+        let networks = Networks::new(4);
+        let page = |member: u64, at| {
+            let member = member.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 7;
+            let step = Step { member, page: true, with_assets: false, crowd: Crowd::V6 };
+            networks.step(CellKey(7), Tick(at), step).collapsed
+        };
+        assert!((0..40).map(|m| page(m, 100)).last().unwrap());
+        assert!(page(1, 100 + 3_500 * 16));
+        assert!(!page(1, 100 + 3_700 * 16));
+    }
+
+    #[test]
+    fn five_offenders_make_a_neighbourhood() {
+        let networks = Networks::new(4);
+        let step = Step { member: 1, page: true, with_assets: false, crowd: Crowd::V4 };
+        for member in 0..5 {
+            assert!(!networks.step(CellKey(7), Tick(0), step).offenders);
+            networks.note_offender(CellKey(7), Tick(0), member);
+        }
+        assert!(networks.step(CellKey(7), Tick(0), step).offenders);
+        assert!(!networks.step(CellKey(7), Tick(3_600 * 16), step).offenders, "for an hour");
+    }
+}

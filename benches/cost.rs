@@ -106,7 +106,7 @@ fn decide(runtime: &Runtime) {
     let state = Arc::new(State::new(SystemClock::shared()));
     let stack = IdentifyLayer::new(&deckle::visitor::Settings::default())
         .unwrap()
-        .layer(AssessLayer::new(state, quotas).layer(bare));
+        .layer(AssessLayer::new(state, &deckle::suspicion::Settings::default(), quotas).unwrap().layer(bare));
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         without.push(runtime.block_on(serve_all(bare, REQUESTS)));

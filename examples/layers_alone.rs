@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = action::Settings::default();
     let state = Arc::new(State::new(SystemClock::shared()));
     let identify = IdentifyLayer::new(&visitor::Settings::default())?;
-    let assess = AssessLayer::new(state.clone(), settings.limits.soft());
+    let assess = AssessLayer::new(state.clone(), &deckle::suspicion::Settings::default(), settings.limits.soft())?;
     let enforce = EnforceLayer::new(state, &settings, &deckle::rights::LicenseSettings::default(), Mode::Enforce)?;
     let protect = ProtectLayer::new(&page::Settings::default(), &deckle::rights::Settings::default(), "/.deckle")?;
 

@@ -43,6 +43,17 @@ pub enum Slot {
     Trim,
     /// The end of a block, where a seal may stand.
     Seal,
+    /// What stands in this copy of the page alone.
+    Fill(Fill),
+}
+
+/// Where something may be put into one copy of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// Behind what is inserted in the head.
+    Head,
+    /// Before the explicit end of the body.
+    Foot,
 }
 
 /// Chooses alternatives for one visitor.
@@ -54,6 +65,10 @@ pub trait Choose: Send {
     fn gap(&mut self, column: u16) -> u8;
     /// The bytes at the end of a block; `None` leaves the block as it is.
     fn seal(&mut self) -> Option<Bytes>;
+    /// What stands in this copy alone; `None`: nothing.
+    fn fill(&mut self, _: Fill) -> Option<Bytes> {
+        None
+    }
 }
 
 /// Leaves everything as it is.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActionError, LimitReport};
 use crate::clock::LimiterClock;
-use crate::suspicion::cells::CellKey;
+use crate::suspicion::cells::{CellKey, SharedCells};
 use crate::suspicion::{Limiter, Quota, SoftQuotas, State, Widened, Width, limiter};
 
 /// The dearest page costs this many cells.
@@ -17,6 +17,10 @@ const DEAREST: u32 = 3;
 pub(super) const TRICKLE: &str = "limited";
 /// What an agent may take that cannot be checked, from one network: a page a second, 60 at once.
 const CLAIMED: Quota = Quota::new(1_000, 60);
+/// One cell of `content_bulk`, in bytes.
+const BULK: u64 = 8 << 10;
+const MOST_BULK: u32 = 1_800;
+const CONTENT_BULK: u64 = 111;
 /// `Retry-After` of a refusal by score: at least and at most, in seconds.
 const WAIT: std::ops::RangeInclusive<u64> = 10..=600;
 
@@ -46,6 +50,8 @@ pub struct LimitSettings {
     pub limited: Quota,
     /// Pages of link previews: 429.
     pub preview: Quota,
+    /// Started 8 KiB of feeds and data for programs, from who does not behave like a browser: 429.
+    pub content_bulk: Quota,
     /// Challenges; beyond it pages are served by `breaker`.
     pub challenge: Quota,
     /// Pages of those for whom challenges lead nowhere: 429.
@@ -68,6 +74,7 @@ impl Default for LimitSettings {
             agent: Quota::new(100, 600),
             limited: Quota::new(20_000, 2),
             preview: Quota::new(10_000, 12),
+            content_bulk: Quota::new(2_000, 120),
             challenge: Quota::new(20_000, 6),
             breaker: Quota::new(10_000, 6),
             widths: [1, 4, 16],
@@ -101,6 +108,7 @@ impl LimitSettings {
             ("agent", self.agent, 1),
             ("limited", self.limited, 1),
             ("preview", self.preview, 1),
+            ("content_bulk", self.content_bulk, 1),
             ("challenge", self.challenge, 1),
             ("breaker", self.breaker, 1),
         ];
@@ -140,6 +148,8 @@ pub(super) struct Limits {
     agent: Limiter,
     claimed: Limiter,
     preview: Limiter,
+    content_bulk: Limiter,
+    bulk_cells: SharedCells,
     challenge: Limiter,
     breaker: Limiter,
     /// All that one address may take, however many proven visitors share it.
@@ -159,6 +169,8 @@ impl Limits {
             agent: limiter(state, settings.agent, 105),
             claimed: limiter(state, CLAIMED, 106),
             preview: limiter(state, settings.preview, 107),
+            content_bulk: limiter(state, settings.content_bulk, CONTENT_BULK),
+            bulk_cells: SharedCells::new(state.cells().clone(), CONTENT_BULK, Duration::ZERO),
             challenge: limiter(state, settings.challenge, 108),
             breaker: limiter(state, settings.breaker, 109),
             page_address: limiter(state, settings.page_hard.times(most), 110),
@@ -191,6 +203,21 @@ impl Limits {
 
     pub(super) fn preview(&self, client: CellKey) -> Option<LimitReport> {
         self.refuses(&self.preview, client, "preview", self.settings.preview)
+    }
+
+    /// Is there anything left for feeds and data?
+    pub(super) fn content_bulk(&self, client: CellKey) -> Option<LimitReport> {
+        self.refuses(&self.content_bulk, client, "content_bulk", self.settings.content_bulk)
+    }
+
+    /// So many bytes of feeds and data went out; one cell was paid when they were asked for.
+    pub(super) fn charge_bulk(&self, client: CellKey, now: Duration, bytes: u64) {
+        let cells = u32::try_from(bytes.div_ceil(BULK)).unwrap_or(u32::MAX).saturating_sub(1);
+        // A debt ends: an hour at most, whatever one answer held.
+        let cells = cells.min(MOST_BULK);
+        if cells > 0 {
+            self.bulk_cells.debit(client, now, self.settings.content_bulk.every.0, cells);
+        }
     }
 
     /// May another challenge be issued?

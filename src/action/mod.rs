@@ -157,6 +157,10 @@ pub struct LimitReport {
     pub(crate) size: (u32, u64),
 }
 
+/// In the extensions of a response: only the head of the page leaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CardMade;
+
 /// The decision about one request. In the request's and the response's extensions behind [`EnforceLayer`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -333,7 +333,7 @@ fn clamp_score(draft: &mut Draft, choice: Choice, visitor: &visitor::Visitor, as
         cap(draft, Action::Limit, Clamp::Verified);
     }
     let age = visitor.pass.map(|pass| visitor.arrived.as_secs().saturating_sub(u64::from(pass.issued)));
-    if age.is_some_and(|age| age < PASS.0) && assessment.points.trap < PASS.1 {
+    if assessment.vouched && age.is_some_and(|age| age < PASS.0) && assessment.points.trap < PASS.1 {
         cap(draft, Action::Slow, Clamp::Pass);
     }
     if assessment.first_request && !clear_evidence(assessment) {

@@ -6,9 +6,13 @@ use crate::action::{ActionError, EnforceLayer, Mode};
 use crate::audit::{AuditLayer, FileSink, Sink, SinkError, SinkKind, TracingSink};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
+#[cfg(feature = "html")]
+use crate::rights::{Pref, ScopeSettings, Uses};
 use crate::secret::{SecretError, Secrets};
 use crate::suspicion::{AssessLayer, State, SuspicionError};
 use crate::visitor::proxy_check::ProxyCheck;
+#[cfg(feature = "html")]
+use crate::visitor::trap::TrapPaths;
 use crate::visitor::{IdentifyLayer, VisitorError};
 
 /// Builds a [`DeckleLayer`]. Setters beat the configuration.
@@ -177,7 +181,7 @@ impl Builder {
         #[cfg(feature = "html")]
         let audit = audit.server_timing(config.page.server_timing);
         #[cfg(feature = "html")]
-        let protect = self.protect(secrets)?;
+        let protect = self.protect(secrets, &keys)?;
         #[cfg(not(feature = "html"))]
         let protect = {
             if config.page.is_some() {
@@ -186,6 +190,20 @@ impl Builder {
             tower_layer::Identity::new()
         };
         Ok(DeckleLayer::new(identify, assess, audit, enforce, protect))
+    }
+
+    /// What is declared, with the paths of the traps closed to everybody who obeys robots.txt.
+    #[cfg(feature = "html")]
+    fn rights(&self, keys: &Secrets) -> crate::rights::Settings {
+        let mut rights = self.config.rights.clone();
+        let trap = &self.config.suspicion.trap;
+        let link = trap.links.then(|| format!("{}/t/", self.config.visitor.routes.mount));
+        let canary = trap.canary.then(|| TrapPaths::new(keys).canary());
+        for path in link.into_iter().chain(canary) {
+            let uses = Uses { crawl: Pref::Deny, ..Uses::default() };
+            rights.scope.push(ScopeSettings { path, agents: Vec::new(), uses });
+        }
+        rights
     }
 
     fn secrets(&self) -> Result<Option<Secrets>, BuildError> {
@@ -211,13 +229,13 @@ impl Builder {
     }
 
     #[cfg(feature = "html")]
-    fn protect(&self, secrets: Option<Secrets>) -> Result<crate::page::ProtectLayer, BuildError> {
+    fn protect(&self, secrets: Option<Secrets>, keys: &Secrets) -> Result<crate::page::ProtectLayer, BuildError> {
         use crate::page::{Marking, ProtectLayer};
         use crate::watermark::Level;
         let config = &self.config;
-        let protect =
-            ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?.activated(self.activated);
-        let protect = protect.robots(Arc::clone(&self.robots));
+        let protect = ProtectLayer::new(&config.page, &self.rights(keys), &config.visitor.routes.mount)?
+            .activated(self.activated);
+        let protect = protect.robots(Arc::clone(&self.robots)).links(config.suspicion.trap.links);
         match (secrets, config.watermark.level) {
             (_, Some(Level::Off)) | (None, None) => Ok(protect),
             (None, Some(_)) => Err(BuildError::NoSecret),

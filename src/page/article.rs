@@ -16,7 +16,7 @@ use super::replace::Replacer;
 use super::scan::{Border, Reading, Scanner};
 use super::text::Text;
 use super::window::Window;
-use crate::slot::{Edit, What};
+use crate::slot::{Edit, Fill, Slot, What};
 
 /// Traces in a script of a framework that compares the server's text with its own.
 const HYDRATION_CALL: &str = "self.__next_f";
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) hydrated: bool,
     pub(crate) deletions: Deletions,
     footer: Option<Bytes>,
+    /// Something may be filled in behind it.
+    foot: bool,
     ambiguity: Ambiguity,
     /// Source offset = scanner's offset + this, as two parts because the scan starts with tags of its own.
     start: u64,
@@ -60,6 +62,7 @@ impl Shared {
             hydrated: false,
             deletions: Deletions::default(),
             footer: None,
+            foot: false,
             ambiguity: Ambiguity::default(),
             start: 0,
             prefix: Vec::new(),
@@ -101,6 +104,10 @@ impl Shared {
             self.edits.push(Edit { range: at..at, what: What::Fixed(footer) });
             self.footer_placed = true;
         }
+        if std::mem::take(&mut self.foot) {
+            self.deletions.give_up();
+            self.edits.push(Edit { range: at..at, what: What::Choice(Slot::Fill(Fill::Foot)) });
+        }
     }
 }
 
@@ -116,7 +123,7 @@ pub(crate) fn scanner(
     shared: &Handle,
     start: u64,
     prefix: &[u8],
-    footer: Option<Bytes>,
+    (footer, foot): (Option<Bytes>, bool),
     replacer: Replacer,
     reading: Reading,
 ) -> Scanner {
@@ -124,7 +131,7 @@ pub(crate) fn scanner(
         let mut state = lock(shared);
         state.start = start;
         state.prefix = prefix.to_vec();
-        state.footer = footer;
+        (state.footer, state.foot) = (footer, foot);
         state.deletions = Deletions::new(replacer);
         Arc::clone(&state.border)
     };

@@ -17,6 +17,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::appended::Appended;
+use super::card::Card;
 use super::headers::strip_digests;
 use super::output::Output;
 use super::pipeline::Pipeline;
@@ -53,6 +54,7 @@ pin_project! {
         Page { #[pin] body: B, page: Box<Page> },
         Own { #[pin] body: Full<Bytes> },
         Appended { #[pin] body: B, appended: Appended },
+        Card { #[pin] body: B, card: Card },
     }
 }
 
@@ -79,6 +81,11 @@ impl<B> PageBody<B> {
 }
 
 impl<B> PageBody<B> {
+    /// The head alone.
+    pub(crate) fn card(body: B, card: Card) -> Self {
+        Self { kind: Kind::Card { body, card } }
+    }
+
     /// As it came, with a text behind it.
     pub(crate) fn appended(body: B, appended: Appended) -> Self {
         Self { kind: Kind::Appended { body, appended } }
@@ -219,6 +226,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
             Projected::Own { body } => body.poll_frame(cx).map_err(|never| match never {}),
             Projected::Page { body, page } => page.poll(body, cx),
             Projected::Appended { body, appended } => appended.poll(body, cx).map_err(BodyError::Inner),
+            Projected::Card { body, card } => card.poll(body, cx).map_err(BodyError::Inner),
         }
     }
 
@@ -229,6 +237,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
             // Only when the last flush is out: the inner body ends earlier.
             Kind::Page { page, .. } => page.is_done(),
             Kind::Appended { appended, .. } => appended.is_done(),
+            Kind::Card { card, .. } => card.is_done(),
         }
     }
 
@@ -237,7 +246,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
             Kind::Inner { body, length_counts: true } => body.size_hint(),
             Kind::Own { body } => body.size_hint(),
             // An exact hint would become a Content-Length that cuts the page.
-            Kind::Page { .. } | Kind::Appended { .. } | Kind::Inner { .. } => SizeHint::default(),
+            Kind::Page { .. } | Kind::Appended { .. } | Kind::Card { .. } | Kind::Inner { .. } => SizeHint::default(),
         }
     }
 }

@@ -20,6 +20,7 @@ mod appended;
 mod article;
 mod block;
 mod body;
+mod card;
 mod charset;
 mod csp;
 mod declaration;

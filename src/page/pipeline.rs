@@ -431,6 +431,7 @@ mod tests {
             max_memory: 2 << 20,
             window: 64 << 10,
             max_page: 4 << 20,
+            foot: false,
             esi: false,
         }
     }

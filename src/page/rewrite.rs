@@ -18,7 +18,7 @@ use super::replace::Replacer;
 use super::scan::{Border, Reading, ScanEnd, Scanner};
 use super::text::Text;
 use super::window::Window;
-use crate::slot::{Choose, Edit, Slot, What};
+use crate::slot::{Choose, Edit, Fill, Slot, What};
 
 /// The head scan looks at every tag; it is fed little by little, so that not much is read twice.
 const HEAD_STEP: usize = 1_024;
@@ -46,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) esi: bool,
     /// Slots end at this offset.
     pub(crate) max_page: u64,
+    /// Something may be filled in before the end of the body.
+    pub(crate) foot: bool,
 }
 
 /// What goes into a page besides its marks.
@@ -251,17 +253,23 @@ impl Rewriter {
             self.state(|s| s.edits.push(Edit { range: start..start, what: What::Fixed(inserted.head) }));
             self.outcome.head_placed = true;
         }
+        if document && !findings.amp {
+            let what = What::Choice(Slot::Fill(Fill::Head));
+            self.state(|s| s.edits.push(Edit { range: start..start, what }));
+        }
         if findings.amp {
             self.state(|s| s.text.stop("amp"));
         }
         let footer = inserted.footer;
-        let nothing_to_do = footer.is_none() && !self.learn && job.replacer.is_idle();
+        let foot = job.foot && document && !findings.amp;
+        let nothing_to_do = footer.is_none() && !foot && !self.learn && job.replacer.is_idle();
         let idle = nothing_to_do && self.state(|s| s.text.stopped.is_some());
         if idle || !more {
             self.phase = Phase::Copy;
             return;
         }
-        let mut scanner = article::scanner(&self.shared, start, &findings.prefix, footer, job.replacer, self.reading);
+        let mut scanner =
+            article::scanner(&self.shared, start, &findings.prefix, (footer, foot), job.replacer, self.reading);
         let seen = self.state(|s| s.window.get(start..self.fed).map(<[u8]>::to_vec)).unwrap_or_default();
         let result = scanner.write(&seen);
         self.phase = Phase::Article(scanner);
@@ -338,6 +346,7 @@ pub(super) fn survey(page: &[u8]) -> Option<Finding> {
         window: 64 << 10,
         esi: false,
         max_page: 0,
+        foot: false,
     };
     let mut rewriter = Rewriter::new(job);
     let mut out = Vec::new();
@@ -373,6 +382,7 @@ fn apply(what: &What, source: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>,
                 outcome.seals += 1;
             }
         }
+        What::Choice(Slot::Fill(fill)) => out.extend_from_slice(&choose.fill(*fill).unwrap_or_default()),
     }
     None
 }
@@ -419,6 +429,44 @@ mod tests {
         }
     }
 
+    /// Fills both places.
+    struct Filling;
+
+    impl Choose for Filling {
+        fn column(&self, _: &[u8]) -> Option<u16> {
+            None
+        }
+        fn gap(&mut self, _: u16) -> u8 {
+            b' '
+        }
+        fn seal(&mut self) -> Option<Bytes> {
+            None
+        }
+        fn fill(&mut self, place: Fill) -> Option<Bytes> {
+            Some(Bytes::from_static(if place == Fill::Head { b"<head-fill/>" } else { b"<foot-fill/>" }))
+        }
+    }
+
+    #[test]
+    fn one_copy_carries_what_no_other_does() {
+        let copy = |page: &str, foot: bool| {
+            let mut rewriter = Rewriter::new(Job { foot, ..job("utf-8") });
+            let mut out = Vec::new();
+            rewriter.push(page.as_bytes(), &mut Filling, &mut out);
+            rewriter.finish(&mut Filling, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let page = "<!doctype html><html><head><meta charset=utf-8><title>t</title></head><body>x</body></html>";
+        assert_eq!(
+            copy(page, true),
+            "<!doctype html><html><head><meta charset=utf-8><S><head-fill/><title>t</title></head><body>x\
+             <notice/><foot-fill/></body></html>"
+        );
+        assert!(!copy(page, false).contains("foot-fill"));
+        assert_eq!(copy("<p>a fragment</p>", true), "<p>a fragment</p>");
+        assert!(!copy(&page.replace("<html>", "<html amp>"), true).contains("fill"));
+    }
+
     fn job(label: &str) -> Job {
         let encoding = Encoding::for_label(label.as_bytes()).unwrap();
         Job {
@@ -434,6 +482,7 @@ mod tests {
             window: 64 << 10,
             esi: false,
             max_page: 4 << 20,
+            foot: true,
         }
     }
 
@@ -476,7 +525,7 @@ mod tests {
             at += match &edit.what {
                 What::Fixed(bytes) => bytes.len(),
                 What::Choice(Slot::Gap { .. }) => 1,
-                What::Choice(Slot::Trim) => 0,
+                What::Choice(Slot::Trim | Slot::Fill(_)) => 0,
                 What::Choice(Slot::Seal) => SEAL.len(),
             };
             back.extend_from_slice(&source[start..end]);

@@ -118,6 +118,19 @@ impl SharedCells {
     }
 }
 
+impl SharedCells {
+    /// Charges cells that are gone already, however few are left: the debt is paid by waiting.
+    pub(crate) fn debit(&self, key: CellKey, now: Duration, every: Duration, cells: u32) {
+        let now = (now.as_nanos() as u64).saturating_sub(self.offset);
+        let cost = (every.as_nanos() as u64).saturating_mul(u64::from(cells));
+        let charged: Result<(), ()> = self.measure_and_replace(&key, |tat| {
+            let from = tat.map_or(0, Nanos::as_u64).max(now);
+            Ok(((), Nanos::new(from.saturating_add(cost))))
+        });
+        debug_assert!(charged.is_ok(), "a debit refuses nothing");
+    }
+}
+
 impl StateStore for SharedCells {
     type Key = CellKey;
 

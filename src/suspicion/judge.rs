@@ -13,6 +13,7 @@ use super::signals::{self, Group};
 use super::state::{self, Keys, PathKind, Record, Tick, distinct, flag};
 use super::width::{Widened, Width};
 use super::{Assessment, Fired, Limiter, Settings, Signal, SoftQuotas, State, SuspicionError, limiter};
+use crate::visitor::trap::Offers;
 use crate::visitor::{Category, RouteClass, Verification, Visitor};
 
 /// Sub-identities of one address within ten minutes.
@@ -30,6 +31,7 @@ pub(crate) struct Judge {
     pub(crate) state: Arc<State>,
     pub(super) weights: Weights,
     beacon: super::Beacon,
+    links: bool,
     pub(super) page_soft: Widened,
     pub(super) page_hour: Widened,
     net_page: Limiter,
@@ -51,6 +53,7 @@ impl Judge {
         Ok(Self {
             weights: Weights::new(&settings.score)?,
             beacon: settings.beacon,
+            links: settings.trap.links,
             page_soft: Widened::new(&state, quotas.page_soft, quotas.widths, 0),
             page_hour: Widened::new(&state, quotas.page_hour, quotas.widths, 1),
             net_page: limiter(&state, quotas.net_page, 100),
@@ -85,6 +88,15 @@ impl Judge {
         assessment.bucket = self.weights.bucket(assessment.score);
         assessment.took = self.state.clock().elapsed().saturating_sub(start);
         assessment
+    }
+
+    /// What the page may carry for this visitor alone.
+    pub(crate) fn offers(&self, visitor: &Visitor, of: &Assessment) -> Option<Offers> {
+        let traps = visitor.traps.as_ref().filter(|_| of.counts_as_page)?;
+        let link = self.links && visitor.verification != Verification::Verified;
+        let beacon = of.offer_beacon.then(|| traps.beacon(&visitor.host));
+        let link = link.then(|| traps.link(&visitor.host, visitor.arrived));
+        (beacon.is_some() || link.is_some()).then_some(Offers { beacon, link })
     }
 
     /// A path is what it has answered, not what the request says about itself; before it has answered anything, it is
@@ -155,7 +167,9 @@ impl Judge {
         let proven = conduct::is_proven(&view.record);
         let address = self.address(&keys, &view, proven, page, step.now)?;
         for (signal, times) in view.signals {
-            signal.into_iter().for_each(|signal| self.fire(fired, signal, times));
+            if let Some(signal) = signal {
+                self.fire(fired, signal, times);
+            }
         }
         if address.rotates && !protected {
             self.fire(fired, Signal::AgentRotation, 1);
@@ -168,13 +182,16 @@ impl Judge {
         }
         self.traps(visitor, &view.record, fired);
         let void = self.pass(visitor, &keys, step.now, fired);
-        let client = match keys.pass.filter(|_| !void) {
+        // A pass that goes around has one quota still, wherever it is shown.
+        let client = match keys.pass {
             Some(pass) => pass,
             None if collapsed.is_some() || proven => sub,
             None => keys.address,
         };
         let width = if client == keys.address { address.width } else { Width::of(u32::from(view.record.cold.min(4))) };
-        let last = if view.known { view.record.last_score } else { address.last_score };
+        // Whoever shares the address' quota pays its price, under whatever name.
+        let shared_price = if client == keys.address || !view.known { address.last_score } else { 0 };
+        let last = view.record.last_score.max(shared_price);
         if page {
             self.soft_refusals(client, last, width, fired);
         }
@@ -205,6 +222,8 @@ impl Judge {
             keys: Some(keys),
             width,
             shared: shared || collapsed.is_some(),
+            vouched: keys.pass.is_some() && !void,
+            proven: proven || keys.pass.is_some(),
             revisit: view.revisit,
             spared: step.now < view.record.spared_until,
             issued: view.record.issued,

@@ -49,7 +49,7 @@ use crate::clock::LimiterClock;
 use crate::unit::Span;
 use cells::{CellKey, SharedCells};
 pub(crate) use conduct::looks_like_article;
-pub(crate) use state::Keys;
+pub(crate) use state::{Keys, PathKind};
 pub(crate) use width::{Widened, Width};
 
 /// Section `[suspicion]` of the configuration.
@@ -193,6 +193,10 @@ pub struct Assessment {
     pub(crate) width: Width,
     /// Others who are proven share the client's limits.
     pub(crate) shared: bool,
+    /// It holds a pass that is its own.
+    pub(crate) vouched: bool,
+    /// It fetches what browsers fetch.
+    pub(crate) proven: bool,
     /// The page was asked for before.
     pub(crate) revisit: bool,
     /// Challenges led nowhere; none for a while.
@@ -220,6 +224,8 @@ impl Assessment {
             keys: None,
             width: Width::One,
             shared: false,
+            vouched: false,
+            proven: false,
             revisit: false,
             spared: false,
             issued: 0,

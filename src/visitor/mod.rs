@@ -127,6 +127,8 @@ pub struct Visitor {
     pub path: Arc<str>,
     /// The address is that of a rented machine.
     pub cloud: bool,
+    /// The paths of this site's traps.
+    pub(crate) traps: Option<Arc<TrapPaths>>,
     /// The identity for marks and for history: address, `User-Agent`, `Accept-Language`, `Sec-CH-UA`.
     pub key: VisitorKey,
     /// The connection of the client is encrypted, as far as trusted hops say.
@@ -158,12 +160,12 @@ pub(crate) struct Facts {
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     tokens: Tokens,
-    traps: TrapPaths,
+    traps: Arc<TrapPaths>,
 }
 
 impl Keys {
     pub(crate) fn new(secrets: &Secrets) -> Self {
-        Self { tokens: Tokens::new(secrets), traps: TrapPaths::new(secrets) }
+        Self { tokens: Tokens::new(secrets), traps: Arc::new(TrapPaths::new(secrets)) }
     }
 }
 
@@ -209,6 +211,7 @@ impl Facts {
             pass: self.keys.as_ref().and_then(|keys| keys.tokens.pass_of(head.headers, secure, &host, arrived)),
             trap: traps.and_then(|traps| traps.trap(&path, own, &host, arrived)),
             beacon: traps.zip(own).is_some_and(|(traps, own)| traps.is_beacon(own, &host)),
+            traps: traps.cloned(),
             prefetch: route::is_prefetch(head.headers),
             cloud: ip.is_some_and(|ip| self.clouds.holds(ip)),
             host,

@@ -28,6 +28,13 @@ pub enum Trap {
     RobotsCanary,
 }
 
+/// In the extensions of a request: what the page may carry for this visitor alone, by its path below the mount.
+#[derive(Debug, Clone)]
+pub(crate) struct Offers {
+    pub(crate) beacon: Option<String>,
+    pub(crate) link: Option<String>,
+}
+
 /// In the extensions of a response: the page carries our style sheet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BeaconOffered;
@@ -49,8 +56,8 @@ impl TrapPaths {
     }
 
     /// The path that stands in robots.txt only.
-    pub(crate) fn canary(&self, host: &str) -> String {
-        format!("/archive-{}/", self.digits::<4>(&["canary", host]))
+    pub(crate) fn canary(&self) -> String {
+        format!("/archive-{}/", self.digits::<4>(&["canary"]))
     }
 
     /// A style sheet below the mount that nobody has fetched before.
@@ -66,7 +73,7 @@ impl TrapPaths {
             return (good(0) || good(1)).then_some(Trap::HoneyLink);
         }
         let digits = path.strip_prefix("/archive-")?.get(..8)?;
-        (digits == self.digits::<4>(&["canary", host])).then_some(Trap::RobotsCanary)
+        (digits == self.digits::<4>(&["canary"])).then_some(Trap::RobotsCanary)
     }
 
     /// Is the part below the mount a style sheet that we offered?
@@ -107,7 +114,7 @@ mod tests {
         let trap = |host, days| paths.trap("/x", Some(&link), host, at(days));
         assert_eq!((trap("a.example", 100), trap("a.example", 101)), (Some(Trap::HoneyLink), Some(Trap::HoneyLink)));
         assert_eq!((trap("a.example", 102), trap("b.example", 100)), (None, None));
-        let canary = paths.canary("a.example");
+        let canary = paths.canary();
         let deep = format!("{canary}2019/05/");
         assert_eq!(paths.trap(&deep, None, "a.example", at(0)), Some(Trap::RobotsCanary));
         assert_eq!(paths.trap("/archive-00000000/", None, "a.example", at(0)), None);

@@ -20,7 +20,7 @@ pub(crate) fn undo(copy: &[u8], source: &[u8], edits: &[Edit]) -> Result<Vec<u8>
             What::Choice(Slot::Gap { .. }) => {
                 matches!(rest.first(), Some(b' ' | b'\n')).then_some(1).ok_or("no gap")?
             }
-            What::Choice(Slot::Trim) => 0,
+            What::Choice(Slot::Trim | Slot::Fill(_)) => 0,
             What::Choice(Slot::Seal) => {
                 let tail = rest.strip_prefix(SEAL.as_bytes()).ok_or_else(|| format!("no seal at {start}"))?;
                 SEAL.len() + tail.windows(7).position(|w| w == b"</span>").ok_or("no end of seal")? + 7

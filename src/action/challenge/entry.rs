@@ -51,10 +51,14 @@ impl Challenger {
         let token = self.tokens.read_challenge(&text, &visitor.host);
         let again = |tries: u8| {
             if tries >= TRIES {
-                keys.into_iter().for_each(|keys| state.spare(keys.sub));
+                if let Some(keys) = keys {
+                    state.spare(keys.sub);
+                }
                 return Some((see_other(&target), ChallengeStep::Spared));
             }
-            keys.into_iter().for_each(|keys| state.note_challenge(keys.sub));
+            if let Some(keys) = keys {
+                state.note_challenge(keys.sub);
+            }
             Some((self.issue(visitor, &target, language, tries), ChallengeStep::Refused))
         };
         let Some(token) = token else { return again(1) };
@@ -66,7 +70,7 @@ impl Challenger {
             "w" if age < *GOOD.start() => {
                 let left = *GOOD.start() - age;
                 // One more for clocks that differ.
-                let wait = Wait { token: text, wait: left + 1, left };
+                let wait = Wait { token: text, seconds: left + 1, left };
                 return Some((self.page(visitor, &target, language, &wait), ChallengeStep::Early));
             }
             "w" => true,
@@ -76,7 +80,9 @@ impl Challenger {
         if !done || !state.spend(&token.nonce) {
             return again(token.tries.saturating_add(1));
         }
-        keys.into_iter().for_each(|keys| state.forget_challenges(keys.sub));
+        if let Some(keys) = keys {
+            state.forget_challenges(keys.sub);
+        }
         Some((self.admit(visitor, &target), ChallengeStep::Passed))
     }
 

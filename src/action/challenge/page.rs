@@ -24,8 +24,8 @@ const LONG: usize = 512;
 pub(super) struct Wait {
     pub(super) token: String,
     /// Seconds until the browser goes on.
-    pub(super) wait: u64,
-    /// Seconds that are shown; other than `wait` for those who came too early.
+    pub(super) seconds: u64,
+    /// Seconds that are shown; other than `seconds` for those who came too early.
     pub(super) left: u64,
 }
 
@@ -49,7 +49,7 @@ impl Challenger {
         let challenge = Challenge { bits: self.settings.bits, tries, issued, nonce };
         let token = self.tokens.challenge(challenge, &visitor.host);
         let wait = self.settings.wait.0.as_secs();
-        self.page(visitor, target, language, &Wait { token, wait, left: wait })
+        self.page(visitor, target, language, &Wait { token, seconds: wait, left: wait })
     }
 
     pub(super) fn page(
@@ -79,7 +79,7 @@ impl Challenger {
                 },
                 lang => words.lang,
                 dir => words.dir,
-                wait => wait.wait,
+                wait => wait.seconds,
                 left => wait.left,
                 wait_url => way("w"),
                 work_url => if long { String::new() } else { way("p") },

@@ -12,7 +12,9 @@ use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use super::layer::Shared;
-use crate::action::{ActionBody, Decision};
+use crate::action::body::{Charge, Meter};
+use crate::action::{ActionBody, CardMade, Decision};
+use crate::suspicion::PathKind;
 
 pin_project! {
     /// Response future of [`Enforce`](super::Enforce).
@@ -23,8 +25,14 @@ pin_project! {
         #[pin]
         step: Step<S, Q>,
         decision: Option<Decision>,
+        // What goes out for a page that is no card.
+        instead: Option<Box<Instead>>,
+        charge: Option<Charge>,
     }
 }
+
+/// A refusal in the place of a page of which nobody has made a card.
+pub(super) type Instead = Box<dyn FnOnce() -> Response<Full<Bytes>> + Send + Sync>;
 
 pin_project! {
     #[project = StepProjected]
@@ -49,16 +57,25 @@ impl Drop for Sleeper {
 
 impl<S: Service<Q>, Q> ResponseFuture<S, Q> {
     pub(super) fn forward(inner: S::Future, decision: Option<Decision>) -> Self {
-        Self { step: Step::Forward { inner }, decision }
+        Self { step: Step::Forward { inner }, decision, instead: None, charge: None }
+    }
+
+    /// As [`forward`](Self::forward); what leaves of a feed or of data is charged.
+    pub(super) fn charged(inner: S::Future, decision: Decision, charge: Option<Charge>) -> Self {
+        Self { charge, ..Self::forward(inner, Some(decision)) }
+    }
+
+    pub(super) fn card(inner: S::Future, decision: Decision, instead: Instead) -> Self {
+        Self { step: Step::Forward { inner }, decision: Some(decision), instead: Some(Box::new(instead)), charge: None }
     }
 
     pub(super) fn answer(response: Box<Response<Full<Bytes>>>, decision: Decision) -> Self {
-        Self { step: Step::Answer { response: Some(response) }, decision: Some(decision) }
+        Self { step: Step::Answer { response: Some(response) }, decision: Some(decision), instead: None, charge: None }
     }
 
     pub(super) fn wait(delay: Duration, service: S, request: Q, decision: Decision, shared: Arc<Shared>) -> Self {
         let step = Step::Wait { sleep: sleep(delay), held: Some((service, request)), sleeper: Sleeper(shared) };
-        Self { step, decision: Some(decision) }
+        Self { step, decision: Some(decision), instead: None, charge: None }
     }
 }
 
@@ -77,7 +94,14 @@ where
                     let Some((mut service, request)) = held.take() else { return Poll::Pending };
                     Step::Forward { inner: service.call(request) }
                 }
-                StepProjected::Forward { inner } => break ready!(inner.poll(cx))?.map(ActionBody::inner),
+                StepProjected::Forward { inner } => {
+                    let response = ready!(inner.poll(cx))?;
+                    let page = is_html(response.headers()) && response.extensions().get::<CardMade>().is_none();
+                    match this.instead.take().filter(|_| page) {
+                        Some(instead) => break instead().map(ActionBody::own),
+                        None => break metered(response, this.charge.take()),
+                    }
+                }
                 StepProjected::Answer { response } => {
                     let Some(response) = response.take() else { return Poll::Pending };
                     break response.map(ActionBody::own);
@@ -90,6 +114,21 @@ where
         }
         Poll::Ready(Ok(response))
     }
+}
+
+/// Only feeds and data carry what pages are counted for elsewhere.
+fn metered<R>(response: Response<R>, charge: Option<Charge>) -> Response<ActionBody<R>> {
+    let kind =
+        response.headers().get(http::header::CONTENT_TYPE).map(|kind| PathKind::of_content_type(kind.as_bytes()));
+    match charge.filter(|_| matches!(kind, Some(PathKind::Feed | PathKind::Data))) {
+        Some(charge) => response.map(|body| ActionBody::metered(body, Meter::new(charge))),
+        None => response.map(ActionBody::inner),
+    }
+}
+
+fn is_html(headers: &http::HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE).map(|kind| PathKind::of_content_type(kind.as_bytes()));
+    kind == Some(PathKind::Html)
 }
 
 impl<S: Service<Q>, Q> std::fmt::Debug for ResponseFuture<S, Q> {

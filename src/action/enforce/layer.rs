@@ -8,8 +8,10 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use tower_layer::Layer;
 
+use super::future::Instead;
 use super::service::Enforce;
 use crate::action::answer::{Answers, Refusal};
+use crate::action::body::Charge;
 use crate::action::challenge::{Challenger, Return, TRIES};
 use crate::action::license::License;
 use crate::action::limit::{Client, Limits, TRICKLE};
@@ -17,11 +19,16 @@ use crate::action::policy::{self, Circumstances};
 use crate::action::{Action, ActionError, ChallengeStep, Clamp, Decision, LimitReport, Mode, Rule, Settings};
 use crate::rights::LicenseSettings;
 use crate::secret::Secrets;
-use crate::suspicion::{Assessment, State};
+use crate::suspicion::cells::CellKey;
+use crate::suspicion::{Assessment, PathKind, State};
 use crate::visitor::{Category, RouteClass, Standing, Verification, Visitor};
 
 /// Within this time of the start nothing is stronger than `limit`, but for impostors and `visitor.deny`.
 const WARM_UP: Duration = Duration::from_secs(60);
+/// Points of traps from which challenges that are not passed lead nowhere else.
+const TRAPPED: f32 = 60.0;
+/// Seconds after which a link preview may try again whose page makes no card.
+const NO_CARD: u64 = 600;
 /// Shortest and longest wait of action `slow`, at scores 40 and 54.
 const SLOW_MS: (u64, u64) = (250, 1_500);
 
@@ -137,6 +144,8 @@ impl<S> Layer<S> for EnforceLayer {
 /// What the future has to do.
 pub(super) enum Plan {
     Forward,
+    /// On, for the head of the page; else this.
+    Card(Instead),
     /// On to the same page without the parameter of a return.
     ForwardAs(Uri),
     Wait(Duration),
@@ -204,6 +213,16 @@ impl Shared {
         let over = decision.limit.is_some_and(|limit| limit.retry_after.is_some());
         match decision.action {
             Action::Challenge => self.challenge(decision, visitor, assessment, head),
+            Action::Card => {
+                let refusal = Refusal {
+                    status: StatusCode::TOO_MANY_REQUESTS,
+                    retry_after: Some(NO_CARD),
+                    quota: None,
+                    request_id: visitor.request_id,
+                };
+                let response = self.answers.refuse(refusal, head.headers);
+                (decision, Plan::Card(Box::new(move || response)))
+            }
             Action::License | Action::Block => {
                 let plan = self.refuse(&decision, visitor, assessment, head.headers);
                 (decision, plan)
@@ -273,6 +292,12 @@ impl Shared {
             decision.action = Action::Tag;
             return (decision, Plan::Forward);
         };
+        // Whoever walked into a trap is not let through for failing.
+        if assessment.issued >= TRIES && assessment.points.trap >= TRAPPED {
+            decision.action = Action::Limit;
+            decision.limit = Some(self.limits.trickle(client));
+            return self.act(decision, visitor, assessment, head);
+        }
         let spared = assessment.spared || assessment.issued >= TRIES || !self.limits.may_challenge(client);
         if !spared {
             self.state.note_challenge(keys.sub);
@@ -312,7 +337,11 @@ impl Shared {
         // A crawler of many addresses is one, and known: it is not measured by those.
         let verified = visitor.verification == Verification::Verified;
         let page = assessment.counts_as_page && !verified;
-        let refused = self.limits.hard(client, page).or_else(|| self.agent_limit(visitor, assessment));
+        let refused = self
+            .limits
+            .hard(client, page)
+            .or_else(|| self.agent_limit(visitor, assessment))
+            .or_else(|| self.limits.content_bulk(self.bulk_client(visitor, assessment)?));
         if let Some(report) = refused {
             if draft.action <= Action::Limit {
                 draft.action = Action::Limit;
@@ -322,6 +351,24 @@ impl Shared {
             return Some(report);
         }
         (draft.action == Action::Limit).then(|| self.limits.trickle(key))
+    }
+
+    /// Who pays for feeds and data: whoever is no browser, as far as is known, and no robot that is what it says.
+    fn bulk_client(&self, visitor: &Visitor, assessment: &Assessment) -> Option<CellKey> {
+        let data = matches!(visitor.route, RouteClass::Feed | RouteClass::Api)
+            || matches!(self.state.path_kind(&visitor.path), Some(PathKind::Feed | PathKind::Data));
+        let free = assessment.proven
+            || visitor.verification == Verification::Verified
+            || visitor.agent.category == Category::Monitor
+            || visitor.standing != Standing::Ordinary;
+        assessment.client.filter(|_| data && !assessment.counts_as_page && !free)
+    }
+
+    /// What is charged for the answer, if it is a feed or data.
+    pub(super) fn charge(self: &Arc<Self>, visitor: &Visitor, assessment: &Assessment) -> Option<Charge> {
+        let client = self.bulk_client(visitor, assessment)?;
+        let shared = Arc::clone(self);
+        Some(Box::new(move |bytes| shared.limits.charge_bulk(client, shared.state.clock().elapsed(), bytes)))
     }
 
     /// The quotas of a robot: its own where it is proven, else that of whoever says so from one network.

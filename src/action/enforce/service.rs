@@ -48,6 +48,7 @@ where
         };
         let head = Head { method: request.method(), uri: request.uri(), headers: request.headers() };
         let (decision, plan) = self.shared.decide(visitor, assessment, head);
+        let charge = self.shared.charge(visitor, assessment);
         request.extensions_mut().insert(decision.action);
         request.extensions_mut().insert(decision.clone());
         match plan {
@@ -55,7 +56,8 @@ where
                 *request.uri_mut() = uri;
                 ResponseFuture::forward(self.inner.call(request), Some(decision))
             }
-            Plan::Forward => ResponseFuture::forward(self.inner.call(request), Some(decision)),
+            Plan::Card(instead) => ResponseFuture::card(self.inner.call(request), decision, instead),
+            Plan::Forward => ResponseFuture::charged(self.inner.call(request), decision, charge),
             Plan::Answer(response) => ResponseFuture::answer(response, decision),
             Plan::Wait(delay) => {
                 // The future owns the service that is ready; the clone takes its place (Tower's own advice).

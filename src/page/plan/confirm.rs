@@ -119,6 +119,7 @@ impl Confirm {
                 // The white space goes only where the seal comes.
                 Kind::Trim if choose.seal().is_none() => self.source.pass(start..end, out),
                 Kind::Trim => {}
+                Kind::Fill(fill) => out.copy(&choose.fill(fill).unwrap_or_default()),
                 Kind::Seal => {
                     if let Some(seal) = choose.seal() {
                         out.copy(&seal);

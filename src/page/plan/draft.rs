@@ -95,6 +95,7 @@ impl Draft {
             (What::Choice(Slot::Gap { .. }), None) => return true,
             (What::Choice(Slot::Trim), _) => Kind::Trim,
             (What::Choice(Slot::Seal), _) => Kind::Seal,
+            (What::Choice(Slot::Fill(fill)), _) => Kind::Fill(*fill),
         };
         let len = edit.range.end - edit.range.start;
         self.edits.push(PlanEdit { at: edit.range.start as u32, len: len as u32, kind });

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::page::rewrite::Outcome;
+use crate::slot::Fill;
 
 /// Bytes of source that are compared at once.
 pub(crate) const CHUNK: usize = 16 * 1024;
@@ -51,6 +52,7 @@ pub(super) enum Kind {
     Gap(u16),
     Trim,
     Seal,
+    Fill(Fill),
 }
 
 impl Plan {

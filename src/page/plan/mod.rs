@@ -26,6 +26,8 @@ pub(crate) use draft::Log;
 pub enum Skip {
     /// 1xx, 204, 205, 206, 304, 416, a redirect without a page.
     Status,
+    /// Only the head of the page leaves: a link preview.
+    Card,
     /// A `HEAD` request.
     Head,
     /// Not HTML.
@@ -71,6 +73,7 @@ impl Skip {
     pub fn code(self) -> &'static str {
         match self {
             Self::Status => "status",
+            Self::Card => "card",
             Self::Head => "head",
             Self::Type => "type",
             Self::TypeMissing => "type_missing",

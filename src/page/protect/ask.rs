@@ -7,9 +7,11 @@ use http::{HeaderMap, Method, Uri, header};
 
 use super::document::{self, Document};
 use super::site::Site;
+use crate::action::Action;
 use crate::page::encoding::{Coding, preferred};
 use crate::page::etag::EntityTag;
 use crate::page::headers::{self, Expected};
+use crate::visitor::trap::Offers;
 use crate::visitor::{ASSET_EXTENSIONS, RouteClass, Visitor, normalise};
 use crate::watermark::Mark;
 
@@ -23,6 +25,8 @@ pub(super) struct Ask {
     pub(super) ranged: bool,
     /// The answer may be for this client alone.
     pub(super) personal: bool,
+    /// Only the head of a page may leave.
+    pub(super) card: bool,
     /// A document of rights is asked for.
     pub(super) document: Option<Document>,
     pub(super) host: String,
@@ -41,6 +45,8 @@ pub(super) struct Ask {
     /// Copies differ by visitor, even if this one carries no mark.
     pub(super) per_visitor: bool,
     pub(super) unmarked: Option<&'static str>,
+    /// What the copy may carry for this visitor alone.
+    pub(super) offers: Option<Offers>,
     /// The tags that the client sent, for a 304 to name the one that it confirms.
     pub(super) sent_tags: Arc<[EntityTag]>,
 }
@@ -92,8 +98,10 @@ impl Site {
             .filter(|document| reads && document.matters(&self.policy));
         let mut ask = Ask {
             ranged: false,
+            card: head.extensions.get::<Action>() == Some(&Action::Card),
             personal: document.is_some() && is_personal(head),
             document,
+            offers: head.extensions.get::<Offers>().cloned(),
             sent_tags,
             method: head.method.clone(),
             host,
@@ -108,7 +116,10 @@ impl Site {
             mark,
             unmarked,
         };
-        if let Some(document) = document {
+        if ask.card {
+            // The whole head, and nothing that a card could be taken for later.
+            document::prepare(&mut head.headers, true);
+        } else if let Some(document) = document {
             document::prepare(&mut head.headers, document.says(&self.policy));
         } else if enabled && prepared.is_none() {
             head.extensions.insert(Prepared(Arc::clone(&ask.sent_tags)));

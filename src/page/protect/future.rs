@@ -12,11 +12,14 @@ use pin_project_lite::pin_project;
 use super::ask::Ask;
 use super::document;
 use super::site::Site;
+use crate::action::CardMade;
 use crate::page::body::Page;
+use crate::page::card::Card;
 use crate::page::encoding::{Coding, content_codings};
 use crate::page::headers::is_html;
 use crate::page::plan::{Decision, decide};
 use crate::page::{PageBody, PageReport, Rewrite, Skip};
+use crate::visitor::trap::BeaconOffered;
 
 pin_project! {
     /// Response future of [`Protect`](super::Protect).
@@ -79,6 +82,9 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
     if is_part(ask, &response) {
         return refuse_part(&response);
     }
+    if ask.card && is_html(response.headers()) && !response.headers().contains_key(header::CONTENT_ENCODING) {
+        return card(ask, site, response);
+    }
     let (mut head, body) = response.into_parts();
     let mut wish = site.wish(ask, &mut head);
     site.declare(ask, &mut wish, head.status, &mut head.headers);
@@ -123,7 +129,11 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
         Decision::Rewrite { codings, sniff, xhtml } => {
             wish.xhtml = xhtml;
             site.amend_policies(&mut wish, &mut head.headers, false);
-            let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, head.status, &head.headers, &codings);
+            let fills = site.fills(ask, &head.headers);
+            if fills.has_beacon() {
+                head.extensions.insert(BeaconOffered);
+            }
+            let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, head.status, &head.headers, &codings, fills);
             let report = PageReport::new(Rewrite::Done, None);
             let coding = ask.outgoing(&codings);
             {
@@ -138,6 +148,21 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
             Response::from_parts(head, PageBody::page(body, Page::new(pipeline.sniffing(sniff), report)))
         }
     }
+}
+
+/// The head of the page alone: no validator, no cookie, nothing to keep.
+fn card<R: Body<Data = Bytes>>(ask: &Ask, site: &Site, response: Response<R>) -> Response<PageBody<R>> {
+    let (mut head, body) = response.into_parts();
+    let kept = [header::CONTENT_TYPE, header::LOCATION, header::VARY, header::LINK, header::DATE];
+    let fields: Vec<_> =
+        kept.into_iter().filter_map(|name| Some((name.clone(), head.headers.get(&name)?.clone()))).collect();
+    head.headers.clear();
+    head.headers.extend(fields);
+    head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    head.extensions.insert(PageReport::new(Rewrite::Headers, Some(Skip::Card)));
+    head.extensions.insert(CardMade);
+    let notice = site.notice.in_language(None, ask.year).head(false);
+    Response::from_parts(head, PageBody::card(body, Card::new(notice.into())))
 }
 
 /// A part of a page, under an address that looks like a file's.

@@ -89,6 +89,13 @@ impl ProtectLayer {
         Self { site: Arc::new(site) }
     }
 
+    /// Pages carry a link that only programs follow.
+    pub(crate) fn links(self, links: bool) -> Self {
+        let mut site = Arc::unwrap_or_clone(self.site);
+        site.links = links;
+        Self { site: Arc::new(site) }
+    }
+
     /// The last good robots.txt of each host, to outlive this layer.
     pub fn robots(self, memory: Arc<RobotsMemory>) -> Self {
         let mut site = Arc::unwrap_or_clone(self.site);

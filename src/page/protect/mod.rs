@@ -3,6 +3,7 @@
 mod ask;
 mod beacon;
 mod document;
+mod fill;
 mod future;
 mod layer;
 mod memory;

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::ask::Ask;
 use super::beacon::Beacon;
+use super::fill::{self, Fills};
 use super::layer::Marking;
 use super::memory::RobotsMemory;
 use super::wish::Wish;
@@ -41,6 +42,10 @@ pub(super) struct Site {
     pub(super) policy: rights::Policy,
     /// It says nothing: most sites, and every response is asked.
     pub(super) silent: bool,
+    /// Where deckle's own paths are.
+    pub(super) mount: Arc<str>,
+    /// Pages carry a link that only programs follow.
+    pub(super) links: bool,
     pub(super) guard: Guard,
     beacon: Option<Arc<Beacon>>,
     pub(super) notice: Notice,
@@ -68,6 +73,7 @@ struct Shape<'a> {
     room: usize,
     no_slots: Option<&'static str>,
     body_is_root: bool,
+    links: bool,
 }
 
 impl Site {
@@ -78,6 +84,8 @@ impl Site {
         let policy = rights::Policy::new(rights)?;
         let mut site = Self {
             silent: policy.is_silent(),
+            mount: mount.into(),
+            links: false,
             policy,
             guard: Guard::new(&settings.guard, &rights.license.name, mount),
             beacon: if settings.guard.beacon { Beacon::new(mount).map(Arc::new) } else { None },
@@ -125,7 +133,7 @@ impl Site {
     /// Answers what is asked of deckle itself: a script of the guard, a beacon.
     pub(super) fn own(&self, head: &Parts) -> Option<Response<Full<Bytes>>> {
         let beacon = || self.beacon.as_ref().and_then(|beacon| beacon.answer(head));
-        self.guard.answer(&head.method, head.uri.path(), &head.headers).or_else(beacon)
+        self.guard.answer(&head.method, head.uri.path(), &head.headers).or_else(beacon).or_else(|| fill::sheet(head))
     }
 
     pub(super) fn obeys(&self, ask: &Ask) -> Obeys {
@@ -187,6 +195,7 @@ impl Site {
         status: StatusCode,
         response: &HeaderMap,
         codings: &[Coding],
+        fills: Fills,
     ) -> (Pipeline, Option<Mark>, Option<&'static str>) {
         let finding = self.finding(ask);
         let no_slots =
@@ -199,7 +208,9 @@ impl Site {
         let body_is_root = finding.is_some_and(|f| !f.has_root);
         let (site, for_page, wish) = (Arc::clone(self), ask.clone(), wish.clone());
         let start = Box::new(move |charset: Charset, room: usize| {
-            site.start(&for_page, wish, charset, room, no_slots, body_is_root)
+            let mut work = site.start(&for_page, wish, charset, room, no_slots, body_is_root);
+            work.choose = fills.around(work.choose);
+            work
         });
         let (site, for_learning) = (Arc::clone(self), ask.clone());
         // Error pages and answers to forms say nothing about the articles beside them.
@@ -247,6 +258,7 @@ impl Site {
             room,
             no_slots,
             body_is_root,
+            links: self.links,
         };
         // A nonce is another one each time, in the page as in its head.
         let same = !self.settings.length_jitter && wish.policies.as_ref().is_none_or(|p| p.nonce().is_none());
@@ -278,6 +290,7 @@ impl Site {
             window: self.settings.window.0,
             esi: self.settings.esi,
             max_page: MAX_MARKED,
+            foot: self.links,
         };
         Work { job, choose, place }
     }

@@ -51,6 +51,10 @@ where
         let judged = catch_unwind(AssertUnwindSafe(|| self.judge.assess(visitor, head)));
         let assessment = judged.unwrap_or_else(|_| Assessment::unknown());
         let learn = (*head.method == Method::GET).then(|| Learn::new(&self.judge, visitor, &assessment, head.headers));
+        let offers = self.judge.offers(visitor, &assessment);
+        if let Some(offers) = offers {
+            request.extensions_mut().insert(offers);
+        }
         request.extensions_mut().insert(assessment);
         ResponseFuture::new(self.inner.call(request), learn)
     }

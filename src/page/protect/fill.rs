@@ -1,0 +1,142 @@
+//! What stands in one copy of a page alone: the style sheet that tells browsers from scripts, and the link that only
+//! programs follow. They go only into answers that no shared cache may store, or one visitor's would reach all.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http_body_util::Full;
+
+use super::ask::Ask;
+use super::site::Site;
+use crate::page::plan::has_directive;
+use crate::slot::{Choose, Fill};
+use crate::visitor::Visitor;
+
+/// The texts of one copy.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fills {
+    head: Option<Bytes>,
+    foot: Option<Bytes>,
+}
+
+impl Fills {
+    /// Does the copy carry our style sheet?
+    pub(super) fn has_beacon(&self) -> bool {
+        self.head.is_some()
+    }
+
+    pub(super) fn around(self, marks: Box<dyn Choose>) -> Box<dyn Choose> {
+        if self.head.is_none() && self.foot.is_none() { marks } else { Box::new(Filled { marks, fills: self }) }
+    }
+}
+
+impl Site {
+    /// What the answer to this request carries; `headers` are the site's own.
+    pub(super) fn fills(&self, ask: &Ask, headers: &HeaderMap) -> Fills {
+        let Some(offers) = ask.offers.as_ref().filter(|_| self.is_for_one(ask, headers)) else {
+            return Fills::default();
+        };
+        let mount = &self.mount;
+        let sheet = offers.beacon.as_ref().filter(|_| styles_allowed(headers));
+        // In the form of XML, which HTML reads the same way.
+        Fills {
+            head: sheet.map(|path| format!("<link rel=\"stylesheet\" href=\"{mount}{path}\"/>").into()),
+            foot: offers.link.as_ref().filter(|_| self.links).map(|path| {
+                let hidden = "rel=\"nofollow\" tabindex=\"-1\" aria-hidden=\"true\" hidden=\"\"";
+                format!("<a href=\"{mount}{path}\" {hidden}></a>").into()
+            }),
+        }
+    }
+
+    /// May no shared cache store the answer (RFC 9111 §3)?
+    fn is_for_one(&self, ask: &Ask, headers: &HeaderMap) -> bool {
+        let lasts =
+            [header::ETAG, header::LAST_MODIFIED, header::EXPIRES].iter().any(|name| headers.contains_key(name))
+                || ["max-age", "s-maxage", "public"].iter().any(|name| has_directive(headers, name));
+        ask.per_visitor
+            || has_directive(headers, "private")
+            || has_directive(headers, "no-store")
+            || (!lasts && !self.settings.shared_cache)
+    }
+}
+
+/// Answers a browser that asks for the style sheet: there is nothing in it.
+pub(super) fn sheet(head: &Parts) -> Option<Response<Full<Bytes>>> {
+    let offered = head.extensions.get::<Visitor>().is_some_and(|visitor| visitor.beacon);
+    let reads = matches!(head.method, Method::GET | Method::HEAD);
+    (offered && reads).then(|| {
+        let mut response = Response::new(Full::default());
+        let fields = [
+            (header::CONTENT_TYPE, "text/css; charset=utf-8"),
+            (header::CACHE_CONTROL, "no-store"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        response.headers_mut().extend(fields.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        response
+    })
+}
+
+/// Do the policies of an answer let a style sheet of the page's own origin in (CSP 3 §6.1)?
+fn styles_allowed(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONTENT_SECURITY_POLICY).iter();
+    let policies = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
+    let allows = |policy: &str| {
+        let directive = |name: &str| {
+            let mut directives = policy.split(';').map(|directive| directive.split_ascii_whitespace());
+            directives
+                .find_map(|mut words| words.next().filter(|first| first.eq_ignore_ascii_case(name)).map(|_| words))
+        };
+        let ruling = ["style-src-elem", "style-src", "default-src"].into_iter().find_map(directive);
+        ruling.is_none_or(|mut sources| sources.any(|source| matches!(source, "'self'" | "*")))
+    };
+    policies.into_iter().all(allows)
+}
+
+/// Marks with fills beside them.
+struct Filled {
+    marks: Box<dyn Choose>,
+    fills: Fills,
+}
+
+impl Choose for Filled {
+    fn column(&self, context: &[u8]) -> Option<u16> {
+        self.marks.column(context)
+    }
+
+    fn gap(&mut self, column: u16) -> u8 {
+        self.marks.gap(column)
+    }
+
+    fn seal(&mut self) -> Option<Bytes> {
+        self.marks.seal()
+    }
+
+    fn fill(&mut self, place: Fill) -> Option<Bytes> {
+        match place {
+            Fill::Head => self.fills.head.take(),
+            Fill::Foot => self.fills.foot.take(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_may_keep_the_sheet_away() {
+        for (policy, allowed) in [
+            ("", true),
+            ("script-src 'none'", true),
+            ("default-src 'self'", true),
+            ("default-src 'none'; STYLE-src 'self' https://cdn.example", true),
+            ("default-src 'self'; style-src https://cdn.example", false),
+            ("default-src 'none'", false),
+            ("default-src *, style-src 'none'", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy.parse().unwrap());
+            assert_eq!(styles_allowed(&headers), allowed, "{policy}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+-- One quota of one client (GCRA), counted by the clock of the store.
+-- KEYS[1]: when the next cell is due, in µs. ARGV: µs for one cell to come back, cells at once, cells now.
+-- Replies: let through (1 or 0), µs to wait, µs owed afterwards.
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local every, burst, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local due = math.max(tonumber(redis.call('GET', KEYS[1])) or now, now)
+local next_due = due + every * cost
+local wait = next_due - every * burst - now
+if wait > 0 then return {0, wait, due - now} end
+redis.call('SET', KEYS[1], string.format('%.0f', next_due), 'PX', math.ceil((next_due - now) / 1000))
+return {1, 0, next_due - now}

@@ -133,6 +133,7 @@ pub(super) struct Client {
     pub(super) key: CellKey,
     pub(super) address: CellKey,
     pub(super) width: Width,
+    pub(super) address_width: Width,
     /// Others who are proven share its limits.
     pub(super) shared: bool,
 }
@@ -152,14 +153,13 @@ pub(super) struct Limits {
     bulk_cells: SharedCells,
     challenge: Limiter,
     breaker: Limiter,
-    /// All that one address may take, however many proven visitors share it.
-    page_address: Limiter,
+    /// All that one address may take, by the people behind it, whoever has a quota of his own.
+    page_address: Widened,
     clock: LimiterClock,
 }
 
 impl Limits {
     pub(super) fn new(state: &State, settings: &LimitSettings) -> Self {
-        let most = NonZeroU32::new(settings.widths[2]).unwrap_or(NonZeroU32::MIN);
         Self {
             settings: *settings,
             page_hard: Widened::new(state, settings.page_hard, settings.widths, 2),
@@ -173,7 +173,7 @@ impl Limits {
             bulk_cells: SharedCells::new(state.cells().clone(), CONTENT_BULK, Duration::ZERO),
             challenge: limiter(state, settings.challenge, 108),
             breaker: limiter(state, settings.breaker, 109),
-            page_address: limiter(state, settings.page_hard.times(most), 110),
+            page_address: Widened::new(state, settings.page_hard, settings.widths, 4),
             clock: LimiterClock(state.clock().clone()),
         }
     }
@@ -183,7 +183,14 @@ impl Limits {
     pub(super) fn hard(&self, client: Client, page: bool) -> Option<LimitReport> {
         let all = || self.refuses(self.all_hard.of(client.width), client.key, "all_hard", self.settings.all_hard);
         let pages = || self.refuses(self.page_hard.of(client.width), client.key, "page_hard", self.settings.page_hard);
-        let address = || self.refuses(&self.page_address, client.address, "page_hard", self.settings.page_hard);
+        let address = || {
+            self.refuses(
+                self.page_address.of(client.address_width),
+                client.address,
+                "page_hard",
+                self.settings.page_hard,
+            )
+        };
         let refused = all().or_else(|| page.then(pages).flatten()).or_else(|| page.then(address).flatten())?;
         if client.shared && page {
             return self.refuses(&self.newcomer, client.address, "newcomer", self.settings.newcomer);
@@ -274,7 +281,7 @@ mod tests {
         let state = Arc::new(State::new(clock.clone()));
         let limits = Limits::new(&state, &LimitSettings::default());
         let key = CellKey(0x1234_5678_9ABC_DEF0);
-        let client = Client { key, address: key, width: Width::One, shared: false };
+        let client = Client { key, address: key, width: Width::One, address_width: Width::One, shared: false };
         let admitted = (0..200).take_while(|_| limits.hard(client, true).is_none()).count();
         assert_eq!(admitted, 120);
         assert_eq!(

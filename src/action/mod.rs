@@ -181,6 +181,21 @@ pub struct Decision {
     pub challenge: Option<ChallengeStep>,
 }
 
+impl Decision {
+    /// About one of the addresses of a challenge.
+    fn of_challenge(action: Action, step: ChallengeStep) -> Self {
+        Self {
+            action,
+            would: None,
+            rule: Rule::Challenge,
+            clamps: Vec::new(),
+            limit: None,
+            delay: None,
+            challenge: Some(step),
+        }
+    }
+}
+
 /// Section `[action]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -10,7 +10,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Action, ActionError, Clamp, Mode, Settings};
-use crate::suspicion::{Assessment, Group};
+use crate::suspicion::{Assessment, Group, Signal};
 use crate::visitor::{self, Agent, Agents, Category, RouteClass, Standing, Verification};
 
 /// What the buckets of the score lead to.
@@ -329,11 +329,16 @@ fn clamp_score(draft: &mut Draft, choice: Choice, visitor: &visitor::Visitor, as
         cap(draft, Action::Limit, Clamp::Navigation);
     }
     cap(draft, choice.cap(), Clamp::Category);
+    // A text browser at more than a page in 12 s is slowed for good reason, and limited in the end.
+    let hurried = assessment.signals.iter().any(|fired| fired.signal == Signal::PageHour);
+    if visitor.agent.category == Category::Reader && hurried {
+        draft.action = draft.action.max(Action::Limit);
+    }
     if visitor.verification == Verification::Verified {
         cap(draft, Action::Limit, Clamp::Verified);
     }
     let age = visitor.pass.map(|pass| visitor.arrived.as_secs().saturating_sub(u64::from(pass.issued)));
-    if assessment.vouched && age.is_some_and(|age| age < PASS.0) && assessment.points.trap < PASS.1 {
+    if assessment.vouched && age.is_some_and(|age| age < PASS.0) && assessment.points.trap.round() < PASS.1 {
         cap(draft, Action::Slow, Clamp::Pass);
     }
     if assessment.first_request && !clear_evidence(assessment) {
@@ -360,7 +365,11 @@ fn bucket(number: u8) -> Action {
 fn clamp_route(draft: &mut Draft, visitor: &visitor::Visitor, assessment: &Assessment) {
     match visitor.route {
         RouteClass::Wellknown | RouteClass::Own => cap(draft, Action::Allow, Clamp::Route),
-        _ if !assessment.counts_as_page && draft.action != Action::Block => cap(draft, Action::Tag, Clamp::Asset),
+        // What is asked for ahead is a page still, once somebody is limited.
+        _ if assessment.prefetched && draft.action >= Action::Limit => {}
+        _ if !assessment.counts_as_page && (draft.action != Action::Block || draft.rule == Rule::Score) => {
+            cap(draft, Action::Tag, Clamp::Asset);
+        }
         _ => {}
     }
 }

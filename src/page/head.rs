@@ -61,6 +61,17 @@ pub(crate) enum LeaveReason {
     Signed,
 }
 
+impl LeaveReason {
+    /// The stable spelling.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Frameset => "frameset",
+            Self::Already => "already",
+            Self::Signed => "signed",
+        }
+    }
+}
+
 impl HeadFindings {
     pub(crate) fn new(policies: Option<Policies>) -> Self {
         Self {

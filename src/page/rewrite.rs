@@ -11,11 +11,11 @@ use bytes::Bytes;
 use super::article::{self, Shared};
 use super::charset::Charset;
 use super::csp::{self, Policies};
-use super::head::{self, HeadFindings, LeaveReason, Place};
+use super::head::{self, HeadFindings, Place};
 use super::learn::Finding;
 use super::plan::Log;
 use super::replace::Replacer;
-use super::scan::{Border, Reading, ScanEnd, Scanner};
+use super::scan::{Border, Reading, Scanner};
 use super::text::Text;
 use super::window::Window;
 use crate::slot::{Choose, Edit, Fill, Slot, What};
@@ -184,7 +184,7 @@ impl Rewriter {
         }
         let complete = result.is_ok() && matches!(self.phase, Phase::Article(_));
         if let Err(end) = result {
-            self.end(code(end));
+            self.end(end.code());
         }
         self.splice(self.fed, choose, out);
         let (text_stop, saw_root, footer_placed, hydrated, replaced) =
@@ -204,7 +204,7 @@ impl Rewriter {
             Phase::Copy => return,
         };
         if let Err(end) = result {
-            return self.end(code(end));
+            return self.end(end.code());
         }
         if matches!(self.phase, Phase::Head(_)) {
             self.amend_policies();
@@ -240,7 +240,7 @@ impl Rewriter {
                 self.phase = Phase::Copy;
                 // A policy that was amended for a tag that does not come.
                 self.state(|s| s.edits.clear());
-                self.outcome.ended = Some(leave_code(reason));
+                self.outcome.ended = Some(reason.code());
                 return;
             }
             None => {
@@ -274,7 +274,7 @@ impl Rewriter {
         let result = scanner.write(&seen);
         self.phase = Phase::Article(scanner);
         if let Err(end) = result {
-            self.end(code(end));
+            self.end(end.code());
         }
     }
 
@@ -385,21 +385,6 @@ fn apply(what: &What, source: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>,
         What::Choice(Slot::Fill(fill)) => out.extend_from_slice(&choose.fill(*fill).unwrap_or_default()),
     }
     None
-}
-
-fn code(end: ScanEnd) -> &'static str {
-    match end {
-        ScanEnd::Memory => "memory",
-        ScanEnd::Handler => "handler",
-    }
-}
-
-fn leave_code(reason: LeaveReason) -> &'static str {
-    match reason {
-        LeaveReason::Frameset => "frameset",
-        LeaveReason::Already => "already",
-        LeaveReason::Signed => "signed",
-    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,16 @@ pub(crate) enum ScanEnd {
     Handler,
 }
 
+impl ScanEnd {
+    /// The stable spelling.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Handler => "handler",
+        }
+    }
+}
+
 /// How a page is read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading {

@@ -12,6 +12,8 @@ const BEACONS_WITHOUT_FETCH: u8 = 10;
 /// Time in seconds for the assets to follow: a browser that restores its tabs asks for all the pages first, but even
 /// then not for more than so many.
 const ASSETS_FOLLOW: (u32, u16) = (2, 40);
+/// Pages for each asset from which there are too few.
+const PAGES_AN_ASSET: u32 = 16;
 /// Articles in a row that no reader's path shows.
 const ARTICLES_IN_A_ROW: u8 = 12;
 /// Numbers in a row.
@@ -100,13 +102,15 @@ pub(super) fn count(record: &mut Record, step: &Step) -> bool {
     if !step.page {
         return false;
     }
+    // Tabs that are opened at once say nothing about the order in which somebody reads.
+    let in_order = step.now_ms.wrapping_sub(record.last_page_ms) >= 1_000;
     note_gap(record, step);
     if record.pages == 0 {
         record.first_page = step.now;
     }
     record.pages = record.pages.saturating_add(1);
     record.article_run = if step.article { record.article_run.saturating_add(1) } else { 0 };
-    if let Some(number) = step.number {
+    if let Some(number) = step.number.filter(|_| in_order) {
         record.number_run = match number.cmp(&record.last_number) {
             std::cmp::Ordering::Greater => record.number_run.max(0).saturating_add(1),
             std::cmp::Ordering::Less => record.number_run.min(0).saturating_sub(1),
@@ -116,9 +120,6 @@ pub(super) fn count(record: &mut Record, step: &Step) -> bool {
     }
     note_query(record, step);
     record.deep_direct = record.deep_direct.saturating_add(u8::from(step.deep_direct));
-    if step.now.hour() != record.last_seen.hour() {
-        record.distinct = [0; 2];
-    }
     let few = record.distinct.iter().map(|word| word.count_ones()).sum::<u32>() <= SPARSE;
     !distinct::mark(&mut record.distinct, step.path) && few
 }
@@ -153,38 +154,44 @@ pub(super) struct Circumstances {
     pub(super) now: Tick,
 }
 
-/// The signals that the counts of a sub-identity give.
+/// The signals that the counts of a sub-identity give, and how often each counts, in halves.
 pub(super) fn signals(record: &Record, of: Circumstances, fire: &mut impl FnMut(Signal, u8)) {
+    let (half, once, twice) = (1, 2, 4);
     let people = f32::from(record.cold.clamp(1, 4));
     if f32::from(record.article_run) >= f32::from(ARTICLES_IN_A_ROW) * people {
-        fire(Signal::ArticleRun, 1);
+        fire(Signal::ArticleRun, once);
     }
     let breadth = distinct::estimate(&record.distinct) / people;
     if breadth >= BREADTH.0 {
-        fire(Signal::Breadth, if breadth >= BREADTH.1 { 2 } else { 1 });
+        fire(Signal::Breadth, if breadth >= BREADTH.1 { twice } else { once });
     }
     if record.number_run.unsigned_abs() >= NUMBERS_IN_A_ROW {
-        fire(Signal::SeqIds, 1);
+        fire(Signal::SeqIds, once);
     }
     if is_regular(record) {
-        fire(Signal::RegularGaps, 1);
+        fire(Signal::RegularGaps, once);
     }
     if record.pages >= PAGES_FOR_NOT_FOUND && u32::from(record.not_found) * 4 > u32::from(record.pages) {
-        fire(Signal::NotFoundShare, 1);
+        fire(Signal::NotFoundShare, once);
     }
     let counted = [
         (record.revisits >= REVISITS, Signal::NoConditional),
         (record.busting >= BUSTING, Signal::CacheBusting),
         (record.deep_direct >= DEEP_DIRECT, Signal::DeepDirect),
     ];
-    counted.into_iter().filter(|(is, _)| *is).for_each(|(_, signal)| fire(signal, 1));
+    counted.into_iter().filter(|(is, _)| *is).for_each(|(_, signal)| fire(signal, once));
     let restoring = of.now.seconds_since(record.first_page) < ASSETS_FOLLOW.0 && record.pages <= ASSETS_FOLLOW.1;
-    let bare = of.browser && record.assets == 0 && record.beacons == 0 && !restoring;
+    let fetched = u32::from(record.assets) + u32::from(record.beacons);
+    let bare = of.browser && fetched == 0 && !restoring;
     if bare && record.pages >= PAGES_WITHOUT_ASSETS && !of.blind {
-        fire(Signal::NoAssets, 1);
+        fire(Signal::NoAssets, once);
+    }
+    // One file now and then makes no browser.
+    if of.browser && fetched > 0 && fetched * PAGES_AN_ASSET < u32::from(record.pages) && !of.blind {
+        fire(Signal::NoAssets, half);
     }
     if bare && record.offered >= BEACONS_WITHOUT_FETCH {
-        fire(Signal::NoBeacon, 1);
+        fire(Signal::NoBeacon, once);
     }
 }
 
@@ -316,14 +323,16 @@ mod tests {
     #[test]
     fn numbers_in_a_row_count_up_and_down() {
         let mut record = Record::default();
+        let mut now_ms = 100_000;
         let mut go = |number| {
-            count(&mut record, &Step { number: Some(number), ..step(u64::from(number)) });
+            now_ms += 2_000;
+            count(&mut record, &Step { number: Some(number), now_ms, ..step(u64::from(number)) });
             record.number_run
         };
         assert_eq!([10, 11, 15, 15, 14, 13].map(&mut go), [1, 2, 3, 3, -1, -2]);
         let run: Vec<i8> = (1..=7).map(|n| go(12 - n)).collect();
         assert_eq!(run.last(), Some(&-9));
-        assert!(fired(&record).contains(&(Signal::SeqIds, 1)));
+        assert!(fired(&record).contains(&(Signal::SeqIds, 2)));
     }
 
     #[test]
@@ -347,9 +356,9 @@ mod tests {
     fn many_pages_are_breadth_and_half_of_it_for_two() {
         let mut record = Record::default();
         (0..128u64).for_each(|path| _ = count(&mut record, &step(path)));
-        assert!(fired(&record).contains(&(Signal::Breadth, 2)));
+        assert!(fired(&record).contains(&(Signal::Breadth, 4)));
         record.distinct = [u64::MAX, 0];
-        assert!(fired(&record).contains(&(Signal::Breadth, 1)), "89 of them");
+        assert!(fired(&record).contains(&(Signal::Breadth, 2)), "89 of them");
         record.cold = 2;
         assert!(!fired(&record).iter().any(|(signal, _)| *signal == Signal::Breadth), "two browsers, 44 each");
     }
@@ -364,16 +373,16 @@ mod tests {
         for i in 0..12 {
             count(&mut record, &Step { query: query(&format!("r={i}")), ..step(5) });
         }
-        assert!(fired(&record).contains(&(Signal::CacheBusting, 1)));
+        assert!(fired(&record).contains(&(Signal::CacheBusting, 2)));
     }
 
     #[test]
     fn a_browser_without_assets_is_none() {
         let mut record = Record::default();
         (0..6u64).for_each(|path| _ = count(&mut record, &step(path)));
-        assert_eq!(fired(&record), [(Signal::NoAssets, 1)]);
+        assert_eq!(fired(&record), [(Signal::NoAssets, 2)]);
         record.offered = 10;
-        assert_eq!(fired(&record), [(Signal::NoAssets, 1), (Signal::NoBeacon, 1)]);
+        assert_eq!(fired(&record), [(Signal::NoAssets, 2), (Signal::NoBeacon, 2)]);
         record.beacons = 1;
         assert_eq!(fired(&record), []);
     }

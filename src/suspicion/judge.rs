@@ -3,23 +3,17 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use http::Method;
-
 use super::cells::CellKey;
-use super::conduct::{self, Step};
+use super::conduct;
+use super::conduct::Step;
 use super::headers::{self, Head};
 use super::score::{Points, Weights, cap_without_assets, in_order};
 use super::signals::{self, Group};
-use super::state::{self, Keys, PathKind, Record, Tick, distinct, flag};
+use super::state::{self, Keys, Record, Tick, flag};
 use super::width::{Widened, Width};
 use super::{Assessment, Fired, Limiter, Settings, Signal, SoftQuotas, State, SuspicionError, limiter};
-use crate::visitor::trap::Offers;
-use crate::visitor::{Category, RouteClass, Verification, Visitor};
+use crate::visitor::{Category, Verification, Visitor};
 
-/// Sub-identities of one address within ten minutes.
-const ROTATION: u32 = 8;
-const ROTATION_WINDOW: u32 = 600;
-const DAY: u32 = 86_400;
 /// Seconds after which a pass makes good standing.
 const PASS_AGE: u64 = 600;
 /// Score from which pages carry our style sheet.
@@ -31,13 +25,16 @@ pub(crate) struct Judge {
     pub(crate) state: Arc<State>,
     pub(super) weights: Weights,
     beacon: super::Beacon,
-    links: bool,
+    pub(super) links: bool,
     pub(super) page_soft: Widened,
     pub(super) page_hour: Widened,
     net_page: Limiter,
     wide_page: Limiter,
     prefetch: Limiter,
 }
+
+/// What a signal counts, in halves of its points.
+pub(super) const ONCE: u8 = 2;
 
 /// What the record of a sub-identity says.
 #[derive(Debug, Clone, Copy)]
@@ -65,19 +62,17 @@ impl Judge {
 
     pub(crate) fn assess(&self, visitor: &Visitor, head: Head<'_>) -> Assessment {
         let start = self.state.clock().elapsed();
-        let mut page = self.counts_as_page(visitor, head.method);
         let keys = self.state.keys(visitor);
-        if let Some(keys) = &keys
-            && page
-            && visitor.prefetch
-            && self.prefetch.check_key(&keys.address).is_ok()
-        {
-            page = false;
-        }
+        let shown = self.counts_as_page(visitor, head.method, keys.as_ref());
+        // Ten a minute weigh nothing: what is asked ahead may never be read.
+        let ahead =
+            visitor.prefetch && keys.as_ref().is_some_and(|keys| self.prefetch.check_key(&keys.address).is_ok());
+        let page = shown && !ahead;
         let mut fired = self.of_the_head(visitor, head);
         let mut assessment = keys
             .and_then(|keys| self.with_history(visitor, head, page, keys, &mut fired))
             .unwrap_or_else(|| self.without_history(&fired, keys.is_some()));
+        assessment.prefetched = shown && ahead;
         assessment.counts_as_page = page;
         assessment.offer_beacon = match self.beacon {
             super::Beacon::Off => false,
@@ -90,31 +85,10 @@ impl Judge {
         assessment
     }
 
-    /// What the page may carry for this visitor alone.
-    pub(crate) fn offers(&self, visitor: &Visitor, of: &Assessment) -> Option<Offers> {
-        let traps = visitor.traps.as_ref().filter(|_| of.counts_as_page)?;
-        let link = self.links && visitor.verification != Verification::Verified;
-        let beacon = of.offer_beacon.then(|| traps.beacon(&visitor.host));
-        let link = link.then(|| traps.link(&visitor.host, visitor.arrived));
-        (beacon.is_some() || link.is_some()).then_some(Offers { beacon, link })
-    }
-
-    /// A path is what it has answered, not what the request says about itself; before it has answered anything, it is
-    /// a page unless it names a file.
-    fn counts_as_page(&self, visitor: &Visitor, method: &Method) -> bool {
-        let known = self.state.path_kind(&visitor.path).map(|kind| kind == PathKind::Html);
-        match visitor.route {
-            RouteClass::Wellknown | RouteClass::Own => false,
-            RouteClass::Page => *method != Method::HEAD,
-            _ if *method == Method::GET => known.unwrap_or(!visitor.asset_path && visitor.route != RouteClass::Feed),
-            _ => *method == Method::POST && known == Some(true),
-        }
-    }
-
     /// What the request alone says.
     fn of_the_head(&self, visitor: &Visitor, head: Head<'_>) -> Vec<Fired> {
         let mut fired = Vec::new();
-        let mut fire = |signal| self.fire(&mut fired, signal, 1);
+        let mut fire = |signal| self.fire(&mut fired, signal, ONCE);
         signals::claim(visitor.agent.category, visitor.verification).into_iter().for_each(&mut fire);
         headers::contradictions(visitor, head, &mut fire);
         if visitor.verification == Verification::Verified {
@@ -126,8 +100,9 @@ impl Judge {
         fired
     }
 
-    pub(super) fn fire(&self, fired: &mut Vec<Fired>, signal: Signal, times: u8) {
-        let points = self.weights.of(signal).saturating_mul(times);
+    /// A signal counts so many halves of its points.
+    pub(super) fn fire(&self, fired: &mut Vec<Fired>, signal: Signal, halves: u8) {
+        let points = (u16::from(self.weights.of(signal)) * u16::from(halves) / 2).min(255) as u8;
         if points > 0 && !self.state.standings.is_muted(signal) {
             fired.push(Fired { signal, points });
         }
@@ -154,62 +129,71 @@ impl Judge {
         fired: &mut Vec<Fired>,
     ) -> Option<Assessment> {
         let step = self.step(visitor, head, page);
-        let mut sub = keys.sub;
-        let mut view = self.count(sub, visitor, &step)?;
+        let mut view = self.count(keys.own, visitor, &step)?;
+        let mine = view.record;
         let bare = view.record.assets == 0 && view.record.beacons == 0;
-        let protected = view.record.flags & flag::PROTECTED != 0 || keys.pass.is_some();
+        let void = self.pass(visitor, &keys, fired);
+        let vouched = keys.pass.is_some() && !void;
+        let protected = view.record.flags & flag::PROTECTED != 0 || vouched;
         let (near, collapsed) = self.state.neighbourhood(&keys, page, !bare);
         let collapsed = collapsed.filter(|_| bare && !protected);
         if let Some(net) = collapsed {
-            sub = net;
             view = self.count(net, visitor, &step)?;
         }
+        let keys = Keys { sub: collapsed.unwrap_or(keys.own), ..keys };
         let proven = conduct::is_proven(&view.record);
-        let address = self.address(&keys, &view, proven, page, step.now)?;
-        for (signal, times) in view.signals {
+        let address = self.address(&keys, proven, page, step.now)?;
+        for (signal, halves) in view.signals {
             if let Some(signal) = signal {
-                self.fire(fired, signal, times);
+                self.fire(fired, signal, halves);
             }
         }
         if address.rotates && !protected {
-            self.fire(fired, Signal::AgentRotation, 1);
+            self.fire(fired, Signal::AgentRotation, if address.others > 0 { ONCE / 2 } else { ONCE });
         }
         if near.offenders {
-            self.fire(fired, Signal::OffenderNeighbours, 1);
+            self.fire(fired, Signal::OffenderNeighbours, ONCE);
         }
         if page && !protected && self.net_refuses(&keys) {
-            self.fire(fired, Signal::NetLimit, 1);
+            self.fire(fired, Signal::NetLimit, ONCE);
         }
-        self.traps(visitor, &view.record, fired);
-        let void = self.pass(visitor, &keys, step.now, fired);
+        let verified = visitor.verification == Verification::Verified;
+        self.traps(visitor, &view.record, visitor.prefetch || verified || comes_from_elsewhere(head), fired);
         // A pass that goes around has one quota still, wherever it is shown.
         let client = match keys.pass {
             Some(pass) => pass,
-            None if collapsed.is_some() || proven => sub,
+            None if collapsed.is_some() || proven => keys.sub,
             None => keys.address,
         };
         let width = if client == keys.address { address.width } else { Width::of(u32::from(view.record.cold.min(4))) };
         // Whoever shares the address' quota pays its price, under whatever name.
         let shared_price = if client == keys.address || !view.known { address.last_score } else { 0 };
-        let last = view.record.last_score.max(shared_price);
         if page {
-            self.soft_refusals(client, last, width, fired);
+            self.soft_refusals(client, view.record.last_score.max(shared_price), width, fired);
         }
-        let rate = self.state.with_record(client, |record, _| {
+        let rate = self.state.with_record(client, |record, known| {
             if conduct::ignores_wait(record, &step) {
-                self.fire(fired, Signal::IgnoredRetryAfter, 1);
+                self.fire(fired, Signal::IgnoredRetryAfter, ONCE);
             }
-            record.rate = self.weights.group(Group::Rate, record.rate, step.now.ms_since(record.rate_at), fired);
+            // A new pass does not make the address that it is shown from a stranger.
+            let before = if known || Some(client) != keys.pass { record.rate } else { address.rate };
+            record.rate = self.weights.group(Group::Rate, before, step.now.ms_since(record.rate_at), fired);
             record.rate_at = step.now;
             record.rate
         })?;
         // A newcomer behind an address that others share pays for half of what happens there.
-        let shared = client == keys.address && address.people > 0;
+        let shared = client == keys.address && address.others > 0;
         let rate = if shared { rate / 2.0 } else { rate };
         cap_without_assets(fired, rate);
-        let points = self.points(fired, &view.record, &address, rate, step.now);
-        let keys = Keys { sub, ..keys };
-        self.remember(&keys, Proof::of(visitor), &points, fired, &step);
+        let network = if protected { 0.0 } else { address.network };
+        let points = self.points(fired, &view.record, (network, address.decay_at), rate, step.now);
+        self.remember(
+            &keys,
+            Proof { passed: if vouched { age_of_pass(visitor) } else { None }, verified },
+            &points,
+            fired,
+            &step,
+        );
         Some(Assessment {
             score: points.score(),
             points,
@@ -218,36 +202,19 @@ impl Judge {
             read_robots: conduct::has_read_robots(&view.record, step.now),
             degraded: false,
             client: Some(client),
-            address: Some(keys.address),
+            // The quota for newcomers is for people: a network that is one visitor has none of its own.
+            address: Some(collapsed.unwrap_or(keys.address)),
             keys: Some(keys),
             width,
+            address_width: address.width,
             shared: shared || collapsed.is_some(),
-            vouched: keys.pass.is_some() && !void,
-            proven: proven || keys.pass.is_some(),
+            vouched,
+            proven: proven || vouched,
             revisit: view.revisit,
-            spared: step.now < view.record.spared_until,
-            issued: view.record.issued,
+            spared: step.now < mine.spared_until,
+            issued: mine.issued,
             ..Assessment::unknown()
         })
-    }
-
-    fn step(&self, visitor: &Visitor, head: Head<'_>, page: bool) -> Step {
-        let path = self.state.path_hash(&visitor.path);
-        let article = conduct::looks_like_article(&visitor.path);
-        let heat = if page { self.state.heat(path) } else { 0 };
-        let conditional = [http::header::IF_NONE_MATCH, http::header::IF_MODIFIED_SINCE];
-        Step {
-            page,
-            article,
-            path,
-            number: conduct::number_in(&visitor.path),
-            query: conduct::unknown_parameters(head.query, |text| self.state.path_hash(text)),
-            deep_direct: page && conduct::is_deep_direct(visitor, head.headers, article, heat),
-            conditional: conditional.iter().any(|name| head.headers.contains_key(name)),
-            robots: &*visitor.path == "/robots.txt",
-            now: self.state.now(),
-            now_ms: self.state.clock().elapsed().as_millis() as u32,
-        }
     }
 
     fn count(&self, key: CellKey, visitor: &Visitor, step: &Step) -> Option<View> {
@@ -269,37 +236,6 @@ impl Judge {
         })
     }
 
-    /// What the address has seen, with this visitor among the others.
-    fn address(&self, keys: &Keys, view: &View, proven: bool, page: bool, now: Tick) -> Option<Address> {
-        self.state.with_record(keys.address, |record, known| {
-            // The window of an address begins with its first request and is counted in seconds.
-            if now.seconds().saturating_sub(record.last_number) >= ROTATION_WINDOW {
-                record.last_number = now.seconds();
-                record.distinct[0] = 0;
-            }
-            if now.seconds_since(record.first_seen) >= DAY {
-                record.first_seen = now;
-                record.distinct[1] = 0;
-            }
-            if page {
-                distinct::mark(&mut record.distinct[..1], keys.sub.0);
-            }
-            if proven {
-                distinct::mark(&mut record.distinct[1..], keys.sub.0);
-            }
-            let people = record.distinct[1].count_ones() + u32::from(view.record.cold.min(4)).saturating_sub(1);
-            Address {
-                people,
-                width: Width::of(people),
-                rotates: record.distinct[0].count_ones() >= ROTATION && people == 0 && record.assets == 0,
-                network: record.network,
-                decay_at: record.decay_at,
-                last_score: record.last_score,
-                known,
-            }
-        })
-    }
-
     fn net_refuses(&self, keys: &Keys) -> bool {
         let net = self.net_page.check_key(&keys.net.0).is_err();
         let wide = keys.wide.is_some_and(|wide| self.wide_page.check_key(&wide).is_err());
@@ -315,21 +251,28 @@ impl Judge {
         };
         for (limiters, signal) in [(&self.page_soft, Signal::PageSoft), (&self.page_hour, Signal::PageHour)] {
             if !matches!(limiters.of(width).check_key_n(&client, cost), Ok(Ok(()))) {
-                self.fire(fired, signal, 1);
+                self.fire(fired, signal, ONCE);
             }
         }
     }
 
-    fn points(&self, fired: &mut Vec<Fired>, record: &Record, address: &Address, rate: f32, now: Tick) -> Points {
+    fn points(
+        &self,
+        fired: &mut Vec<Fired>,
+        record: &Record,
+        (network, network_at): (f32, Tick),
+        rate: f32,
+        now: Tick,
+    ) -> Points {
         if conduct::has_history(record, now) {
-            self.fire(fired, Signal::AssetsSeen, 1);
+            self.fire(fired, Signal::AssetsSeen, ONCE);
         }
         let elapsed = now.ms_since(record.decay_at);
         let of = |group, stored| self.weights.group(group, stored, elapsed, fired);
         Points {
             claim: of(Group::Claim, 0.0),
             headers: of(Group::Headers, 0.0),
-            network: self.weights.group(Group::Network, address.network, now.ms_since(address.decay_at), fired),
+            network: self.weights.group(Group::Network, network, now.ms_since(network_at), fired),
             rate,
             behaviour: of(Group::Behaviour, record.behaviour),
             trap: of(Group::Trap, record.trap),
@@ -345,16 +288,20 @@ impl Judge {
             Signal::RobotsCanary => Some(2),
             _ => None,
         });
+        // What a pass or a proof gives goes with it.
+        let fleeting = fired.iter().filter(|f| matches!(f.signal, Signal::PassToken | Signal::VerifiedAgent));
+        let fleeting: f32 = fleeting.map(|f| f32::from(f.points)).sum();
+        let lasting = (points.credit - fleeting).max(0.0);
         let bits = fired.iter().filter_map(|f| state::bit(f.signal)).fold(0u32, |bits, at| bits | 1 << at);
         let standing = self.state.with_record(sub, |record, _| {
             record.behaviour = points.behaviour;
             record.trap = points.trap;
-            record.credit = points.credit;
+            record.credit = lasting;
             record.traps |= trap.unwrap_or(0);
             record.decay_at = step.now;
             record.last_score = score;
             let history = conduct::has_history(record, step.now) && score < SUSPECT;
-            if history || of.passed.is_some() || of.verified {
+            if history || of.verified {
                 record.flags |= flag::PROTECTED;
             }
             let good = history || of.passed.is_some_and(|seconds| seconds >= PASS_AGE);
@@ -371,7 +318,8 @@ impl Judge {
             self.state.note_offender(keys);
         }
         let Some((true, counted, all, fresh, assets)) = standing else { return };
-        let counts = counted || self.state.standings.enter(keys.net.0.0, assets, step.now);
+        let net = keys.wide.unwrap_or(keys.net.0);
+        let counts = counted || self.state.standings.enter(net.0, assets, step.now);
         if !counts {
             return;
         }
@@ -392,24 +340,13 @@ struct Proof {
     verified: bool,
 }
 
-impl Proof {
-    fn of(visitor: &Visitor) -> Self {
-        let age = |issued: u32| visitor.arrived.as_secs().saturating_sub(u64::from(issued));
-        Self {
-            passed: visitor.pass.map(|pass| age(pass.issued)),
-            verified: visitor.verification == Verification::Verified,
-        }
-    }
+/// Seconds since the visitor passed a challenge.
+fn age_of_pass(visitor: &Visitor) -> Option<u64> {
+    visitor.pass.map(|pass| visitor.arrived.as_secs().saturating_sub(u64::from(pass.issued)))
 }
 
-/// What the record of an address says.
-#[derive(Debug, Clone, Copy)]
-struct Address {
-    people: u32,
-    width: Width,
-    rotates: bool,
-    network: f32,
-    decay_at: Tick,
-    last_score: u8,
-    known: bool,
+/// Another site's page had it fetched: whoever reads that one has not walked into anything.
+fn comes_from_elsewhere(head: Head<'_>) -> bool {
+    let site = head.headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
+    matches!(site, Some(b"cross-site" | b"same-site"))
 }

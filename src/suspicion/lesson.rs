@@ -3,37 +3,44 @@
 use super::Signal;
 use super::judge::Judge;
 use super::signals::Group;
-use super::state::{Keys, distinct};
+use super::state::{Keys, distinct, flag};
 use super::width::Width;
 
 impl Judge {
     /// An asset went out to this visitor.
     pub(crate) fn note_asset(&self, keys: &Keys, cold: bool, beacon: bool) {
-        for key in [keys.sub, keys.address] {
-            self.state.with_record(key, |record, _| {
-                record.assets = record.assets.saturating_add(1);
-                record.beacons = record.beacons.saturating_add(u8::from(beacon));
-                record.cold = record.cold.saturating_add(u8::from(cold && key == keys.sub));
-            });
+        let first = self.state.with_record(keys.own, |record, _| {
+            let first = record.assets == 0 && record.beacons == 0;
+            record.assets = record.assets.saturating_add(1);
+            record.beacons = record.beacons.saturating_add(u8::from(beacon));
+            record.cold = record.cold.saturating_add(u8::from(cold));
+            first.then_some(record.pages)
+        });
+        if let Some(pages) = first.flatten() {
+            self.state.credit_networks(keys, pages);
         }
     }
 
-    /// A page that nobody took for one.
+    /// A page that nobody took for one. A refusal counts now, though it comes too late for the answer.
     pub(crate) fn note_late_page(&self, keys: &Keys, path: &str) {
         let hash = self.state.path_hash(path);
-        self.state.with_record(keys.sub, |record, _| {
+        self.state.with_record(keys.own, |record, _| {
             record.pages = record.pages.saturating_add(1);
+            record.flags |= if record.flags & flag::LATE == 0 { flag::LATE } else { flag::LATE_AGAIN };
             distinct::mark(&mut record.distinct, hash);
         });
-        for limiter in [self.page_soft.of(Width::One), self.page_hour.of(Width::One)] {
-            // A refusal is answered when the next page is asked for.
-            let _ = limiter.check_key(&keys.address);
+        let quotas = [(&self.page_soft, Signal::PageSoft), (&self.page_hour, Signal::PageHour)];
+        let refused = quotas.into_iter().filter(|(quota, _)| quota.of(Width::One).check_key(&keys.address).is_err());
+        let points: f32 = refused.map(|(_, signal)| f32::from(self.weights.of(signal))).sum();
+        if points > 0.0 {
+            let most = self.weights.cap(Group::Rate);
+            self.state.with_record(keys.address, |record, _| record.rate = (record.rate + points).min(most));
         }
     }
 
     /// Any other answer to a page.
     pub(crate) fn note_answer(&self, keys: &Keys, answer: Answer) {
-        self.state.with_record(keys.sub, |record, _| {
+        self.state.with_record(keys.own, |record, _| {
             record.not_found = record.not_found.saturating_add(u16::from(answer.not_found));
             record.revisits = record.revisits.saturating_add(u8::from(answer.unconditional_revisit));
             record.offered = record.offered.saturating_add(u8::from(answer.offered));

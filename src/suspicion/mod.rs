@@ -19,12 +19,14 @@
 //! State is per process and lost at a restart. A patient scraper with a real browser at reader speed looks like a
 //! reader; the marks are the answer to that one.
 
+mod address;
 mod assess;
 pub(crate) mod cells;
 mod conduct;
 mod headers;
 mod judge;
 mod lesson;
+mod page;
 mod probe;
 pub mod score;
 pub mod signals;
@@ -193,6 +195,9 @@ pub struct Assessment {
     pub(crate) width: Width,
     /// Others who are proven share the client's limits.
     pub(crate) shared: bool,
+    /// It would count as a page, and is one of the prefetches that weigh nothing.
+    pub(crate) prefetched: bool,
+    pub(crate) address_width: Width,
     /// It holds a pass that is its own.
     pub(crate) vouched: bool,
     /// It fetches what browsers fetch.
@@ -224,6 +229,8 @@ impl Assessment {
             keys: None,
             width: Width::One,
             shared: false,
+            prefetched: false,
+            address_width: Width::One,
             vouched: false,
             proven: false,
             revisit: false,

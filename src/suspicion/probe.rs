@@ -2,7 +2,7 @@
 //! is asked for it by its editors.
 
 /// Files of secrets and of version control, and doors of content systems.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 22] = [
     "/.env",
     "/.git/config",
     "/.git/head",
@@ -18,7 +18,6 @@ const NAMES: [&str; 24] = [
     "/phpinfo.php",
     "/phpmyadmin/index.php",
     "/administrator/index.php",
-    "/config.json",
     "/backup.sql",
     "/dump.sql",
     "/server-status",
@@ -26,7 +25,6 @@ const NAMES: [&str; 24] = [
     "/cgi-bin/test-cgi",
     "/vendor/phpunit/phpunit/src/util/php/eval-stdin.php",
     "/solr/admin/info/system",
-    "/console/login",
 ];
 
 /// Is it one of these, wherever it is looked for?

@@ -13,6 +13,10 @@ use super::{Fired, SuspicionError};
 /// Most points of headers and network without any conduct: below the price of a wait.
 const ODD: f32 = 22.0;
 
+/// Less than this is nothing.
+const GRAIN: f32 = 0.05;
+/// Points of reading in order, for whoever fetches no assets at a human pace.
+const IN_ORDER: u8 = 8;
 /// Points of all signals of missing assets together, and while nothing was too fast.
 const WITHOUT_ASSETS: (u8, u8) = (25, 15);
 
@@ -99,10 +103,20 @@ pub(crate) fn decay(group: Group, points: f32, elapsed_ms: u64) -> f32 {
     }
 }
 
-/// A reader without style sheets, scripts and images is no scraper: at a human pace what is missing counts little.
+/// A reader without style sheets, scripts and images is no scraper: at a human pace what is missing counts little, and so
+/// does a way through the site from one article to the next.
 pub(super) fn cap_without_assets(fired: &mut [Fired], rate: f32) {
-    let mut left = if rate < 1.0 { WITHOUT_ASSETS.1 } else { WITHOUT_ASSETS.0 };
-    for fired in fired.iter_mut().filter(|f| matches!(f.signal, Signal::NoAssets | Signal::NoBeacon)) {
+    let missing = |f: &Fired| matches!(f.signal, Signal::NoAssets | Signal::NoBeacon);
+    let in_order = |f: &Fired| matches!(f.signal, Signal::ArticleRun | Signal::SeqIds);
+    let slow = rate < 1.0;
+    if slow && fired.iter().any(missing) {
+        cap_together(fired, in_order, IN_ORDER);
+    }
+    cap_together(fired, missing, if slow { WITHOUT_ASSETS.1 } else { WITHOUT_ASSETS.0 });
+}
+
+fn cap_together(fired: &mut [Fired], of: impl Fn(&Fired) -> bool, mut left: u8) {
+    for fired in fired.iter_mut().filter(|f| of(f)) {
         fired.points = fired.points.min(left);
         left -= fired.points;
     }
@@ -141,7 +155,8 @@ impl Points {
     pub fn score(&self) -> u8 {
         let conduct = self.claim + self.rate + self.behaviour + self.trap;
         let odd = (self.headers + self.network).min(conduct.max(ODD));
-        (conduct + odd - self.credit).floor().clamp(0.0, 100.0) as u8
+        // What has faded for a moment is what it was.
+        (conduct + odd - self.credit + GRAIN).floor().clamp(0.0, 100.0) as u8
     }
 
     /// `group:points`, groups without points left out, in alphabetical order.

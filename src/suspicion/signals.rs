@@ -124,7 +124,7 @@ macro_rules! signals {
 signals! {
     /// A browser that accepts anything, for a navigation.
     AcceptAny "accept_any" Headers Level 4,
-    /// Eight sub-identities or more on one address within ten minutes, none with assets.
+    /// Eight sub-identities or more on one address within ten minutes, four times as many as are proven.
     AgentRotation "agent_rotation" Behaviour Level 20,
     /// Twelve or more articles in a row, with no front or section page between.
     ArticleRun "article_run" Behaviour Level 8,
@@ -208,7 +208,7 @@ signals! {
     RobotsCanary "robots_canary" Trap Event 60,
     /// Numbers or dates in paths, one after the other.
     SeqIds "seq_ids" Behaviour Level 10,
-    /// One pass from eight networks or more within the hour.
+    /// One pass from eight networks or more within the hour, or under many names in one of them.
     TokenNetworks "token_networks" Behaviour Level 30,
     /// Another trap after the first.
     TrapRepeat "trap_repeat" Trap Event 30,

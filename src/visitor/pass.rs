@@ -22,6 +22,9 @@ const VERSION: u8 = 1;
 const DOMAIN: &str = "deckle-challenge-1";
 const CHALLENGE: &[u8] = b"deckle/challenge/v1\0";
 const PASS: &[u8] = b"deckle/pass/v1\0";
+const MARK: &[u8] = b"deckle/return/v1\0";
+/// Most cookies of the name that are looked at.
+const MOST_COOKIES: usize = 4;
 /// The one kind so far: a wait, or work instead.
 const KIND: u8 = 1;
 /// How far clocks of several machines may be apart.
@@ -87,16 +90,33 @@ impl Tokens {
     }
 
     pub(crate) fn pass(&self, pass: Pass, host: &str) -> String {
+        self.sign(PASS, self.body(pass, host))
+    }
+
+    /// By which a browser shows that it has just passed: in the form of a pass, and none.
+    pub(crate) fn mark(&self, pass: Pass, host: &str) -> String {
+        self.sign(MARK, self.body(pass, host))
+    }
+
+    fn body(&self, pass: Pass, host: &str) -> Vec<u8> {
         let mut body = vec![VERSION, self.kid(), KIND, 0];
         body.extend_from_slice(&pass.id);
         body.extend_from_slice(&pass.issued.to_be_bytes());
         body.extend_from_slice(&pass.expires.to_be_bytes());
         body.extend_from_slice(&host_tag(host));
-        self.sign(PASS, body)
+        body
     }
 
-    pub(crate) fn read_pass(&self, text: &str, host: &str) -> Option<Pass> {
-        let body: [u8; 24] = self.verify(PASS, text)?;
+    fn read_pass(&self, text: &str, host: &str) -> Option<Pass> {
+        self.read(PASS, text, host)
+    }
+
+    pub(crate) fn read_mark(&self, text: &str, host: &str) -> Option<Pass> {
+        self.read(MARK, text, host)
+    }
+
+    fn read(&self, label: &[u8], text: &str, host: &str) -> Option<Pass> {
+        let body: [u8; 24] = self.verify(label, text)?;
         let [VERSION, _, KIND, _, rest @ ..] = body else { return None };
         let (id, rest) = rest.split_first_chunk::<8>()?;
         let (issued, rest) = rest.split_first_chunk::<4>()?;
@@ -109,7 +129,8 @@ impl Tokens {
     pub(crate) fn pass_of(&self, headers: &HeaderMap, secure: bool, host: &str, now: Duration) -> Option<Pass> {
         let now = now.as_secs();
         let good = |pass: &Pass| u64::from(pass.expires) > now && u64::from(pass.issued) <= now + u64::from(SKEW);
-        cookies(headers, cookie_name(secure)).filter_map(|text| self.read_pass(text, host)).find(good)
+        let texts = cookies(headers, cookie_name(secure)).take(MOST_COOKIES);
+        texts.filter_map(|text| self.read_pass(text, host)).find(good)
     }
 
     fn kid(&self) -> u8 {
@@ -191,6 +212,8 @@ mod tests {
     fn nothing_else_is_believed() {
         assert_eq!(tokens().read_challenge(TOKEN, "other.example"), None);
         assert_eq!(tokens().read_pass(PASSED, "other.example"), None);
+        assert_eq!(tokens().read_mark(PASSED, "news.example"), None);
+        assert_eq!(tokens().read_pass(&tokens().mark(pass(), "news.example"), "news.example"), None);
         assert_eq!(tokens().read_challenge(PASSED, "news.example"), None);
         for at in 0..TOKEN.len() {
             let mut text = TOKEN.as_bytes().to_vec();

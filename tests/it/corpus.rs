@@ -130,7 +130,7 @@ fn pages_that_are_known_give_the_page_back_too() {
 }
 
 fn edits_give_the_page_back<I: Iterator<Item = (&'static str, usize)>>(page_config: &str, ways: impl Fn() -> I) {
-    let config = "[rights]\nholder = \"The Post\"\n[page.notice]\nyear = 2026\nwhere = [\"footer\", \"comment\", \"meta\"]\n\
+    let config = "[suspicion]\nbeacon = \"off\"\n[rights]\nholder = \"The Post\"\n[page.notice]\nyear = 2026\nwhere = [\"footer\", \"comment\", \"meta\"]\n\
         [watermark.channels]\nwhitespace = \"always\"\n[page]\n";
     let config = &format!("{config}{page_config}");
     let changing = Changing::start();

@@ -8,12 +8,14 @@ use sha2::{Digest, Sha256};
 
 use super::page::Wait;
 use super::{ChallengeStep, Challenger};
-use crate::suspicion::{Keys, State};
+use crate::suspicion::{Assessment, State};
 use crate::visitor::Visitor;
 use crate::visitor::pass::{Challenge, Pass, cookie_name};
 
 /// Seconds after which the wait counts, and after which a challenge is too old.
 const GOOD: std::ops::RangeInclusive<u64> = 4..=300;
+/// Seconds in which somebody who has passed is waved through.
+const FRESH: u64 = 600;
 /// Challenges in a row after which they end.
 pub(in crate::action) const TRIES: u8 = 3;
 /// The parameter by which a browser shows that it came from a challenge, and for how many seconds.
@@ -31,59 +33,74 @@ pub(in crate::action) enum Return {
 }
 
 impl Challenger {
-    /// Answers one of the two addresses of the page, if it is one.
+    /// Is this one of the two addresses of the page?
+    pub(in crate::action) fn is_entry(&self, visitor: &Visitor) -> bool {
+        self.way(visitor).is_some()
+    }
+
+    fn way<'v>(&self, visitor: &'v Visitor) -> Option<&'v str> {
+        visitor.path.strip_prefix(&self.mount)?.strip_prefix("/c/").filter(|way| matches!(*way, "w" | "p"))
+    }
+
+    /// The way on, where nothing is asked of anybody.
+    pub(in crate::action) fn wave_through(uri: &Uri) -> Response<Full<Bytes>> {
+        see_other(&target(uri.query().unwrap_or_default()))
+    }
+
+    /// Answers one of the two addresses of the page. `may_issue`: another challenge is within the quota.
     pub(in crate::action) fn enter(
         &self,
         state: &State,
-        keys: Option<&Keys>,
+        assessment: &Assessment,
         visitor: &Visitor,
-        uri: &Uri,
-        language: Option<&str>,
-    ) -> Option<(Response<Full<Bytes>>, ChallengeStep)> {
-        let way = visitor.path.strip_prefix(&self.mount)?.strip_prefix("/c/")?;
+        (uri, language): (&Uri, Option<&str>),
+        may_issue: impl Fn() -> bool,
+    ) -> (Response<Full<Bytes>>, ChallengeStep) {
         let query = uri.query().unwrap_or_default();
         let target = target(query);
+        let age = |issued: u32| visitor.arrived.as_secs().saturating_sub(u64::from(issued));
         // A second tab, or a click while the page was already on its way.
-        if visitor.pass.is_some() {
-            return Some((see_other(&target), ChallengeStep::Passed));
+        if assessment.vouched && visitor.pass.is_some_and(|pass| age(pass.issued) < FRESH) {
+            return (see_other(&target), ChallengeStep::Passed);
         }
         let text = parameter(query, "t").unwrap_or_default();
-        let token = self.tokens.read_challenge(&text, &visitor.host);
-        let again = |tries: u8| {
-            if tries >= TRIES {
-                if let Some(keys) = keys {
-                    state.spare(keys.sub);
+        // What is none of ours has not been through a challenge; the page says what comes.
+        let Some(token) = self.tokens.read_challenge(&text, &visitor.host) else {
+            return (see_other(&target), ChallengeStep::Refused);
+        };
+        let own = assessment.keys.map(|keys| keys.own);
+        let again = || {
+            let tries = token.tries.saturating_add(1).max(assessment.issued);
+            if tries >= TRIES || !may_issue() {
+                if let Some(own) = own {
+                    state.spare(own);
                 }
-                return Some((see_other(&target), ChallengeStep::Spared));
+                return (see_other(&target), ChallengeStep::Spared);
             }
-            if let Some(keys) = keys {
-                state.note_challenge(keys.sub);
+            if let Some(own) = own {
+                state.note_challenge(own);
             }
-            Some((self.issue(visitor, &target, language, tries), ChallengeStep::Refused))
+            (self.issue(visitor, &target, language, tries), ChallengeStep::Refused)
         };
-        let Some(token) = token else { return again(1) };
-        let age = visitor.arrived.as_secs().saturating_sub(u64::from(token.issued));
+        let age = age(token.issued);
         if age > *GOOD.end() {
-            return again(token.tries.saturating_add(1));
+            return again();
         }
-        let done = match way {
-            "w" if age < *GOOD.start() => {
-                let left = *GOOD.start() - age;
-                // One more for clocks that differ.
-                let wait = Wait { token: text, seconds: left + 1, left };
-                return Some((self.page(visitor, &target, language, &wait), ChallengeStep::Early));
-            }
-            "w" => true,
-            "p" => parameter(query, "n").is_some_and(|nonce| is_work(&text, &nonce, token)),
-            _ => return None,
-        };
+        let waits = self.way(visitor) == Some("w");
+        if waits && age < *GOOD.start() {
+            let left = *GOOD.start() - age;
+            // One more for clocks that differ.
+            let wait = Wait { token: text, seconds: left + 1, left };
+            return (self.page(visitor, &target, language, &wait), ChallengeStep::Early);
+        }
+        let done = waits || parameter(query, "n").is_some_and(|nonce| is_work(&text, &nonce, token));
         if !done || !state.spend(&token.nonce) {
-            return again(token.tries.saturating_add(1));
+            return again();
         }
-        if let Some(keys) = keys {
-            state.forget_challenges(keys.sub);
+        if let Some(own) = own {
+            state.forget_challenges(own);
         }
-        Some((self.admit(visitor, &target), ChallengeStep::Passed))
+        (self.admit(visitor, &target), ChallengeStep::Passed)
     }
 
     /// The pass, and the way on, with a mark by which it shows whether the cookie was taken.
@@ -93,7 +110,7 @@ impl Challenger {
         let mut id = [0; 8];
         fastrand::fill(&mut id);
         let pass = Pass { id, issued, expires: issued.saturating_add(life) };
-        let mark = self.tokens.pass(Pass { expires: issued.saturating_add(RETURN.1), ..pass }, &visitor.host);
+        let mark = self.tokens.mark(Pass { expires: issued.saturating_add(RETURN.1), ..pass }, &visitor.host);
         let sign = if target.contains('?') { '&' } else { '?' };
         let mut response = see_other(&format!("{target}{sign}{}={mark}", RETURN.0));
         let secure = if visitor.secure { "Secure; " } else { "" };
@@ -110,15 +127,21 @@ impl Challenger {
     }
 
     /// What follows from the parameter of a return, if it is one of ours.
-    pub(in crate::action) fn returning(&self, visitor: &Visitor, uri: &Uri) -> Option<Return> {
+    pub(in crate::action) fn returning(&self, state: &State, visitor: &Visitor, uri: &Uri) -> Option<Return> {
         let query = uri.query()?;
-        let mark = parameter(query, RETURN.0)?;
-        let of = self.tokens.read_pass(&mark, &visitor.host)?;
-        let others = query.split('&').filter(|pair| !pair.starts_with("__dk=")).collect::<Vec<_>>().join("&");
+        let of = query
+            .split('&')
+            .filter_map(|pair| pair.strip_prefix("__dk="))
+            .find_map(|mark| self.tokens.read_mark(mark, &visitor.host))?;
+        let others = without_mark(query);
         let clean = if others.is_empty() { uri.path().to_owned() } else { format!("{}?{others}", uri.path()) };
+        let mut id = [0; 12];
+        let (name, time) = id.split_at_mut(8);
+        name.copy_from_slice(&of.id);
+        time.copy_from_slice(&of.issued.to_be_bytes());
         let fresh = u64::from(of.expires) > visitor.arrived.as_secs();
-        if visitor.pass.is_some() || !fresh {
-            return Some(Return::Clean(Box::new(see_other(&clean))));
+        if visitor.pass.is_some() || !fresh || !state.spend(&id) {
+            return Some(Return::Clean(Box::new(see_other(&local(&clean)))));
         }
         let mut parts = uri.clone().into_parts();
         parts.path_and_query = Some(clean.parse().ok()?);
@@ -137,11 +160,27 @@ fn is_work(token: &str, nonce: &str, of: Challenge) -> bool {
 /// Where to go on, from parameter `u`: a path of this host, else the front page.
 fn target(query: &str) -> String {
     let wished = parameter(query, "u").unwrap_or_default();
+    match wished.split_once('?') {
+        Some((path, query)) => {
+            let others = without_mark(query);
+            local(&if others.is_empty() { path.to_owned() } else { format!("{path}?{others}") })
+        }
+        None => local(&wished),
+    }
+}
+
+/// A path of this host and nothing else.
+fn local(wished: &str) -> String {
     let own = wished.starts_with('/') && !wished.starts_with("//") && wished.len() <= LONGEST;
     let plain = wished.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'"' | b'<' | b'>'));
     // Read and written anew: what is not a path and a query is not sent back.
     let parsed = wished.parse::<http::uri::PathAndQuery>().ok().filter(|_| own && plain);
     parsed.map_or_else(|| "/".to_owned(), |path| path.to_string())
+}
+
+/// A query without the parameter of a return.
+fn without_mark(query: &str) -> String {
+    query.split('&').filter(|pair| !pair.starts_with("__dk=")).collect::<Vec<_>>().join("&")
 }
 
 /// The value of a parameter, percent-decoded. Not UTF-8: none.
@@ -198,6 +237,8 @@ mod tests {
             assert_eq!(target(wished), to, "{wished}");
         }
         assert_eq!(target(&format!("u=/{}", "a".repeat(2_100))), "/");
+        assert_eq!(target("u=/a%3F__dk=x%26b=1"), "/a?b=1");
+        assert_eq!(local("//evil.example/"), "/");
     }
 
     #[test]

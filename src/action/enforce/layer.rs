@@ -25,8 +25,6 @@ use crate::visitor::{Category, RouteClass, Standing, Verification, Visitor};
 
 /// Within this time of the start nothing is stronger than `limit`, but for impostors and `visitor.deny`.
 const WARM_UP: Duration = Duration::from_secs(60);
-/// Points of traps from which challenges that are not passed lead nowhere else.
-const TRAPPED: f32 = 60.0;
 /// Seconds after which a link preview may try again whose page makes no card.
 const NO_CARD: u64 = 600;
 /// Shortest and longest wait of action `slow`, at scores 40 and 54.
@@ -70,13 +68,13 @@ pub struct EnforceLayer {
 }
 
 pub(super) struct Shared {
-    state: Arc<State>,
-    settings: Settings,
-    limits: Limits,
-    answers: Answers,
-    license: Option<License>,
-    challenger: Option<Challenger>,
-    mode: Mode,
+    pub(super) state: Arc<State>,
+    pub(super) settings: Settings,
+    pub(super) limits: Limits,
+    pub(super) answers: Answers,
+    pub(super) license: Option<License>,
+    pub(super) challenger: Option<Challenger>,
+    pub(super) mode: Mode,
     pub(super) sleepers: AtomicUsize,
 }
 
@@ -146,8 +144,6 @@ pub(super) enum Plan {
     Forward,
     /// On, for the head of the page; else this.
     Card(Instead),
-    /// On to the same page without the parameter of a return.
-    ForwardAs(Uri),
     Wait(Duration),
     Answer(Box<Response<Full<Bytes>>>),
 }
@@ -161,17 +157,42 @@ pub(super) struct Head<'h> {
 }
 
 impl Head<'_> {
-    fn language(&self) -> Option<&str> {
+    pub(super) fn language(&self) -> Option<&str> {
         self.headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()
     }
 }
 
 impl Shared {
-    pub(super) fn decide(&self, visitor: &Visitor, assessment: &Assessment, head: Head<'_>) -> (Decision, Plan) {
+    /// The decision, what follows from it, and the address to go on with if it is another.
+    pub(super) fn decide(&self, visitor: &Visitor, of: &Assessment, head: Head<'_>) -> (Decision, Plan, Option<Uri>) {
         let mode = if visitor.enforceable { self.mode } else { Mode::Observe };
-        if let Some(entry) = self.entry(visitor, assessment, head).filter(|_| mode == Mode::Enforce) {
-            return entry;
+        let challenger = self.challenger.as_ref().filter(|_| *head.method == Method::GET);
+        if let Some(challenger) = challenger.filter(|challenger| challenger.is_entry(visitor)) {
+            let (decision, plan) = self.entry(challenger, visitor, of, head, mode);
+            return (decision, plan, None);
         }
+        let enforced = challenger.filter(|_| mode == Mode::Enforce);
+        match enforced.and_then(|challenger| challenger.returning(&self.state, visitor, head.uri)) {
+            Some(Return::Clean(response)) => {
+                (Decision::of_challenge(Action::Allow, ChallengeStep::Passed), Plan::Answer(response), None)
+            }
+            Some(Return::NoCookies(uri)) => {
+                // It has passed, and keeps nothing to show for it.
+                let own = of.keys.map(|keys| keys.own);
+                if let Some(own) = own {
+                    self.state.spare(own);
+                }
+                let (decision, plan) = self.judge(visitor, &Assessment { spared: true, ..of.clone() }, head, mode);
+                (decision, plan, Some(uri))
+            }
+            None => {
+                let (decision, plan) = self.judge(visitor, of, head, mode);
+                (decision, plan, None)
+            }
+        }
+    }
+
+    fn judge(&self, visitor: &Visitor, assessment: &Assessment, head: Head<'_>, mode: Mode) -> (Decision, Plan) {
         let licensed = self.license.is_some();
         let mut draft = policy::decide(&self.settings, licensed, visitor, assessment);
         if draft.action == Action::License && self.license.as_ref().is_some_and(|l| l.is_free(&visitor.path)) {
@@ -227,6 +248,10 @@ impl Shared {
                 let plan = self.refuse(&decision, visitor, assessment, head.headers);
                 (decision, plan)
             }
+            // Somebody whose browser has fetched what browsers fetch, and who is taken for a neighbour: a challenge is a way out.
+            Action::Limit if over && self.may_get_out(&decision, visitor, assessment) => {
+                self.challenge(decision, visitor, assessment, head)
+            }
             Action::Limit if over => {
                 let plan = self.refuse(&decision, visitor, assessment, head.headers);
                 (decision, plan)
@@ -245,85 +270,10 @@ impl Shared {
         }
     }
 
-    /// deckle's own addresses of a challenge, and the return from one.
-    fn entry(&self, visitor: &Visitor, assessment: &Assessment, head: Head<'_>) -> Option<(Decision, Plan)> {
-        let challenger = self.challenger.as_ref().filter(|_| *head.method == Method::GET)?;
-        let decision = |challenge| Decision {
-            action: Action::Allow,
-            would: None,
-            rule: Rule::Challenge,
-            clamps: Vec::new(),
-            limit: None,
-            delay: None,
-            challenge: Some(challenge),
-        };
-        if visitor.route == RouteClass::Own {
-            let keys = assessment.keys.as_ref();
-            let (response, step) = challenger.enter(&self.state, keys, visitor, head.uri, head.language())?;
-            return Some((decision(step), Plan::Answer(Box::new(response))));
-        }
-        match challenger.returning(visitor, head.uri)? {
-            Return::Clean(response) => Some((decision(ChallengeStep::Passed), Plan::Answer(response))),
-            Return::NoCookies(uri) => {
-                assessment.keys.iter().for_each(|keys| self.state.spare(keys.sub));
-                match assessment.client.and_then(|client| self.limits.breaker(client)) {
-                    Some(limit) => {
-                        let decision =
-                            Decision { action: Action::Limit, limit: Some(limit), ..decision(ChallengeStep::Spared) };
-                        let plan = self.refuse(&decision, visitor, assessment, head.headers);
-                        Some((decision, plan))
-                    }
-                    None => Some((decision(ChallengeStep::Spared), Plan::ForwardAs(uri))),
-                }
-            }
-        }
-    }
-
-    /// Issues a challenge, or serves the page slowly to whom challenges lead nowhere.
-    fn challenge(
-        &self,
-        mut decision: Decision,
-        visitor: &Visitor,
-        assessment: &Assessment,
-        head: Head<'_>,
-    ) -> (Decision, Plan) {
-        let (Some(challenger), Some(client), Some(keys)) = (&self.challenger, assessment.client, &assessment.keys)
-        else {
-            decision.action = Action::Tag;
-            return (decision, Plan::Forward);
-        };
-        // Whoever walked into a trap is not let through for failing.
-        if assessment.issued >= TRIES && assessment.points.trap >= TRAPPED {
-            decision.action = Action::Limit;
-            decision.limit = Some(self.limits.trickle(client));
-            return self.act(decision, visitor, assessment, head);
-        }
-        let spared = assessment.spared || assessment.issued >= TRIES || !self.limits.may_challenge(client);
-        if !spared {
-            self.state.note_challenge(keys.sub);
-            let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
-            let page = challenger.issue(visitor, target, head.language(), assessment.issued);
-            decision.challenge = Some(ChallengeStep::Issued);
-            return (decision, Plan::Answer(Box::new(page)));
-        }
-        if !assessment.spared {
-            self.state.spare(keys.sub);
-        }
-        decision.would = Some(Action::Challenge);
-        decision.clamps.push(Clamp::Breaker);
-        decision.challenge = Some(ChallengeStep::Spared);
-        match self.limits.breaker(client) {
-            Some(limit) => {
-                decision.action = Action::Limit;
-                decision.limit = Some(limit);
-                let plan = self.refuse(&decision, visitor, assessment, head.headers);
-                (decision, plan)
-            }
-            None => {
-                decision.action = Action::Tag;
-                (decision, Plan::Forward)
-            }
-        }
+    fn may_get_out(&self, decision: &Decision, visitor: &Visitor, of: &Assessment) -> bool {
+        let browser = of.points.credit >= 1.0 && !of.vouched && of.points.trap < 1.0;
+        let fails = of.spared || of.issued >= TRIES || self.challenger.is_none();
+        decision.rule == Rule::Score && visitor.navigation && browser && !fails && self.mode == Mode::Enforce
     }
 
     /// The hard quotas first; then the trickle of `limit`.
@@ -333,7 +283,13 @@ impl Shared {
         if free || visitor.standing != Standing::Ordinary {
             return None;
         }
-        let client = Client { key, address: assessment.address?, width: assessment.width, shared: assessment.shared };
+        let client = Client {
+            key,
+            address: assessment.address?,
+            width: assessment.width,
+            address_width: assessment.address_width,
+            shared: assessment.shared,
+        };
         // A crawler of many addresses is one, and known: it is not measured by those.
         let verified = visitor.verification == Verification::Verified;
         let page = assessment.counts_as_page && !verified;
@@ -388,7 +344,13 @@ impl Shared {
         }
     }
 
-    fn refuse(&self, decision: &Decision, visitor: &Visitor, assessment: &Assessment, headers: &HeaderMap) -> Plan {
+    pub(super) fn refuse(
+        &self,
+        decision: &Decision,
+        visitor: &Visitor,
+        assessment: &Assessment,
+        headers: &HeaderMap,
+    ) -> Plan {
         if let (Action::License, Some(license)) = (decision.action, &self.license) {
             let verified = visitor.verification == Verification::Verified;
             return Plan::Answer(Box::new(self.answers.license(license, visitor.request_id, verified, headers)));
@@ -413,7 +375,7 @@ impl Shared {
         let most = self.settings.slow.max_concurrent;
         self.sleepers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1)).ok()?;
         let step = (SLOW_MS.1 - SLOW_MS.0) / 14;
-        let middle = SLOW_MS.0 + u64::from(score.saturating_sub(40)) * step;
+        let middle = SLOW_MS.0 + u64::from(score.clamp(40, 54) - 40) * step;
         Some(Duration::from_millis(middle * fastrand::u64(80..=120) / 100))
     }
 }

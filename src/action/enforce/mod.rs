@@ -1,5 +1,6 @@
 //! The Tower layer of the stage.
 
+mod challenge;
 mod future;
 mod layer;
 mod service;

@@ -47,15 +47,14 @@ where
             return ResponseFuture::forward(self.inner.call(request), None);
         };
         let head = Head { method: request.method(), uri: request.uri(), headers: request.headers() };
-        let (decision, plan) = self.shared.decide(visitor, assessment, head);
+        let (decision, plan, clean) = self.shared.decide(visitor, assessment, head);
         let charge = self.shared.charge(visitor, assessment);
+        if let Some(uri) = clean {
+            *request.uri_mut() = uri;
+        }
         request.extensions_mut().insert(decision.action);
         request.extensions_mut().insert(decision.clone());
         match plan {
-            Plan::ForwardAs(uri) => {
-                *request.uri_mut() = uri;
-                ResponseFuture::forward(self.inner.call(request), Some(decision))
-            }
             Plan::Card(instead) => ResponseFuture::card(self.inner.call(request), decision, instead),
             Plan::Forward => ResponseFuture::charged(self.inner.call(request), decision, charge),
             Plan::Answer(response) => ResponseFuture::answer(response, decision),

@@ -1,8 +1,9 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 
 use crate::suspicion::judge::Judge;
@@ -26,8 +27,10 @@ pub(super) struct Learn {
     whole: bool,
     own: bool,
     page: bool,
-    /// It was let off as a prefetch.
+    /// It was let off.
     free: bool,
+    /// The page of another site had it fetched.
+    elsewhere: bool,
     revisit: bool,
 }
 
@@ -57,7 +60,8 @@ where
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
         if let (Some(learn), Ok(response)) = (this.learn.take(), &result) {
-            learn.from(response);
+            // A fault of ours loses a lesson and nothing else.
+            let _ = catch_unwind(AssertUnwindSafe(|| learn.from(response)));
         }
         Poll::Ready(result)
     }
@@ -75,7 +79,11 @@ impl Learn {
             whole: !headers.contains_key(header::IF_NONE_MATCH) && !headers.contains_key(header::IF_MODIFIED_SINCE),
             own,
             page: of.counts_as_page,
-            free: visitor.prefetch && !of.counts_as_page,
+            free: of.prefetched || visitor.route == RouteClass::Wellknown,
+            elsewhere: matches!(
+                headers.get("sec-fetch-site").map(HeaderValue::as_bytes),
+                Some(b"cross-site" | b"same-site")
+            ),
             revisit: of.revisit,
         }
     }
@@ -103,7 +111,7 @@ impl Learn {
             not_modified: !self.whole && status == StatusCode::NOT_MODIFIED,
             unconditional_revisit: self.revisit && self.whole && headers.contains_key(header::ETAG),
             offered: response.extensions().get::<BeaconOffered>().is_some(),
-            probe: (missing || status == StatusCode::FORBIDDEN) && is_probe(&self.path),
+            probe: !self.elsewhere && (missing || status == StatusCode::FORBIDDEN) && is_probe(&self.path),
         };
         if answer != Answer::default() {
             self.judge.note_answer(keys, answer);

@@ -50,7 +50,8 @@ where
         // A fault of ours must not take the site down: the request is judged as unknown and goes on.
         let judged = catch_unwind(AssertUnwindSafe(|| self.judge.assess(visitor, head)));
         let assessment = judged.unwrap_or_else(|_| Assessment::unknown());
-        let learn = (*head.method == Method::GET).then(|| Learn::new(&self.judge, visitor, &assessment, head.headers));
+        let learns = !matches!(*head.method, Method::HEAD | Method::OPTIONS);
+        let learn = learns.then(|| Learn::new(&self.judge, visitor, &assessment, head.headers));
         let offers = self.judge.offers(visitor, &assessment);
         if let Some(offers) = offers {
             request.extensions_mut().insert(offers);

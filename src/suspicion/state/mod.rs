@@ -107,6 +107,8 @@ impl Tick {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keys {
     pub(crate) address: CellKey,
+    /// The sub-identity, even where its network is judged as one.
+    pub(crate) own: CellKey,
     /// Address, `User-Agent`, `Accept-Language` and `Sec-CH-UA`, or what the application says.
     pub(crate) sub: CellKey,
     pub(crate) pass: Option<CellKey>,
@@ -185,10 +187,12 @@ impl State {
         let net = visitor.address.net()?;
         let wide = visitor.address.wide().filter(|wide| matches!(wide, IpNet::V6(_)));
         let crowd = if wide.is_some() { Crowd::V6 } else { Crowd::V4 };
+        let own = CellKey(self.hasher.hash_one((1u8, &*visitor.key.0)));
         let key = |kind: u8, net: IpNet| CellKey(self.hasher.hash_one((kind, net)));
         Some(Keys {
             address: key(0, address),
-            sub: CellKey(self.hasher.hash_one((1u8, &*visitor.key.0))),
+            own,
+            sub: own,
             pass: visitor.pass.map(|pass| CellKey(self.hasher.hash_one((4u8, pass.id)))),
             net: (key(5, net), crowd),
             wide: wide.map(|wide| key(6, wide)),
@@ -224,6 +228,13 @@ impl State {
         let wide = keys.wide.map(|wide| (wide, self.networks.step(wide, now, step(Crowd::Wide))));
         let collapsed = wide.filter(|(_, of)| of.collapsed).map(|(wide, _)| wide).or(near.collapsed.then_some(net));
         (near, collapsed)
+    }
+
+    /// A sub-identity has fetched its first asset, after so many pages.
+    pub(crate) fn credit_networks(&self, keys: &Keys, pages: u16) {
+        for net in std::iter::once(keys.net.0).chain(keys.wide) {
+            self.networks.credit(net, self.now(), pages);
+        }
     }
 
     /// Whoever it is has become an offender.

@@ -14,6 +14,8 @@ const WAYS: usize = 8;
 /// Seconds of one window.
 const WINDOW: u32 = 600;
 const HOUR: u32 = 3_600;
+/// Seconds for the assets of a page to follow.
+const ASSETS_FOLLOW: u32 = 10;
 /// Offenders that make a neighbourhood.
 const OFFENDERS: u32 = 5;
 
@@ -30,9 +32,13 @@ pub(crate) struct NetRecord {
     offenders_since: Tick,
     collapsed_until: Tick,
     last_seen: Tick,
+    /// Pages whose assets have had the time to follow.
     pages: u16,
     with_assets: u16,
-    reserved: [u8; 12],
+    /// Pages since `pending_since`.
+    pending: u16,
+    reserved: [u8; 6],
+    pending_since: Tick,
 }
 
 /// The kind of a network: how many members make a crowd.
@@ -68,7 +74,7 @@ pub(crate) struct Neighbourhood {
 pub(crate) struct Step {
     pub(crate) member: u64,
     pub(crate) page: bool,
-    /// Somebody who fetches assets.
+    /// Somebody who has fetched assets before.
     pub(crate) with_assets: bool,
     pub(crate) crowd: Crowd,
 }
@@ -76,7 +82,11 @@ pub(crate) struct Step {
 impl NetRecord {
     fn step(&mut self, step: Step, now: Tick) -> Neighbourhood {
         if now.seconds_since(self.window) >= WINDOW {
-            *self = Self { window: now, members: [0; 2], pages: 0, with_assets: 0, ..*self };
+            *self = Self { window: now, members: [0; 2], pages: 0, with_assets: 0, pending: 0, ..*self };
+        }
+        if now.seconds_since(self.pending_since) >= ASSETS_FOLLOW {
+            self.pages = self.pages.saturating_add(self.pending);
+            (self.pending, self.pending_since) = (0, now);
         }
         if now.seconds_since(self.offenders_since) >= HOUR {
             self.offenders_since = now;
@@ -84,7 +94,7 @@ impl NetRecord {
         }
         if step.page {
             distinct::mark(&mut self.members, step.member);
-            self.pages = self.pages.saturating_add(1);
+            self.pending = self.pending.saturating_add(1);
             self.with_assets = self.with_assets.saturating_add(u16::from(step.with_assets));
             if self.is_one(step.crowd) {
                 self.collapsed_until = now.plus_seconds(HOUR);
@@ -122,6 +132,11 @@ impl Networks {
         self.with(key, now, |record| record.step(step, now)).unwrap_or_default()
     }
 
+    /// A member has fetched its first asset: its pages were those of a browser.
+    pub(super) fn credit(&self, key: CellKey, now: Tick, pages: u16) {
+        self.with(key, now, |record| record.with_assets = record.with_assets.saturating_add(pages));
+    }
+
     /// A member has become an offender.
     pub(super) fn note_offender(&self, key: CellKey, now: Tick, member: u64) {
         self.with(key, now, |record| record.offenders |= 1 << (member % 64));
@@ -155,10 +170,10 @@ mod tests {
     fn crawl(crowd: Crowd, members: u64, with_assets: bool) -> Neighbourhood {
         let networks = Networks::new(4);
         let mut last = Neighbourhood::default();
-        for member in 0..members {
-            let member = member.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        for i in 0..members {
+            let member = i.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let step = Step { member: member >> 7, page: true, with_assets, crowd };
-            last = networks.step(CellKey(7), Tick(100), step);
+            last = networks.step(CellKey(7), Tick(i as u32 * 16), step);
         }
         last
     }
@@ -166,7 +181,7 @@ mod tests {
     #[test]
     fn many_members_without_assets_are_one() {
         assert_eq!(size_of::<NetRecord>(), 64);
-        for (crowd, few, many) in [(Crowd::V4, 24, 60), (Crowd::V6, 10, 30), (Crowd::Wide, 48, 120)] {
+        for (crowd, few, many) in [(Crowd::V4, 24, 80), (Crowd::V6, 10, 40), (Crowd::Wide, 48, 160)] {
             assert!(!crawl(crowd, few, false).collapsed, "{crowd:?}");
             assert!(crawl(crowd, many, false).collapsed, "{crowd:?}");
             assert!(!crawl(crowd, many, true).collapsed, "{crowd:?}: browsers");
@@ -181,9 +196,23 @@ mod tests {
             let step = Step { member, page: true, with_assets: false, crowd: Crowd::V6 };
             networks.step(CellKey(7), Tick(at), step).collapsed
         };
-        assert!((0..40).fold(false, |_, member| page(member, 100)));
-        assert!(page(1, 100 + 3_500 * 16));
-        assert!(!page(1, 100 + 3_700 * 16));
+        assert!((0..60).fold(false, |_, member| page(member, member as u32 * 16)));
+        assert!(page(1, 3_500 * 16));
+        assert!(!page(1, 3_700 * 16));
+    }
+
+    #[test]
+    fn a_crowd_of_readers_that_comes_at_once_is_none() {
+        let networks = Networks::new(4);
+        let page = |member: u64, at| {
+            let member = member.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 7;
+            let step = Step { member, page: true, with_assets: false, crowd: Crowd::V4 };
+            networks.step(CellKey(7), Tick(at), step).collapsed
+        };
+        // A push message: 60 first pages within seconds, and their assets behind them.
+        assert!(!(0..60).any(|member| page(member, 16 + member as u32)));
+        (0..60).for_each(|_| networks.credit(CellKey(7), Tick(90), 1));
+        assert!(!(0..60).any(|member| page(member, 400 + member as u32)));
     }
 
     #[test]

@@ -22,6 +22,8 @@ const PROBATION: std::ops::Range<usize> = 6..WAYS;
 pub(crate) const OFFENDER: u8 = 70;
 /// Silence in seconds after which a protected record may make room.
 const IDLE: u32 = 3_600;
+/// Seconds of silence after which challenges are counted anew.
+const SILENCE: u32 = 600;
 /// Attempts at a busy set's lock before the request goes on without history.
 const ATTEMPTS: usize = 3;
 
@@ -33,6 +35,11 @@ pub(crate) mod flag {
     pub(crate) const PROTECTED: u16 = 4;
     /// Counted among those in good standing.
     pub(crate) const STANDING: u16 = 8;
+    /// The record of an address.
+    pub(crate) const ADDRESS: u16 = 16;
+    /// One page that looked like a file, and another one.
+    pub(crate) const LATE: u16 = 32;
+    pub(crate) const LATE_AGAIN: u16 = 64;
 }
 
 /// What is remembered about one key: an address, a sub-identity or a pass. 128 bytes.
@@ -98,7 +105,10 @@ pub(crate) struct Record {
 impl Record {
     /// Counters are halved with each hour that has begun, so that long sessions are judged by recent conduct.
     pub(super) fn age(&mut self, now: Tick) {
-        let hours = now.hour().saturating_sub(self.last_seen.hour()).min(16);
+        if now.seconds_since(self.last_seen) >= SILENCE {
+            self.issued = 0;
+        }
+        let hours = now.hour().saturating_sub(self.last_seen.hour()).min(15);
         if hours == 0 {
             return;
         }
@@ -108,7 +118,11 @@ impl Record {
         for counter in [&mut self.revisits, &mut self.busting, &mut self.deep_direct, &mut self.offered] {
             *counter = counter.checked_shr(hours).unwrap_or(0);
         }
-        self.issued = 0;
+        // An address counts its sub-identities in windows of its own.
+        if !self.is(flag::ADDRESS) {
+            self.distinct = [0; 2];
+            (self.article_run, self.number_run, self.gap_at) = (0, 0, 0);
+        }
         // One asset or style sheet is enough for a browser whose cache is warm.
         self.assets = self.assets.div_ceil(1 << hours.min(15));
         self.beacons = self.beacons.div_ceil(1 << hours.min(7));

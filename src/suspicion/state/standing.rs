@@ -34,7 +34,10 @@ pub(crate) struct Standings {
 
 /// The place of a signal that can be muted: those of headers and behaviour. Claims, traps and quotas never are.
 pub(crate) fn bit(signal: Signal) -> Option<usize> {
-    let mutable = |s: &Signal| matches!(s.group(), Group::Headers | Group::Behaviour);
+    let mutable = |s: &Signal| {
+        let fixed = matches!(s, Signal::TokenNetworks | Signal::AgentRotation);
+        matches!(s.group(), Group::Headers | Group::Behaviour) && !fixed
+    };
     if !mutable(&signal) {
         return None;
     }
@@ -102,6 +105,7 @@ impl Standings {
             count.store(count.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
         }
         self.muted.iter().for_each(|muted| muted.store(false, Ordering::Relaxed));
+        self.votes.iter().for_each(|vote| vote.store(0, Ordering::Relaxed));
     }
 }
 

@@ -1,0 +1,139 @@
+//! deckle around the site, in virtual time.
+//!
+//! Two clocks move together: deckle's own, by which it judges, and tokio's, on which it holds answers back. One request
+//! is on its way at a time. An answer that is held back costs its client that time, and the rest of the world none.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use bytes::Bytes;
+use deckle::DeckleLayer;
+use deckle::action::Decision;
+use deckle::audit::{AuditRecord, Sink};
+use deckle::clock::ManualClock;
+use deckle::layer::Deckle;
+use deckle::secret::{Secret, Secrets};
+use http::{HeaderMap, Request, header};
+use http_body_util::BodyExt;
+use tokio::time::Instant;
+use tower::{Layer, Service, ServiceExt};
+
+use crate::setup::World;
+use crate::site::Site;
+use crate::tally::{SLOW, strength};
+
+/// One deckle and its time.
+#[derive(Debug)]
+pub(crate) struct Rig {
+    service: Deckle<Site>,
+    clock: Arc<ManualClock>,
+    now: Duration,
+    began: Instant,
+    last: Arc<LastRecord>,
+}
+
+/// What a client got.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) action: &'static str,
+    /// How long it was held back.
+    pub(crate) delay: Duration,
+    /// The rule and the groups of points, where something was done.
+    pub(crate) reason: String,
+}
+
+/// The reason of the request that was written down last.
+#[derive(Debug, Default)]
+struct LastRecord(Mutex<String>);
+
+impl Sink for LastRecord {
+    fn record(&self, record: AuditRecord) {
+        let Some(decision) = record.decision.filter(|d| strength(d.action.code()).is_none_or(|s| s >= SLOW)) else {
+            return;
+        };
+        let points = record.assessment.map(|assessment| assessment.points.codes()).unwrap_or_default();
+        let groups: Vec<&str> = points.iter().filter_map(|code| code.split(':').next()).collect();
+        if let Ok(mut last) = self.0.lock() {
+            *last = format!("{} ({})", decision.rule, groups.join(" "));
+        }
+    }
+}
+
+impl Rig {
+    pub(crate) fn new(world: &World, site: Site) -> Result<Self> {
+        let clock = ManualClock::at(world.begins);
+        let last = Arc::new(LastRecord::default());
+        // The same in every run, so that a seed gives the same figures again.
+        let secret = Secret::new(1, &(0..32).collect::<Vec<u8>>())?;
+        let layer = DeckleLayer::builder()
+            .config(world.config.clone())
+            .secret(Secrets::from(secret))
+            .clock(clock.clone())
+            .sink(Arc::clone(&last))
+            .build()?;
+        Ok(Self { service: layer.layer(site), clock, now: Duration::ZERO, began: Instant::now(), last })
+    }
+
+    /// The time since the start.
+    pub(crate) fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Moves both clocks. tokio's may be ahead by what answers were held back.
+    pub(crate) async fn advance_to(&mut self, at: Duration) {
+        self.clock.advance(at.saturating_sub(self.now));
+        self.now = self.now.max(at);
+        let behind = (self.began + self.now).saturating_duration_since(Instant::now());
+        if !behind.is_zero() {
+            tokio::time::advance(behind).await;
+        }
+    }
+
+    /// Asks, and reads the answer to its end.
+    pub(crate) async fn send(&mut self, request: Request<()>) -> Result<Answer> {
+        let Ok(service) = ServiceExt::<Request<()>>::ready(&mut self.service).await;
+        let Ok(response) = service.call(request).await;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| anyhow!("a body broke off: {error:?}"))?.to_bytes();
+        let decision = head.extensions.get::<Decision>();
+        let reason = self.last.0.lock().map(|mut last| std::mem::take(&mut *last)).unwrap_or_default();
+        Ok(Answer {
+            status: head.status.as_u16(),
+            action: decision.map_or("allow", |decision| decision.action.code()),
+            delay: decision.and_then(|decision| decision.delay).unwrap_or_default(),
+            headers: head.headers,
+            body,
+            reason,
+        })
+    }
+}
+
+impl Answer {
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.status, 402 | 403 | 429 | 503)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap_or_default()
+    }
+
+    pub(crate) fn is_html(&self) -> bool {
+        self.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
+    }
+
+    /// Where it leads instead.
+    pub(crate) fn redirect(&self) -> Option<String> {
+        let target = self.headers.get(header::LOCATION)?.to_str().ok()?;
+        matches!(self.status, 301 | 302 | 303 | 307 | 308).then(|| crate::document::on_site(target)).flatten()
+    }
+
+    /// Seconds of `Retry-After`.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+}

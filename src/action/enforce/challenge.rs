@@ -1,0 +1,101 @@
+//! Challenges: who gets one, and who comes back from one.
+
+use http::StatusCode;
+
+use super::layer::{Head, Plan, Shared};
+use crate::action::challenge::{Challenger, TRIES};
+use crate::action::limit::Client;
+use crate::action::{Action, ChallengeStep, Clamp, Decision, Mode, Rule};
+use crate::suspicion::Assessment;
+use crate::visitor::Visitor;
+
+/// Points of traps from which challenges that are not passed lead nowhere else.
+const TRAPPED: f32 = 60.0;
+
+impl Shared {
+    /// deckle's own addresses of a challenge.
+    pub(super) fn entry(
+        &self,
+        challenger: &Challenger,
+        visitor: &Visitor,
+        assessment: &Assessment,
+        head: Head<'_>,
+        mode: Mode,
+    ) -> (Decision, Plan) {
+        if mode == Mode::Observe {
+            // Somebody who was challenged before the mode was changed.
+            let decision = Decision::of_challenge(Action::Allow, ChallengeStep::Spared);
+            return (decision, Plan::Answer(Box::new(Challenger::wave_through(head.uri))));
+        }
+        let (client, address) = (assessment.client, assessment.address);
+        let refused = client.zip(address).and_then(|(key, address)| {
+            let width = assessment.width;
+            self.limits.hard(Client { key, address, width, address_width: width, shared: false }, false)
+        });
+        if let Some(limit) = refused {
+            let decision = Decision {
+                rule: Rule::Limit(limit.name),
+                limit: Some(limit),
+                ..Decision::of_challenge(Action::Limit, ChallengeStep::Refused)
+            };
+            let plan = self.refuse(&decision, visitor, assessment, head.headers);
+            return (decision, plan);
+        }
+        let may_issue = || address.is_some_and(|address| self.limits.may_challenge(address));
+        let (response, step) =
+            challenger.enter(&self.state, assessment, visitor, (head.uri, head.language()), may_issue);
+        let shown = matches!(step, ChallengeStep::Early | ChallengeStep::Refused);
+        let action =
+            if shown && response.status() != StatusCode::SEE_OTHER { Action::Challenge } else { Action::Allow };
+        (Decision::of_challenge(action, step), Plan::Answer(Box::new(response)))
+    }
+
+    /// Issues a challenge, or serves the page slowly to whom challenges lead nowhere.
+    pub(super) fn challenge(
+        &self,
+        mut decision: Decision,
+        visitor: &Visitor,
+        assessment: &Assessment,
+        head: Head<'_>,
+    ) -> (Decision, Plan) {
+        let (Some(challenger), Some(client), Some(keys)) = (&self.challenger, assessment.client, &assessment.keys)
+        else {
+            decision.action = Action::Tag;
+            return (decision, Plan::Forward);
+        };
+        let may = assessment.address.is_some_and(|address| self.limits.may_challenge(address));
+        if !assessment.spared && assessment.issued < TRIES && may {
+            self.state.note_challenge(keys.own);
+            let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
+            let page = challenger.issue(visitor, target, head.language(), assessment.issued);
+            decision.challenge = Some(ChallengeStep::Issued);
+            return (decision, Plan::Answer(Box::new(page)));
+        }
+        // Who never came back is no reader whose browser fails; who walked into a trap is not let through for failing.
+        if !assessment.spared || assessment.points.trap >= TRAPPED {
+            decision.action = Action::Limit;
+            let limit = self.limits.trickle(client);
+            decision.limit = Some(limit);
+            if limit.retry_after.is_none() {
+                return (decision, Plan::Forward);
+            }
+            let plan = self.refuse(&decision, visitor, assessment, head.headers);
+            return (decision, plan);
+        }
+        decision.would = Some(Action::Challenge);
+        decision.clamps.push(Clamp::Breaker);
+        decision.challenge = Some(ChallengeStep::Spared);
+        match self.limits.breaker(client) {
+            Some(limit) => {
+                decision.action = Action::Limit;
+                decision.limit = Some(limit);
+                let plan = self.refuse(&decision, visitor, assessment, head.headers);
+                (decision, plan)
+            }
+            None => {
+                decision.action = Action::Tag;
+                (decision, Plan::Forward)
+            }
+        }
+    }
+}

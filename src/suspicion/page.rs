@@ -1,0 +1,59 @@
+//! What counts as a page, and what a page may carry.
+
+use http::Method;
+
+use super::Assessment;
+use super::conduct::{self, Step};
+use super::headers::Head;
+use super::judge::Judge;
+use super::state::{Keys, PathKind, flag};
+use crate::visitor::trap::Offers;
+use crate::visitor::{RouteClass, Verification, Visitor};
+
+impl Judge {
+    /// A path is what it has answered, not what the request says about itself; before it has answered anything, it is
+    /// a page unless it names a file, and unless this visitor has asked for pages by the names of files before.
+    pub(super) fn counts_as_page(&self, visitor: &Visitor, method: &Method, keys: Option<&Keys>) -> bool {
+        let known = self.state.path_kind(&visitor.path).map(|kind| kind == PathKind::Html);
+        let looks_like_page = || !visitor.asset_path && visitor.route != RouteClass::Feed;
+        match visitor.route {
+            RouteClass::Wellknown | RouteClass::Own => false,
+            RouteClass::Page => *method != Method::HEAD && known != Some(false),
+            _ if *method == Method::GET => known.unwrap_or_else(|| looks_like_page() || self.is_known_for_pages(keys)),
+            _ => !matches!(*method, Method::HEAD | Method::OPTIONS) && known == Some(true),
+        }
+    }
+
+    fn is_known_for_pages(&self, keys: Option<&Keys>) -> bool {
+        let flags = keys.and_then(|keys| self.state.with_record(keys.own, |record, _| record.flags));
+        flags.is_some_and(|flags| flags & flag::LATE_AGAIN != 0)
+    }
+
+    /// What the page may carry for this visitor alone.
+    pub(crate) fn offers(&self, visitor: &Visitor, of: &Assessment) -> Option<Offers> {
+        let traps = visitor.traps.as_ref().filter(|_| of.counts_as_page)?;
+        let link = self.links && visitor.verification != Verification::Verified;
+        let beacon = of.offer_beacon.then(|| traps.beacon(&visitor.host));
+        let link = link.then(|| traps.link(&visitor.host, visitor.arrived));
+        (beacon.is_some() || link.is_some()).then_some(Offers { beacon, link })
+    }
+
+    pub(super) fn step(&self, visitor: &Visitor, head: Head<'_>, page: bool) -> Step {
+        let path = self.state.path_hash(&visitor.path);
+        let article = conduct::looks_like_article(&visitor.path);
+        let heat = if page { self.state.heat(path) } else { 0 };
+        let conditional = [http::header::IF_NONE_MATCH, http::header::IF_MODIFIED_SINCE];
+        Step {
+            page,
+            article,
+            path,
+            number: conduct::number_in(&visitor.path),
+            query: conduct::unknown_parameters(head.query, |text| self.state.path_hash(text)),
+            deep_direct: page && conduct::is_deep_direct(visitor, head.headers, article, heat),
+            conditional: conditional.iter().any(|name| head.headers.contains_key(name)),
+            robots: &*visitor.path == "/robots.txt",
+            now: self.state.now(),
+            now_ms: self.state.clock().elapsed().as_millis() as u32,
+        }
+    }
+}

@@ -57,8 +57,9 @@ pub(super) fn width() -> usize {
 /// Sends log lines to stderr: `RUST_LOG` decides, warnings and deckle's own news by default.
 pub(super) fn start_logging() {
     use tracing_subscriber::EnvFilter;
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,deckle=info,deckle::hit=off"));
+    // Whoever owns an address could fill the log with odd answers about it.
+    let usual = "warn,deckle=info,deckle::hit=off,hickory_net=error,hickory_resolver=error";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour).try_init();
 }

@@ -10,6 +10,8 @@ use crate::config::Config;
 use crate::rights::{Pref, ScopeSettings, Uses};
 use crate::secret::{SecretError, Secrets};
 use crate::suspicion::{AssessLayer, State, SuspicionError};
+#[cfg(feature = "verify-dns")]
+use crate::visitor::DnsVerifier;
 use crate::visitor::proxy_check::ProxyCheck;
 #[cfg(feature = "html")]
 use crate::visitor::trap::TrapPaths;
@@ -24,6 +26,8 @@ pub struct Builder {
     sink: Option<Arc<dyn Sink>>,
     clock: Option<SharedClock>,
     state: Option<Arc<State>>,
+    #[cfg(feature = "verify-dns")]
+    dns: Option<DnsVerifier>,
     check: Arc<ProxyCheck>,
     #[cfg(feature = "html")]
     findings: Option<Arc<crate::page::Findings>>,
@@ -81,6 +85,8 @@ impl Builder {
             sink: None,
             clock: None,
             state: None,
+            #[cfg(feature = "verify-dns")]
+            dns: None,
             check: Arc::new(ProxyCheck::new()),
             #[cfg(feature = "html")]
             findings: None,
@@ -132,6 +138,13 @@ impl Builder {
         self
     }
 
+    /// Checks by DNS that outlive this layer.
+    #[cfg(all(feature = "verify-dns", feature = "proxy"))]
+    pub(crate) fn dns(mut self, dns: Option<DnsVerifier>) -> Self {
+        self.dns = dns;
+        self
+    }
+
     /// A check for unknown proxies that outlives this layer.
     pub fn proxy_check(mut self, check: Arc<ProxyCheck>) -> Self {
         self.check = check;
@@ -174,6 +187,8 @@ impl Builder {
         let keys = secrets.clone().map_or_else(Secrets::random, Ok)?;
         let mount = &config.visitor.routes.mount;
         let identify = IdentifyLayer::with_check(&config.visitor, clock.clone(), self.check.clone())?.secret(&keys);
+        #[cfg(feature = "verify-dns")]
+        let identify = identify.dns(self.dns.clone());
         let assess = AssessLayer::new(Arc::clone(&state), &config.suspicion, config.action.limits.soft())?;
         let enforce = EnforceLayer::new(state, &config.action, &config.rights.license, config.mode)?;
         let enforce = enforce.challenging(&keys, mount)?;

@@ -10,7 +10,10 @@
 
 mod body;
 mod demo;
+#[cfg(feature = "verify-dns")]
+mod dns;
 mod headers;
+mod plans;
 mod problem;
 mod refuse;
 mod server;
@@ -30,7 +33,6 @@ use arc_swap::ArcSwap;
 use data_encoding::HEXLOWER;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tower_layer::Layer;
@@ -51,6 +53,7 @@ use crate::rights::{Pref, Uses};
 use crate::secret::{SecretError, Secrets};
 use crate::suspicion::State;
 use crate::visitor::{self, proxy_check::ProxyCheck};
+use plans::{Plans, read_plans};
 
 /// How often what was learned about the site is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
@@ -169,14 +172,8 @@ struct Parts {
     clock: SharedClock,
     secrets: Secrets,
     plans: PathBuf,
-}
-
-/// `plans.json` in the log directory.
-#[derive(Serialize, Deserialize, Default)]
-struct Plans {
-    version: u32,
-    activated: u64,
-    findings: String,
+    #[cfg(feature = "verify-dns")]
+    dns: dns::Checks,
 }
 
 impl Proxy {
@@ -205,6 +202,8 @@ impl Proxy {
             clock,
             secrets,
             plans,
+            #[cfg(feature = "verify-dns")]
+            dns: dns::Checks::default(),
         };
         let tls = server::tls_acceptor(&config.proxy)?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
         let address = config.proxy.listen.clone();
@@ -287,6 +286,8 @@ impl Parts {
                 .robots(Arc::clone(&self.robots))
                 .clock(self.clock.clone())
                 .activated(activated);
+            #[cfg(feature = "verify-dns")]
+            let builder = builder.dns(self.dns.of(&config.visitor.verify, &self.clock));
             match &self.sink {
                 Some(sink) => builder.sink(Arc::clone(sink)),
                 None => builder,
@@ -355,10 +356,6 @@ impl Parts {
             self.findings.learn_page(&page);
         }
     }
-}
-
-fn read_plans(file: &Path) -> Plans {
-    std::fs::read_to_string(file).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default()
 }
 
 fn site(config: &Config, secrets: &Secrets) -> Result<Site, ProxyError> {

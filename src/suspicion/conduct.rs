@@ -205,10 +205,14 @@ fn is_regular(record: &Record) -> bool {
     REGULAR.1.contains(&mean) && variance.sqrt() < REGULAR.0 * mean
 }
 
-/// A sub-identity that behaves like a browser.
+/// Fetches what browsers fetch.
+pub(super) fn browses(record: &Record) -> bool {
+    record.beacons > 0 || (record.pages > 0 && record.assets >= record.pages.saturating_mul(ASSETS_PER_PAGE))
+}
+
+/// A sub-identity that behaves like a browser, and has done nothing else.
 pub(super) fn is_proven(record: &Record) -> bool {
-    let assets = record.pages > 0 && record.assets >= record.pages.saturating_mul(ASSETS_PER_PAGE);
-    (record.beacons > 0 || assets) && record.last_score < 20
+    browses(record) && record.last_score < 20
 }
 
 /// Three pages with assets over ten minutes.

@@ -210,6 +210,7 @@ impl Judge {
             shared: shared || collapsed.is_some(),
             vouched,
             proven: proven || vouched,
+            browses: conduct::browses(&mine),
             revisit: view.revisit,
             spared: step.now < mine.spared_until,
             issued: mine.issued,

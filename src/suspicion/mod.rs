@@ -200,8 +200,10 @@ pub struct Assessment {
     pub(crate) address_width: Width,
     /// It holds a pass that is its own.
     pub(crate) vouched: bool,
-    /// It fetches what browsers fetch.
+    /// It fetches what browsers fetch, and has done nothing else.
     pub(crate) proven: bool,
+    /// It fetches what browsers fetch.
+    pub(crate) browses: bool,
     /// The page was asked for before.
     pub(crate) revisit: bool,
     /// Challenges led nowhere; none for a while.
@@ -233,6 +235,7 @@ impl Assessment {
             address_width: Width::One,
             vouched: false,
             proven: false,
+            browses: false,
             revisit: false,
             spared: false,
             issued: 0,

@@ -245,7 +245,7 @@ impl fmt::Display for Signal {
 /// What the claim says, as far as it is proven.
 pub(crate) fn claim(category: Category, verification: Verification) -> Option<Signal> {
     match verification {
-        Verification::Verified => return None,
+        Verification::Verified | Verification::Pending => return None,
         Verification::Failed => return Some(Signal::ClaimFailed),
         _ => {}
     }

@@ -20,6 +20,7 @@
 //!     Category::Browser);
 //! ```
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -184,6 +185,9 @@ pub struct AgentEntry {
     /// Literals that rule this agent out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not: Vec<String>,
+    /// Domains that the names of its addresses are below, by its operator's word; each with a dot in front.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<String>,
 }
 
 /// A pattern that is not a plain literal.
@@ -207,6 +211,8 @@ pub struct Agents {
     /// Absent only in the empty table.
     automaton: Option<AhoCorasick>,
     needles: Vec<Needle>,
+    /// By name.
+    domains: HashMap<Arc<str>, Box<[Box<str>]>>,
 }
 
 struct Row {
@@ -226,6 +232,11 @@ impl Agents {
     /// The category of a named agent.
     pub(crate) fn category(&self, name: &str) -> Option<Category> {
         self.rows.iter().find(|row| *row.name == *name).map(|row| row.category)
+    }
+
+    /// The domains that the names of this agent's addresses are below; none, if its operator does not say.
+    pub fn domains(&self, name: &str) -> &[Box<str>] {
+        self.domains.get(name).map(|domains| &**domains).unwrap_or_default()
     }
 
     /// The table that ships with the crate.
@@ -254,6 +265,7 @@ impl Agents {
     pub fn from_entries(entries: &[AgentEntry]) -> Result<Self, AgentsError> {
         let mut rows = Vec::with_capacity(entries.len());
         let mut needles = Vec::new();
+        let mut domains: HashMap<Arc<str>, Box<[Box<str>]>> = HashMap::new();
         let mut literals: Vec<String> = Vec::new();
         let mut ids = std::collections::BTreeSet::new();
         for (row, entry) in entries.iter().enumerate() {
@@ -262,7 +274,11 @@ impl Agents {
             }
             let category = Category::from_code(&entry.category)
                 .ok_or_else(|| AgentsError::Category { id: entry.id.clone(), category: entry.category.clone() })?;
-            rows.push(Row { category, generic: entry.generic, name: entry.name.as_str().into() });
+            let name: Arc<str> = entry.name.as_str().into();
+            if !entry.dns.is_empty() {
+                domains.insert(Arc::clone(&name), entry.dns.iter().map(|domain| domain.as_str().into()).collect());
+            }
+            rows.push(Row { category, generic: entry.generic, name });
             for literal in &entry.literals {
                 literals.push(literal.clone());
                 needles.push(Needle::Literal { row });
@@ -286,11 +302,11 @@ impl Agents {
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&literals)
             .map_err(|e| AgentsError::Automaton { message: e.to_string() })?;
-        Ok(Self { rows, automaton: Some(automaton), needles })
+        Ok(Self { rows, automaton: Some(automaton), needles, domains })
     }
 
     fn empty() -> Self {
-        Self { rows: Vec::new(), automaton: None, needles: Vec::new() }
+        Self { rows: Vec::new(), automaton: None, needles: Vec::new(), domains: HashMap::new() }
     }
 
     /// How many patterns the table holds.
@@ -407,6 +423,26 @@ mod tests {
     fn the_shipped_table_compiles_and_is_large() {
         let agents = Agents::parse(include_str!("../../assets/agents.toml")).unwrap();
         assert!(agents.patterns() >= 1_000, "{agents:?}");
+    }
+
+    #[test]
+    fn operators_that_ask_to_check_by_dns_are_known() {
+        let agents = Agents::builtin();
+        for (name, domain) in [
+            ("Googlebot", ".googlebot.com"),
+            ("bingbot", ".search.msn.com"),
+            ("Applebot", ".applebot.apple.com"),
+            ("yandex.com/bots", ".yandex.net"),
+            ("Baiduspider", ".baidu.com"),
+        ] {
+            assert!(agents.domains(name).iter().any(|own| **own == *domain), "{name}");
+        }
+        for domain in agents.domains.values().flat_map(|all| all.iter()) {
+            let labels = domain.strip_prefix('.').unwrap();
+            assert!(labels.contains('.') && !labels.contains(".."), "{domain}");
+            assert_eq!(labels, labels.to_ascii_lowercase());
+        }
+        assert!(agents.domains("DuckDuckBot").is_empty() && agents.domains("nobody").is_empty());
     }
 
     #[test]

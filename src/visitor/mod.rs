@@ -26,6 +26,8 @@
 
 pub mod address;
 pub mod agent;
+#[cfg(feature = "verify-dns")]
+mod dns;
 mod identify;
 pub(crate) mod pass;
 mod prefixes;
@@ -36,6 +38,8 @@ mod settings;
 pub(crate) mod trap;
 mod verify;
 
+#[cfg(feature = "verify-dns")]
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +50,10 @@ use uuid::Uuid;
 
 pub use address::{AddressSource, ClientAddress, ForwardedHeader, TrustedProxies};
 pub use agent::{Agent, AgentEntry, AgentRegex, Agents, AgentsError, Category};
+#[cfg(feature = "verify-dns")]
+pub(crate) use dns::DnsVerifier;
+#[cfg(feature = "verify-dns")]
+pub use dns::VerifySettings;
 pub use identify::{Identify, IdentifyLayer, ResponseFuture};
 pub use pass::Pass;
 pub(crate) use route::bare_host;
@@ -154,6 +162,8 @@ pub(crate) struct Facts {
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
     keys: Option<Keys>,
+    #[cfg(feature = "verify-dns")]
+    dns: Option<DnsVerifier>,
 }
 
 /// What is recognised by a key of the site.
@@ -171,6 +181,7 @@ impl Keys {
 
 impl Facts {
     pub(crate) fn new(settings: &Settings) -> Result<Self, VisitorError> {
+        check_verify(settings).map_err(|message| VisitorError::Verify { message })?;
         Ok(Self {
             proxies: ranges::trusted_proxies(&settings.trusted_proxies, settings.forwarded.as_deref())?,
             agents: Agents::builtin(),
@@ -184,7 +195,26 @@ impl Facts {
             allow: settings.allow.clone(),
             deny: settings.deny.clone(),
             keys: None,
+            #[cfg(feature = "verify-dns")]
+            dns: None,
         })
+    }
+
+    /// Robots are looked up, too; beside the requests.
+    #[cfg(feature = "verify-dns")]
+    pub(crate) fn with_dns(self, dns: Option<DnsVerifier>) -> Self {
+        Self { dns, ..self }
+    }
+
+    /// What the DNS adds where the ranges prove nothing. Of an address that is not of the open net it knows nothing.
+    #[cfg(feature = "verify-dns")]
+    fn with_dns_answer(&self, proof: verify::Proof, agent: &Agent, ip: Option<IpAddr>) -> verify::Proof {
+        let (Some(dns), Some(name), Some(ip)) = (&self.dns, agent.name.as_deref(), ip) else { return proof };
+        let domains = self.agents.domains(name);
+        if proof.state == Verification::Verified || domains.is_empty() || !verify::is_public(ip) {
+            return proof;
+        }
+        proof.with_dns(dns.ask(name, domains, ip), self.ranges.is_indexer(name))
     }
 
     pub(crate) fn with_keys(self, keys: Keys) -> Self {
@@ -199,6 +229,8 @@ impl Facts {
         // Of a field that did not parse nobody knows whose address it left.
         let ip = address.ip.filter(|_| address.source != AddressSource::Malformed);
         let proof = self.ranges.verify(&agent, ip, arrived);
+        #[cfg(feature = "verify-dns")]
+        let proof = self.with_dns_answer(proof, &agent, ip);
         let path = normalise(head.path);
         let route = self.routes.classify(head.method, head.path, &path, head.headers);
         let trusted = head.peer.is_some_and(|p| self.proxies.trusts(p.address.ip().to_canonical()));
@@ -244,6 +276,17 @@ impl Facts {
             Standing::Ordinary
         }
     }
+}
+
+#[cfg(feature = "verify-dns")]
+fn check_verify(settings: &Settings) -> Result<(), String> {
+    settings.verify.check()
+}
+
+#[cfg(not(feature = "verify-dns"))]
+fn check_verify(settings: &Settings) -> Result<(), String> {
+    let message = || "section `[visitor.verify]` needs feature `verify-dns`".to_owned();
+    settings.verify.as_ref().map_or(Ok(()), |_| Err(message()))
 }
 
 /// What of a request the facts are read from.

@@ -4,6 +4,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::RangeSettings;
+#[cfg(feature = "verify-dns")]
+use super::VerifySettings;
 use super::route::ASSET_EXTENSIONS;
 
 /// Section `[visitor]` of the configuration.
@@ -25,6 +27,13 @@ pub struct Settings {
     pub routes: RouteSettings,
     /// Address ranges that operators of robots publish.
     pub ranges: RangeSettings,
+    /// Robots whose operators ask to check them by DNS.
+    #[cfg(feature = "verify-dns")]
+    pub verify: VerifySettings,
+    /// Needs feature `verify-dns`.
+    #[cfg(not(feature = "verify-dns"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<toml::Table>,
 }
 
 impl Default for Settings {
@@ -37,6 +46,10 @@ impl Default for Settings {
             deny: Vec::new(),
             routes: RouteSettings::default(),
             ranges: RangeSettings::default(),
+            #[cfg(feature = "verify-dns")]
+            verify: VerifySettings::default(),
+            #[cfg(not(feature = "verify-dns"))]
+            verify: None,
         }
     }
 }
@@ -113,6 +126,12 @@ pub enum VisitorError {
     #[error("{message}")]
     Ranges {
         /// Key or file, and what is wrong.
+        message: String,
+    },
+    /// Section `[visitor.verify]`.
+    #[error("{message}")]
+    Verify {
+        /// Key, value, and what is allowed.
         message: String,
     },
     /// A path or pattern.

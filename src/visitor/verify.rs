@@ -1,8 +1,11 @@
-//! Is a robot what it says? By the address ranges that its operator publishes.
+//! Is a robot what it says? By the address ranges that its operator publishes, and by DNS where it asks for that.
 //!
 //! A list that rots must not make a search engine a liar: an address outside of a list counts against a robot only if the
 //! list is fresh and complete. Inside of an old list an address proves something only where the network is the operator's
 //! own: rented ones are somebody else's later.
+//!
+//! With feature `verify-dns`, an agent whose operator names the domains that it asks from is looked up where the list does
+//! not prove it. It is a liar only if neither proves it: a list that denies it alone waits for the DNS.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::VisitorError;
 use super::agent::{Agent, Agents};
+#[cfg(feature = "verify-dns")]
+use super::dns::DnsAnswer;
 use super::prefixes::PrefixSet;
 use crate::unit::Span;
 
@@ -52,8 +57,10 @@ pub enum Verification {
     Verified,
     /// Checked and false.
     Failed,
-    /// It could not be checked now: the list is too old.
+    /// It could not be checked now: the list is too old, or the DNS did not say.
     Error,
+    /// It is being checked, and that has only begun: nothing is held against it.
+    Pending,
 }
 
 impl Verification {
@@ -65,6 +72,7 @@ impl Verification {
             Self::Verified => "verified",
             Self::Failed => "failed",
             Self::Error => "error",
+            Self::Pending => "pending",
         }
     }
 }
@@ -75,6 +83,8 @@ impl Verification {
 pub enum Method {
     /// The operator's published address ranges.
     Range,
+    /// Forward-confirmed reverse DNS.
+    Dns,
 }
 
 impl Method {
@@ -82,6 +92,7 @@ impl Method {
     pub fn code(self) -> &'static str {
         match self {
             Self::Range => "range",
+            Self::Dns => "dns",
         }
     }
 }
@@ -95,6 +106,30 @@ pub(super) struct Proof {
     pub(super) age: Option<u32>,
     /// It is proven, and reads for an index of a search engine.
     pub(super) indexer: bool,
+    /// The address is in the list, which is too old to prove it.
+    listed: bool,
+}
+
+impl Proof {
+    fn unproven(state: Verification) -> Self {
+        Self { state, method: None, age: None, indexer: false, listed: false }
+    }
+
+    /// Where the ranges prove nothing: what follows together with the DNS. `indexer`: it reads for an index, if it is what
+    /// it says.
+    #[cfg(feature = "verify-dns")]
+    pub(super) fn with_dns(self, answer: DnsAnswer, indexer: bool) -> Self {
+        let by_dns = |state| Self { method: Some(Method::Dns), ..Self::unproven(state) };
+        match answer {
+            DnsAnswer::Verified => Self { indexer, ..by_dns(Verification::Verified) },
+            // One of the two is wrong.
+            DnsAnswer::Failed if self.listed => self,
+            DnsAnswer::Failed => by_dns(Verification::Failed),
+            DnsAnswer::Error => by_dns(Verification::Error),
+            DnsAnswer::Pending { grace: true } => Self::unproven(Verification::Pending),
+            DnsAnswer::Pending { grace: false } => Self::unproven(Verification::Unverifiable),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -202,30 +237,37 @@ impl Ranges {
 
     /// Checks what an agent claims at `now`, since 1970.
     pub(super) fn verify(&self, agent: &Agent, ip: Option<IpAddr>, now: Duration) -> Proof {
-        let unproven = |state| Proof { state, method: None, age: None, indexer: false };
-        let Some(name) = agent.name.as_deref() else { return unproven(Verification::None) };
+        let Some(name) = agent.name.as_deref() else { return Proof::unproven(Verification::None) };
         let listed = self.by_agent.get(name).copied();
         let set = listed.and_then(|listed| self.sets.get(listed.set));
         let (Some(set), Some(ip), Some(listed)) = (set, ip, listed) else {
-            return unproven(Verification::Unverifiable);
+            return Proof::unproven(Verification::Unverifiable);
         };
         // Before the list was made: a clock that is wrong, so that the list is no better than an old one.
         let age = now.as_secs().checked_sub(self.made);
         let fresh = age.is_some_and(|age| Duration::from_secs(age) <= self.max_age);
-        let state = match set.prefixes.holds(ip) {
+        let inside = set.prefixes.holds(ip);
+        let state = match inside {
             true if fresh || set.own_network => Verification::Verified,
             // The address of a proxy that nobody has named says nothing about who is behind it.
-            false if !set.complete || !is_public(ip) => return unproven(Verification::Unverifiable),
+            false if !set.complete || !is_public(ip) => return Proof::unproven(Verification::Unverifiable),
             false if fresh => Verification::Failed,
             _ => Verification::Error,
         };
         let indexer = listed.indexer && state == Verification::Verified;
-        Proof { state, method: Some(Method::Range), age: age.map(|age| (age / DAY) as u32), indexer }
+        let listed = inside && state == Verification::Error;
+        Proof { state, method: Some(Method::Range), age: age.map(|age| (age / DAY) as u32), indexer, listed }
+    }
+
+    /// Does this agent read for the index of a search engine, if it is what it says?
+    #[cfg(feature = "verify-dns")]
+    pub(super) fn is_indexer(&self, name: &str) -> bool {
+        self.by_agent.get(name).is_some_and(|listed| listed.indexer)
     }
 }
 
 /// An address of the open net, which no translator has made (RFC 6890, RFC 6598, RFC 6052).
-fn is_public(ip: IpAddr) -> bool {
+pub(super) fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let [a, b, ..] = ip.octets();
@@ -294,6 +336,44 @@ mod tests {
             let (got, age) = check(&ranges, agent, ip, day);
             assert_eq!(got, state, "{agent} {ip} {day}");
             assert_eq!(age.is_some(), matches!(got, Verified | Failed | Error), "{agent} {ip}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "verify-dns")]
+    fn a_liar_is_who_neither_the_list_nor_the_dns_proves() {
+        use Verification::{Error, Failed, Pending, Unverifiable, Verified};
+        const EARLY: DnsAnswer = DnsAnswer::Pending { grace: true };
+        const LATE: DnsAnswer = DnsAnswer::Pending { grace: false };
+        let ranges = Ranges::new(&RangeSettings::default()).unwrap();
+        #[rustfmt::skip]
+        let table = [
+            // Outside of a list that is not complete.
+            ("Googlebot/2.1", "203.0.113.9", 400, DnsAnswer::Verified, Verified),
+            ("Googlebot/2.1", "203.0.113.9", 400, DnsAnswer::Failed, Failed),
+            ("Googlebot/2.1", "203.0.113.9", 400, DnsAnswer::Error, Error),
+            ("Googlebot/2.1", "203.0.113.9", 400, EARLY, Pending),
+            ("Googlebot/2.1", "203.0.113.9", 400, LATE, Unverifiable),
+            // Outside of a list that is complete and fresh: it denies, and still waits for the DNS.
+            ("GPTBot/1.2", "203.0.113.9", 0, DnsAnswer::Verified, Verified),
+            ("GPTBot/1.2", "203.0.113.9", 0, DnsAnswer::Failed, Failed),
+            ("GPTBot/1.2", "203.0.113.9", 0, DnsAnswer::Error, Error),
+            ("GPTBot/1.2", "203.0.113.9", 0, EARLY, Pending),
+            ("GPTBot/1.2", "203.0.113.9", 0, LATE, Unverifiable),
+            // Inside of an old one of rented addresses.
+            ("DuckDuckBot/1.1", "4.182.131.108", 31, DnsAnswer::Verified, Verified),
+            ("DuckDuckBot/1.1", "4.182.131.108", 31, DnsAnswer::Failed, Error),
+            // No list at all.
+            ("Mozilla/5.0 (compatible; Applebot/0.3)", "203.0.113.9", 0, DnsAnswer::Verified, Verified),
+            ("Mozilla/5.0 (compatible; Applebot/0.3)", "203.0.113.9", 0, DnsAnswer::Failed, Failed),
+        ];
+        for (agent, ip, day, answer, expect) in table {
+            let (claim, now) = (Agents::builtin().classify(Some(agent)), Duration::from_secs(ranges.made + day * DAY));
+            let proof = ranges.verify(&claim, ip.parse().ok(), now).with_dns(answer, true);
+            assert_eq!(proof.state, expect, "{agent} {ip} {answer:?}");
+            assert_eq!(proof.indexer, expect == Verified, "{agent} {ip} {answer:?}");
+            let by_dns = matches!(expect, Verified | Failed | Error) && (expect, answer) != (Error, DnsAnswer::Failed);
+            assert_eq!(proof.method == Some(Method::Dns), by_dns, "{agent} {ip} {answer:?}");
         }
     }
 

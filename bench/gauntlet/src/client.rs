@@ -169,6 +169,9 @@ impl Client {
         self.addresses.address(&mut request, scene.rig.now(), &mut self.rng);
         let answer = scene.rig.send(request).await?;
         scene.tally.count(kind, &answer);
+        if std::env::var_os("GAUNTLET_TRACE").is_some() {
+            eprintln!("{:?} {kind:?} {target} {} {} {}", scene.rig.now(), answer.status, answer.action, answer.reason);
+        }
         self.learn(path, &answer, scene);
         Ok(answer)
     }

@@ -50,6 +50,16 @@ impl Shared {
         (Decision::of_challenge(action, step), Plan::Answer(Box::new(response)))
     }
 
+    /// A refusal that a browser gets past. It is not counted: a neighbour who looks the same may have used up what there is.
+    pub(super) fn way_out(&self, mut decision: Decision, visitor: &Visitor, head: Head<'_>) -> (Decision, Plan) {
+        let Some(challenger) = &self.challenger else { return (decision, Plan::Forward) };
+        let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let page = challenger.issue(visitor, target, head.language(), 0);
+        decision.action = Action::Challenge;
+        decision.challenge = Some(ChallengeStep::Issued);
+        (decision, Plan::Answer(Box::new(page)))
+    }
+
     /// Issues a challenge, or serves the page slowly to whom challenges lead nowhere.
     pub(super) fn challenge(
         &self,
@@ -68,6 +78,7 @@ impl Shared {
             self.state.note_challenge(keys.own);
             let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
             let page = challenger.issue(visitor, target, head.language(), assessment.issued);
+            decision.action = Action::Challenge;
             decision.challenge = Some(ChallengeStep::Issued);
             return (decision, Plan::Answer(Box::new(page)));
         }

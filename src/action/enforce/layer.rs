@@ -12,7 +12,7 @@ use super::future::Instead;
 use super::service::Enforce;
 use crate::action::answer::{Answers, Refusal};
 use crate::action::body::Charge;
-use crate::action::challenge::{Challenger, Return, TRIES};
+use crate::action::challenge::{Challenger, Return};
 use crate::action::license::License;
 use crate::action::limit::{Client, Limits, TRICKLE};
 use crate::action::policy::{self, Circumstances};
@@ -249,9 +249,7 @@ impl Shared {
                 (decision, plan)
             }
             // Somebody whose browser has fetched what browsers fetch, and who is taken for a neighbour: a challenge is a way out.
-            Action::Limit if over && self.may_get_out(&decision, visitor, assessment) => {
-                self.challenge(decision, visitor, assessment, head)
-            }
+            Action::Limit if self.may_get_out(&decision, visitor, assessment) => self.way_out(decision, visitor, head),
             Action::Limit if over => {
                 let plan = self.refuse(&decision, visitor, assessment, head.headers);
                 (decision, plan)
@@ -271,9 +269,14 @@ impl Shared {
     }
 
     fn may_get_out(&self, decision: &Decision, visitor: &Visitor, of: &Assessment) -> bool {
-        let browser = of.points.credit >= 1.0 && !of.vouched && of.points.trap < 1.0;
-        let fails = of.spared || of.issued >= TRIES || self.challenger.is_none();
-        decision.rule == Rule::Score && visitor.navigation && browser && !fails && self.mode == Mode::Enforce
+        let browser = (of.browses || of.points.credit >= 1.0) && !of.vouched;
+        let possible = self.challenger.is_some() && self.settings.max_action >= Action::Challenge;
+        possible
+            && decision.rule == Rule::Score
+            && visitor.navigation
+            && browser
+            && !of.spared
+            && self.mode == Mode::Enforce
     }
 
     /// The hard quotas first; then the trickle of `limit`.

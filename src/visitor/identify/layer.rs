@@ -6,6 +6,8 @@ use tower_layer::Layer;
 use super::service::Identify;
 use crate::clock::{SharedClock, SystemClock};
 use crate::secret::Secrets;
+#[cfg(feature = "verify-dns")]
+use crate::visitor::DnsVerifier;
 use crate::visitor::proxy_check::ProxyCheck;
 use crate::visitor::{Facts, Keys, Settings, Switch, VisitorError};
 
@@ -56,6 +58,14 @@ impl IdentifyLayer {
     pub fn secret(self, secrets: &Secrets) -> Self {
         let Shared { facts, check, clock } = &*self.shared;
         let facts = facts.clone().with_keys(Keys::new(secrets));
+        Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
+    }
+
+    /// Looks robots up by DNS, with workers that outlive the layer.
+    #[cfg(feature = "verify-dns")]
+    pub(crate) fn dns(self, dns: Option<DnsVerifier>) -> Self {
+        let Shared { facts, check, clock } = &*self.shared;
+        let facts = facts.clone().with_dns(dns);
         Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{ActionError, LimitReport};
 use crate::clock::LimiterClock;
 use crate::suspicion::cells::{CellKey, SharedCells};
-use crate::suspicion::{Limiter, Quota, SoftQuotas, State, Widened, Width, limiter};
+use crate::suspicion::{Debit, Limiter, Quota, SoftQuotas, State, Widened, Width, limiter};
 
 /// The dearest page costs this many cells.
 const DEAREST: u32 = 3;
@@ -21,6 +21,8 @@ const CLAIMED: Quota = Quota::new(1_000, 60);
 const BULK: u64 = 8 << 10;
 const MOST_BULK: u32 = 1_800;
 const CONTENT_BULK: u64 = 111;
+const LIMITED: u64 = 104;
+const AGENT: u64 = 105;
 /// `Retry-After` of a refusal by score: at least and at most, in seconds.
 const WAIT: std::ops::RangeInclusive<u64> = 10..=600;
 
@@ -165,8 +167,8 @@ impl Limits {
             page_hard: Widened::new(state, settings.page_hard, settings.widths, 2),
             all_hard: Widened::new(state, settings.all_hard, settings.widths, 3),
             newcomer: limiter(state, settings.newcomer, 103),
-            limited: limiter(state, settings.limited, 104),
-            agent: limiter(state, settings.agent, 105),
+            limited: limiter(state, settings.limited, LIMITED),
+            agent: limiter(state, settings.agent, AGENT),
             claimed: limiter(state, CLAIMED, 106),
             preview: limiter(state, settings.preview, 107),
             content_bulk: limiter(state, settings.content_bulk, CONTENT_BULK),
@@ -206,6 +208,26 @@ impl Limits {
     /// The quota of whoever says so from one network.
     pub(super) fn claimed_agent(&self, agent: CellKey) -> Option<LimitReport> {
         self.refuses(&self.claimed, agent, "agent", CLAIMED)
+    }
+
+    /// A page was let through.
+    pub(super) fn page_debit(&self, client: Client) -> Debit {
+        self.page_hard.debit("page_hard", client.width, client.key, NonZeroU32::MIN)
+    }
+
+    /// So was one of the trickle.
+    pub(super) fn trickle_debit(&self, client: CellKey) -> Debit {
+        Debit::new(TRICKLE, self.settings.limited, NonZeroU32::MIN, SharedCells::cell(LIMITED, client))
+    }
+
+    /// And one of a robot that is what it says.
+    pub(super) fn agent_debit(&self, agent: CellKey) -> Debit {
+        Debit::new("agent", self.settings.agent, NonZeroU32::MIN, SharedCells::cell(AGENT, agent))
+    }
+
+    /// The hard quota, as another process has refused it.
+    pub(super) fn page_report(&self, seconds: u64) -> LimitReport {
+        report("page_hard", self.settings.page_hard, Some(seconds))
     }
 
     pub(super) fn preview(&self, client: CellKey) -> Option<LimitReport> {

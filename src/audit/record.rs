@@ -220,8 +220,10 @@ impl AuditRecord {
             object.text_if("deckle.challenge", decision.challenge.map(ChallengeStep::code));
             object.number_if("deckle.delay_ms", decision.delay.map(|d| d.as_millis() as u64));
         }
-        if self.assessment.as_ref().is_some_and(|a| a.degraded) {
-            object.list("deckle.degraded", &["record"]);
+        if let Some(assessment) = &self.assessment {
+            let degraded = [(assessment.degraded, "record"), (assessment.cut_off, "shared")];
+            let degraded: Vec<&str> = degraded.iter().filter(|(is, _)| *is).map(|(_, code)| *code).collect();
+            object.list("deckle.degraded", &degraded);
         }
     }
 

@@ -87,13 +87,24 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
         None => Config::from_env()?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(report(&config, &args.page))?;
+    #[cfg_attr(not(feature = "redis"), expect(unused_mut, reason = "nothing else is asked"))]
+    let mut report = runtime.block_on(report(&config, &args.page))?;
+    #[cfg(feature = "redis")]
+    report.findings.extend(runtime.block_on(shared_store(&config)));
     if args.json {
         output::print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
     } else {
         output::print(&super::doctor::text(&report))?;
     }
     Ok(if report.findings.is_empty() { Exit::Done } else { Exit::NothingFound })
+}
+
+/// What there is to say about the store that processes share.
+#[cfg(feature = "redis")]
+async fn shared_store(config: &Config) -> Vec<Finding> {
+    let advice = crate::suspicion::shared::advice(&config.shared).await;
+    let messages = advice.unwrap_or_else(|error| vec![error.to_string()]);
+    messages.into_iter().map(|message| Finding { place: "shared", code: "store", line: 0, message }).collect()
 }
 
 async fn report(config: &Config, page: &str) -> anyhow::Result<Report> {

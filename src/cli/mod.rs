@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod doctor;
+mod domains;
 mod fetch;
 mod output;
 mod proxy;

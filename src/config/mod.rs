@@ -50,6 +50,8 @@ pub struct Config {
     pub watermark: watermark::Settings,
     /// What is written down.
     pub audit: audit::Settings,
+    /// What several processes share.
+    pub shared: suspicion::SharedSettings,
     /// The reverse proxy.
     pub proxy: ProxySettings,
 }

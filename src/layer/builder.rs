@@ -9,7 +9,7 @@ use crate::config::Config;
 #[cfg(feature = "html")]
 use crate::rights::{Pref, ScopeSettings, Uses};
 use crate::secret::{SecretError, Secrets};
-use crate::suspicion::{AssessLayer, State, SuspicionError};
+use crate::suspicion::{AssessLayer, SharedError, State, SuspicionError};
 #[cfg(feature = "verify-dns")]
 use crate::visitor::DnsVerifier;
 use crate::visitor::proxy_check::ProxyCheck;
@@ -46,6 +46,12 @@ pub enum BuildError {
     /// Section `[suspicion]`.
     #[error(transparent)]
     Suspicion(#[from] SuspicionError),
+    /// Section `[shared]`.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
+    /// Names in the shared store are made with the secret.
+    #[error("`shared.url` is set, but the builder was given no secret")]
+    SharedNoSecret,
     /// Section `[action]`.
     #[error(transparent)]
     Action(#[from] ActionError),
@@ -183,6 +189,7 @@ impl Builder {
             .unwrap_or_else(|| Arc::new(State::with_size(clock.clone(), self.config.suspicion.state.size)));
         let config = &self.config;
         let secrets = self.secrets()?;
+        let to_share = secrets.clone();
         // Without a secret passes are good until the next start.
         let keys = secrets.clone().map_or_else(Secrets::random, Ok)?;
         let mount = &config.visitor.routes.mount;
@@ -190,7 +197,7 @@ impl Builder {
         #[cfg(feature = "verify-dns")]
         let identify = identify.dns(self.dns.clone());
         let assess = AssessLayer::new(Arc::clone(&state), &config.suspicion, config.action.limits.soft())?;
-        let enforce = EnforceLayer::new(state, &config.action, &config.rights.license, config.mode)?;
+        let enforce = EnforceLayer::new(Arc::clone(&state), &config.action, &config.rights.license, config.mode)?;
         let enforce = enforce.challenging(&keys, mount)?;
         let audit = AuditLayer::with_clock(self.audit_sink()?, clock);
         #[cfg(feature = "html")]
@@ -204,6 +211,11 @@ impl Builder {
             }
             tower_layer::Identity::new()
         };
+        // Last, when nothing can be refused any more: a reload that fails changes nothing.
+        config.shared.check()?;
+        if config.shared.url.is_some() {
+            state.share(&config.shared, to_share.as_ref().ok_or(BuildError::SharedNoSecret)?)?;
+        }
         Ok(DeckleLayer::new(identify, assess, audit, enforce, protect))
     }
 

@@ -56,6 +56,16 @@ impl CellStore {
         self.evictions.load(Ordering::Relaxed)
     }
 
+    /// A debt that is known elsewhere: the key owes until then, or longer if that is what is known here.
+    #[cfg(feature = "redis")]
+    pub(crate) fn raise(&self, key: CellKey, until: Duration) {
+        let until = Nanos::new(u64::try_from(until.as_nanos()).unwrap_or(u64::MAX));
+        let _ = self.measure_and_replace(&key, |due| match due {
+            Some(due) if due >= until => Err(()),
+            _ => Ok(((), until)),
+        });
+    }
+
     fn set(&self, key: CellKey) -> &[AtomicU64; WAYS] {
         // Multiply-shift over the high bits of the hash; always below the number of sets.
         let index = ((u128::from(key.0) * self.sets.len() as u128) >> 64) as usize;
@@ -114,11 +124,17 @@ pub(crate) struct SharedCells {
 impl SharedCells {
     pub(crate) fn new(store: Arc<CellStore>, namespace: u64, made: Duration) -> Self {
         let offset = made.as_nanos() as u64;
-        Self { store, namespace: namespace.wrapping_mul(0x9E37_79B9_7F4A_7C15), offset }
+        Self { store, namespace, offset }
     }
 }
 
 impl SharedCells {
+    /// The cell of a key under a quota.
+    pub(crate) fn cell(namespace: u64, key: CellKey) -> CellKey {
+        let mixed = (key.0 ^ namespace.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        CellKey(mixed ^ (mixed >> 32))
+    }
+
     /// Charges cells that are gone already, however few are left: the debt is paid by waiting.
     pub(crate) fn debit(&self, key: CellKey, now: Duration, every: Duration, cells: u32) {
         let now = (now.as_nanos() as u64).saturating_sub(self.offset);
@@ -138,8 +154,7 @@ impl StateStore for SharedCells {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let mixed = (key.0 ^ self.namespace).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        self.store.measure_and_replace(&CellKey(mixed ^ (mixed >> 32)), |tat| {
+        self.store.measure_and_replace(&Self::cell(self.namespace, *key), |tat| {
             let tat = tat.map(|t| Nanos::new(t.as_u64().saturating_sub(self.offset)));
             f(tat).map(|(out, next)| (out, Nanos::new(next.as_u64().saturating_add(self.offset))))
         })
@@ -319,5 +334,24 @@ mod tests {
         assert_eq!(store.bytes(), 6_291_456);
         // One cell a second was paid back.
         assert_eq!((0..60).filter(|_| limiter.check_key(&offender).is_ok()).count(), 10);
+    }
+
+    #[test]
+    #[cfg(feature = "redis")]
+    fn a_debt_that_is_known_elsewhere_counts_here() {
+        let clock = started();
+        let store = Arc::new(CellStore::new(128));
+        let limiter: Limiter<SharedCells, FakeRelativeClock> = RateLimiter::new(
+            Quota::per_second(n(1)).allow_burst(n(5)),
+            SharedCells::new(Arc::clone(&store), 3, Duration::from_secs(1)),
+            clock.clone(),
+        );
+        let cell = SharedCells::cell(3, CellKey(42));
+        // Four of five are owed: one is left. (The clock is at 1 s.)
+        store.raise(cell, Duration::from_secs(1 + 4));
+        store.raise(cell, Duration::from_secs(1 + 2));
+        assert_eq!((0..9).filter(|_| limiter.check_key(&CellKey(42)).is_ok()).count(), 1);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!((0..9).filter(|_| limiter.check_key(&CellKey(42)).is_ok()).count(), 5);
     }
 }

@@ -1,6 +1,5 @@
 //! From one request to its [`Assessment`].
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::cells::CellKey;
@@ -8,6 +7,7 @@ use super::conduct;
 use super::conduct::Step;
 use super::headers::{self, Head};
 use super::score::{Points, Weights, cap_without_assets, in_order};
+use super::shared::Told;
 use super::signals::{self, Group};
 use super::state::{self, Keys, Record, Tick, flag};
 use super::width::{Widened, Width};
@@ -80,6 +80,7 @@ impl Judge {
             super::Beacon::Always => true,
         } && page
             && visitor.verification != Verification::Verified;
+        assessment.cut_off = self.state.shared().is_some_and(|shared| !shared.is_online());
         assessment.bucket = self.weights.bucket(assessment.score);
         assessment.took = self.state.clock().elapsed().saturating_sub(start);
         assessment
@@ -168,9 +169,8 @@ impl Judge {
         let width = if client == keys.address { address.width } else { Width::of(u32::from(view.record.cold.min(4))) };
         // Whoever shares the address' quota pays its price, under whatever name.
         let shared_price = if client == keys.address || !view.known { address.last_score } else { 0 };
-        if page {
-            self.soft_refusals(client, view.record.last_score.max(shared_price), width, fired);
-        }
+        let last = view.record.last_score.max(shared_price);
+        let paid = page.then(|| self.soft_refusals(client, last, width, fired));
         let rate = self.state.with_record(client, |record, known| {
             if conduct::ignores_wait(record, &step) {
                 self.fire(fired, Signal::IgnoredRetryAfter, ONCE);
@@ -194,6 +194,8 @@ impl Judge {
             fired,
             &step,
         );
+        let told = Told { client, width, pages: view.record.pages, paid, points: &points, fired };
+        let keys = Keys { shared: self.tell(visitor, &keys, told), ..keys };
         Some(Assessment {
             score: points.score(),
             points,
@@ -241,20 +243,6 @@ impl Judge {
         let net = self.net_page.check_key(&keys.net.0).is_err();
         let wide = keys.wide.is_some_and(|wide| self.wide_page.check_key(&wide).is_err());
         net || wide
-    }
-
-    /// The price of a page rises with suspicion; a refusal is a signal.
-    fn soft_refusals(&self, client: CellKey, last_score: u8, width: Width, fired: &mut Vec<Fired>) {
-        let cost = match last_score {
-            0..20 => NonZeroU32::MIN,
-            20..40 => NonZeroU32::MIN.saturating_add(1),
-            _ => NonZeroU32::MIN.saturating_add(2),
-        };
-        for (limiters, signal) in [(&self.page_soft, Signal::PageSoft), (&self.page_hour, Signal::PageHour)] {
-            if !matches!(limiters.of(width).check_key_n(&client, cost), Ok(Ok(()))) {
-                self.fire(fired, signal, ONCE);
-            }
-        }
     }
 
     fn points(

@@ -40,21 +40,23 @@ impl Judge {
 
     /// Any other answer to a page.
     pub(crate) fn note_answer(&self, keys: &Keys, answer: Answer) {
+        let (mut credit, mut trap) = (0.0, 0.0);
         self.state.with_record(keys.own, |record, _| {
             record.not_found = record.not_found.saturating_add(u16::from(answer.not_found));
             record.revisits = record.revisits.saturating_add(u8::from(answer.unconditional_revisit));
             record.offered = record.offered.saturating_add(u8::from(answer.offered));
             if answer.not_modified && record.conditional < 5 {
                 record.conditional += 1;
-                let most = self.weights.cap(Group::Credit);
-                record.credit = (record.credit + f32::from(self.weights.of(Signal::ConditionalOk))).min(most);
+                credit = f32::from(self.weights.of(Signal::ConditionalOk));
+                record.credit = (record.credit + credit).min(self.weights.cap(Group::Credit));
             }
             if answer.probe && record.traps & 4 == 0 {
                 record.traps |= 4;
-                record.trap =
-                    (record.trap + f32::from(self.weights.of(Signal::ExploitProbe))).min(self.weights.cap(Group::Trap));
+                trap = f32::from(self.weights.of(Signal::ExploitProbe));
+                record.trap = (record.trap + trap).min(self.weights.cap(Group::Trap));
             }
         });
+        self.tell_lesson(keys, &[(Group::Credit, credit), (Group::Trap, trap)]);
     }
 }
 

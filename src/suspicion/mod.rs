@@ -16,7 +16,7 @@
 //! has one, the sub-identity if it is *proven* (it fetches what browsers fetch), and else the address.
 //!
 //! # Deployment caveat
-//! State is per process and lost at a restart. A patient scraper with a real browser at reader speed looks like a
+//! State is per process, unless it is [`shared`], and lost at a restart. A patient scraper with a real browser at reader speed looks like a
 //! reader; the marks are the answer to that one.
 
 mod address;
@@ -27,8 +27,10 @@ mod headers;
 mod judge;
 mod lesson;
 mod page;
+mod price;
 mod probe;
 pub mod score;
+pub mod shared;
 pub mod signals;
 mod state;
 mod token;
@@ -44,6 +46,7 @@ use serde::{Deserialize, Serialize};
 
 pub use assess::{Assess, AssessLayer, ResponseFuture};
 pub use score::{Points, ScoreSettings};
+pub use shared::{SharedError, SharedSettings};
 pub use signals::{Group, Signal};
 pub use state::{State, StateSettings, StateSize};
 
@@ -51,6 +54,7 @@ use crate::clock::LimiterClock;
 use crate::unit::Span;
 use cells::{CellKey, SharedCells};
 pub(crate) use conduct::looks_like_article;
+pub(crate) use shared::{Debit, Subject, Verdict};
 pub(crate) use state::{Keys, PathKind};
 pub(crate) use width::{Widened, Width};
 
@@ -185,6 +189,8 @@ pub struct Assessment {
     pub offer_beacon: bool,
     /// The table was busy; judged without history.
     pub degraded: bool,
+    /// The store that processes share cannot be used; judged by what this process knows itself.
+    pub cut_off: bool,
     /// What judging took.
     pub took: Duration,
     /// The key whose limits apply; none without an address.
@@ -225,6 +231,7 @@ impl Assessment {
             read_robots: false,
             offer_beacon: false,
             degraded: true,
+            cut_off: false,
             took: Duration::ZERO,
             client: None,
             address: None,

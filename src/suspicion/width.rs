@@ -2,7 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use super::{Limiter, Quota, State, limiter};
+use super::cells::{CellKey, SharedCells};
+use super::{Debit, Limiter, Quota, State, limiter};
 
 /// People behind an address from which its quotas are four and sixteen times as wide.
 const PEOPLE: (u32, u32) = (3, 11);
@@ -33,18 +34,27 @@ impl Width {
 
 /// One limiter for each width.
 #[derive(Debug)]
-pub(crate) struct Widened([Limiter; 3]);
+pub(crate) struct Widened {
+    limiters: [Limiter; 3],
+    quotas: [Quota; 3],
+    namespace: u64,
+}
 
 impl Widened {
     pub(crate) fn new(state: &State, quota: Quota, widths: [u32; 3], namespace: u64) -> Self {
-        let wide = |width: Width| {
-            let times = NonZeroU32::new(widths[width as usize]).unwrap_or(NonZeroU32::MIN);
-            limiter(state, quota.times(times), namespace * 4 + width as u64)
-        };
-        Self(Width::ALL.map(wide))
+        let times = |width: Width| NonZeroU32::new(widths[width as usize]).unwrap_or(NonZeroU32::MIN);
+        let quotas = Width::ALL.map(|width| quota.times(times(width)));
+        let limiters = Width::ALL.map(|width| limiter(state, quotas[width as usize], namespace * 4 + width as u64));
+        Self { limiters, quotas, namespace }
     }
 
     pub(crate) fn of(&self, width: Width) -> &Limiter {
-        &self.0[width as usize]
+        &self.limiters[width as usize]
+    }
+
+    /// Cells that were given out, for the store that processes share.
+    pub(crate) fn debit(&self, name: &'static str, width: Width, key: CellKey, cost: NonZeroU32) -> Debit {
+        let cell = SharedCells::cell(self.namespace * 4 + width as u64, key);
+        Debit::new(name, self.quotas[width as usize], cost, cell).at(width)
     }
 }

@@ -28,6 +28,7 @@ pub mod address;
 pub mod agent;
 #[cfg(feature = "verify-dns")]
 mod dns;
+mod entry;
 mod identify;
 pub(crate) mod pass;
 mod prefixes;
@@ -49,11 +50,12 @@ use ipnet::IpNet;
 use uuid::Uuid;
 
 pub use address::{AddressSource, ClientAddress, ForwardedHeader, TrustedProxies};
-pub use agent::{Agent, AgentEntry, AgentRegex, Agents, AgentsError, Category};
+pub use agent::{Agent, Agents, AgentsError, Category};
 #[cfg(feature = "verify-dns")]
 pub(crate) use dns::DnsVerifier;
 #[cfg(feature = "verify-dns")]
 pub use dns::VerifySettings;
+pub use entry::{AgentEntry, AgentRegex};
 pub use identify::{Identify, IdentifyLayer, ResponseFuture};
 pub use pass::Pass;
 pub(crate) use route::bare_host;

@@ -36,7 +36,22 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ),
     ("review", &["audit", "visitor", "suspicion", "action", "rights", "watermark", "clock"]),
     ("proxy", &["layer", "config", "audit", "review", "rights", "visitor", "clock", "secret", "suspicion", "page"]),
-    ("cli", &["config", "proxy", "review", "watermark", "audit", "page", "rights", "secret", "action", "visitor"]),
+    (
+        "cli",
+        &[
+            "config",
+            "proxy",
+            "review",
+            "watermark",
+            "audit",
+            "page",
+            "rights",
+            "secret",
+            "action",
+            "visitor",
+            "suspicion",
+        ],
+    ),
     ("lib", &["layer"]),
 ];
 

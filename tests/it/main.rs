@@ -18,6 +18,7 @@ mod program;
 mod proxy;
 mod refusals;
 mod robots;
+mod shared;
 mod streaming;
 mod support;
 mod undo;

@@ -12,9 +12,10 @@ use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use super::layer::Shared;
+use super::share::{Ask, Late};
 use crate::action::body::{Charge, Meter};
 use crate::action::{ActionBody, CardMade, Decision};
-use crate::suspicion::PathKind;
+use crate::suspicion::{PathKind, Verdict};
 
 pin_project! {
     /// Response future of [`Enforce`](super::Enforce).
@@ -42,6 +43,7 @@ pin_project! {
     {
         Wait { #[pin] sleep: Sleep, held: Option<(S, Q)>, sleeper: Sleeper },
         Forward { #[pin] inner: S::Future },
+        Ask { verdict: Verdict, asked: Option<Asked<S, Q>> },
         Answer { response: Option<Box<Response<Full<Bytes>>>> },
     }
 }
@@ -55,6 +57,14 @@ impl Drop for Sleeper {
     }
 }
 
+/// What is done when the word of the store is there, or has not come.
+struct Asked<S, Q> {
+    held: (S, Q),
+    late: Late,
+    delay: Option<(Duration, Sleeper)>,
+    shared: Arc<Shared>,
+}
+
 impl<S: Service<Q>, Q> ResponseFuture<S, Q> {
     pub(super) fn forward(inner: S::Future, decision: Option<Decision>) -> Self {
         Self { step: Step::Forward { inner }, decision, instead: None, charge: None }
@@ -63,6 +73,21 @@ impl<S: Service<Q>, Q> ResponseFuture<S, Q> {
     /// As [`forward`](Self::forward); what leaves of a feed or of data is charged.
     pub(super) fn charged(inner: S::Future, decision: Decision, charge: Option<Charge>) -> Self {
         Self { charge, ..Self::forward(inner, Some(decision)) }
+    }
+
+    pub(super) fn ask(
+        ask: Ask,
+        service: S,
+        request: Q,
+        decision: Decision,
+        shared: Arc<Shared>,
+        charge: Option<Charge>,
+    ) -> Self {
+        let Ask { verdict, delay, late } = ask;
+        // The place among the sleepers was taken with the decision.
+        let delay = delay.map(|delay| (delay, Sleeper(Arc::clone(&shared))));
+        let asked = Some(Asked { held: (service, request), late, delay, shared });
+        Self { step: Step::Ask { verdict, asked }, decision: Some(decision), instead: None, charge }
     }
 
     pub(super) fn card(inner: S::Future, decision: Decision, instead: Instead) -> Self {
@@ -100,6 +125,21 @@ where
                     match this.instead.take().filter(|_| page) {
                         Some(instead) => break instead().map(ActionBody::own),
                         None => break metered(response, this.charge.take()),
+                    }
+                }
+                StepProjected::Ask { verdict, asked } => {
+                    let word = ready!(Pin::new(verdict).poll(cx));
+                    let Some(Asked { held: (mut service, request), late, delay, shared }) = asked.take() else {
+                        return Poll::Pending;
+                    };
+                    match (word, this.decision.as_mut(), delay) {
+                        (Some(wait), Some(decision), _) => {
+                            Step::Answer { response: Some(shared.refuse_late(&late, wait, decision)) }
+                        }
+                        (_, _, Some((delay, sleeper))) => {
+                            Step::Wait { sleep: sleep(delay), held: Some((service, request)), sleeper }
+                        }
+                        _ => Step::Forward { inner: service.call(request) },
                     }
                 }
                 StepProjected::Answer { response } => {

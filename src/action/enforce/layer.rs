@@ -10,6 +10,7 @@ use tower_layer::Layer;
 
 use super::future::Instead;
 use super::service::Enforce;
+use super::share::{Ask, Late};
 use crate::action::answer::{Answers, Refusal};
 use crate::action::body::Charge;
 use crate::action::challenge::{Challenger, Return};
@@ -145,6 +146,8 @@ pub(super) enum Plan {
     /// On, for the head of the page; else this.
     Card(Instead),
     Wait(Duration),
+    /// On, if the other processes agree.
+    Ask(Box<Ask>),
     Answer(Box<Response<Full<Bytes>>>),
 }
 
@@ -199,6 +202,7 @@ impl Shared {
             policy::cap(&mut draft, Action::Allow, Clamp::Route);
         }
         let limit = self.ask_limits(&mut draft, visitor, assessment);
+        let verdict = self.share(visitor, assessment, limit, mode);
         let would = draft.action;
         // Whoever is found out as an impostor, or in a trap, needs no history.
         let caught = visitor.verification == Verification::Failed || assessment.points.trap >= 1.0;
@@ -221,7 +225,19 @@ impl Shared {
             delay: None,
             challenge: None,
         };
-        self.act(decision, visitor, assessment, head)
+        let (decision, plan) = self.act(decision, visitor, assessment, head);
+        let delay = match plan {
+            Plan::Forward => None,
+            Plan::Wait(delay) => Some(delay),
+            plan => return (decision, plan),
+        };
+        match (verdict, assessment.client) {
+            (Some(verdict), Some(client)) => {
+                let late = Late { client, request_id: visitor.request_id, headers: head.headers.clone() };
+                (decision, Plan::Ask(Box::new(Ask { verdict, delay, late })))
+            }
+            _ => (decision, delay.map_or(Plan::Forward, Plan::Wait)),
+        }
     }
 
     fn act(

@@ -4,6 +4,7 @@ mod challenge;
 mod future;
 mod layer;
 mod service;
+mod share;
 
 pub use future::ResponseFuture;
 pub use layer::EnforceLayer;

@@ -58,6 +58,11 @@ where
             Plan::Card(instead) => ResponseFuture::card(self.inner.call(request), decision, instead),
             Plan::Forward => ResponseFuture::charged(self.inner.call(request), decision, charge),
             Plan::Answer(response) => ResponseFuture::answer(response, decision),
+            Plan::Ask(ask) => {
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                ResponseFuture::ask(*ask, ready, request, decision, Arc::clone(&self.shared), charge)
+            }
             Plan::Wait(delay) => {
                 // The future owns the service that is ready; the clone takes its place (Tower's own advice).
                 let clone = self.inner.clone();

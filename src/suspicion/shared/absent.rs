@@ -23,6 +23,14 @@ impl Shared {
         match *self {}
     }
 
+    pub(crate) fn waits(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn set_waits(&self, _: bool) {
+        match *self {}
+    }
+
     pub(crate) fn name(&self, _: Subject<'_>) -> Name {
         match *self {}
     }

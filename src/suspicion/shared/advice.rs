@@ -18,8 +18,7 @@ const OLDEST: u32 = 6;
 pub async fn advice(settings: &SharedSettings) -> Result<Vec<String>, SharedError> {
     settings.check()?;
     let Some(url) = &settings.url else { return Ok(Vec::new()) };
-    let client =
-        redis::Client::open(url.as_str()).map_err(|error| SharedError::Url { reason: error.to_string() })?;
+    let client = redis::Client::open(url.as_str()).map_err(|error| SharedError::Url { reason: error.to_string() })?;
     ask(&client).await.map(|info| judge(&info)).map_err(|error| SharedError::Silent { reason: error.to_string() })
 }
 
@@ -55,10 +54,13 @@ mod tests {
 
     #[test]
     fn a_store_as_it_comes_should_be_changed() {
-        let fresh = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n# Memory\r\nused_memory:1\r\nmaxmemory:0\r\n\
-            maxmemory_human:0B\r\nmaxmemory_policy:noeviction\r\n";
+        let fresh = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n# Memory\r\nused_memory:1\r\n\
+            maxmemory:0\r\nmaxmemory_human:0B\r\nmaxmemory_policy:noeviction\r\n";
         let advice = judge(fresh);
-        assert!(advice.len() == 2 && advice[0].contains("`maxmemory`") && advice[1].contains("noeviction"), "{advice:?}");
+        assert!(
+            advice.len() == 2 && advice[0].contains("`maxmemory`") && advice[1].contains("noeviction"),
+            "{advice:?}"
+        );
         let good = fresh.replace("maxmemory:0\r", "maxmemory:104857600\r").replace("noeviction", "volatile-lru");
         assert_eq!(judge(&good), Vec::<String>::new());
         assert_eq!(judge(&good.replace("7.0.15", "5.0.7").replace("standalone", "cluster")).len(), 2);

@@ -36,10 +36,11 @@ struct Inner {
     status: Arc<Status>,
 }
 
-/// What the worker lets everybody know.
+/// What the handles and the worker know together.
 #[derive(Debug, Default)]
 pub(super) struct Status {
     online: AtomicBool,
+    waits: AtomicBool,
     dropped: AtomicU64,
 }
 
@@ -68,6 +69,15 @@ impl Shared {
     /// The store answers, as far as is known. While it does not, nothing is told to it.
     pub(crate) fn is_online(&self) -> bool {
         self.inner.status.is_online()
+    }
+
+    /// Requests wait for the word of the store.
+    pub(crate) fn waits(&self) -> bool {
+        self.inner.status.waits.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_waits(&self, waits: bool) {
+        self.inner.status.waits.store(waits, Ordering::Relaxed);
     }
 
     /// The name of a subject: takes a keyed hash, so it is asked for seldom.

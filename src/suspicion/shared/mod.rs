@@ -1,30 +1,31 @@
 //! What several processes know together, by way of a store that speaks the protocol of Redis or Valkey, 6 or newer
 //! (feature `redis`, section `[shared]`).
 //!
-//! 1. A process decides by what it knows itself, and at once. Then it tells the store, and the answer counts from the next
-//!    request on. Nothing waits; with `shared.wait` the hard quotas wait for their answer, 3 ms at most.
-//! 2. Only about clients with a score of 20 or more, or with five pages or more, is anything told or asked. Readers in
-//!    good standing cause no traffic.
-//! 3. Shared are the quotas of pages and the trickle of action `limit`, both of one client, the quota of a robot that is
-//!    what it says, and the points for rate, behaviour, traps and credit. What a network does, each process sees for
-//!    itself.
+//! 1. A process decides by what it knows itself, and at once. Then it tells the store, and the answer counts from the
+//!    next request on. Nothing waits; with `shared.wait` the hard quota of pages waits for the answer, 3 ms at most.
+//! 2. Only about clients with a score of 20 or more, or with five pages or more, is anything told or asked. Readers
+//!    in good standing cause no traffic.
+//! 3. Shared are the quotas of pages and the trickle of action `limit`, both of one client, the quota of a robot that
+//!    is what it says, and the points for rate, behaviour, traps and credit. What a network does, each process sees for
+//!    itself; which challenges were used, and whose robots were checked, too.
 //! 4. The quotas are debited in the store as in the process (GCRA), by the clock of the store; where the store counts a
 //!    higher debt, the process takes it over. What is true counts once, however many processes see it; what happens is
 //!    added, every 2 s.
-//! 5. After five errors, or when the slowest twentieth of the answers of 10 s takes more than 10 ms, the store is left
-//!    alone for about 30 s. The audit record then says `shared` in `deckle.degraded`.
-//! 6. Keys are the first 64 bits of a hash keyed with the secret: no address and no `User-Agent` leaves the process. They
-//!    expire when a quota is fresh again, points after a day.
+//! 5. After five errors, or when of the answers of 10 s more than one in twenty takes longer than 10 ms, the store is
+//!    left alone for about 30 s. The audit record then says `shared` in `deckle.degraded`.
+//! 6. Keys are the first 64 bits of a hash keyed with the secret: no address and no `User-Agent` leaves the process.
+//!    They expire when a quota is fresh again, points after a day.
 //!
 //! # What is promised
-//! The limits of a single process always hold. Across N processes a client gets N times the burst at most, once; within
-//! 2 s and a round trip it is down to the rate that they share. Points become the same everywhere sooner or later, and as
-//! long as they are kept, none gets lost. A store that is dead takes the sharing with it, never the site.
+//! The limits of a single process always hold. Across N processes a client gets N times the burst at most, once;
+//! within 2 s and a round trip it is down to the rate that they share. Points become the same everywhere sooner or
+//! later, and as long as they are kept, none gets lost but by fading. A store that is dead takes the sharing with it,
+//! never the site.
 //!
 //! # Deployment caveat
 //! All processes need the same secret: under another one they use other names, and share nothing. The store should have
-//! a `maxmemory` and the policy `volatile-lru`. A cluster is not supported, and neither is TLS: put the store on a network
-//! that only its clients can reach.
+//! a `maxmemory` and the policy `volatile-lru`; `deckle check` says so. A cluster is not supported, and neither is TLS:
+//! put the store on a network that only its clients can reach.
 
 #[cfg(not(feature = "redis"))]
 mod absent;
@@ -121,8 +122,9 @@ pub enum SharedError {
 }
 
 impl State {
-    /// From now on, shares what is remembered with all processes that have the same store and the same secret. Does
-    /// nothing without an address, and nothing when called again, as a reload does.
+    /// From now on, shares what is remembered with all processes that have the same store and the same secret. Without
+    /// an address it does nothing. Called again, as by a reload, it takes over [`SharedSettings::wait`], and keeps the
+    /// store.
     ///
     /// A store that cannot be reached is no error: it is tried again, as long as the tables live.
     ///
@@ -146,6 +148,9 @@ impl State {
         settings.check()?;
         if let (Some(url), None) = (&settings.url, self.shared()) {
             self.set_shared(Shared::start(url, secrets, self)?);
+        }
+        if let Some(shared) = self.shared() {
+            shared.set_waits(settings.wait);
         }
         Ok(())
     }

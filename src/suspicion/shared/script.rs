@@ -121,7 +121,8 @@ mod tests {
         let words = pipe.get_packed_pipeline();
         let text = String::from_utf8(words).unwrap();
         assert!(!text.contains("203.0") && !text.contains("curl"));
-        let words: Vec<&str> = text.split("\r\n").filter(|word| !word.starts_with(['*', '$']) && !word.is_empty()).collect();
+        let words: Vec<&str> =
+            text.split("\r\n").filter(|word| !word.starts_with(['*', '$']) && !word.is_empty()).collect();
         let (key, of_points) = (format!("dk1:{{{name}}}:l:page_hard"), format!("dk1:{{{name}}}:p"));
         assert_eq!(words[..7], ["EVALSHA", "aa", "1", &key, "500000", "120", "1"]);
         assert_eq!(words[7..11], ["EVALSHA", "bb", "1", &of_points]);

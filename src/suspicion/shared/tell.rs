@@ -1,7 +1,7 @@
 //! What the judge tells the other processes.
 
 use super::message::{Gain, Name};
-use super::{Debit, GROUPS, Names, PerGroup, Shared, Subject};
+use super::{GROUPS, Names, PerGroup, Shared, Subject};
 use crate::suspicion::cells::CellKey;
 use crate::suspicion::judge::Judge;
 use crate::suspicion::price::Paid;
@@ -88,7 +88,7 @@ impl Judge {
     /// Something that an answer has taught about somebody who was told of.
     pub(in crate::suspicion) fn tell_lesson(&self, keys: &Keys, lesson: &[(Group, f32)]) {
         let (Some(shared), Some(names)) = (self.state.shared(), keys.shared) else { return };
-        let of = |group: Group| lesson.iter().filter(|(of, _)| *of == group).map(|(_, points)| points).sum();
+        let of = |group: Group| -> f32 { lesson.iter().filter(|(of, _)| *of == group).map(|(_, points)| points).sum() };
         let gain = Gain {
             level: PerGroup::default(),
             added: GROUPS.map(of),
@@ -142,12 +142,16 @@ mod tests {
     use super::*;
     use crate::suspicion::Signal;
 
+    fn whole(points: PerGroup) -> [u32; 4] {
+        points.map(|points| points as u32)
+    }
+
     #[test]
     fn rate_and_conduct_go_their_ways() {
         let fired = [(Signal::PageSoft, 6), (Signal::PageHour, 10), (Signal::NoAssets, 15), (Signal::AcceptAny, 4)];
         let fired = fired.map(|(signal, points)| Fired { signal, points });
-        assert_eq!(of_kind(&fired, Kind::Event), [16.0, 0.0, 0.0, 0.0]);
-        assert_eq!(of_kind(&fired, Kind::Level), [0.0, 15.0, 0.0, 0.0]);
+        assert_eq!(whole(of_kind(&fired, Kind::Event)), [16, 0, 0, 0]);
+        assert_eq!(whole(of_kind(&fired, Kind::Level)), [0, 15, 0, 0]);
         let gain = Gain {
             level: [1.0, 2.0, 3.0, 4.0],
             added: [5.0, 6.0, 7.0, 8.0],
@@ -156,9 +160,9 @@ mod tests {
             first: true,
         };
         let rate = only(gain, |group| group == Group::Rate);
-        assert_eq!((rate.level, rate.added), ([1.0, 0.0, 0.0, 0.0], [5.0, 0.0, 0.0, 0.0]));
+        assert_eq!((whole(rate.level), whole(rate.added)), ([1, 0, 0, 0], [5, 0, 0, 0]));
         let conduct = only(gain, |group| group != Group::Rate);
-        assert_eq!((conduct.level, conduct.added), ([0.0, 2.0, 3.0, 4.0], [0.0, 6.0, 7.0, 8.0]));
-        assert_eq!((conduct.most, conduct.first), (gain.most, true));
+        assert_eq!((whole(conduct.level), whole(conduct.added)), ([0, 2, 3, 4], [0, 6, 7, 8]));
+        assert_eq!((whole(conduct.most), conduct.first), (whole(gain.most), true));
     }
 }

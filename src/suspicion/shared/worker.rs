@@ -1,8 +1,8 @@
 //! The task that talks to the store: one connection, everything in batches, nobody waits for it.
 //!
-//! Debits leave as they come; points every 2 s, but for the first time that a visitor is told of. What the store replies
-//! is written into the tables of this process. An error closes the connection; messages of that time are lost, and the
-//! process goes on by what it knows itself.
+//! Debits leave as they come; points every 2 s, but for the first time that a visitor is told of. What the store
+//! replies is written into the tables of this process. An error closes the connection; messages of that time are lost,
+//! and the process goes on by what it knows itself.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -35,11 +35,7 @@ const ANSWER: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) enum Job {
     /// Cells were given out; who wants to know what the store makes of it waits for the reply.
-    Debit {
-        name: Name,
-        debit: Debit,
-        reply: Option<oneshot::Sender<Option<Duration>>>,
-    },
+    Debit { name: Name, debit: Debit, reply: Option<oneshot::Sender<Option<Duration>>> },
     /// Something has become known.
     Gain { name: Name, gain: Gain },
 }
@@ -202,7 +198,7 @@ impl Link {
 
     /// All in one pipeline; a reply each, in the same order. One reply that is an error is an error of the batch.
     async fn send(&mut self, debits: &[Asked], gains: &[(Name, Gain)]) -> RedisResult<Vec<Value>> {
-        let replies = self.pipeline(debits, gains).query_async(&mut self.connection).await;
+        let replies: RedisResult<Vec<Value>> = self.pipeline(debits, gains).query_async(&mut self.connection).await;
         match replies {
             Err(error) if script::are_lost(&error) => {
                 self.scripts = Scripts::load(&mut self.connection).await?;
@@ -214,8 +210,12 @@ impl Link {
 
     fn pipeline(&self, debits: &[Asked], gains: &[(Name, Gain)]) -> Pipeline {
         let mut pipe = Pipeline::with_capacity(debits.len() + gains.len());
-        debits.iter().for_each(|(name, debit, _)| self.scripts.debit(&mut pipe, *name, debit));
-        gains.iter().for_each(|(name, gain)| self.scripts.gain(&mut pipe, *name, gain));
+        for (name, debit, _) in debits {
+            self.scripts.debit(&mut pipe, *name, debit);
+        }
+        for (name, gain) in gains {
+            self.scripts.gain(&mut pipe, *name, gain);
+        }
         pipe
     }
 }

@@ -21,13 +21,20 @@ mod standing;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::cells::{CellKey, CellStore};
+#[cfg(feature = "redis")]
+use super::score::decay;
+#[cfg(feature = "redis")]
+use super::shared::PerGroup;
+use super::shared::{Names, Shared};
+#[cfg(feature = "redis")]
+use super::signals::Group;
 use crate::clock::SharedClock;
 use crate::visitor::Visitor;
 use networks::Networks;
@@ -115,6 +122,8 @@ pub(crate) struct Keys {
     pub(crate) net: (CellKey, Crowd),
     /// IPv6 only.
     pub(crate) wide: Option<CellKey>,
+    /// Under which names the other processes know it; none for readers in good standing.
+    pub(crate) shared: Option<Names>,
 }
 
 /// The tables of one site.
@@ -126,6 +135,7 @@ pub struct State {
     kinds: PathKinds,
     heat: PathHeat,
     pub(crate) standings: Standings,
+    shared: OnceLock<Shared>,
     hasher: RandomState,
     clock: SharedClock,
     started: Duration,
@@ -147,6 +157,7 @@ impl State {
             kinds: PathKinds::new(size.of(65_536)),
             heat: PathHeat::new(size.of(65_536)),
             standings: Standings::new(),
+            shared: OnceLock::new(),
             hasher: RandomState::new(),
             started: clock.elapsed(),
             clock,
@@ -177,6 +188,32 @@ impl State {
         self.clock.elapsed().saturating_sub(self.started)
     }
 
+    /// The store that processes share, if there is one.
+    pub(crate) fn shared(&self) -> Option<&Shared> {
+        self.shared.get()
+    }
+
+    /// Once; the worker of a second one ends with its handle.
+    pub(crate) fn set_shared(&self, shared: Shared) {
+        let _ = self.shared.set(shared);
+    }
+
+    /// Points that other processes know of: the higher ones count.
+    #[cfg(feature = "redis")]
+    pub(crate) fn raise(&self, key: CellKey, [rate, behaviour, trap, credit]: PerGroup) {
+        let now = self.now();
+        self.records.amend(key, |record| {
+            let since = now.ms_since(record.decay_at);
+            record.rate = decay(Group::Rate, record.rate, now.ms_since(record.rate_at)).max(rate);
+            record.behaviour = decay(Group::Behaviour, record.behaviour, since).max(behaviour);
+            record.trap = decay(Group::Trap, record.trap, since).max(trap);
+            record.credit = decay(Group::Credit, record.credit, since).max(credit);
+            // Of an address; it keeps its time together with the others.
+            record.network = decay(Group::Network, record.network, since);
+            (record.rate_at, record.decay_at) = (now, now);
+        });
+    }
+
     pub(crate) fn now(&self) -> Tick {
         Tick::of(self.clock.elapsed())
     }
@@ -196,6 +233,7 @@ impl State {
             pass: visitor.pass.map(|pass| CellKey(self.hasher.hash_one((4u8, pass.id)))),
             net: (key(5, net), crowd),
             wide: wide.map(|wide| key(6, wide)),
+            shared: None,
         })
     }
 
@@ -368,6 +406,19 @@ mod tests {
         clock.advance(Duration::from_secs(2 * 3_600));
         let aged = state.with_record(key(5), |r, _| (r.pages, r.assets, r.beacons));
         assert_eq!(aged, Some((2, 1, 1)), "that there were assets is not forgotten");
+    }
+
+    #[test]
+    #[cfg(feature = "redis")]
+    fn what_others_know_raises_and_lowers_nothing() {
+        let state = State::new(ManualClock::at(0));
+        state.with_record(key(5), |record, _| record.trap = 10.0);
+        state.raise(key(5), [1.0, 2.0, 40.0, 0.0]);
+        state.raise(key(5), [0.0, 0.0, 5.0, 0.0]);
+        let now = state.with_record(key(5), |record, _| (record.rate, record.behaviour, record.trap)).unwrap();
+        assert_eq!(now, (1.0, 2.0, 40.0));
+        state.raise(key(6), [9.0; 4]);
+        assert_eq!(state.with_record(key(6), |_, known| known), Some(false));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(crate) mod flag {
     /// One page that looked like a file, and another one.
     pub(crate) const LATE: u16 = 32;
     pub(crate) const LATE_AGAIN: u16 = 64;
+    /// The other processes were told of it.
+    pub(crate) const SHARED: u16 = 128;
 }
 
 /// What is remembered about one key: an address, a sub-identity or a pass. 128 bytes.
@@ -184,6 +186,18 @@ impl Records {
             set.promote(way, ways, now);
         }
         Some(out)
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Records {
+    /// Changes a record that is there; it does not count as seen. `None`: there is none, or its set is busy.
+    pub(super) fn amend<T>(&self, key: CellKey, f: impl FnOnce(&mut Record) -> T) -> Option<T> {
+        let index = ((u128::from(key.0) * self.sets.len() as u128) >> 64) as usize;
+        let lock = self.sets.get(index)?;
+        let mut set = (0..ATTEMPTS).find_map(|_| try_lock(lock))?;
+        let tag = key.0.max(1);
+        set.records.iter_mut().find(|record| record.tag == tag).map(f)
     }
 }
 

@@ -204,7 +204,7 @@ impl Judge {
             read_robots: conduct::has_read_robots(&view.record, step.now),
             degraded: false,
             client: Some(client),
-            // The quota for newcomers is for people: a network that is one visitor has none of its own.
+            // The newcomers of a network that is one visitor share a single quota.
             address: Some(collapsed.unwrap_or(keys.address)),
             keys: Some(keys),
             width,

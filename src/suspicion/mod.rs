@@ -124,7 +124,7 @@ pub(crate) type Limiter = RateLimiter<CellKey, SharedCells, LimiterClock, NoOpMi
 pub struct Quota {
     /// Time for one cell to come back.
     pub every: Span,
-    /// Cells at once; at least 3, the dearest page.
+    /// Cells at once; of the two soft quotas at least 3, the dearest page.
     pub burst: NonZeroU32,
 }
 

@@ -28,7 +28,7 @@ pub struct ScoreSettings {
     pub signals: BTreeMap<Signal, u8>,
     /// Most points of single groups, 0 to 100.
     pub caps: BTreeMap<Group, u8>,
-    /// Lower bounds of `tag slow limit challenge decoy block`, each above the one before, 1 to 100.
+    /// Lower bounds of `tag slow limit challenge block block`, each above the one before, 1 to 100.
     pub buckets: [u8; 6],
 }
 

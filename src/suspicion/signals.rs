@@ -172,7 +172,7 @@ signals! {
     HoneyLink "honey_link" Trap Event 70,
     /// A browser that speaks HTTP/1.0.
     HttpVersion "http_version" Headers Level 4,
-    /// Five or more requests while it was asked to wait.
+    /// Five or more pages while it was asked to wait.
     IgnoredRetryAfter "ignored_retry_after" Rate Event 10,
     /// A quota of the network was used up.
     NetLimit "net_limit" Network Event 8,

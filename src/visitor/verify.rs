@@ -28,6 +28,10 @@ const DAY: u64 = 86_400;
 /// Shorter prefixes than these are a mistake in a list: IPv4, IPv6.
 const SHORTEST: (u8, u8) = (8, 19);
 
+/// Crawlers of indexes that DNS alone proves.
+#[cfg(feature = "verify-dns")]
+const INDEXERS: [&str; 3] = ["Applebot", "Baiduspider", "yandex.com/bots"];
+
 /// Section `[visitor.ranges]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -262,7 +266,7 @@ impl Ranges {
     /// Does this agent read for the index of a search engine, if it is what it says?
     #[cfg(feature = "verify-dns")]
     pub(super) fn is_indexer(&self, name: &str) -> bool {
-        self.by_agent.get(name).is_some_and(|listed| listed.indexer)
+        INDEXERS.contains(&name) || self.by_agent.get(name).is_some_and(|listed| listed.indexer)
     }
 }
 

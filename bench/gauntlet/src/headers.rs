@@ -126,18 +126,24 @@ impl Identity {
         let mut set = |name: &'static str, value: &'static str| {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         };
-        set("sec-fetch-dest", match kind {
-            Kind::Page => "document",
-            Kind::Style => "style",
-            Kind::Script => "script",
-            Kind::Image => "image",
-        });
+        set(
+            "sec-fetch-dest",
+            match kind {
+                Kind::Page => "document",
+                Kind::Style => "style",
+                Kind::Script => "script",
+                Kind::Image => "image",
+            },
+        );
         set("sec-fetch-mode", if kind == Kind::Page { "navigate" } else { "no-cors" });
-        set("sec-fetch-site", match here {
-            None => "none",
-            Some(true) => "same-origin",
-            Some(false) => "cross-site",
-        });
+        set(
+            "sec-fetch-site",
+            match here {
+                None => "none",
+                Some(true) => "same-origin",
+                Some(false) => "cross-site",
+            },
+        );
         if kind == Kind::Page && self.fetch_user {
             set("sec-fetch-user", "?1");
         }

@@ -217,6 +217,18 @@ pub(crate) fn markdown(rows: &[Row<'_>]) -> String {
     let mut out = "# Gauntlet\n\n".to_owned();
     out.push_str("Made by `scripts/gauntlet --markdown docs/gauntlet.md`: the readers and scrapers of\n");
     out.push_str("`bench/gauntlet/profiles/` against deckle in mode `enforce`.\n");
+    out.push_str(
+        "Time is virtual and nothing is sent: \"stand-in\" is a program whose headers, pace and ways are imitated.\n\n",
+    );
+    out.push_str(
+        "**What this cannot show.** A patient scraper with a real browser at the pace of a reader (G41), or one\n",
+    );
+    out.push_str(
+        "that is spread over many homes (G45, G46), looks like readers, and gets what readers get. Nothing here\n",
+    );
+    out.push_str("tells them apart; the marks in the copies, and `deckle trace`, are the answer to those.\n\n");
+    out.push_str("*disturbed*: requests that were slowed, limited, challenged, refused or cut down to a card. *first*: articles that had come before\n");
+    out.push_str("the first refusal or challenge. A reader's row counts every request, a scraper's articles are those it got whole.\n");
     out.push_str("Figures: the most of all seeds (the median). Action: expected / seen.\n\n");
     for total in Totals::of(rows).lines() {
         let _ = writeln!(out, "- {total}");

@@ -67,7 +67,7 @@ impl Rig {
     pub(crate) fn new(world: &World, site: Site) -> Result<Self> {
         let clock = ManualClock::at(world.begins);
         let last = Arc::new(LastRecord::default());
-        // The same in every run, so that a seed gives the same figures again.
+        // The same in every run, so that a seed gives much the same figures again; deckle's tables are keyed anew each time.
         let secret = Secret::new(1, &(0..32).collect::<Vec<u8>>())?;
         let layer = DeckleLayer::builder()
             .config(world.config.clone())

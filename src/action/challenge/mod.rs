@@ -5,7 +5,8 @@
 //! all else stands in the token, which is bound to the host alone, because addresses and `User-Agent`s change under
 //! readers.
 //!
-//! Nobody sees more than three of these pages in a row. Who does not get past, or keeps no cookies, reads on in the
+//! Nobody who comes back from them sees more than three of these pages in a row. Who does not get past, or keeps no
+//! cookies, reads on in the
 //! *breaker lane*: a few pages a minute, for half an hour, without further challenges.
 
 mod entry;

@@ -46,6 +46,8 @@ pub(crate) use records::{OFFENDER, Record, flag};
 use spent::Spent;
 pub(crate) use standing::{Standings, bit};
 
+/// Seconds within which challenges are those of one moment.
+const TOGETHER: u32 = 4;
 /// Seconds without challenges.
 const SPARED: u32 = 1_800;
 
@@ -307,9 +309,15 @@ impl State {
         self.heat.hit(hash, self.now())
     }
 
-    /// A challenge goes out to this sub-identity.
+    /// A challenge goes out to this sub-identity. Those of one moment count as one: tabs that are opened together.
     pub(crate) fn note_challenge(&self, sub: CellKey) {
-        self.with_record(sub, |record, _| record.issued = record.issued.saturating_add(1));
+        let now = self.now();
+        self.with_record(sub, |record, _| {
+            if record.issued == 0 || now.seconds_since(record.spared_until) >= TOGETHER {
+                record.issued = record.issued.saturating_add(1);
+            }
+            record.spared_until = record.spared_until.max(now);
+        });
     }
 
     /// A challenge was passed.

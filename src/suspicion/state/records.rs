@@ -62,7 +62,7 @@ pub(crate) struct Record {
     pub(crate) wait_until: Tick,
     /// The first page of the visit.
     pub(crate) first_page: Tick,
-    /// Challenges are over until then: they led nowhere.
+    /// Challenges are over until then: they led nowhere. Where that is past, the last challenge went out then.
     pub(crate) spared_until: Tick,
     /// Milliseconds of the last page; comes round in 49 days.
     pub(crate) last_page_ms: u32,
@@ -75,7 +75,7 @@ pub(crate) struct Record {
     pub(crate) behaviour: f32,
     pub(crate) trap: f32,
     pub(crate) credit: f32,
-    /// Gaps between pages in 1/16 s.
+    /// Gaps between pages in 2 ms.
     pub(crate) gaps: [u16; 8],
     pub(crate) pages: u16,
     pub(crate) assets: u16,

@@ -185,6 +185,8 @@ impl Limits {
     pub(super) fn hard(&self, client: Client, page: bool) -> Option<LimitReport> {
         let all = || self.refuses(self.all_hard.of(client.width), client.key, "all_hard", self.settings.all_hard);
         let pages = || self.refuses(self.page_hard.of(client.width), client.key, "page_hard", self.settings.page_hard);
+        // Whoever is counted by the address has been asked already; a neighbour shall not pay for that.
+        let own = client.key != client.address;
         let address = || {
             self.refuses(
                 self.page_address.of(client.address_width),
@@ -193,7 +195,7 @@ impl Limits {
                 self.settings.page_hard,
             )
         };
-        let refused = all().or_else(|| page.then(pages).flatten()).or_else(|| page.then(address).flatten())?;
+        let refused = all().or_else(|| page.then(pages).flatten()).or_else(|| (page && own).then(address).flatten())?;
         if client.shared && page {
             return self.refuses(&self.newcomer, client.address, "newcomer", self.settings.newcomer);
         }

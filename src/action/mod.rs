@@ -33,6 +33,9 @@ pub use enforce::{Enforce, EnforceLayer, ResponseFuture};
 pub use license::{LicenseMode, LicenseSettings};
 pub use limit::LimitSettings;
 pub use policy::{Checked, Choice, Policy, Rule, Word};
+// The decision itself, for who explains it afterwards.
+#[cfg(feature = "proxy")]
+pub(crate) use policy::{Circumstances, Draft, bucket, clamp, decide};
 
 use crate::unit::Span;
 use crate::visitor::Category;

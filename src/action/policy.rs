@@ -261,10 +261,10 @@ impl fmt::Display for Rule {
 
 /// What follows before any quota is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Draft {
-    pub(super) action: Action,
-    pub(super) rule: Rule,
-    pub(super) clamps: Vec<Clamp>,
+pub(crate) struct Draft {
+    pub(crate) action: Action,
+    pub(crate) rule: Rule,
+    pub(crate) clamps: Vec<Clamp>,
 }
 
 /// Nobody who reads, or who leads readers here, is asked to pay.
@@ -289,13 +289,13 @@ pub(super) fn check(settings: &Settings) -> Result<(), ActionError> {
 
 /// Facts about the process that clamp an action.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Circumstances {
-    pub(super) mode: Mode,
-    pub(super) warm_up: bool,
+pub(crate) struct Circumstances {
+    pub(crate) mode: Mode,
+    pub(crate) warm_up: bool,
 }
 
 /// Decides from facts alone. The quotas come afterwards: they only ever refuse more.
-pub(super) fn decide(
+pub(crate) fn decide(
     settings: &Settings,
     licensed: bool,
     visitor: &visitor::Visitor,
@@ -347,7 +347,7 @@ fn clamp_score(draft: &mut Draft, choice: Choice, visitor: &visitor::Visitor, as
 }
 
 /// The clamps of the moment, last of all.
-pub(super) fn clamp(draft: &mut Draft, settings: &Settings, now: Circumstances) {
+pub(crate) fn clamp(draft: &mut Draft, settings: &Settings, now: Circumstances) {
     if now.warm_up && draft.rule != Rule::Deny {
         cap(draft, Action::Limit, Clamp::WarmUp);
     }
@@ -357,7 +357,8 @@ pub(super) fn clamp(draft: &mut Draft, settings: &Settings, now: Circumstances) 
     }
 }
 
-fn bucket(number: u8) -> Action {
+/// What a bucket of the score leads to, before any clamp.
+pub(crate) fn bucket(number: u8) -> Action {
     BUCKETS.get(usize::from(number)).copied().unwrap_or(Action::Block)
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Stand in front of a site.
     Proxy(ProxyArgs),
-    /// What does a page declare, and what would deckle do to it?
+    /// What does a page declare, and what would deckle do to it? Why was a request answered as it was?
     Check(CheckArgs),
     /// Who scraped, and what did they take?
     Review(ReviewArgs),
@@ -65,19 +65,28 @@ pub(super) struct ProxyArgs {
 
 #[derive(clap::Args)]
 #[command(after_help = "Fetches the page, its other forms, robots.txt and tdmrep.json, and changes nothing.
-Exit codes: 0 nothing to mend, 1 something to look at, 2 usage, or the page cannot be fetched.
+With --explain: why a request was slowed, limited or blocked, what its score is made of, and what would change that.
+Exit codes: 0 nothing to mend, or explained; 1 something to look at; 2 usage, or no such page or request.
 
 Examples:
   deckle check https://news.example/2026/11/a-story
   deckle check --config deckle.toml --json https://news.example/
-  deckle check saved.html")]
+  deckle check saved.html
+  deckle check --explain 01a20d60-78a5-7600-95a1-c9088b570c38 --config deckle.toml
+  tail -n 1 deckle-log/audit-web-1-20261124T114556Z-1.ndjson | deckle check --explain -")]
 pub(super) struct CheckArgs {
     /// Address of a page, or an HTML file.
-    #[arg(value_name = "URL|FILE")]
-    pub(super) page: String,
+    #[arg(value_name = "URL|FILE", required_unless_present = "explain", conflicts_with = "explain")]
+    pub(super) page: Option<String>,
     /// Configuration file: what would deckle do with it?
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Explain this request: its id, as refusals show it, or - for its line of the log on standard input.
+    #[arg(long, value_name = "REQUEST-ID")]
+    pub(super) explain: Option<String>,
+    /// With --explain: directory of the audit log; may be given again. Unset: `audit.dir` of the configuration.
+    #[arg(long, value_name = "DIR", requires = "explain")]
+    pub(super) log_dir: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full};
@@ -86,9 +86,14 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
         Some(path) => Config::from_path(path)?,
         None => Config::from_env()?,
     };
+    let page = match (&args.explain, &args.page) {
+        (Some(id), _) => return super::explain::run(id, args, &config),
+        (None, Some(page)) => page,
+        (None, None) => bail!("an address or a file is missing"),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     #[cfg_attr(not(feature = "redis"), expect(unused_mut, reason = "nothing else is asked"))]
-    let mut report = runtime.block_on(report(&config, &args.page))?;
+    let mut report = runtime.block_on(report(&config, page))?;
     #[cfg(feature = "redis")]
     report.findings.extend(runtime.block_on(shared_store(&config)));
     if args.json {

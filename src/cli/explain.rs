@@ -1,6 +1,5 @@
 //! `deckle check --explain`: why a request was answered as it was, and what would have changed that.
 
-use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -17,8 +16,8 @@ use crate::audit::is_hidden;
 use crate::audit::reader::MAX_LINE;
 use crate::config::Config;
 use crate::review::{
-    Between, Change, Explanation, GroupPoints, Note, Record, Rules, Score, SignalPoints, explain, is_about, log_files,
-    log_lines,
+    Between, Change, Explanation, GroupPoints, Note, Record, Rules, Score, SignalPoints, explain, is_about, log_lines,
+    newest_first,
 };
 
 pub(super) fn run(id: &str, args: &CheckArgs, config: &Config) -> anyhow::Result<Exit> {
@@ -50,13 +49,13 @@ fn standard_input() -> anyhow::Result<Vec<u8>> {
 
 /// The line about this request, from the newest segments on.
 fn find(id: &str, dirs: &[PathBuf]) -> anyhow::Result<Vec<u8>> {
-    let is_none = || format!("`{id}` is no request id; refusals show it, and the log has it under `deckle.request.id`");
-    let id = id.parse::<Uuid>().with_context(is_none)?.to_string();
+    let no_id = || format!("`{id}` is no request id; refusals show it, and the log has it under `deckle.request.id`");
+    let id = id.parse::<Uuid>().with_context(no_id)?.to_string();
     let finder = Finder::new(&id);
     let mut places = Vec::new();
     for dir in dirs {
-        let files = match log_files(dir) {
-            Ok(files) => newest_first(files),
+        let files = match newest_first(dir) {
+            Ok(files) => files,
             Err(error) => {
                 output::complain(&error.into());
                 places.push(format!("{} (nothing could be read)", dir.display()));
@@ -100,19 +99,6 @@ fn place(dir: &Path, files: &[PathBuf], unread: usize) -> String {
     format!("{} ({which}{partly})", dir.display())
 }
 
-fn newest_first(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
-    files.sort_by_cached_key(|file| Reverse(stamp(file)));
-    files
-}
-
-/// When a segment was opened, and its number: `audit-<instance>-<stamp>-<number>.ndjson`, compressed or not.
-fn stamp(file: &Path) -> Option<(String, u64)> {
-    let name = file.file_name()?.to_str()?.split('.').next()?;
-    let (rest, number) = name.rsplit_once('-')?;
-    let (_, stamp) = rest.rsplit_once('-')?;
-    Some((stamp.to_owned(), number.parse().ok()?))
-}
-
 /// JSON that is safe to print: what a terminal would obey is escaped.
 fn json(explanation: &Explanation) -> anyhow::Result<String> {
     let mut out = String::new();
@@ -130,8 +116,7 @@ fn text(of: &Explanation, config: &Config, width: usize) -> String {
     let record = &of.record;
     let mut out = format!("{}\n", clean(record.text("deckle.request.id")));
     let status = record.number("http.response.status_code").map_or_else(|| "no answer".to_owned(), |s| s.to_string());
-    let asked = ["http.request.method", "server.address", "url.path"].map(|key| clean(record.text(key)));
-    let [method, host, path] = asked;
+    let [method, host, path] = ["http.request.method", "server.address", "url.path"].map(|key| clean(record.text(key)));
     let _ = writeln!(out, "{}", cut(&format!("{status}  {method} {host}{path}"), width));
     let _ = writeln!(out, "{}", clean(record.text("time")));
     who(&mut out, record, width);
@@ -205,7 +190,7 @@ fn made_of(out: &mut String, score: &Score) {
     };
     if !score.groups.is_empty() {
         line("conduct: claim + rate + behaviour + trap".to_owned(), score.conduct.into());
-        let odd = format!("headers + network: {}, at most max(22, conduct)", score.odd);
+        let odd = format!("headers + network: {}, at most max(22, {})", score.odd, score.conduct);
         line(odd, score.odd.min(score.odd_most).into());
         line("credit, taken off".to_owned(), -i32::from(score.credit));
     }
@@ -254,6 +239,7 @@ fn whole(group: &GroupPoints) -> Option<String> {
         (0, 0) => None,
         (0, cut) if group.counted == group.cap => Some(format!("capped, {cut} beyond")),
         (0, cut) => Some(format!("{cut} less: shared with others, or protected")),
+        (more, _) if group.group.half_life().is_none() => Some(format!("{more} more than its signals")),
         (earlier, _) => Some(format!("{earlier} left of earlier requests, fading")),
     }
 }
@@ -307,6 +293,7 @@ fn said(value: &Value) -> String {
     }
 }
 
+/// A clamp in words.
 fn softened(clamp: &str, config: &Config) -> String {
     match clamp {
         "route" => "robots.txt and the like, deckle's own paths and the licence are never limited".to_owned(),
@@ -340,16 +327,15 @@ fn quota(of: &Explanation) -> String {
 
 fn action(of: &Explanation) -> String {
     let done = clean(of.record.text("deckle.action"));
+    let would = of.record.action("deckle.would_action").map(|would| format!(", would have been {}", would.code()));
     let instead = match of.instead {
+        _ if done.is_empty() => "none: there was no answer, or no enforce stage",
         Some("too_many_wait") => "; slow, had not `action.slow.max_concurrent` others been waiting",
         Some("no_challenge") => "; no (further) challenge could be issued",
         Some("way_out") => "; limit, but it fetches what browsers fetch: a challenge is its way out",
         _ => "",
     };
-    match done.as_str() {
-        "" => "none: there was no answer, or no enforce stage".to_owned(),
-        _ => format!("{done}{instead}"),
-    }
+    format!("{done}{}{instead}", would.unwrap_or_default())
 }
 
 fn would_change(out: &mut String, of: &Explanation) {
@@ -358,9 +344,8 @@ fn would_change(out: &mut String, of: &Explanation) {
     }
     out.push_str("\nWhat would change the outcome\n");
     let rows: Vec<(&Change, String)> = of.changes.iter().map(|change| (change, outcome(change))).collect();
-    let wide = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or(0);
-    let first = wide(&mut rows.iter().map(|(change, _)| change.what.chars().count()));
-    let second = wide(&mut rows.iter().map(|(_, outcome)| outcome.chars().count()));
+    let first = rows.iter().map(|(change, _)| change.what.chars().count()).max().unwrap_or(0);
+    let second = rows.iter().map(|(_, outcome)| outcome.chars().count()).max().unwrap_or(0);
     for (change, outcome) in &rows {
         let setting = change.setting.as_deref().unwrap_or_default();
         let line = format!("  {:<first$}  {outcome:<second$}  {}", clean(&change.what), clean(setting));
@@ -391,45 +376,23 @@ fn actions(between: Between<Action>) -> String {
 
 fn remark(note: &Note) -> String {
     match note {
-        Note::Rounded(off) => {
-            format!("Note: the log rounds the points of each group down; what stands here is off by {off} in sum.")
-        }
-        Note::OtherScore(score) => {
-            format!(
-                "Note: the points of this line make {score}, not the score that it gives; another version wrote it."
-            )
-        }
+        Note::Rounded(off) => format!("Note: the log rounds points down; together the groups are off by {off} here."),
+        Note::OtherScore(score) => format!("Note: the points of this line make {score}; another version wrote it."),
         Note::UnknownSignals(codes) => {
             format!("Note: not known to this version, and not counted here: {}.", clean(&codes.join(", ")))
         }
         Note::Degraded(parts) => {
             format!("Note: judged without all that is remembered (deckle.degraded: {}).", clean(&parts.join(", ")))
         }
-        Note::OtherConfiguration => {
-            "Note: this configuration leads to something else than what was done. It was another \
-            one then (--config), or another version; what stands here is what could follow from this one."
-                .to_owned()
-        }
-        _ => String::new(),
+        Note::OtherConfiguration => "Note: this configuration leads to something else than what was done: it was \
+            another one then (--config names it), or another version. What stands here could follow from this one."
+            .to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_newest_segment_is_first() {
-        let names = [
-            "audit-a-20260101T000000Z-9.ndjson.zst",
-            "audit-a-20260101T000000Z-10.ndjson",
-            "audit-z-20250101T000000Z-11.ndjson",
-            "audit-a-b-20260301T000000Z-1.ndjson.gz",
-            "audit-of-nobody.ndjson",
-        ];
-        let sorted = newest_first(names.iter().map(PathBuf::from).collect());
-        assert_eq!(sorted, [names[3], names[1], names[0], names[2], names[4]].map(PathBuf::from));
-    }
 
     #[test]
     fn nothing_from_the_log_reaches_the_terminal_as_it_is() {

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod doctor;
 mod domains;
+mod explain;
 mod fetch;
 mod output;
 mod proxy;

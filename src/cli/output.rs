@@ -48,6 +48,11 @@ pub(super) fn complain(error: &anyhow::Error) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// What a stranger wrote, in one line and without what a terminal would obey.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if crate::audit::is_hidden(c) { '?' } else { c }).collect()
+}
+
 /// Columns: `COLUMNS`, else 100 on a terminal and 120 in a file.
 pub(super) fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());

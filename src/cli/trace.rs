@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::args::TraceArgs;
-use super::output::{self, Exit};
+use super::output::{self, Exit, clean};
 use crate::audit::reader::{Line, read_line};
 use crate::config::Config;
 use crate::page::plain_text;
@@ -246,10 +246,6 @@ fn render_text(traces: &[(String, Trace)], log: &Log) -> String {
         }
     }
     out
-}
-
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if crate::audit::is_hidden(c) { '?' } else { c }).collect()
 }
 
 fn explain(note: &str) -> &str {

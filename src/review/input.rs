@@ -94,6 +94,24 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, InputError> {
     if found.is_empty() { Err(InputError::NoLog { path: path.display().to_string() }) } else { Ok(found) }
 }
 
+/// The file itself, or the segments of a log directory, those that were opened last first.
+///
+/// # Errors
+/// [`InputError`].
+pub fn newest_first(path: &Path) -> Result<Vec<PathBuf>, InputError> {
+    let mut found = files(path)?;
+    found.sort_by_cached_key(|file| std::cmp::Reverse(stamp(file)));
+    Ok(found)
+}
+
+/// When a segment was opened, and its number: `audit-<instance>-<stamp>-<number>.ndjson`, compressed or not.
+fn stamp(file: &Path) -> Option<(String, u64)> {
+    let name = file.file_name()?.to_str()?.split('.').next()?;
+    let (rest, number) = name.rsplit_once('-')?;
+    let (_, stamp) = rest.rsplit_once('-')?;
+    Some((stamp.to_owned(), number.parse().ok()?))
+}
+
 /// Gives each line without its line feed, and whether it had one.
 fn lines(input: impl Read, path: &Path, mut each: impl FnMut(&[u8], bool)) -> Result<(), InputError> {
     let io = |source| InputError::Io { path: path.display().to_string(), source };
@@ -156,6 +174,26 @@ mod tests {
         let mut out = Vec::new();
         lines(bytes, Path::new("x"), |line, whole| out.push((line.len(), whole))).unwrap();
         out
+    }
+
+    #[test]
+    fn the_newest_segment_is_first() {
+        let dir = std::env::temp_dir().join(format!("deckle-newest-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let names = [
+            "audit-a-b-20260301T000000Z-1.ndjson.gz",
+            "audit-a-20260101T000000Z-10.ndjson",
+            "audit-a-20260101T000000Z-9.ndjson.zst",
+            "audit-z-20250101T000000Z-11.ndjson",
+            "audit-of-nobody.ndjson",
+        ];
+        for name in names {
+            std::fs::write(dir.join(name), "").unwrap();
+        }
+        let found = newest_first(&dir).unwrap();
+        assert_eq!(found, names.map(|name| dir.join(name)));
+        assert_eq!(newest_first(&found[2]).unwrap(), [found[2].clone()]);
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

@@ -17,13 +17,18 @@
 //! assert_eq!(report.quality.hits, 40);
 //! ```
 
+mod explain;
 mod findings;
 mod input;
+mod outcome;
+mod recount;
 mod render;
 mod reports;
 mod sessions;
 
-pub use input::{InputError, Source, log_lines, read_into};
+pub use explain::{Change, ExplainError, Explanation, Note, Record, Rules, explain, is_about};
+pub use input::{InputError, Source, log_lines, newest_first, read_into};
+pub use recount::{Between, GroupPoints, Score, SignalPoints};
 pub use render::terminal;
 pub use reports::{AgentRow, ArticleRow, Quality, Report, Suspect, Verdict};
 

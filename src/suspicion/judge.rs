@@ -26,6 +26,7 @@ pub(crate) struct Judge {
     pub(super) weights: Weights,
     beacon: super::Beacon,
     pub(super) links: bool,
+    pub(super) canary: bool,
     pub(super) page_soft: Widened,
     pub(super) page_hour: Widened,
     net_page: Limiter,
@@ -51,6 +52,7 @@ impl Judge {
             weights: Weights::new(&settings.score)?,
             beacon: settings.beacon,
             links: settings.trap.links,
+            canary: settings.trap.canary,
             page_soft: Widened::new(&state, quotas.page_soft, quotas.widths, 0),
             page_hour: Widened::new(&state, quotas.page_hour, quotas.widths, 1),
             net_page: limiter(&state, quotas.net_page, 100),
@@ -133,8 +135,8 @@ impl Judge {
         let mut view = self.count(keys.own, visitor, &step)?;
         let mine = view.record;
         let bare = view.record.assets == 0 && view.record.beacons == 0;
-        let void = self.pass(visitor, &keys, fired);
-        let vouched = keys.pass.is_some() && !void;
+        let pass = self.pass(visitor, &keys, fired);
+        let vouched = pass.credit.is_some();
         let protected = view.record.flags & flag::PROTECTED != 0 || vouched;
         let (near, collapsed) = self.state.neighbourhood(&keys, page, !bare);
         let collapsed = collapsed.filter(|_| bare && !protected);
@@ -169,14 +171,14 @@ impl Judge {
         let width = if client == keys.address { address.width } else { Width::of(u32::from(view.record.cold.min(4))) };
         // Whoever shares the address' quota pays its price, under whatever name.
         let shared_price = if client == keys.address || !view.known { address.last_score } else { 0 };
-        let last = view.record.last_score.max(shared_price);
+        let last = view.record.last_score.max(shared_price).saturating_sub(pass.credit.unwrap_or(0));
         let paid = page.then(|| self.soft_refusals(client, last, width, fired));
-        let rate = self.state.with_record(client, |record, known| {
+        let rate = self.state.with_record(client, |record, _| {
             if conduct::ignores_wait(record, &step) {
                 self.fire(fired, Signal::IgnoredRetryAfter, ONCE);
             }
             // A new pass does not make the address that it is shown from a stranger.
-            let before = if known || Some(client) != keys.pass { record.rate } else { address.rate };
+            let before = if pass.fresh { address.rate } else { record.rate };
             record.rate = self.weights.group(Group::Rate, before, step.now.ms_since(record.rate_at), fired);
             record.rate_at = step.now;
             record.rate
@@ -271,7 +273,7 @@ impl Judge {
 
     /// Writes down what this request came to.
     fn remember(&self, keys: &Keys, of: Proof, points: &Points, fired: &[Fired], step: &Step) {
-        let (sub, score) = (keys.sub, points.score());
+        let sub = keys.sub;
         let trap = fired.iter().find_map(|f| match f.signal {
             Signal::HoneyLink => Some(1),
             Signal::RobotsCanary => Some(2),
@@ -281,6 +283,8 @@ impl Judge {
         let fleeting = fired.iter().filter(|f| matches!(f.signal, Signal::PassToken | Signal::VerifiedAgent));
         let fleeting: f32 = fleeting.map(|f| f32::from(f.points)).sum();
         let lasting = (points.credit - fleeting).max(0.0);
+        // A pass speaks for who shows it, and for nobody who looks the same.
+        let score = Points { credit: lasting, ..*points }.score();
         let bits = fired.iter().filter_map(|f| state::bit(f.signal)).fold(0u32, |bits, at| bits | 1 << at);
         let standing = self.state.with_record(sub, |record, _| {
             record.behaviour = points.behaviour;

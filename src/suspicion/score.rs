@@ -11,7 +11,7 @@ use super::signals::{Group, Kind, Signal};
 use super::{Fired, SuspicionError};
 
 /// Most points of headers and network without any conduct: below the price of a wait.
-const ODD: f32 = 22.0;
+pub(crate) const ODD: f32 = 22.0;
 
 /// Less than this is nothing.
 const GRAIN: f32 = 0.05;
@@ -105,7 +105,7 @@ pub(crate) fn decay(group: Group, points: f32, elapsed_ms: u64) -> f32 {
 
 /// A reader without style sheets, scripts and images is no scraper: at a human pace what is missing counts little, and so
 /// does a way through the site from one article to the next.
-pub(super) fn cap_without_assets(fired: &mut [Fired], rate: f32) {
+pub(crate) fn cap_without_assets(fired: &mut [Fired], rate: f32) {
     let missing = |f: &Fired| matches!(f.signal, Signal::NoAssets | Signal::NoBeacon);
     let in_order = |f: &Fired| matches!(f.signal, Signal::ArticleRun | Signal::SeqIds);
     let slow = rate < 1.0;
@@ -151,12 +151,20 @@ pub struct Points {
 }
 
 impl Points {
+    /// What it does: claim, rate, behaviour and traps.
+    pub fn conduct(&self) -> f32 {
+        self.claim + self.rate + self.behaviour + self.trap
+    }
+
+    /// Headers and network, as far as they count.
+    pub fn odd(&self) -> f32 {
+        (self.headers + self.network).min(self.conduct().max(ODD))
+    }
+
     /// 0–100.
     pub fn score(&self) -> u8 {
-        let conduct = self.claim + self.rate + self.behaviour + self.trap;
-        let odd = (self.headers + self.network).min(conduct.max(ODD));
         // What has faded for a moment is what it was.
-        (conduct + odd - self.credit + GRAIN).floor().clamp(0.0, 100.0) as u8
+        (self.conduct() + self.odd() - self.credit + GRAIN).floor().clamp(0.0, 100.0) as u8
     }
 
     /// `group:points`, groups without points left out, in alphabetical order.

@@ -125,7 +125,7 @@ signals! {
     /// A browser that accepts anything, for a navigation.
     AcceptAny "accept_any" Headers Level 4,
     /// Eight sub-identities or more on one address within ten minutes, four times as many as are proven.
-    AgentRotation "agent_rotation" Behaviour Level 20,
+    AgentRotation "agent_rotation" Behaviour Level 26,
     /// Twelve or more articles in a row, with no front or section page between.
     ArticleRun "article_run" Behaviour Level 8,
     /// Three pages or more with assets over ten minutes or more.

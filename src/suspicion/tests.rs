@@ -62,7 +62,8 @@ impl Rig {
         let clock = ManualClock::at(1_790_000_000);
         clock.advance(Duration::from_secs(100));
         let state = Arc::new(State::new(clock.clone()));
-        let judge = Judge::new(state, &Settings::default(), quotas()).unwrap();
+        let settings = Settings { trap: TrapSettings { links: true, canary: true }, ..Settings::default() };
+        let judge = Judge::new(state, &settings, quotas()).unwrap();
         Self { clock, judge }
     }
 

@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::manual_assert)]
 
 mod architecture;
+mod attacks;
 mod audit;
+mod cards;
+mod challenge;
 mod clients;
 mod corpus;
 mod dom;
 mod exchanges;
+mod explain;
 mod fields;
 mod hops;
 mod html5lib;
@@ -21,6 +25,7 @@ mod robots;
 mod shared;
 mod streaming;
 mod support;
+mod traps;
 mod undo;
 mod waits;
 mod ways;

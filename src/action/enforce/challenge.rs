@@ -7,7 +7,7 @@ use crate::action::challenge::{Challenger, TRIES};
 use crate::action::limit::Client;
 use crate::action::{Action, ChallengeStep, Clamp, Decision, Mode, Rule};
 use crate::suspicion::Assessment;
-use crate::visitor::Visitor;
+use crate::visitor::{Category, Visitor};
 
 /// Points of traps from which challenges that are not passed lead nowhere else.
 const TRAPPED: f32 = 60.0;
@@ -50,6 +50,13 @@ impl Shared {
         (Decision::of_challenge(action, step), Plan::Answer(Box::new(response)))
     }
 
+    /// Is this a browser that has fetched what browsers fetch, and has no pass to show for itself?
+    pub(super) fn is_taken_for_another(&self, visitor: &Visitor, of: &Assessment) -> bool {
+        let browses = of.browses || of.points.credit >= 1.0;
+        let claims = visitor.agent.category == Category::Browser && visitor.navigation;
+        self.challenger.is_some() && claims && browses && !of.vouched && !of.spared
+    }
+
     /// A refusal that a browser gets past. It is not counted: a neighbour who looks the same may have used up what there is.
     pub(super) fn way_out(&self, mut decision: Decision, visitor: &Visitor, head: Head<'_>) -> (Decision, Plan) {
         let Some(challenger) = &self.challenger else { return (decision, Plan::Forward) };
@@ -73,14 +80,18 @@ impl Shared {
             decision.action = Action::Tag;
             return (decision, Plan::Forward);
         };
-        let may = assessment.address.is_some_and(|address| self.limits.may_challenge(address));
-        if !assessment.spared && assessment.issued < TRIES && may {
+        // Not asked of the quota for whom it leads nowhere: others at the address need it.
+        let may = || assessment.address.is_some_and(|address| self.limits.may_challenge(address));
+        if !assessment.spared && assessment.issued < TRIES && may() {
             self.state.note_challenge(keys.own);
             let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
             let page = challenger.issue(visitor, target, head.language(), assessment.issued);
             decision.action = Action::Challenge;
             decision.challenge = Some(ChallengeStep::Issued);
             return (decision, Plan::Answer(Box::new(page)));
+        }
+        if self.is_taken_for_another(visitor, assessment) {
+            return self.way_out(decision, visitor, head);
         }
         // Who never came back is no reader whose browser fails; who walked into a trap is not let through for failing.
         if !assessment.spared || assessment.points.trap >= TRAPPED {

@@ -285,16 +285,11 @@ impl Shared {
     }
 
     fn may_get_out(&self, decision: &Decision, visitor: &Visitor, of: &Assessment) -> bool {
-        let claims = visitor.agent.category == Category::Browser;
-        let browser = claims && (of.browses || of.points.credit >= 1.0) && !of.vouched;
-        let possible = self.challenger.is_some() && self.settings.max_action >= Action::Challenge;
-        possible
-            && decision.rule == Rule::Score
-            && visitor.navigation
-            && browser
-            && !of.spared
+        decision.rule == Rule::Score
             && !decision.clamps.contains(&Clamp::WarmUp)
             && self.mode == Mode::Enforce
+            && self.settings.max_action >= Action::Challenge
+            && self.is_taken_for_another(visitor, of)
     }
 
     /// The hard quotas first; then the trickle of `limit`.

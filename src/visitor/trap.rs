@@ -30,6 +30,7 @@ pub enum Trap {
 
 /// In the extensions of a request: what the page may carry for this visitor alone, by its path below the mount.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "html"), expect(dead_code, reason = "pages are not rewritten"))]
 pub(crate) struct Offers {
     pub(crate) beacon: Option<String>,
     pub(crate) link: Option<String>,
@@ -56,6 +57,7 @@ impl TrapPaths {
     }
 
     /// The path that stands in robots.txt only.
+    #[cfg(any(feature = "html", test))]
     pub(crate) fn canary(&self) -> String {
         format!("/archive-{}/", self.digits::<4>(&["canary"]))
     }

@@ -15,6 +15,10 @@ pub struct Span(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
+/// A share, in millionths; written as a percentage (`"0.5%"`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(pub u32);
+
 const SPANS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
@@ -43,6 +47,18 @@ impl std::str::FromStr for Size {
     }
 }
 
+impl std::str::FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+        let percent = number.filter(|percent| (0.0..=100.0).contains(percent));
+        percent
+            .map(|percent| Self((percent * 10_000.0).round() as u32))
+            .ok_or_else(|| format!("`{text}` is not a share such as \"0.5%\", 0% to 100%"))
+    }
+}
+
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     if text == "0" {
         return Some(0);
@@ -64,6 +80,12 @@ fn render(value: u64, units: &[(&str, u64)]) -> String {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&render(self.0.as_millis() as u64, &SPANS))
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", f64::from(self.0) / 10_000.0)
     }
 }
 
@@ -102,7 +124,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(Span, Size);
+as_text!(Span, Size, Share);
 
 #[cfg(test)]
 mod tests {
@@ -124,5 +146,13 @@ mod tests {
         assert_eq!(serde_json::from_str::<Size>("0").unwrap().0, 0);
         assert!(serde_json::from_str::<Size>("5").unwrap_err().to_string().contains("`5` is not a size"));
         assert!(serde_json::from_str::<Size>("true").is_err());
+        for (text, millionths) in [("0.5%", 5_000), ("100%", 1_000_000), ("0%", 0), ("12.25 %", 122_500)] {
+            let share: Share = text.parse().unwrap();
+            assert_eq!(share.0, millionths);
+            assert_eq!(share.to_string().parse::<Share>().unwrap(), share);
+        }
+        for bad in ["0.5", "-1%", "101%", "%", "NaN%"] {
+            assert!(bad.parse::<Share>().is_err(), "{bad}");
+        }
     }
 }

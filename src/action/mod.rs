@@ -37,7 +37,7 @@ pub use policy::{Checked, Choice, Policy, Rule, Word};
 #[cfg(feature = "proxy")]
 pub(crate) use policy::{Circumstances, Draft, bucket, clamp, decide};
 
-use crate::unit::Span;
+use crate::unit::{Share, Span};
 use crate::visitor::Category;
 
 /// Whether actions are carried out.
@@ -126,6 +126,8 @@ pub enum Clamp {
     FirstRequest,
     /// Within a minute of the start.
     WarmUp,
+    /// Too many readers were disturbed: for ten minutes the score leads to nothing.
+    SafetyValve,
     /// `action.max_action`.
     MaxAction,
 }
@@ -144,6 +146,7 @@ impl Clamp {
             Self::Breaker => "breaker",
             Self::FirstRequest => "first_request",
             Self::WarmUp => "warm_up",
+            Self::SafetyValve => "safety_valve",
             Self::MaxAction => "max_action",
         }
     }
@@ -211,6 +214,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// Action `slow`.
     pub slow: SlowSettings,
+    /// When too many readers are disturbed.
+    pub safety: SafetySettings,
     /// Action `license`.
     pub license: LicenseSettings,
     /// Action `challenge`.
@@ -227,6 +232,7 @@ impl Default for Settings {
             policy: Policy::default(),
             limits: LimitSettings::default(),
             slow: SlowSettings::default(),
+            safety: SafetySettings::default(),
             license: LicenseSettings::default(),
             challenge: ChallengeSettings::default(),
             contact: None,
@@ -245,6 +251,21 @@ pub struct SlowSettings {
 impl Default for SlowSettings {
     fn default() -> Self {
         Self { max_concurrent: 256 }
+    }
+}
+
+/// Section `[action.safety]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SafetySettings {
+    /// Share of sessions in good standing that may be slowed or refused within ten minutes; above it the signals that did
+    /// it are muted, and if that does not help, the score leads to nothing for ten minutes. `100%`: never.
+    pub max_disturbed: Share,
+}
+
+impl Default for SafetySettings {
+    fn default() -> Self {
+        Self { max_disturbed: Share(5_000) }
     }
 }
 

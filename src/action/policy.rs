@@ -292,6 +292,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), ActionError> {
 pub(crate) struct Circumstances {
     pub(crate) mode: Mode,
     pub(crate) warm_up: bool,
+    /// Too many readers were disturbed.
+    pub(crate) valve: bool,
 }
 
 /// Decides from facts alone. The quotas come afterwards: they only ever refuse more.
@@ -350,6 +352,9 @@ fn clamp_score(draft: &mut Draft, choice: Choice, visitor: &visitor::Visitor, as
 pub(crate) fn clamp(draft: &mut Draft, settings: &Settings, now: Circumstances) {
     if now.warm_up && draft.rule != Rule::Deny {
         cap(draft, Action::Limit, Clamp::WarmUp);
+    }
+    if now.valve && draft.rule == Rule::Score {
+        cap(draft, Action::Tag, Clamp::SafetyValve);
     }
     cap(draft, settings.max_action, Clamp::MaxAction);
     if now.mode == Mode::Observe {
@@ -545,7 +550,7 @@ mod tests {
         let settings = Settings { max_action: Action::License, ..Settings::default() };
         let mut denied = decide(&settings, true, &visitor("nikto", "/a"), &at(100, false, true));
         assert_eq!(denied.action, Action::Block);
-        clamp(&mut denied, &settings, Circumstances { mode: Mode::Enforce, warm_up: false });
+        clamp(&mut denied, &settings, Circumstances { mode: Mode::Enforce, warm_up: false, valve: false });
         assert_eq!(denied.action, Action::Limit);
         let sold =
             Checked { unverified: Word::Score, cap: Action::License, verified: Word::Allow, failed: Word::Block };
@@ -559,7 +564,7 @@ mod tests {
     fn observing_does_nothing() {
         let settings = Settings::default();
         let mut draft = decide(&settings, false, &visitor(FIREFOX, "/a"), &at(100, false, true));
-        clamp(&mut draft, &settings, Circumstances { mode: Mode::Observe, warm_up: true });
+        clamp(&mut draft, &settings, Circumstances { mode: Mode::Observe, warm_up: true, valve: false });
         assert_eq!(draft.action, Action::Allow);
         assert_eq!(draft.clamps, [Clamp::WarmUp, Clamp::Observe]);
     }

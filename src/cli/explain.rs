@@ -305,6 +305,7 @@ fn softened(clamp: &str, config: &Config) -> String {
         "breaker" => "challenges lead nowhere for it; the page without one, within a quota".to_owned(),
         "first_request" => "nothing was remembered about it; tag at most".to_owned(),
         "warm_up" => "within a minute of the start; limit at most".to_owned(),
+        "safety_valve" => "too many readers were disturbed; the score leads to nothing for ten minutes".to_owned(),
         "max_action" => format!("action.max_action, now \"{}\"", config.action.max_action.code()),
         "observe" => "mode `observe`, or an unknown proxy in front; nothing is done".to_owned(),
         _ => "not known to this version".to_owned(),

@@ -102,7 +102,11 @@ impl Case {
             draft.clamps.clear();
         }
         let would = draft.action;
-        action::clamp(&mut draft, rules.action, Circumstances { mode: self.mode, warm_up: self.warm_up });
+        action::clamp(
+            &mut draft,
+            rules.action,
+            Circumstances { mode: self.mode, warm_up: self.warm_up, valve: record.is_clamped(Clamp::SafetyValve) },
+        );
         (would, draft)
     }
 

@@ -106,7 +106,8 @@ impl Judge {
     /// A signal counts so many halves of its points.
     pub(super) fn fire(&self, fired: &mut Vec<Fired>, signal: Signal, halves: u8) {
         let points = (u16::from(self.weights.of(signal)) * u16::from(halves) / 2).min(255) as u8;
-        if points > 0 && !self.state.standings.is_muted(signal) {
+        let muted = || self.state.standings.is_muted(signal) || self.state.valve.is_muted(signal, self.state.now());
+        if points > 0 && !muted() {
             fired.push(Fired { signal, points });
         }
     }
@@ -191,7 +192,7 @@ impl Judge {
         let points = self.points(fired, &view.record, (network, address.decay_at), rate, step.now);
         self.remember(
             &keys,
-            Proof { passed: if vouched { age_of_pass(visitor) } else { None }, verified },
+            Proof { passed: if vouched { age_of_pass(visitor) } else { None }, verified, protected },
             &points,
             fired,
             &step,
@@ -215,6 +216,7 @@ impl Judge {
             vouched,
             proven: proven || vouched,
             browses: conduct::browses(&mine),
+            standing: mine.flags & flag::PROTECTED != 0 || vouched,
             revisit: view.revisit,
             spared: step.now < mine.spared_until,
             issued: mine.issued,
@@ -303,8 +305,11 @@ impl Judge {
             (good, record.flags & flag::STANDING != 0, record.fired, fresh, record.assets > 0)
         });
         self.state.with_record(keys.address, |record, _| {
-            record.network = points.network;
-            record.decay_at = step.now;
+            // On whom the network does not count, it has no say about the network.
+            if !of.protected {
+                record.network = points.network;
+                record.decay_at = step.now;
+            }
             record.last_score = score;
         });
         if score >= state::OFFENDER {
@@ -331,6 +336,8 @@ struct Proof {
     /// Seconds since it passed a challenge.
     passed: Option<u64>,
     verified: bool,
+    /// Networks do not drag it down.
+    protected: bool,
 }
 
 /// Seconds since the visitor passed a challenge.

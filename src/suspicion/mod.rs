@@ -55,7 +55,7 @@ use crate::unit::Span;
 use cells::{CellKey, SharedCells};
 pub(crate) use conduct::looks_like_article;
 pub(crate) use shared::{Debit, Subject, Verdict};
-pub(crate) use state::{Keys, PathKind};
+pub(crate) use state::{Keys, Opened, PathKind};
 pub(crate) use width::{Widened, Width};
 
 /// Section `[suspicion]` of the configuration.
@@ -210,6 +210,8 @@ pub struct Assessment {
     pub(crate) proven: bool,
     /// It fetches what browsers fetch.
     pub(crate) browses: bool,
+    /// It was in good standing before this request.
+    pub(crate) standing: bool,
     /// The page was asked for before.
     pub(crate) revisit: bool,
     /// Challenges led nowhere; none for a while.
@@ -243,6 +245,7 @@ impl Assessment {
             vouched: false,
             proven: false,
             browses: false,
+            standing: false,
             revisit: false,
             spared: false,
             issued: 0,

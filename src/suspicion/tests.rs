@@ -317,6 +317,17 @@ fn a_busy_table_means_no_history_and_no_quota() {
 }
 
 #[test]
+fn whoever_is_protected_forgives_nobody_else() {
+    let rig = Rig::new();
+    let address = rig.get(requests(31), "/").keys.unwrap().address;
+    rig.judge.state.with_record(address, |record, _| record.network = 16.0);
+    let reader = rig.get(firefox(31), "/").keys.unwrap().own;
+    rig.judge.state.with_record(reader, |record, _| record.flags |= state::flag::PROTECTED);
+    assert!(rig.get(firefox(31), "/").points.network < 1.0);
+    assert!(rig.get(requests(31), "/").points.network > 15.0);
+}
+
+#[test]
 fn only_what_asks_is_counted() {
     let rig = Rig::new();
     let (mut head, visitor) = rig.visitor(requests(30), "/a-b-c");

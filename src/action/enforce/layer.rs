@@ -203,11 +203,16 @@ impl Shared {
         }
         let limit = self.ask_limits(&mut draft, visitor, assessment);
         let verdict = self.share(visitor, assessment, limit, mode);
+        self.watch(&draft, assessment);
         let would = draft.action;
         // Whoever is found out as an impostor, or in a trap, needs no history.
         let caught = visitor.verification == Verification::Failed || assessment.points.trap >= 1.0;
         let warm_up = self.state.uptime() < WARM_UP && !caught;
-        policy::clamp(&mut draft, &self.settings, Circumstances { mode, warm_up });
+        policy::clamp(
+            &mut draft,
+            &self.settings,
+            Circumstances { mode, warm_up, valve: self.state.valve.is_open(self.state.now()) },
+        );
         if draft.action == Action::Challenge && self.challenger.is_none() {
             policy::cap(&mut draft, Action::Limit, Clamp::Navigation);
         }

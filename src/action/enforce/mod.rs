@@ -5,6 +5,7 @@ mod future;
 mod layer;
 mod service;
 mod share;
+mod watch;
 
 pub use future::ResponseFuture;
 pub use layer::EnforceLayer;

@@ -18,6 +18,7 @@ mod paths;
 pub(crate) mod records;
 mod spent;
 mod standing;
+mod valve;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -45,6 +46,7 @@ use records::Records;
 pub(crate) use records::{OFFENDER, Record, flag};
 use spent::Spent;
 pub(crate) use standing::{Standings, bit};
+pub(crate) use valve::{Opened, Valve};
 
 /// Seconds within which challenges are those of one moment.
 const TOGETHER: u32 = 4;
@@ -137,6 +139,7 @@ pub struct State {
     kinds: PathKinds,
     heat: PathHeat,
     pub(crate) standings: Standings,
+    pub(crate) valve: Valve,
     shared: OnceLock<Shared>,
     hasher: RandomState,
     clock: SharedClock,
@@ -159,6 +162,7 @@ impl State {
             kinds: PathKinds::new(size.of(65_536)),
             heat: PathHeat::new(size.of(65_536)),
             standings: Standings::new(),
+            valve: Valve::new(),
             shared: OnceLock::new(),
             hasher: RandomState::new(),
             started: clock.elapsed(),

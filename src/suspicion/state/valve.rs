@@ -1,0 +1,202 @@
+//! The safety valve: what is done when too many readers are disturbed.
+//!
+//! Looked at are sessions in good standing: three pages with assets over ten minutes, or a pass, *before* anything was
+//! held against them; no claim to be a robot, hardly an odd header, no trap. A network counts once in five minutes. Of
+//! a hundred such networks or more within ten minutes, a share above the one that is allowed, and three networks at
+//! least, mean that a signal is wrong here. The signals that carried most of the points are muted for ten minutes, three at most; if that does not
+//! bring the share down, everything is served for ten minutes, whatever the score. Claims, traps and the hard quotas go
+//! on.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::Tick;
+use super::standing::bit;
+use crate::suspicion::Fired;
+use crate::suspicion::signals::Signal;
+
+const PLACES: usize = 4_096;
+/// Seconds of one of the two windows that are looked at together.
+const WINDOW: u32 = 300;
+/// Networks before anything follows.
+const LEAST: u32 = 100;
+/// Disturbed ones before anything follows: one or two may be scrapers that have shown patience.
+const LEAST_DISTURBED: u32 = 3;
+/// Seconds for which a signal is muted, or everything is served.
+const OPEN: u32 = 600;
+/// Seconds in which muted signals have to bring the share down.
+const PATIENCE: u32 = 120;
+/// Most signals that are muted at once.
+const MOST: usize = 3;
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// These signals count no more for ten minutes.
+    Muted(Vec<Signal>),
+    /// Everything is served for ten minutes.
+    Wide,
+}
+
+/// The counts of one window.
+#[derive(Debug, Default)]
+struct Window {
+    all: AtomicU32,
+    disturbed: AtomicU32,
+    /// Points by signal, of disturbed requests.
+    points: [AtomicU32; 32],
+}
+
+/// The valve.
+#[derive(Debug)]
+pub(crate) struct Valve {
+    windows: [Window; 2],
+    turn: AtomicU32,
+    /// Networks that were counted, by hash with the window.
+    seen: Box<[AtomicU64]>,
+    muted_at: AtomicU32,
+    muted_until: [AtomicU32; 32],
+    open_until: AtomicU32,
+}
+
+impl Valve {
+    pub(super) fn new() -> Self {
+        Self {
+            windows: [Window::default(), Window::default()],
+            turn: AtomicU32::new(0),
+            seen: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
+            muted_at: AtomicU32::new(0),
+            muted_until: std::array::from_fn(|_| AtomicU32::new(0)),
+            open_until: AtomicU32::new(0),
+        }
+    }
+
+    /// Is everything served?
+    pub(crate) fn is_open(&self, now: Tick) -> bool {
+        now.seconds() < self.open_until.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_muted(&self, signal: Signal, now: Tick) -> bool {
+        let until = bit(signal).and_then(|at| self.muted_until.get(at));
+        until.is_some_and(|until| now.seconds() < until.load(Ordering::Relaxed))
+    }
+
+    /// A request of a session in good standing; `allowed`: the share of disturbed ones, in millionths.
+    pub(crate) fn note(&self, net: u64, disturbed: bool, fired: &[Fired], allowed: u32, now: Tick) -> Option<Opened> {
+        let turn = self.turn(now);
+        let window = self.windows.get((turn % 2) as usize)?;
+        if self.is_new(net, turn, 0) {
+            window.all.fetch_add(1, Ordering::Relaxed);
+        }
+        if !disturbed {
+            return None;
+        }
+        if self.is_new(net, turn, 1) {
+            window.disturbed.fetch_add(1, Ordering::Relaxed);
+        }
+        for fired in fired {
+            if let Some(points) = bit(fired.signal).and_then(|at| window.points.get(at)) {
+                points.fetch_add(u32::from(fired.points), Ordering::Relaxed);
+            }
+        }
+        let sum =
+            |of: fn(&Window) -> &AtomicU32| -> u32 { self.windows.iter().map(|w| of(w).load(Ordering::Relaxed)).sum() };
+        let (all, of) = (sum(|w| &w.all), sum(|w| &w.disturbed));
+        let above = u64::from(of) * 1_000_000 > u64::from(all) * u64::from(allowed);
+        if all < LEAST || of < LEAST_DISTURBED || !above || self.is_open(now) { None } else { self.open(now) }
+    }
+
+    fn open(&self, now: Tick) -> Option<Opened> {
+        let (seconds, muted_at) = (now.seconds(), self.muted_at.load(Ordering::Relaxed));
+        let since = seconds.saturating_sub(muted_at);
+        if muted_at > 0 && since < PATIENCE {
+            return None;
+        }
+        if muted_at > 0 && since < OPEN {
+            self.open_until.store(seconds + OPEN, Ordering::Relaxed);
+            return Some(Opened::Wide);
+        }
+        let carried = |at: usize| -> u32 {
+            self.windows.iter().filter_map(|w| w.points.get(at)).map(|points| points.load(Ordering::Relaxed)).sum()
+        };
+        let mut signals: Vec<(u32, Signal)> = Signal::ALL
+            .iter()
+            .filter_map(|signal| Some((carried(bit(*signal)?), *signal)))
+            .filter(|(points, _)| *points > 0)
+            .collect();
+        signals.sort_unstable_by(|a, b| b.cmp(a));
+        signals.truncate(MOST);
+        self.muted_at.store(seconds.max(1), Ordering::Relaxed);
+        for (_, signal) in &signals {
+            if let Some(until) = bit(*signal).and_then(|at| self.muted_until.get(at)) {
+                until.store(seconds + OPEN, Ordering::Relaxed);
+            }
+        }
+        // What was counted with them says nothing about what is left.
+        self.windows.iter().for_each(Window::clear);
+        Some(Opened::Muted(signals.into_iter().map(|(_, signal)| signal).collect()))
+    }
+
+    /// Whoever comes first in a window clears it.
+    fn turn(&self, now: Tick) -> u32 {
+        let turn = now.seconds() / WINDOW + 1;
+        let seen = self.turn.load(Ordering::Relaxed);
+        if seen != turn && self.turn.compare_exchange(seen, turn, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let stale = |index: u32| turn.wrapping_sub(seen) > 1 || index == turn % 2;
+            (0u32..).zip(&self.windows).filter(|(index, _)| stale(*index)).for_each(|(_, window)| window.clear());
+        }
+        turn
+    }
+
+    /// Was this network not counted yet in this window, in this column?
+    fn is_new(&self, net: u64, turn: u32, column: u64) -> bool {
+        let mark = (net ^ u64::from(turn).rotate_left(32) ^ column).wrapping_mul(0x9E37_79B9_7F4A_7C15).max(1);
+        let place = net.wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 53;
+        let Some(seen) = self.seen.get((place * 2 + column) as usize % PLACES) else { return false };
+        seen.swap(mark, Ordering::Relaxed) != mark
+    }
+}
+
+impl Window {
+    fn clear(&self) {
+        self.points.iter().chain([&self.all, &self.disturbed]).for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: [Fired; 2] =
+        [Fired { signal: Signal::ArticleRun, points: 8 }, Fired { signal: Signal::ClaimFailed, points: 60 }];
+    /// Half a percent.
+    const ALLOWED: u32 = 5_000;
+
+    fn net(i: u64) -> u64 {
+        i.wrapping_mul(0xC2B2_AE3D_27D4_EB4F)
+    }
+
+    #[test]
+    fn what_disturbs_readers_is_muted_and_then_everything_is_served() {
+        let valve = Valve::new();
+        let at = |seconds: u32| Tick(seconds * 16);
+        (0..140).for_each(|i| assert_eq!(valve.note(net(i), false, &[], ALLOWED, at(10)), None));
+        (5..7).for_each(|i| assert_eq!(valve.note(net(i), true, &RUN, ALLOWED, at(11)), None));
+        let opened = valve.note(net(7), true, &RUN, ALLOWED, at(11));
+        assert_eq!(opened, Some(Opened::Muted(vec![Signal::ArticleRun])), "a claim is never muted");
+        assert!(valve.is_muted(Signal::ArticleRun, at(12)) && !valve.is_muted(Signal::Breadth, at(12)));
+        (0..140).for_each(|i| assert_eq!(valve.note(net(i), true, &[], ALLOWED, at(60)), None, "patience"));
+        assert_eq!(valve.note(net(7), true, &[], ALLOWED, at(140)), Some(Opened::Wide));
+        assert!(valve.is_open(at(700)) && !valve.is_open(at(741)));
+        assert!(!valve.is_muted(Signal::ArticleRun, at(612)));
+    }
+
+    #[test]
+    fn a_network_counts_once_and_few_mean_nothing() {
+        let valve = Valve::new();
+        (0..10_000).for_each(|_| assert_eq!(valve.note(net(1), true, &RUN, ALLOWED, Tick(16)), None));
+        let valve = Valve::new();
+        (0..1_000).for_each(|i| _ = valve.note(net(i), false, &[], ALLOWED, Tick(16)));
+        // Two of nearly a thousand are fewer than half a percent, however often they ask.
+        (0..1_000).for_each(|i| assert_eq!(valve.note(net(i % 2), true, &RUN, ALLOWED, Tick(32)), None));
+    }
+}

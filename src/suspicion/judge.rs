@@ -67,14 +67,15 @@ impl Judge {
         let keys = self.state.keys(visitor);
         let shown = self.counts_as_page(visitor, head.method, keys.as_ref());
         // Ten a minute weigh nothing: what is asked ahead may never be read.
-        let ahead =
-            visitor.prefetch && keys.as_ref().is_some_and(|keys| self.prefetch.check_key(&keys.address).is_ok());
+        let ahead = shown
+            && visitor.prefetch
+            && keys.as_ref().is_some_and(|keys| self.prefetch.check_key(&keys.address).is_ok());
         let page = shown && !ahead;
         let mut fired = self.of_the_head(visitor, head);
         let mut assessment = keys
             .and_then(|keys| self.with_history(visitor, head, page, keys, &mut fired))
             .unwrap_or_else(|| self.without_history(&fired, keys.is_some()));
-        assessment.prefetched = shown && ahead;
+        assessment.prefetched = ahead;
         assessment.counts_as_page = page;
         assessment.offer_beacon = match self.beacon {
             super::Beacon::Off => false,

@@ -50,6 +50,15 @@ impl Shared {
         (Decision::of_challenge(action, step), Plan::Answer(Box::new(response)))
     }
 
+    /// Is it a challenge that answers in place of the limit?
+    pub(super) fn may_get_out(&self, decision: &Decision, visitor: &Visitor, of: &Assessment) -> bool {
+        decision.rule == Rule::Score
+            && !decision.clamps.contains(&Clamp::WarmUp)
+            && self.mode == Mode::Enforce
+            && self.settings.max_action >= Action::Challenge
+            && self.is_taken_for_another(visitor, of)
+    }
+
     /// Is this a browser that has fetched what browsers fetch, and has no pass to show for itself?
     pub(super) fn is_taken_for_another(&self, visitor: &Visitor, of: &Assessment) -> bool {
         let browses = of.browses || of.points.credit >= 1.0;

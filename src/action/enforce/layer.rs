@@ -289,14 +289,6 @@ impl Shared {
         }
     }
 
-    fn may_get_out(&self, decision: &Decision, visitor: &Visitor, of: &Assessment) -> bool {
-        decision.rule == Rule::Score
-            && !decision.clamps.contains(&Clamp::WarmUp)
-            && self.mode == Mode::Enforce
-            && self.settings.max_action >= Action::Challenge
-            && self.is_taken_for_another(visitor, of)
-    }
-
     /// The hard quotas first; then the trickle of `limit`.
     fn ask_limits(&self, draft: &mut policy::Draft, visitor: &Visitor, assessment: &Assessment) -> Option<LimitReport> {
         let key = assessment.client?;

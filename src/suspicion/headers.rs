@@ -92,6 +92,11 @@ pub(crate) fn contradictions(visitor: &Visitor, head: Head<'_>, fire: &mut impl 
     }
 }
 
+/// Another site's page had it fetched: whoever reads that one has not walked into anything.
+pub(crate) fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
+    matches!(text(headers, "sec-fetch-site"), "cross-site" | "same-site")
+}
+
 fn content_negotiation(visitor: &Visitor, head: Head<'_>, fire: &mut impl FnMut(Signal)) {
     let has = |name: HeaderName| head.headers.contains_key(name);
     if !has(header::ACCEPT) || !has(header::ACCEPT_ENCODING) {

@@ -163,7 +163,12 @@ impl Judge {
             self.fire(fired, Signal::NetLimit, ONCE);
         }
         let verified = visitor.verification == Verification::Verified;
-        self.traps(visitor, &view.record, visitor.prefetch || verified || comes_from_elsewhere(head), fired);
+        self.traps(
+            visitor,
+            &view.record,
+            visitor.prefetch || verified || headers::comes_from_elsewhere(head.headers),
+            fired,
+        );
         // A pass that goes around has one quota still, wherever it is shown.
         let client = match keys.pass {
             Some(pass) => pass,
@@ -344,10 +349,4 @@ struct Proof {
 /// Seconds since the visitor passed a challenge.
 fn age_of_pass(visitor: &Visitor) -> Option<u64> {
     visitor.pass.map(|pass| visitor.arrived.as_secs().saturating_sub(u64::from(pass.issued)))
-}
-
-/// Another site's page had it fetched: whoever reads that one has not walked into anything.
-fn comes_from_elsewhere(head: Head<'_>) -> bool {
-    let site = head.headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
-    matches!(site, Some(b"cross-site" | b"same-site"))
 }

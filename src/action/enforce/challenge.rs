@@ -69,8 +69,7 @@ impl Shared {
     /// A refusal that a browser gets past. It is not counted: a neighbour who looks the same may have used up what there is.
     pub(super) fn way_out(&self, mut decision: Decision, visitor: &Visitor, head: Head<'_>) -> (Decision, Plan) {
         let Some(challenger) = &self.challenger else { return (decision, Plan::Forward) };
-        let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        let page = challenger.issue(visitor, target, head.language(), 0);
+        let page = challenger.issue(visitor, head.target(), head.language(), 0);
         decision.action = Action::Challenge;
         decision.challenge = Some(ChallengeStep::Issued);
         (decision, Plan::Answer(Box::new(page)))
@@ -93,8 +92,7 @@ impl Shared {
         let may = || assessment.address.is_some_and(|address| self.limits.may_challenge(address));
         if !assessment.spared && assessment.issued < TRIES && may() {
             self.state.note_challenge(keys.own);
-            let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
-            let page = challenger.issue(visitor, target, head.language(), assessment.issued);
+            let page = challenger.issue(visitor, head.target(), head.language(), assessment.issued);
             decision.action = Action::Challenge;
             decision.challenge = Some(ChallengeStep::Issued);
             return (decision, Plan::Answer(Box::new(page)));

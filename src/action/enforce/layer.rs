@@ -160,6 +160,11 @@ pub(super) struct Head<'h> {
 }
 
 impl Head<'_> {
+    /// What is asked for, and returned to.
+    pub(super) fn target(&self) -> &str {
+        self.uri.path_and_query().map_or("/", |path| path.as_str())
+    }
+
     pub(super) fn language(&self) -> Option<&str> {
         self.headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()
     }

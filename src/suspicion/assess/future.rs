@@ -3,9 +3,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 
+use crate::suspicion::headers::comes_from_elsewhere;
 use crate::suspicion::judge::Judge;
 use crate::suspicion::lesson::Answer;
 use crate::suspicion::probe::is_probe;
@@ -80,10 +81,7 @@ impl Learn {
             own,
             page: of.counts_as_page,
             free: of.prefetched || visitor.route == RouteClass::Wellknown,
-            elsewhere: matches!(
-                headers.get("sec-fetch-site").map(HeaderValue::as_bytes),
-                Some(b"cross-site" | b"same-site")
-            ),
+            elsewhere: comes_from_elsewhere(headers),
             revisit: of.revisit,
         }
     }

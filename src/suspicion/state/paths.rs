@@ -4,6 +4,14 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use super::Tick;
 
+const FEEDS: [&str; 6] = [
+    "application/rss+xml",
+    "application/atom+xml",
+    "application/feed+json",
+    "application/rdf+xml",
+    "application/xml",
+    "text/xml",
+];
 /// Rows of the sketch.
 const ROWS: usize = 4;
 
@@ -29,16 +37,17 @@ impl PathKind {
 
     /// By `Content-Type`. XML counts as a feed: that is what is asked for by programs.
     pub(crate) fn of_content_type(value: &[u8]) -> Self {
-        let essence = value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-        match essence.as_slice() {
-            b"text/html" | b"application/xhtml+xml" => Self::Html,
-            b"application/rss+xml" | b"application/atom+xml" | b"application/feed+json" | b"application/rdf+xml" => {
-                Self::Feed
-            }
-            b"application/xml" | b"text/xml" => Self::Feed,
-            b"application/json" => Self::Data,
-            kind if kind.ends_with(b"+json") => Self::Data,
-            _ => Self::Other,
+        let essence = value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        let is_one_of = |names: &[&str]| names.iter().any(|name| essence.eq_ignore_ascii_case(name.as_bytes()));
+        let suffix = essence.len().checked_sub(5).and_then(|at| essence.get(at..));
+        if is_one_of(&["text/html", "application/xhtml+xml"]) {
+            Self::Html
+        } else if is_one_of(&FEEDS) {
+            Self::Feed
+        } else if is_one_of(&["application/json"]) || suffix.is_some_and(|end| end.eq_ignore_ascii_case(b"+json")) {
+            Self::Data
+        } else {
+            Self::Other
         }
     }
 }

@@ -14,6 +14,7 @@ use deckle::audit::{AuditRecord, Sink};
 use deckle::clock::ManualClock;
 use deckle::layer::Deckle;
 use deckle::secret::{Secret, Secrets};
+use deckle::suspicion::State;
 use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
@@ -64,15 +65,21 @@ impl Sink for LastRecord {
 }
 
 impl Rig {
-    pub(crate) fn new(world: &World, site: Site) -> Result<Self> {
+    pub(crate) fn new(world: &World, site: Site, seed: u64) -> Result<Self> {
         let clock = ManualClock::at(world.begins);
         let last = Arc::new(LastRecord::default());
-        // The same in every run, so that a seed gives much the same figures again; deckle's tables are keyed anew each time.
-        let secret = Secret::new(1, &(0..32).collect::<Vec<u8>>())?;
+        // Secret and key come from the seed, so that a seed gives the same figures again.
+        let mut bytes = [0; 32];
+        fastrand::Rng::with_seed(seed).fill(&mut bytes);
+        let secret = Secret::new(1, &bytes)?;
+        let state = State::with_size(clock.clone(), world.config.suspicion.state.size);
+        let mut key = [0; 16];
+        fastrand::Rng::with_seed(!seed).fill(&mut key);
         let layer = DeckleLayer::builder()
             .config(world.config.clone())
             .secret(Secrets::from(secret))
             .clock(clock.clone())
+            .state(Arc::new(state.keyed(key)))
             .sink(Arc::clone(&last))
             .build()?;
         Ok(Self { service: layer.layer(site), clock, now: Duration::ZERO, began: Instant::now(), last })

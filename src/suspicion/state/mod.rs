@@ -21,12 +21,13 @@ mod standing;
 mod valve;
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 
 use super::cells::{CellKey, CellStore};
 #[cfg(feature = "redis")]
@@ -52,6 +53,16 @@ pub(crate) use valve::{Opened, Valve};
 const TOGETHER: u32 = 4;
 /// Seconds without challenges.
 const SPARED: u32 = 1_800;
+
+/// 128 bits of the system's randomness.
+fn random_key() -> [u8; 16] {
+    let halves = [RandomState::new().hash_one(0u8), RandomState::new().hash_one(1u8)];
+    let mut key = [0; 16];
+    for (bytes, half) in key.chunks_mut(8).zip(halves) {
+        bytes.copy_from_slice(&half.to_le_bytes());
+    }
+    key
+}
 
 /// Section `[suspicion.state]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -141,7 +152,7 @@ pub struct State {
     pub(crate) standings: Standings,
     pub(crate) valve: Valve,
     shared: OnceLock<Shared>,
-    hasher: RandomState,
+    key: [u8; 16],
     clock: SharedClock,
     started: Duration,
 }
@@ -164,10 +175,24 @@ impl State {
             standings: Standings::new(),
             valve: Valve::new(),
             shared: OnceLock::new(),
-            hasher: RandomState::new(),
+            key: random_key(),
             started: clock.elapsed(),
             clock,
         }
+    }
+
+    /// Places visitors in the tables by this key instead of a random one, so that equal requests are judged alike in each
+    /// run: for simulations. Whoever knows the key can choose visitors that push others out.
+    #[must_use]
+    pub fn keyed(mut self, key: [u8; 16]) -> Self {
+        self.key = key;
+        self
+    }
+
+    fn hash(&self, value: impl Hash) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        value.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Bytes of all tables; locks come on top, 100 KiB at size `medium`.
@@ -230,13 +255,13 @@ impl State {
         let net = visitor.address.net()?;
         let wide = visitor.address.wide().filter(|wide| matches!(wide, IpNet::V6(_)));
         let crowd = if wide.is_some() { Crowd::V6 } else { Crowd::V4 };
-        let own = CellKey(self.hasher.hash_one((1u8, &*visitor.key.0)));
-        let key = |kind: u8, net: IpNet| CellKey(self.hasher.hash_one((kind, net)));
+        let own = CellKey(self.hash((1u8, &*visitor.key.0)));
+        let key = |kind: u8, net: IpNet| CellKey(self.hash((kind, net)));
         Some(Keys {
             address: key(0, address),
             own,
             sub: own,
-            pass: visitor.pass.map(|pass| CellKey(self.hasher.hash_one((4u8, pass.id)))),
+            pass: visitor.pass.map(|pass| CellKey(self.hash((4u8, pass.id)))),
             net: (key(5, net), crowd),
             wide: wide.map(|wide| key(6, wide)),
             shared: None,
@@ -245,17 +270,17 @@ impl State {
 
     /// The key of a robot that is what it says.
     pub(crate) fn agent_key(&self, name: &str) -> CellKey {
-        CellKey(self.hasher.hash_one((2u8, name)))
+        CellKey(self.hash((2u8, name)))
     }
 
     /// The key of whoever says so from one network: an impostor spends the quota of its neighbours, not the robot's.
     pub(crate) fn claimed_agent_key(&self, name: &str, net: CellKey) -> CellKey {
-        CellKey(self.hasher.hash_one((7u8, name, net.0)))
+        CellKey(self.hash((7u8, name, net.0)))
     }
 
     /// Hash of a path, keyed, so that nobody can choose collisions.
     pub(crate) fn path_hash(&self, path: &str) -> u64 {
-        self.hasher.hash_one((3u8, path))
+        self.hash((3u8, path))
     }
 
     /// Reads and changes one record under its lock. `None`: the set is busy.
@@ -337,7 +362,7 @@ impl State {
 
     /// Marks a challenge as used. `false`: it was used before.
     pub(crate) fn spend(&self, nonce: &[u8; 12]) -> bool {
-        let id = [self.hasher.hash_one((8u8, nonce)), self.hasher.hash_one((9u8, nonce))];
+        let id = [self.hash((8u8, nonce)), self.hash((9u8, nonce))];
         self.spent.spend(id, self.now())
     }
 }

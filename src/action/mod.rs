@@ -308,7 +308,9 @@ pub enum ActionError {
         range: &'static str,
     },
     /// An agent that is not in the table.
-    #[error("`action.policy.agents` names `{agent}`, which is not in the table of agents")]
+    #[error(
+        "`action.policy.agents` names `{agent}`, which is neither in the table of agents nor the host of a key directory"
+    )]
     Agent {
         /// The name.
         agent: String,

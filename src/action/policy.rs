@@ -277,7 +277,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), ActionError> {
         return Err(ActionError::Readers { category });
     }
     for (agent, choice) in &policy.agents {
-        let Some(category) = Agents::builtin().category(agent) else {
+        let Some(category) = Agents::builtin().category_or_signer(agent) else {
             return Err(ActionError::Agent { agent: agent.clone() });
         };
         if choice.names(Word::License) && readers.contains(&category) {
@@ -531,6 +531,8 @@ mod tests {
         let nobody = read("agents = { GTPBot = 'block' }").unwrap();
         let error = check(&Settings { policy: nobody, ..Settings::default() }).unwrap_err();
         assert!(error.to_string().contains("GTPBot"), "{error}");
+        let signer = read("agents = { 'crawler.example' = 'block' }").unwrap();
+        check(&Settings { policy: signer, ..Settings::default() }).unwrap();
         let settings = Settings { policy: own, ..Settings::default() };
         let gpt = decide(&settings, true, &visitor("GPTBot/1.2", "/a"), &at(0, true, true));
         assert_eq!((gpt.action, gpt.rule.to_string().as_str()), (Action::Block, "action.policy.agents.GPTBot"));

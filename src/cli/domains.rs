@@ -1,4 +1,4 @@
-//! Which agents are checked by DNS, and below which domains.
+//! How agents are checked beside their addresses: by DNS, and below which domains; by signatures, and of which hosts.
 
 use std::collections::BTreeSet;
 
@@ -53,6 +53,19 @@ const BY_DNS: [&str; 17] = [
     "apple-crawler",
     "ccbot-crawler",
 ];
+
+/// Agents whose operators say that they sign their requests, and the hosts of their key directories. ChatGPT's agent has
+/// the `User-Agent` of a browser: only its signature says who it is (OpenAI, "ChatGPT agent allowlisting").
+const BY_SIGNATURE: [(&str, &str); 1] = [("chatgpt-user", "chatgpt.com")];
+
+/// Gives each agent of [`BY_SIGNATURE`] its host.
+pub(super) fn add_signers(entries: &mut [AgentEntry]) -> anyhow::Result<()> {
+    for (id, host) in BY_SIGNATURE {
+        let entry = entries.iter_mut().find(|entry| entry.id == id);
+        entry.with_context(|| format!("no agent is `{id}`"))?.signature.push(host.to_owned());
+    }
+    Ok(())
+}
 
 /// Gives each agent of [`BY_DNS`] the domains of its addresses' names.
 pub(super) fn add_domains(entries: &mut [AgentEntry], bots: &[WellKnown]) -> anyhow::Result<()> {

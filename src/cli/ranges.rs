@@ -26,6 +26,8 @@ struct Operator {
     /// The network is the operator's own.
     own_network: bool,
     families: &'static [&'static str],
+    /// Where it publishes them in the common form.
+    sources: &'static [&'static str],
 }
 
 const V4: &[&str] = &["ipv4"];
@@ -51,6 +53,7 @@ const OPERATORS: [Operator; 8] = [
         complete: false,
         own_network: true,
         families: BOTH,
+        sources: &["https://developers.google.com/static/crawling/ipranges/common-crawlers.json"],
     },
     Operator {
         name: "bing",
@@ -59,11 +62,28 @@ const OPERATORS: [Operator; 8] = [
         complete: false,
         own_network: true,
         families: V4,
+        sources: &["https://www.bing.com/toolbox/bingbot.json"],
     },
-    rented("duckduckbot", &["DuckDuckBot"], &["DuckDuckBot"], true),
-    rented("duckassistbot", &["DuckAssistBot"], &[], true),
-    rented("openai", &["GPTBot", "ChatGPT-User", "OAI-SearchBot"], &[], true),
-    rented("perplexity", &["PerplexityBot", "Perplexity-User"], &[], true),
+    Operator {
+        sources: &["https://duckduckgo.com/duckduckbot.json"],
+        ..rented("duckduckbot", &["DuckDuckBot"], &["DuckDuckBot"], true)
+    },
+    Operator {
+        sources: &["https://duckduckgo.com/duckassistbot.json"],
+        ..rented("duckassistbot", &["DuckAssistBot"], &[], true)
+    },
+    Operator {
+        sources: &[
+            "https://openai.com/gptbot.json",
+            "https://openai.com/searchbot.json",
+            "https://openai.com/chatgpt-user.json",
+        ],
+        ..rented("openai", &["GPTBot", "ChatGPT-User", "OAI-SearchBot"], &[], true)
+    },
+    Operator {
+        sources: &["https://www.perplexity.com/perplexitybot.json", "https://www.perplexity.com/perplexity-user.json"],
+        ..rented("perplexity", &["PerplexityBot", "Perplexity-User"], &[], true)
+    },
     // Monitors add addresses all the time.
     Operator { families: BOTH, ..rented("pingdom", &["Pingdom"], &[], false) },
     rented("statuscake", &["StatusCake"], &[], false),
@@ -75,7 +95,7 @@ const fn rented(
     indexers: &'static [&'static str],
     complete: bool,
 ) -> Operator {
-    Operator { name, agents, indexers, complete, own_network: false, families: V4 }
+    Operator { name, agents, indexers, complete, own_network: false, families: V4, sources: &[] }
 }
 
 /// Builds `ranges/operators.json`; `made`: the day of the lists.
@@ -91,6 +111,7 @@ pub(crate) fn operators(dir: &Path, made: &str) -> anyhow::Result<String> {
             "indexers": of.indexers,
             "complete": of.complete,
             "ownNetwork": of.own_network,
+            "sources": of.sources,
             "prefixes": prefixes(dir, of.name, of.families)?,
         }));
     }

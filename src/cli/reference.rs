@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use regex::Regex;
 use serde::Deserialize;
 
-use super::domains::{WellKnown, add_domains};
+use super::domains::{WellKnown, add_domains, add_signers};
 use crate::visitor::{AgentEntry, AgentRegex, Agents, Category};
 
 /// One entry of monperrus/crawler-user-agents.
@@ -101,6 +101,7 @@ pub(crate) fn agents(dir: &Path, clean: &str) -> anyhow::Result<String> {
         }
     }
     add_domains(&mut table.entries, &bots)?;
+    add_signers(&mut table.entries)?;
     table.entries.push(generic_tier(&table, &generic, clean));
     check(&table.entries, &crawlers, clean)?;
     render(&table.entries)
@@ -345,7 +346,9 @@ fn render(entries: &[AgentEntry]) -> anyhow::Result<String> {
         if entry.generic {
             out.push_str("generic = true\n");
         }
-        for (key, list) in [("match", &entry.literals), ("not", &entry.not), ("dns", &entry.dns)] {
+        for (key, list) in
+            [("match", &entry.literals), ("not", &entry.not), ("dns", &entry.dns), ("signature", &entry.signature)]
+        {
             if !list.is_empty() {
                 let items: Vec<String> = list.iter().map(|l| quote(l)).collect::<Result<_, _>>()?;
                 out.push_str(&format!("{key} = [{}]\n", items.join(", ")));

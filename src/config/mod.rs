@@ -56,6 +56,17 @@ pub struct Config {
     pub proxy: ProxySettings,
 }
 
+impl Config {
+    /// Names of the site, without ports: `proxy.hosts` and the host of `page.origin`.
+    #[cfg(feature = "web-bot-auth")]
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        let hosts = self.proxy.hosts.iter().map(String::as_str);
+        #[cfg(feature = "html")]
+        let hosts = hosts.chain(self.page.origin.as_deref().and_then(|origin| origin.split("://").nth(1)));
+        hosts.map(|host| visitor::bare_host(host).to_owned()).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

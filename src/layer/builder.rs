@@ -1,6 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "proxy")]
+use arc_swap::ArcSwap;
+
 use super::DeckleLayer;
 use crate::action::{ActionError, EnforceLayer, Mode};
 use crate::audit::{AuditLayer, FileSink, Sink, SinkError, SinkKind, TracingSink};
@@ -10,8 +13,12 @@ use crate::config::Config;
 use crate::rights::{Pref, ScopeSettings, Uses};
 use crate::secret::{SecretError, Secrets};
 use crate::suspicion::{AssessLayer, SharedError, State, SuspicionError};
+#[cfg(feature = "web-bot-auth")]
+use crate::visitor::Directories;
 #[cfg(feature = "verify-dns")]
 use crate::visitor::DnsVerifier;
+#[cfg(feature = "proxy")]
+use crate::visitor::Ranges;
 use crate::visitor::proxy_check::ProxyCheck;
 #[cfg(feature = "html")]
 use crate::visitor::trap::TrapPaths;
@@ -28,6 +35,10 @@ pub struct Builder {
     state: Option<Arc<State>>,
     #[cfg(feature = "verify-dns")]
     dns: Option<DnsVerifier>,
+    #[cfg(feature = "web-bot-auth")]
+    directories: Option<Arc<Directories>>,
+    #[cfg(feature = "proxy")]
+    ranges: Option<Arc<ArcSwap<Ranges>>>,
     check: Arc<ProxyCheck>,
     #[cfg(feature = "html")]
     findings: Option<Arc<crate::page::Findings>>,
@@ -65,6 +76,9 @@ pub enum BuildError {
     /// The secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// A signature that covers the host proves nothing if any host will do.
+    #[error("`visitor.botauth.directories` is set, but no name of the site: set `proxy.hosts` or `page.origin`")]
+    NoHost,
     /// A level of marking without a secret to derive marks from.
     #[error("`watermark.level` is set, but the builder was given no secret")]
     NoSecret,
@@ -93,6 +107,10 @@ impl Builder {
             state: None,
             #[cfg(feature = "verify-dns")]
             dns: None,
+            #[cfg(feature = "web-bot-auth")]
+            directories: None,
+            #[cfg(feature = "proxy")]
+            ranges: None,
             check: Arc::new(ProxyCheck::new()),
             #[cfg(feature = "html")]
             findings: None,
@@ -151,6 +169,21 @@ impl Builder {
         self
     }
 
+    /// Ranges of operators that somebody keeps up to date.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn ranges(mut self, ranges: Arc<ArcSwap<Ranges>>) -> Self {
+        self.ranges = Some(ranges);
+        self
+    }
+
+    /// The directories whose keys are believed, instead of those that `visitor.botauth.directories` names; their keys are
+    /// put in by whoever holds them. `deckle proxy` fetches them itself, a layer never does.
+    #[cfg(feature = "web-bot-auth")]
+    pub fn directories(mut self, directories: Arc<Directories>) -> Self {
+        self.directories = Some(directories);
+        self
+    }
+
     /// A check for unknown proxies that outlives this layer.
     pub fn proxy_check(mut self, check: Arc<ProxyCheck>) -> Self {
         self.check = check;
@@ -196,6 +229,13 @@ impl Builder {
         let identify = IdentifyLayer::with_check(&config.visitor, clock.clone(), self.check.clone())?.secret(&keys);
         #[cfg(feature = "verify-dns")]
         let identify = identify.dns(self.dns.clone());
+        #[cfg(feature = "web-bot-auth")]
+        let identify = self.signatures(identify)?;
+        #[cfg(feature = "proxy")]
+        let identify = match &self.ranges {
+            Some(ranges) => identify.ranges(Arc::clone(ranges)),
+            None => identify,
+        };
         let assess = AssessLayer::new(Arc::clone(&state), &config.suspicion, config.action.limits.soft())?;
         let enforce = EnforceLayer::new(Arc::clone(&state), &config.action, &config.rights.license, config.mode)?;
         let enforce = enforce.challenging(&keys, mount)?;
@@ -217,6 +257,27 @@ impl Builder {
             state.share(&config.shared, to_share.as_ref().ok_or(BuildError::SharedNoSecret)?)?;
         }
         Ok(DeckleLayer::new(identify, assess, audit, enforce, protect))
+    }
+
+    /// With signatures, if there is somebody to believe.
+    #[cfg(feature = "web-bot-auth")]
+    fn signatures(&self, identify: IdentifyLayer) -> Result<IdentifyLayer, BuildError> {
+        let settings = &self.config.visitor.botauth;
+        let directories = match &self.directories {
+            Some(directories) => Arc::clone(directories),
+            None if settings.directories.is_empty() => return Ok(identify),
+            None => {
+                Arc::new(Directories::new(&settings.directories).map_err(|message| VisitorError::BotAuth { message })?)
+            }
+        };
+        if directories.is_empty() {
+            return Ok(identify);
+        }
+        let hosts = self.config.hosts();
+        if hosts.is_empty() {
+            return Err(BuildError::NoHost);
+        }
+        Ok(identify.directories(directories, hosts, settings))
     }
 
     /// What is declared, with the paths of the traps closed to everybody who obeys robots.txt.

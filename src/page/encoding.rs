@@ -111,6 +111,7 @@ pub(crate) fn accept_encoding(value: &str) -> String {
 }
 
 /// A body without its codings, as far as it can be read.
+#[cfg(feature = "cli")]
 pub(crate) fn decoded(headers: &HeaderMap, body: &[u8]) -> bytes::Bytes {
     let mut text = body.to_vec();
     for coding in content_codings(headers).unwrap_or_default().into_iter().rev() {

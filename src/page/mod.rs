@@ -58,6 +58,7 @@ use crate::unit::Size;
 pub use body::{BodyError, PageBody};
 pub use csp::{Amend, CspSettings};
 pub use guard::{GuardMode, GuardSettings};
+#[cfg(feature = "proxy")]
 pub(crate) use headers::is_html;
 pub use learn::{Finding, Findings};
 pub use notice::NoticeSettings;

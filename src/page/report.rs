@@ -77,6 +77,7 @@ pub struct PageReport(Arc<Mutex<PageFacts>>);
 
 impl PageReport {
     /// Of a response that no layer has seen.
+    #[cfg(feature = "cli")]
     pub(crate) fn untouched() -> Self {
         Self::new(Rewrite::Skipped, None)
     }

@@ -12,7 +12,9 @@ mod body;
 mod demo;
 #[cfg(feature = "verify-dns")]
 mod dns;
+mod error;
 mod headers;
+mod operators;
 mod plans;
 mod problem;
 mod refuse;
@@ -40,69 +42,26 @@ use tower_service::Service;
 
 pub use body::{SiteBody, SiteBodyError};
 pub use demo::Demo;
+pub use error::ProxyError;
 pub use server::Answer;
 pub use upstream::Upstream;
 
-use crate::audit::{self, FileSink, SinkError};
+use crate::audit::{self, FileSink};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, LoadError, ProxySettings};
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
 use crate::page::notice::Where;
 use crate::page::{Findings, RobotsMemory};
 use crate::rights::{Pref, Uses};
-use crate::secret::{SecretError, Secrets};
+use crate::secret::Secrets;
 use crate::suspicion::State;
+use crate::unit::Span;
 use crate::visitor::{self, proxy_check::ProxyCheck};
+use operators::Operators;
 use plans::{Plans, read_plans};
 
 /// How often what was learned about the site is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
-
-/// Why the proxy could not start, or could not take a new configuration.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProxyError {
-    /// Not an http or https address.
-    #[error("`proxy.upstream`: `{value}` is not an http:// or https:// address")]
-    Upstream {
-        /// The value.
-        value: String,
-    },
-    /// Certificate, key or trust store.
-    #[error("TLS: {message}")]
-    Tls {
-        /// What is wrong.
-        message: String,
-    },
-    /// The address cannot be listened on.
-    #[error("cannot listen on `{address}`")]
-    Listen {
-        /// The address.
-        address: String,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// The configuration.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// A stage.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// The log.
-    #[error(transparent)]
-    Sink(#[from] SinkError),
-    /// The secret.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// A file in the log directory.
-    #[error("cannot write `{path}`")]
-    File {
-        /// The file.
-        path: String,
-        /// The cause.
-        source: std::io::Error,
-    },
-}
 
 /// The site behind deckle.
 #[derive(Clone, Debug)]
@@ -172,6 +131,7 @@ struct Parts {
     clock: SharedClock,
     secrets: Secrets,
     plans: PathBuf,
+    operators: Operators,
     #[cfg(feature = "verify-dns")]
     dns: dns::Checks,
 }
@@ -193,6 +153,7 @@ impl Proxy {
         let (plans, findings) = (dir.join("plans.json"), Arc::new(Findings::default()));
         let saved = read_plans(&plans);
         findings.load_json(&saved.findings);
+        let operators = Operators::new(&config.visitor, clock.clone()).map_err(BuildError::from)?;
         let parts = Parts {
             sink,
             state: Arc::new(State::with_size(clock.clone(), config.suspicion.state.size)),
@@ -202,6 +163,7 @@ impl Proxy {
             clock,
             secrets,
             plans,
+            operators,
             #[cfg(feature = "verify-dns")]
             dns: dns::Checks::default(),
         };
@@ -247,8 +209,13 @@ impl Proxy {
                 }
             })
         };
+        let fetching = {
+            let parts = Arc::clone(&parts);
+            tokio::spawn(async move { parts.operators.keep_current().await })
+        };
         server::serve(listener, tls, &config.proxy, live, stop).await;
         background.abort();
+        fetching.abort();
         parts.save_findings();
         if let Some(sink) = &parts.sink {
             sink.close();
@@ -269,6 +236,7 @@ impl Parts {
         if matches!(site, Site::Demo(..)) {
             // All clients of the demo are on this machine.
             config.visitor.proxy_check = visitor::Switch::Off;
+            config.visitor.ranges.refresh = Span::seconds(0);
             if config.rights.holder.is_empty() {
                 demo::HOLDER.clone_into(&mut config.rights.holder);
                 // As a news site would have it: found by search engines, no food for models.
@@ -276,6 +244,7 @@ impl Parts {
                 config.page.notice.places = vec![Where::Footer, Where::Meta];
             }
         }
+        let known = self.operators.follow(&config.visitor).map_err(BuildError::from)?;
         let builder = |activated| {
             let builder = DeckleLayer::builder()
                 .config(config.clone())
@@ -285,7 +254,10 @@ impl Parts {
                 .findings(Arc::clone(&self.findings))
                 .robots(Arc::clone(&self.robots))
                 .clock(self.clock.clone())
-                .activated(activated);
+                .activated(activated)
+                .ranges(Arc::clone(&known.ranges));
+            #[cfg(feature = "web-bot-auth")]
+            let builder = builder.directories(Arc::clone(&known.directories));
             #[cfg(feature = "verify-dns")]
             let builder = builder.dns(self.dns.of(&config.visitor.verify, &self.clock));
             match &self.sink {

@@ -24,136 +24,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use super::category::Category;
 use super::entry::{AgentEntry, AgentRegex};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::{Regex, RegexBuilder};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// Longest part of a `User-Agent` that is looked at, in bytes.
 const MAX_USER_AGENT: usize = 512;
 /// Size limit of one compiled regular expression, in bytes.
 const REGEX_SIZE: usize = 1 << 20;
-
-/// What kind of program asks. The spelling of [`Category::code`] is used in config, log and reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Category {
-    /// A browser, as far as the header says.
-    Browser,
-    /// A search engine's crawler.
-    Search,
-    /// Collects text to train models.
-    AiTrain,
-    /// Collects text to answer with.
-    AiSearch,
-    /// Fetches one page because a person asked for it right now.
-    AiUser,
-    /// Makes link cards in chats and networks.
-    Preview,
-    /// Reads feeds.
-    Feed,
-    /// Archives the web.
-    Archive,
-    /// Checks whether a site is up.
-    Monitor,
-    /// Search-engine-optimisation tools.
-    Seo,
-    /// Advertising and brand tools.
-    Advertising,
-    /// Read-later services, text browsers, reading aids.
-    Reader,
-    /// curl, wget and HTTP libraries.
-    Library,
-    /// An automated browser that says so.
-    Headless,
-    /// Vulnerability and content scanners.
-    Scanner,
-    /// Research crawlers.
-    Academic,
-    /// Looks like a robot, not in the table.
-    UnknownBot,
-    /// No `User-Agent` at all.
-    None,
-}
-
-impl Category {
-    /// All categories.
-    pub const ALL: [Self; 18] = [
-        Self::Browser,
-        Self::Search,
-        Self::AiTrain,
-        Self::AiSearch,
-        Self::AiUser,
-        Self::Preview,
-        Self::Feed,
-        Self::Archive,
-        Self::Monitor,
-        Self::Seo,
-        Self::Advertising,
-        Self::Reader,
-        Self::Library,
-        Self::Headless,
-        Self::Scanner,
-        Self::Academic,
-        Self::UnknownBot,
-        Self::None,
-    ];
-
-    /// The stable spelling.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Browser => "browser",
-            Self::Search => "search",
-            Self::AiTrain => "ai-train",
-            Self::AiSearch => "ai-search",
-            Self::AiUser => "ai-user",
-            Self::Preview => "preview",
-            Self::Feed => "feed",
-            Self::Archive => "archive",
-            Self::Monitor => "monitor",
-            Self::Seo => "seo",
-            Self::Advertising => "advertising",
-            Self::Reader => "reader",
-            Self::Library => "library",
-            Self::Headless => "headless",
-            Self::Scanner => "scanner",
-            Self::Academic => "academic",
-            Self::UnknownBot => "unknown-bot",
-            Self::None => "none",
-        }
-    }
-
-    /// The category with this spelling.
-    pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|c| c.code() == code)
-    }
-
-    /// Who wins when two agents match equally long: the higher number.
-    pub fn priority(self) -> u8 {
-        match self {
-            Self::Scanner => 9,
-            Self::Headless => 8,
-            Self::Library => 7,
-            Self::AiTrain | Self::AiSearch | Self::AiUser => 6,
-            Self::Search => 5,
-            Self::Preview => 4,
-            Self::UnknownBot | Self::None | Self::Browser => 0,
-            _ => 3,
-        }
-    }
-
-    /// A program that says by its name that it is a crawler (RFC 9309 speaks of those).
-    pub fn is_declared_bot(self) -> bool {
-        !matches!(self, Self::Browser | Self::Reader | Self::Library | Self::Headless | Self::UnknownBot | Self::None)
-    }
-}
-
-impl fmt::Display for Category {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
 
 /// What the `User-Agent` header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,6 +57,9 @@ pub struct Agents {
     needles: Vec<Needle>,
     /// By name.
     domains: HashMap<Arc<str>, Box<[Box<str>]>>,
+    /// Rows by the hosts whose keys sign for them.
+    #[cfg(feature = "web-bot-auth")]
+    signers: HashMap<Box<str>, Vec<usize>>,
 }
 
 struct Row {
@@ -198,9 +81,29 @@ impl Agents {
         self.rows.iter().find(|row| *row.name == *name).map(|row| row.category)
     }
 
+    /// The category of whoever may have this name: a named agent, or a robot that is known by its signature and goes by the
+    /// host of its keys.
+    pub(crate) fn category_or_signer(&self, name: &str) -> Option<Category> {
+        self.category(name).or_else(|| is_host(name).then_some(Category::UnknownBot))
+    }
+
     /// The domains that the names of this agent's addresses are below; none, if its operator does not say.
     pub fn domains(&self, name: &str) -> &[Box<str>] {
         self.domains.get(name).map(|domains| &**domains).unwrap_or_default()
+    }
+
+    /// Who it is if this host's key has signed, whatever the `User-Agent` claims: an agent that the table gives to the
+    /// host, or a robot of that name.
+    #[cfg(feature = "web-bot-auth")]
+    pub(crate) fn signed_by(&self, host: &Arc<str>, claimed: Agent) -> Agent {
+        let mut rows = self.signers.get(&**host).into_iter().flatten().filter_map(|row| self.rows.get(*row)).peekable();
+        let Some(first) = rows.peek().copied() else {
+            return Agent { category: Category::UnknownBot, name: Some(Arc::clone(host)) };
+        };
+        if rows.any(|row| claimed.name.as_ref() == Some(&row.name)) {
+            return claimed;
+        }
+        Agent { category: first.category, name: Some(Arc::clone(&first.name)) }
     }
 
     /// The table that ships with the crate.
@@ -230,6 +133,8 @@ impl Agents {
         let mut rows = Vec::with_capacity(entries.len());
         let mut needles = Vec::new();
         let mut domains: HashMap<Arc<str>, Box<[Box<str>]>> = HashMap::new();
+        #[cfg(feature = "web-bot-auth")]
+        let mut signers: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         let mut literals: Vec<String> = Vec::new();
         let mut ids = std::collections::BTreeSet::new();
         for (row, entry) in entries.iter().enumerate() {
@@ -241,6 +146,10 @@ impl Agents {
             let name: Arc<str> = entry.name.as_str().into();
             if !entry.dns.is_empty() {
                 domains.insert(Arc::clone(&name), entry.dns.iter().map(|domain| domain.as_str().into()).collect());
+            }
+            #[cfg(feature = "web-bot-auth")]
+            for host in &entry.signature {
+                signers.entry(host.as_str().into()).or_default().push(row);
             }
             rows.push(Row { category, generic: entry.generic, name });
             for literal in &entry.literals {
@@ -266,11 +175,25 @@ impl Agents {
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&literals)
             .map_err(|e| AgentsError::Automaton { message: e.to_string() })?;
-        Ok(Self { rows, automaton: Some(automaton), needles, domains })
+        Ok(Self {
+            rows,
+            automaton: Some(automaton),
+            needles,
+            domains,
+            #[cfg(feature = "web-bot-auth")]
+            signers,
+        })
     }
 
     fn empty() -> Self {
-        Self { rows: Vec::new(), automaton: None, needles: Vec::new(), domains: HashMap::new() }
+        Self {
+            rows: Vec::new(),
+            automaton: None,
+            needles: Vec::new(),
+            domains: HashMap::new(),
+            #[cfg(feature = "web-bot-auth")]
+            signers: HashMap::new(),
+        }
     }
 
     /// How many patterns the table holds.
@@ -325,6 +248,11 @@ impl fmt::Debug for Agents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Agents").field("agents", &self.rows.len()).field("patterns", &self.patterns()).finish()
     }
+}
+
+fn is_host(name: &str) -> bool {
+    let plain = |label: &str| label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    name.contains('.') && name.split('.').all(|label| !label.is_empty() && plain(label))
 }
 
 fn cut(header: &str) -> &str {

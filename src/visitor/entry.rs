@@ -27,6 +27,9 @@ pub struct AgentEntry {
     /// Domains that the names of its addresses are below, by its operator's word; each with a dot in front.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<String>,
+    /// Hosts whose keys sign its requests, by its operator's word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signature: Vec<String>,
 }
 
 /// A pattern that is not a plain literal.

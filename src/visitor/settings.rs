@@ -3,6 +3,8 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "web-bot-auth")]
+use super::BotAuthSettings;
 use super::RangeSettings;
 #[cfg(feature = "verify-dns")]
 use super::VerifySettings;
@@ -34,6 +36,13 @@ pub struct Settings {
     #[cfg(not(feature = "verify-dns"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<toml::Table>,
+    /// Robots that sign their requests.
+    #[cfg(feature = "web-bot-auth")]
+    pub botauth: BotAuthSettings,
+    /// Needs feature `web-bot-auth`.
+    #[cfg(not(feature = "web-bot-auth"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub botauth: Option<toml::Table>,
 }
 
 impl Default for Settings {
@@ -50,6 +59,10 @@ impl Default for Settings {
             verify: VerifySettings::default(),
             #[cfg(not(feature = "verify-dns"))]
             verify: None,
+            #[cfg(feature = "web-bot-auth")]
+            botauth: BotAuthSettings::default(),
+            #[cfg(not(feature = "web-bot-auth"))]
+            botauth: None,
         }
     }
 }
@@ -131,6 +144,12 @@ pub enum VisitorError {
     /// Section `[visitor.verify]`.
     #[error("{message}")]
     Verify {
+        /// Key, value, and what is allowed.
+        message: String,
+    },
+    /// Section `[visitor.botauth]`.
+    #[error("{message}")]
+    BotAuth {
         /// Key, value, and what is allowed.
         message: String,
     },

@@ -1,53 +1,15 @@
-//! Is a robot what it says? By the address ranges that its operator publishes, and by DNS where it asks for that.
-//!
-//! A list that rots must not make a search engine a liar: an address outside of a list counts against a robot only if the
-//! list is fresh and complete. Inside of an old list an address proves something only where the network is the operator's
-//! own: rented ones are somebody else's later.
+//! Is a robot what it says? What its operator publishes about it ([`published`](super::published)) proves it or denies it, a
+//! signature does, or the DNS where the operator asks for that.
 //!
 //! With feature `verify-dns`, an agent whose operator names the domains that it asks from is looked up where the list does
 //! not prove it. It is a liar only if neither proves it: a list that denies it alone waits for the DNS.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
-use ipnet::IpNet;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
-
-use super::VisitorError;
-use super::agent::{Agent, Agents};
 #[cfg(feature = "verify-dns")]
 use super::dns::DnsAnswer;
-use super::prefixes::PrefixSet;
-use crate::unit::Span;
-
-const DAY: u64 = 86_400;
-/// Shorter prefixes than these are a mistake in a list: IPv4, IPv6.
-const SHORTEST: (u8, u8) = (8, 19);
-
-/// Crawlers of indexes that DNS alone proves.
-#[cfg(feature = "verify-dns")]
-const INDEXERS: [&str; 3] = ["Applebot", "Baiduspider", "yandex.com/bots"];
-
-/// Section `[visitor.ranges]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RangeSettings {
-    /// A list of one's own in the form of `assets/ranges/operators.json`; unset: the one that ships with deckle.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// From this age on a list proves, but disproves nothing; 1 to 365 days.
-    pub max_age: Span,
-}
-
-impl Default for RangeSettings {
-    fn default() -> Self {
-        Self { file: None, max_age: Span::seconds(30 * DAY) }
-    }
-}
+#[cfg(feature = "web-bot-auth")]
+use super::signature::Outcome;
 
 /// How far a claim to be some agent is proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +51,8 @@ pub enum Method {
     Range,
     /// Forward-confirmed reverse DNS.
     Dns,
+    /// A signature of the operator's (RFC 9421).
+    Signature,
 }
 
 impl Method {
@@ -97,26 +61,46 @@ impl Method {
         match self {
             Self::Range => "range",
             Self::Dns => "dns",
+            Self::Signature => "signature",
         }
     }
 }
 
 /// How far a claim is proven, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Proof {
-    pub(super) state: Verification,
+pub(crate) struct Proof {
+    pub(crate) state: Verification,
     pub(super) method: Option<Method>,
     /// Days since the list was made.
     pub(super) age: Option<u32>,
     /// It is proven, and reads for an index of a search engine.
     pub(super) indexer: bool,
     /// The address is in the list, which is too old to prove it.
-    listed: bool,
+    pub(super) listed: bool,
 }
 
 impl Proof {
-    fn unproven(state: Verification) -> Self {
+    pub(super) fn unproven(state: Verification) -> Self {
         Self { state, method: None, age: None, indexer: false, listed: false }
+    }
+
+    /// A signature that holds is the strongest proof. `indexer`: who signed reads for an index.
+    #[cfg(feature = "web-bot-auth")]
+    pub(super) fn signed(indexer: bool) -> Self {
+        Self { method: Some(Method::Signature), indexer, ..Self::unproven(Verification::Verified) }
+    }
+
+    /// With a signature that does not hold. Whoever asks from the operator's own network is the operator: a proxy on the
+    /// way may have broken the signature. Whom an address disproves, no signature that cannot be judged makes better.
+    #[cfg(feature = "web-bot-auth")]
+    pub(super) fn with_bad_signature(self, outcome: Outcome) -> Self {
+        match (outcome, self.state) {
+            (_, Verification::Verified | Verification::Failed) => self,
+            (Outcome::Failed, _) => Self { method: Some(Method::Signature), ..Self::unproven(Verification::Failed) },
+            (Outcome::Pending, _) => Self::unproven(Verification::Pending),
+            (Outcome::Unverifiable, Verification::None) => Self::unproven(Verification::Unverifiable),
+            (Outcome::Unverifiable, _) => self,
+        }
     }
 
     /// Where the ranges prove nothing: what follows together with the DNS. `indexer`: it reads for an index, if it is what
@@ -136,142 +120,8 @@ impl Proof {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct RangeFile {
-    creation_time: String,
-    sets: Vec<SetFile>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct SetFile {
-    name: String,
-    /// Names in the agent table.
-    agents: Vec<String>,
-    /// Those of them that read for the index of a search engine.
-    #[serde(default)]
-    indexers: Vec<String>,
-    /// Nobody of these asks from elsewhere.
-    complete: bool,
-    /// The network is the operator's own: what was once in the list is not somebody else's later.
-    own_network: bool,
-    prefixes: Vec<IpNet>,
-}
-
-/// The ranges of all operators.
-#[derive(Debug)]
-pub(crate) struct Ranges {
-    /// Seconds since 1970.
-    made: u64,
-    max_age: Duration,
-    sets: Vec<Set>,
-    by_agent: HashMap<String, Listed>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Listed {
-    set: usize,
-    indexer: bool,
-}
-
-#[derive(Debug)]
-struct Set {
-    prefixes: PrefixSet,
-    complete: bool,
-    own_network: bool,
-}
-
-impl Ranges {
-    pub(super) fn new(settings: &RangeSettings) -> Result<Self, VisitorError> {
-        let refuse = |message: String| VisitorError::Ranges { message };
-        let age = settings.max_age.0;
-        if age < Duration::from_secs(DAY) || age > Duration::from_secs(365 * DAY) {
-            return Err(refuse(format!("`visitor.ranges.max_age` is `{}`; 1 to 365 days", settings.max_age)));
-        }
-        let text = match &settings.file {
-            None => include_str!("../../assets/ranges/operators.json").to_owned(),
-            Some(file) => std::fs::read_to_string(file).map_err(|e| refuse(format!("`{file}`: {e}")))?,
-        };
-        let name = settings.file.as_deref().unwrap_or("assets/ranges/operators.json");
-        Self::parse(&text, age).map_err(|message| refuse(format!("`{name}`: {message}")))
-    }
-
-    fn parse(text: &str, max_age: Duration) -> Result<Self, String> {
-        let file: RangeFile = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        let day: Date = file.creation_time.parse().map_err(|e| format!("`creationTime`: {e}"))?;
-        let midnight = TimeZone::UTC.to_timestamp(day.into()).map_err(|e| e.to_string())?;
-        let made = u64::try_from(midnight.as_second()).map_err(|_| "a time before 1970".to_owned())?;
-        let (mut sets, mut by_agent) = (Vec::new(), HashMap::new());
-        for set in file.sets {
-            let short = |net: &&IpNet| net.prefix_len() < if net.network().is_ipv4() { SHORTEST.0 } else { SHORTEST.1 };
-            if let Some(net) = set.prefixes.iter().find(short) {
-                return Err(format!("set `{}` holds `{net}`, which is too much of the net", set.name));
-            }
-            if let Some(net) = set.prefixes.iter().find(|net| !is_public(net.network())) {
-                return Err(format!("set `{}` holds `{net}`, which is no public network", set.name));
-            }
-            if set.prefixes.is_empty() {
-                return Err(format!("set `{}` holds no prefix", set.name));
-            }
-            for name in &set.agents {
-                if Agents::builtin().category(name).is_none() {
-                    return Err(format!("set `{}` names `{name}`, which is not in the table of agents", set.name));
-                }
-                let listed = Listed { set: sets.len(), indexer: set.indexers.contains(name) };
-                if by_agent.insert(name.clone(), listed).is_some_and(|other| other.set != sets.len()) {
-                    return Err(format!("`{name}` is in two sets"));
-                }
-            }
-            let prefixes = PrefixSet::new(&set.prefixes);
-            sets.push(Set { prefixes, complete: set.complete, own_network: set.own_network });
-        }
-        Ok(Self { made, max_age, sets, by_agent })
-    }
-
-    /// The ranges that ship with the crate, for tables that are made without settings.
-    pub(super) fn builtin() -> Arc<Self> {
-        static BUILTIN: LazyLock<Arc<Ranges>> = LazyLock::new(|| {
-            let empty = |_| Ranges { made: 0, max_age: Duration::ZERO, sets: Vec::new(), by_agent: HashMap::new() };
-            // A unit test refuses a file that does not parse.
-            Arc::new(Ranges::new(&RangeSettings::default()).unwrap_or_else(empty))
-        });
-        Arc::clone(&BUILTIN)
-    }
-
-    /// Checks what an agent claims at `now`, since 1970.
-    pub(super) fn verify(&self, agent: &Agent, ip: Option<IpAddr>, now: Duration) -> Proof {
-        let Some(name) = agent.name.as_deref() else { return Proof::unproven(Verification::None) };
-        let listed = self.by_agent.get(name).copied();
-        let set = listed.and_then(|listed| self.sets.get(listed.set));
-        let (Some(set), Some(ip), Some(listed)) = (set, ip, listed) else {
-            return Proof::unproven(Verification::Unverifiable);
-        };
-        // Before the list was made: a clock that is wrong, so that the list is no better than an old one.
-        let age = now.as_secs().checked_sub(self.made);
-        let fresh = age.is_some_and(|age| Duration::from_secs(age) <= self.max_age);
-        let inside = set.prefixes.holds(ip);
-        let state = match inside {
-            true if fresh || set.own_network => Verification::Verified,
-            // The address of a proxy that nobody has named says nothing about who is behind it.
-            false if !set.complete || !is_public(ip) => return Proof::unproven(Verification::Unverifiable),
-            false if fresh => Verification::Failed,
-            _ => Verification::Error,
-        };
-        let indexer = listed.indexer && state == Verification::Verified;
-        let listed = inside && state == Verification::Error;
-        Proof { state, method: Some(Method::Range), age: age.map(|age| (age / DAY) as u32), indexer, listed }
-    }
-
-    /// Does this agent read for the index of a search engine, if it is what it says?
-    #[cfg(feature = "verify-dns")]
-    pub(super) fn is_indexer(&self, name: &str) -> bool {
-        INDEXERS.contains(&name) || self.by_agent.get(name).is_some_and(|listed| listed.indexer)
-    }
-}
-
 /// An address of the open net, which no translator has made (RFC 6890, RFC 6598, RFC 6052).
-pub(super) fn is_public(ip: IpAddr) -> bool {
+pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let [a, b, ..] = ip.octets();
@@ -294,155 +144,5 @@ pub(super) fn is_public(ip: IpAddr) -> bool {
                 || ip.is_unicast_link_local()
                 || translated)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::visitor::Agents;
-
-    fn check(ranges: &Ranges, agent: &str, ip: &str, day: u64) -> (Verification, Option<u32>) {
-        let agent = Agents::builtin().classify(Some(agent));
-        let proof = ranges.verify(&agent, ip.parse().ok(), Duration::from_secs(ranges.made + day * DAY));
-        (proof.state, proof.age)
-    }
-
-    #[test]
-    fn each_operator_is_known_by_its_addresses() {
-        use Verification::{Error, Failed, None, Unverifiable, Verified};
-        let ranges = Ranges::new(&RangeSettings::default()).unwrap();
-        #[rustfmt::skip]
-        let table = [
-            ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "66.249.66.1", 0, Verified),
-            ("Googlebot-Image/1.0", "2001:4860:4801:10::1", 400, Verified),
-            ("Googlebot/2.1", "::ffff:66.249.66.1", 0, Verified),
-            // The list is of the usual crawlers only, and Google names DNS suffixes, too.
-            ("Googlebot/2.1", "203.0.113.9", 0, Unverifiable),
-            ("Mozilla/5.0 (compatible; bingbot/2.0)", "157.55.39.1", 400, Verified),
-            // Rented addresses are somebody else's later.
-            ("DuckDuckBot/1.1", "4.182.131.108", 30, Verified),
-            ("DuckDuckBot/1.1", "4.182.131.108", 31, Error),
-            ("Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)", "203.0.113.9", 0, Failed),
-            ("GPTBot/1.2", "203.0.113.9", 30, Failed),
-            ("GPTBot/1.2", "203.0.113.9", 31, Error),
-            ("GPTBot/1.2", "2001:db8::1", 0, Failed),
-            // A proxy that nobody has named.
-            ("GPTBot/1.2", "10.0.0.1", 0, Unverifiable),
-            ("GPTBot/1.2", "127.0.0.1", 0, Unverifiable),
-            ("GPTBot/1.2", "64:ff9b::cb00:7109", 0, Unverifiable),
-            ("DuckDuckBot/1.1", "66.249.66.1", 0, Failed),
-            ("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", "66.249.66.1", 0, None),
-            ("CCBot/2.0", "66.249.66.1", 0, Unverifiable),
-            ("GPTBot/1.2", "unix", 0, Unverifiable),
-        ];
-        for (agent, ip, day, state) in table {
-            let (got, age) = check(&ranges, agent, ip, day);
-            assert_eq!(got, state, "{agent} {ip} {day}");
-            assert_eq!(age.is_some(), matches!(got, Verified | Failed | Error), "{agent} {ip}");
-        }
-    }
-
-    #[test]
-    #[cfg(feature = "verify-dns")]
-    fn a_liar_is_who_neither_the_list_nor_the_dns_proves() {
-        use Verification::{Error, Failed, Pending, Unverifiable, Verified};
-        const EARLY: DnsAnswer = DnsAnswer::Pending { grace: true };
-        const LATE: DnsAnswer = DnsAnswer::Pending { grace: false };
-        let ranges = Ranges::new(&RangeSettings::default()).unwrap();
-        #[rustfmt::skip]
-        let table = [
-            // Outside of a list that is not complete.
-            ("Googlebot/2.1", "203.0.113.9", 400, DnsAnswer::Verified, Verified),
-            ("Googlebot/2.1", "203.0.113.9", 400, DnsAnswer::Failed, Failed),
-            ("Googlebot/2.1", "203.0.113.9", 400, DnsAnswer::Error, Error),
-            ("Googlebot/2.1", "203.0.113.9", 400, EARLY, Pending),
-            ("Googlebot/2.1", "203.0.113.9", 400, LATE, Unverifiable),
-            // Outside of a list that is complete and fresh: it denies, and still waits for the DNS.
-            ("GPTBot/1.2", "203.0.113.9", 0, DnsAnswer::Verified, Verified),
-            ("GPTBot/1.2", "203.0.113.9", 0, DnsAnswer::Failed, Failed),
-            ("GPTBot/1.2", "203.0.113.9", 0, DnsAnswer::Error, Error),
-            ("GPTBot/1.2", "203.0.113.9", 0, EARLY, Pending),
-            ("GPTBot/1.2", "203.0.113.9", 0, LATE, Unverifiable),
-            // Inside of an old one of rented addresses.
-            ("DuckDuckBot/1.1", "4.182.131.108", 31, DnsAnswer::Verified, Verified),
-            ("DuckDuckBot/1.1", "4.182.131.108", 31, DnsAnswer::Failed, Error),
-            // No list at all.
-            ("Mozilla/5.0 (compatible; Applebot/0.3)", "203.0.113.9", 0, DnsAnswer::Verified, Verified),
-            ("Mozilla/5.0 (compatible; Applebot/0.3)", "203.0.113.9", 0, DnsAnswer::Failed, Failed),
-        ];
-        for (agent, ip, day, answer, expect) in table {
-            let (claim, now) = (Agents::builtin().classify(Some(agent)), Duration::from_secs(ranges.made + day * DAY));
-            let proof = ranges.verify(&claim, ip.parse().ok(), now).with_dns(answer, true);
-            assert_eq!(proof.state, expect, "{agent} {ip} {answer:?}");
-            assert_eq!(proof.indexer, expect == Verified, "{agent} {ip} {answer:?}");
-            let by_dns = matches!(expect, Verified | Failed | Error) && (expect, answer) != (Error, DnsAnswer::Failed);
-            assert_eq!(proof.method == Some(Method::Dns), by_dns, "{agent} {ip} {answer:?}");
-        }
-    }
-
-    #[test]
-    fn a_clock_that_is_wrong_disproves_nothing() {
-        let ranges = Ranges::new(&RangeSettings::default()).unwrap();
-        let agent = Agents::builtin().classify(Some("GPTBot/1.2"));
-        let proof = ranges.verify(&agent, "203.0.113.9".parse().ok(), Duration::ZERO);
-        assert_eq!((proof.state, proof.age), (Verification::Error, None));
-    }
-
-    #[test]
-    fn only_crawlers_of_an_index_are_indexers() {
-        let ranges = Ranges::new(&RangeSettings::default()).unwrap();
-        for (agent, ip, expect) in [
-            ("Googlebot/2.1", "66.249.66.1", true),
-            ("Googlebot/2.1", "203.0.113.9", false),
-            // Its findings are shown to whoever asks Google's own tools for them.
-            ("Mozilla/5.0 (compatible; Google-InspectionTool/1.0)", "66.249.66.1", false),
-            ("GPTBot/1.2", "20.42.10.180", false),
-        ] {
-            let agent = Agents::builtin().classify(Some(agent));
-            assert_eq!(
-                ranges.verify(&agent, ip.parse().ok(), Duration::from_secs(ranges.made)).indexer,
-                expect,
-                "{agent:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_agent_of_the_list_is_one_of_the_table() {
-        let file: RangeFile = serde_json::from_str(include_str!("../../assets/ranges/operators.json")).unwrap();
-        assert!(file.sets.len() >= 8);
-        for set in &file.sets {
-            assert!(set.agents.iter().all(|name| Agents::builtin().category(name).is_some()), "{}", set.name);
-            assert!(set.indexers.iter().all(|name| set.agents.contains(name)), "{}", set.name);
-        }
-    }
-
-    #[test]
-    fn a_list_that_cannot_be_right_is_refused() {
-        let with = |sets: &str| format!("{{\"creationTime\":\"2026-08-22\",\"sets\":[{sets}]}}");
-        let set = |agents: &str, prefixes: &str| {
-            format!(
-                "{{\"name\":\"a\",\"agents\":[{agents}],\"complete\":true,\"ownNetwork\":false,\"prefixes\":[{prefixes}]}}"
-            )
-        };
-        for (text, says) in [
-            (with(&set("", "")), "no prefix"),
-            (with(&set("", "\"0.0.0.0/0\"")), "0.0.0.0/0"),
-            (with(&set("", "\"2000::/3\"")), "2000::/3"),
-            (with(&set("", "\"10.0.0.0/8\"")), "no public network"),
-            (with(&set("", "\"nowhere\"")), "line 1"),
-            (with(&set("\"Gogglebot\"", "\"8.8.8.0/24\"")), "Gogglebot"),
-            (with(&format!("{0},{0}", set("\"Googlebot\"", "\"8.8.8.0/24\""))), "two sets"),
-            (with("{\"name\":\"a\",\"agents\":[],\"prefixes\":[\"8.8.8.0/24\"]}"), "complete"),
-            (String::new(), "EOF"),
-        ] {
-            let error = Ranges::parse(&text, Duration::from_secs(DAY)).unwrap_err();
-            assert!(error.contains(says), "{text}: {error}");
-        }
-        let missing = RangeSettings { file: Some("/nowhere.json".to_owned()), ..RangeSettings::default() };
-        assert!(Ranges::new(&missing).unwrap_err().to_string().contains("/nowhere.json"));
-        let hasty = RangeSettings { max_age: Span::seconds(60), ..RangeSettings::default() };
-        assert!(Ranges::new(&hasty).unwrap_err().to_string().contains("visitor.ranges.max_age"));
     }
 }

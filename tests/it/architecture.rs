@@ -35,7 +35,10 @@ const MAY_USE: [(&str, &[&str]); 18] = [
         ],
     ),
     ("review", &["audit", "visitor", "suspicion", "action", "rights", "watermark", "clock"]),
-    ("proxy", &["layer", "config", "audit", "review", "rights", "visitor", "clock", "secret", "suspicion", "page"]),
+    (
+        "proxy",
+        &["layer", "config", "audit", "review", "rights", "visitor", "clock", "secret", "suspicion", "page", "unit"],
+    ),
     (
         "cli",
         &[

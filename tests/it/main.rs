@@ -23,6 +23,8 @@ mod proxy;
 mod refusals;
 mod robots;
 mod shared;
+#[cfg(feature = "web-bot-auth")]
+mod signatures;
 mod streaming;
 mod support;
 mod traps;

@@ -157,7 +157,8 @@ impl Node {
             .unwrap();
         let site = tower::service_fn(|request: Request<()>| async move {
             let status = if request.uri().path() == "/.env" { 404 } else { 200 };
-            let builder = Response::builder().status(status).header("content-type", "text/html; charset=utf-8");
+            let kind = if request.uri().path().ends_with(".css") { "text/css" } else { "text/html; charset=utf-8" };
+            let builder = Response::builder().status(status).header("content-type", kind);
             Ok::<_, Infallible>(builder.body(Full::new(Bytes::from_static(PAGE.as_bytes()))).unwrap())
         });
         let service = layer.layer(site).map_response(|response| response.status().as_u16());

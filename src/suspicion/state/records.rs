@@ -75,7 +75,7 @@ pub(crate) struct Record {
     pub(crate) behaviour: f32,
     pub(crate) trap: f32,
     pub(crate) credit: f32,
-    /// Gaps between pages in 2 ms.
+    /// Gaps between pages in 2 ms. Of an address, the first eight sub-identities that were proven.
     pub(crate) gaps: [u16; 8],
     pub(crate) pages: u16,
     pub(crate) assets: u16,

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "proxy")]
+use arc_swap::ArcSwap;
 use tower_layer::Layer;
 
 use super::service::Identify;
@@ -8,7 +10,13 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::secret::Secrets;
 #[cfg(feature = "verify-dns")]
 use crate::visitor::DnsVerifier;
+#[cfg(feature = "proxy")]
+use crate::visitor::Ranges;
 use crate::visitor::proxy_check::ProxyCheck;
+#[cfg(feature = "web-bot-auth")]
+use crate::visitor::signature::Verifier;
+#[cfg(feature = "web-bot-auth")]
+use crate::visitor::{BotAuthSettings, Directories};
 use crate::visitor::{Facts, Keys, Settings, Switch, VisitorError};
 
 /// Layer that puts a [`Visitor`](crate::visitor::Visitor) into the extensions of every request.
@@ -58,6 +66,23 @@ impl IdentifyLayer {
     pub fn secret(self, secrets: &Secrets) -> Self {
         let Shared { facts, check, clock } = &*self.shared;
         let facts = facts.clone().with_keys(Keys::new(secrets));
+        Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
+    }
+
+    /// Believes signatures of these directories on requests to the site's own `hosts`, which are names without ports.
+    /// The list beats `visitor.botauth.directories`.
+    #[cfg(feature = "web-bot-auth")]
+    pub fn directories(self, directories: Arc<Directories>, hosts: Vec<String>, settings: &BotAuthSettings) -> Self {
+        let Shared { facts, check, clock } = &*self.shared;
+        let facts = facts.clone().with_signatures(Verifier::new(directories, hosts, settings.legacy_agent));
+        Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
+    }
+
+    /// Takes the ranges of operators from somebody who keeps them up to date.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn ranges(self, ranges: Arc<ArcSwap<Ranges>>) -> Self {
+        let Shared { facts, check, clock } = &*self.shared;
+        let facts = facts.clone().with_ranges(ranges);
         Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
     }
 

@@ -1,0 +1,306 @@
+//! The facts of one request: what [`IdentifyLayer`](super::IdentifyLayer) runs.
+
+#[cfg(feature = "verify-dns")]
+use std::net::IpAddr;
+#[cfg(feature = "axum")]
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+use ipnet::IpNet;
+use uuid::Uuid;
+
+#[cfg(feature = "verify-dns")]
+use super::DnsVerifier;
+#[cfg(feature = "verify-dns")]
+use super::Verification;
+use super::pass::Tokens;
+use super::prefixes::PrefixSet;
+use super::published::Ranges;
+use super::route::{self, Routes, bare_host, normalise};
+#[cfg(feature = "web-bot-auth")]
+use super::signature;
+use super::trap::TrapPaths;
+use super::{AddressSource, Agents, ClientAddress, Peer, RouteClass, Settings, Standing, TrustedProxies};
+#[cfg(any(feature = "verify-dns", feature = "web-bot-auth"))]
+use super::{Agent, verify};
+use super::{Visitor, VisitorError, VisitorKey, ranges};
+use crate::secret::Secrets;
+
+/// The facts that need no clock and no counter; what [`IdentifyLayer`] runs on every request.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) agents: Arc<Agents>,
+    ranges: Arc<ArcSwap<Ranges>>,
+    clouds: Arc<PrefixSet>,
+    routes: Routes,
+    allow: Vec<IpNet>,
+    deny: Vec<IpNet>,
+    keys: Option<Keys>,
+    #[cfg(feature = "verify-dns")]
+    dns: Option<DnsVerifier>,
+    #[cfg(feature = "web-bot-auth")]
+    signatures: Option<Arc<signature::Verifier>>,
+}
+
+/// What is recognised by a key of the site.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    tokens: Tokens,
+    traps: Arc<TrapPaths>,
+}
+
+impl Keys {
+    pub(crate) fn new(secrets: &Secrets) -> Self {
+        Self { tokens: Tokens::new(secrets), traps: Arc::new(TrapPaths::new(secrets)) }
+    }
+}
+
+impl Facts {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, VisitorError> {
+        check_verify(settings).map_err(|message| VisitorError::Verify { message })?;
+        check_botauth(settings).map_err(|message| VisitorError::BotAuth { message })?;
+        Ok(Self {
+            proxies: ranges::trusted_proxies(&settings.trusted_proxies, settings.forwarded.as_deref())?,
+            agents: Agents::builtin(),
+            ranges: Ranges::live(&settings.ranges)?,
+            clouds: PrefixSet::clouds(),
+            routes: Routes::new(&settings.routes).map_err(|(key, message)| VisitorError::Route { key, message })?,
+            allow: settings.allow.clone(),
+            deny: settings.deny.clone(),
+            keys: None,
+            #[cfg(feature = "verify-dns")]
+            dns: None,
+            #[cfg(feature = "web-bot-auth")]
+            signatures: None,
+        })
+    }
+
+    /// Signatures are checked, too.
+    #[cfg(feature = "web-bot-auth")]
+    pub(crate) fn with_signatures(self, verifier: signature::Verifier) -> Self {
+        Self { signatures: Some(Arc::new(verifier)), ..self }
+    }
+
+    /// With ranges that somebody keeps up to date.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn with_ranges(self, ranges: Arc<ArcSwap<Ranges>>) -> Self {
+        Self { ranges, ..self }
+    }
+
+    /// Robots are looked up, too; beside the requests.
+    #[cfg(feature = "verify-dns")]
+    pub(crate) fn with_dns(self, dns: Option<DnsVerifier>) -> Self {
+        Self { dns, ..self }
+    }
+
+    /// What the DNS adds where the ranges prove nothing. Of an address that is not of the open net it knows nothing.
+    #[cfg(feature = "verify-dns")]
+    fn with_dns_answer(&self, proof: verify::Proof, agent: &Agent, ip: Option<IpAddr>) -> verify::Proof {
+        let (Some(dns), Some(name), Some(ip)) = (&self.dns, agent.name.as_deref(), ip) else { return proof };
+        let domains = self.agents.domains(name);
+        if proof.state == Verification::Verified || domains.is_empty() || !verify::is_public(ip) {
+            return proof;
+        }
+        proof.with_dns(dns.ask(name, domains, ip), self.ranges.load().is_indexer(name))
+    }
+
+    pub(crate) fn with_keys(self, keys: Keys) -> Self {
+        Self { keys: Some(keys), ..self }
+    }
+
+    /// Identifies one request. Total: every head gives a visitor.
+    pub(crate) fn visitor(&self, head: &HeadView<'_>, arrived: Duration, enforceable: bool) -> Visitor {
+        let address = self.proxies.client(head.peer.map(|p| p.address), head.headers);
+        let agent = self.agents.classify(user_agent(head.headers).as_deref());
+        // Of a field that did not parse nobody knows whose address it left.
+        let ip = address.ip.filter(|_| address.source != AddressSource::Malformed);
+        let proof = self.ranges.load().verify(&agent, ip, arrived);
+        #[cfg(feature = "verify-dns")]
+        let proof = self.with_dns_answer(proof, &agent, ip);
+        let path = normalise(head.path);
+        let secure = self.is_secure(head);
+        #[cfg(feature = "web-bot-auth")]
+        let (agent, proof) = match &self.signatures {
+            Some(verifier) => self.signed(verifier, head, secure, &address, (agent, proof), arrived),
+            None => (agent, proof),
+        };
+        let route = self.routes.classify(head.method, head.path, &path, head.headers);
+        let host: Arc<str> = bare_host(head.host.unwrap_or_default()).to_ascii_lowercase().into();
+        let own = (route == RouteClass::Own).then(|| self.routes.below_mount(&path)).flatten();
+        let traps = self.keys.as_ref().map(|keys| &keys.traps);
+        Visitor {
+            pass: self.keys.as_ref().and_then(|keys| keys.tokens.pass_of(head.headers, secure, &host, arrived)),
+            trap: traps.and_then(|traps| traps.trap(&path, own, &host, arrived)),
+            beacon: traps.zip(own).is_some_and(|(traps, own)| traps.is_beacon(own, &host)),
+            traps: traps.cloned(),
+            prefetch: route::is_prefetch(head.headers),
+            cloud: ip.is_some_and(|ip| self.clouds.holds(ip)),
+            host,
+            key: visitor_key(&address, head.headers),
+            standing: self.standing(&address, route, &path),
+            navigation: route::is_navigation(head.method, route, head.headers),
+            asset_path: self.routes.is_asset_path(&path),
+            secure,
+            address,
+            agent,
+            verification: proof.state,
+            verification_method: proof.method,
+            ranges_age: proof.age,
+            indexer: proof.indexer,
+            route,
+            path: path.into(),
+            enforceable,
+            request_id: request_id(arrived),
+            arrived,
+        }
+    }
+
+    /// Is the connection of the client encrypted?
+    fn is_secure(&self, head: &HeadView<'_>) -> bool {
+        let trusted = head.peer.is_some_and(|p| self.proxies.trusts(p.address.ip().to_canonical()));
+        let said = head.headers.get("x-forwarded-proto").filter(|_| trusted);
+        head.peer.is_some_and(|p| p.secure) || said.is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"https"))
+    }
+
+    /// Who has signed the request, where that proves more than the address does.
+    #[cfg(feature = "web-bot-auth")]
+    fn signed(
+        &self,
+        verifier: &signature::Verifier,
+        head: &HeadView<'_>,
+        secure: bool,
+        address: &ClientAddress,
+        (agent, proof): (Agent, verify::Proof),
+        arrived: Duration,
+    ) -> (Agent, verify::Proof) {
+        let Some(authority) = head.authority else { return (agent, proof) };
+        let scheme = if secure { "https" } else { "http" };
+        let target = signature::Target { method: head.method, scheme, authority, path_and_query: head.target };
+        // A field that did not parse leaves the address of a proxy: no neighbourhood to compare.
+        let network = address.net().filter(|_| address.source != AddressSource::Malformed);
+        match verifier.check(&signature::Incoming { target, headers: head.headers, network }, arrived) {
+            Ok(None) => (agent, proof),
+            Ok(Some(host)) => {
+                let agent = self.agents.signed_by(&host, agent);
+                let indexer = agent.name.as_deref().is_some_and(|name| self.ranges.load().is_indexer(name));
+                (agent, verify::Proof::signed(indexer))
+            }
+            Err(error) => {
+                tracing::debug!(target: "deckle", code = error.code(), %error, "A signature does not hold.");
+                (agent, proof.with_bad_signature(error.outcome()))
+            }
+        }
+    }
+
+    fn standing(&self, address: &ClientAddress, route: RouteClass, path: &str) -> Standing {
+        let inside = |list: &[IpNet]| address.ip.is_some_and(|ip| list.iter().any(|net| net.contains(&ip)));
+        if self.routes.never(path) || inside(&self.allow) {
+            Standing::Allowed
+        } else if route != RouteClass::Wellknown && inside(&self.deny) {
+            Standing::Denied
+        } else {
+            Standing::Ordinary
+        }
+    }
+}
+
+#[cfg(feature = "web-bot-auth")]
+fn check_botauth(settings: &Settings) -> Result<(), String> {
+    settings.botauth.check()
+}
+
+#[cfg(not(feature = "web-bot-auth"))]
+fn check_botauth(settings: &Settings) -> Result<(), String> {
+    let message = || "section `[visitor.botauth]` needs feature `web-bot-auth`".to_owned();
+    settings.botauth.as_ref().map_or(Ok(()), |_| Err(message()))
+}
+
+#[cfg(feature = "verify-dns")]
+fn check_verify(settings: &Settings) -> Result<(), String> {
+    settings.verify.check()
+}
+
+#[cfg(not(feature = "verify-dns"))]
+fn check_verify(settings: &Settings) -> Result<(), String> {
+    let message = || "section `[visitor.verify]` needs feature `verify-dns`".to_owned();
+    settings.verify.as_ref().map_or(Ok(()), |_| Err(message()))
+}
+
+/// What of a request the facts are read from.
+#[derive(Debug)]
+pub(crate) struct HeadView<'h> {
+    pub(crate) method: &'h http::Method,
+    pub(crate) path: &'h str,
+    /// Path and query, byte for byte.
+    #[cfg(feature = "web-bot-auth")]
+    pub(crate) target: &'h str,
+    /// Host and port; `None`: none is named, or two are.
+    #[cfg(feature = "web-bot-auth")]
+    pub(crate) authority: Option<&'h str>,
+    pub(crate) host: Option<&'h str>,
+    pub(crate) headers: &'h HeaderMap,
+    pub(crate) peer: Option<Peer>,
+}
+
+impl<'h> HeadView<'h> {
+    pub(crate) fn of(
+        method: &'h http::Method,
+        uri: &'h http::Uri,
+        headers: &'h HeaderMap,
+        extensions: &http::Extensions,
+    ) -> Self {
+        // HTTP/2 puts it into the address (RFC 9113 §8.3.1).
+        let mut lines = headers.get_all(http::header::HOST).iter();
+        let named = lines.next().and_then(|line| line.to_str().ok());
+        #[cfg(feature = "web-bot-auth")]
+        let only = named.filter(|_| lines.next().is_none());
+        Self {
+            method,
+            path: uri.path(),
+            #[cfg(feature = "web-bot-auth")]
+            target: uri.path_and_query().map_or("", |target| target.as_str()),
+            #[cfg(feature = "web-bot-auth")]
+            authority: uri.authority().map(http::uri::Authority::as_str).or(only),
+            host: uri.host().or(named),
+            headers,
+            peer: peer_of(extensions),
+        }
+    }
+}
+
+/// The socket of a request, from deckle's own extension or axum's.
+pub(crate) fn peer_of(extensions: &http::Extensions) -> Option<Peer> {
+    let own = extensions.get::<Peer>().copied();
+    #[cfg(feature = "axum")]
+    let own = own.or_else(|| {
+        extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| Peer { address: info.0, secure: false })
+    });
+    own
+}
+
+/// The `User-Agent` as text; bytes that are not UTF-8 are replaced.
+pub(crate) fn user_agent(headers: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
+    headers.get(http::header::USER_AGENT).map(|v| String::from_utf8_lossy(v.as_bytes()))
+}
+
+/// Names one request: UUID version 7 (RFC 9562 §5.7). Its random part tells requests of one millisecond apart, and is no
+/// secret: asking the system for it would take longer than all the rest.
+pub(crate) fn request_id(arrived: Duration) -> Uuid {
+    let mut random = [0; 10];
+    fastrand::fill(&mut random);
+    uuid::Builder::from_unix_timestamp_millis(arrived.as_millis() as u64, &random).into_uuid()
+}
+
+/// address text ‖ 00 ‖ User-Agent ‖ 00 ‖ Accept-Language ‖ 00 ‖ Sec-CH-UA.
+fn visitor_key(address: &ClientAddress, headers: &HeaderMap) -> VisitorKey {
+    let mut key = address.client().map_or_else(String::new, |net| net.to_string()).into_bytes();
+    for name in ["user-agent", "accept-language", "sec-ch-ua"] {
+        key.push(0);
+        key.extend_from_slice(headers.get(name).map_or(&[][..], |v| v.as_bytes()));
+    }
+    VisitorKey(key.into())
+}

@@ -315,6 +315,7 @@ pub(crate) fn decide(
         Word::Card => (Action::Card, rule),
         Word::Limit | Word::License => (Action::Limit, rule),
         Word::Block => (Action::Block, rule),
+        Word::Score if assessment.pressed => (bucket(assessment.bucket).max(Action::Challenge), Rule::Score),
         Word::Score => (bucket(assessment.bucket), Rule::Score),
     };
     let mut draft = Draft { action, rule, clamps: Vec::new() };
@@ -536,6 +537,17 @@ mod tests {
         let settings = Settings { policy: own, ..Settings::default() };
         let gpt = decide(&settings, true, &visitor("GPTBot/1.2", "/a"), &at(0, true, true));
         assert_eq!((gpt.action, gpt.rule.to_string().as_str()), (Action::Block, "action.policy.agents.GPTBot"));
+    }
+
+    #[test]
+    fn members_of_a_cohort_are_challenged_where_that_is_set() {
+        let settings = Settings::default();
+        let pressed = Assessment { pressed: true, ..at(20, false, true) };
+        let draft = decide(&settings, true, &visitor(FIREFOX, "/a"), &pressed);
+        assert_eq!((draft.action, draft.rule), (Action::Challenge, Rule::Score));
+        // What is softened for others is softened for them.
+        let feed = decide(&settings, true, &visitor("Feedly/1.0", "/a"), &pressed);
+        assert!(feed.action < Action::Challenge, "{feed:?}");
     }
 
     #[test]

@@ -67,6 +67,9 @@ fn cases(record: &Record, recount: &Recount) -> Result<Vec<Case>, VisitorError> 
     let only_page = visitor.navigation && !record.is_clamped(Clamp::Asset);
     let has_pass = recount.fired().iter().any(|f| f.signal == Signal::PassToken) || !recount.shows(Signal::PassToken);
     let known = [Group::Rate, Group::Behaviour].into_iter().any(|group| recount.counted(group) >= 1.0);
+    // `suspicion.cohort.challenge`, as it was then.
+    let pressed =
+        [record.text("deckle.action"), record.text("deckle.would_action")].contains(&Action::Challenge.code());
     let mut cases = Vec::new();
     for bits in 0..64u8 {
         let [page, ahead, first, vouched, warm_up, observe] = [0, 1, 2, 3, 4, 5].map(|at| bits & (1 << at) != 0);
@@ -78,6 +81,7 @@ fn cases(record: &Record, recount: &Recount) -> Result<Vec<Case>, VisitorError> 
             counts_as_page: page,
             prefetched: ahead,
             vouched,
+            pressed: pressed && recount.fired().iter().any(|f| f.signal == Signal::Cohort),
             ..weighed(&recount.as_it_was(), Assessment::unknown())
         };
         // As fresh as can be: where it is older, it is as if there was none.

@@ -32,6 +32,8 @@ pub(crate) struct Judge {
     net_page: Limiter,
     wide_page: Limiter,
     prefetch: Limiter,
+    /// Members of a cohort are challenged from their second page on.
+    press_cohorts: bool,
 }
 
 /// What a signal counts, in halves of its points.
@@ -58,6 +60,7 @@ impl Judge {
             net_page: limiter(&state, quotas.net_page, 100),
             wide_page: limiter(&state, quotas.wide_page, 101),
             prefetch: limiter(&state, quotas.prefetch, 102),
+            press_cohorts: settings.cohort.challenge,
             state,
         })
     }
@@ -133,6 +136,7 @@ impl Judge {
         keys: Keys,
         fired: &mut Vec<Fired>,
     ) -> Option<Assessment> {
+        let keys = Keys { make: self.make(visitor, head), ..keys };
         let step = self.step(visitor, head, page);
         let mut view = self.count(keys.own, visitor, &step)?;
         let mine = view.record;
@@ -141,6 +145,7 @@ impl Judge {
         let vouched = pass.credit.is_some();
         let protected = view.record.flags & flag::PROTECTED != 0 || vouched;
         let (near, collapsed) = self.state.neighbourhood(&keys, page, !bare);
+        let cohort = self.cohort(&keys, &step, mine.pages, bare).filter(|_| !protected);
         let collapsed = collapsed.filter(|_| bare && !protected);
         if let Some(net) = collapsed {
             view = self.count(net, visitor, &step)?;
@@ -155,6 +160,9 @@ impl Judge {
         }
         if address.rotates && !protected {
             self.fire(fired, Signal::AgentRotation, if address.others > 0 { ONCE / 2 } else { ONCE });
+        }
+        if let Some(signal) = cohort {
+            self.fire(fired, signal, ONCE);
         }
         if near.offenders {
             self.fire(fired, Signal::OffenderNeighbours, ONCE);
@@ -208,6 +216,7 @@ impl Judge {
         Some(Assessment {
             score: points.score(),
             points,
+            pressed: self.press_cohorts && fired.iter().any(|f| f.signal == Signal::Cohort),
             signals: in_order(fired),
             first_request: !view.known && !address.known && collapsed.is_none(),
             read_robots: conduct::has_read_robots(&view.record, step.now),

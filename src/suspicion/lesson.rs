@@ -17,7 +17,7 @@ impl Judge {
             first.then_some(record.pages)
         });
         if let Some(pages) = first.flatten() {
-            self.state.credit_networks(keys, pages);
+            self.state.credit_pages(keys, pages);
         }
     }
 

@@ -22,6 +22,7 @@
 mod address;
 mod assess;
 pub(crate) mod cells;
+mod cohort;
 mod conduct;
 mod headers;
 mod judge;
@@ -70,6 +71,16 @@ pub struct Settings {
     pub beacon: Beacon,
     /// Paths that no reader follows.
     pub trap: TrapSettings,
+    /// Clients of one make on many addresses.
+    pub cohort: CohortSettings,
+}
+
+/// Section `[suspicion.cohort]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CohortSettings {
+    /// Challenge their members from the second page on, whatever their score.
+    pub challenge: bool,
 }
 
 /// Which pages carry the style sheet that tells browsers from scripts.
@@ -214,6 +225,8 @@ pub struct Assessment {
     pub(crate) standing: bool,
     /// The page was asked for before.
     pub(crate) revisit: bool,
+    /// To be challenged whatever its score.
+    pub(crate) pressed: bool,
     /// Challenges led nowhere; none for a while.
     pub(crate) spared: bool,
     /// Challenges issued to this client and not passed.
@@ -247,6 +260,7 @@ impl Assessment {
             browses: false,
             standing: false,
             revisit: false,
+            pressed: false,
             spared: false,
             issued: 0,
         }

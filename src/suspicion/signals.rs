@@ -156,6 +156,8 @@ signals! {
     ClientHintsVersion "client_hints_version" Headers Level 12,
     /// A browser that asks from a data centre.
     CloudAddress "cloud_address" Network Level 8,
+    /// One of many of the same make on as many addresses, none of whom fetches what browsers fetch; from its second page on.
+    Cohort "cohort" Behaviour Level 10,
     /// A conditional request that was answered 304.
     ConditionalOk "conditional_ok" Credit Event 2,
     /// Five or more deep pages that few others read, each without a referrer.

@@ -5,6 +5,7 @@
 //! | limiter cells ([`cells`](super::cells)) | 98,304 sets of 8 words | 6,291,456 |
 //! | visitors (`records.rs`) | 8,192 sets of 16 records of 128 bytes | 16,777,216 |
 //! | networks (`networks.rs`) | 4,096 sets of 8 records of 64 bytes | 2,097,152 |
+//! | makes of clients (`cohorts.rs`) | 1,024 sets of 8 records of 64 bytes | 524,288 |
 //! | used challenges (`spent.rs`) | two filters of 262,144 bytes | 524,288 |
 //! | what paths answer (`paths.rs`) | 65,536 words | 524,288 |
 //! | how often paths are asked for (`paths.rs`) | 4 × 65,536 counters of 2 bytes | 524,288 |
@@ -12,10 +13,12 @@
 //! A lock is held for one read-modify-write, never across an await. A set that is busy is skipped: the request is judged
 //! without history (`degraded`).
 
+mod cohorts;
 pub(crate) mod distinct;
 mod networks;
 mod paths;
 pub(crate) mod records;
+mod sets;
 mod spent;
 mod standing;
 mod valve;
@@ -39,6 +42,8 @@ use super::shared::{Names, Shared};
 use super::signals::Group;
 use crate::clock::SharedClock;
 use crate::visitor::Visitor;
+use cohorts::Cohorts;
+pub(crate) use cohorts::{Alarm, CohortStep};
 use networks::Networks;
 pub(crate) use networks::{Crowd, Neighbourhood, Step as NetStep};
 pub(crate) use paths::PathKind;
@@ -137,6 +142,8 @@ pub(crate) struct Keys {
     pub(crate) net: (CellKey, Crowd),
     /// IPv6 only.
     pub(crate) wide: Option<CellKey>,
+    /// The make of the client, of browsers only.
+    pub(crate) make: Option<CellKey>,
     /// Under which names the other processes know it; none for readers in good standing.
     pub(crate) shared: Option<Names>,
 }
@@ -146,6 +153,7 @@ pub struct State {
     cells: Arc<CellStore>,
     records: Records,
     networks: Networks,
+    cohorts: Cohorts,
     spent: Spent,
     kinds: PathKinds,
     heat: PathHeat,
@@ -169,6 +177,7 @@ impl State {
             cells: Arc::new(CellStore::new(size.of(CellStore::DEFAULT_SETS))),
             records: Records::new(size.of(8_192)),
             networks: Networks::new(size.of(4_096)),
+            cohorts: Cohorts::new(size.of(1_024)),
             spent: Spent::new(size.of(262_144 / 8)),
             kinds: PathKinds::new(size.of(65_536)),
             heat: PathHeat::new(size.of(65_536)),
@@ -200,6 +209,7 @@ impl State {
         self.cells.bytes()
             + self.records.bytes()
             + self.networks.bytes()
+            + self.cohorts.bytes()
             + self.spent.bytes()
             + self.kinds.bytes()
             + self.heat.bytes()
@@ -264,6 +274,7 @@ impl State {
             pass: visitor.pass.map(|pass| CellKey(self.hash((4u8, pass.id)))),
             net: (key(5, net), crowd),
             wide: wide.map(|wide| key(6, wide)),
+            make: None,
             shared: None,
         })
     }
@@ -276,6 +287,11 @@ impl State {
     /// The key of whoever says so from one network: an impostor spends the quota of its neighbours, not the robot's.
     pub(crate) fn claimed_agent_key(&self, name: &str, net: CellKey) -> CellKey {
         CellKey(self.hash((7u8, name, net.0)))
+    }
+
+    /// The key of a make: names of header fields, `User-Agent` and languages.
+    pub(crate) fn make_key(&self, names: u32, agent: &[u8], languages: &[u8]) -> CellKey {
+        CellKey(self.hash((10u8, names, agent, languages)))
     }
 
     /// Hash of a path, keyed, so that nobody can choose collisions.
@@ -300,10 +316,18 @@ impl State {
     }
 
     /// A sub-identity has fetched its first asset, after so many pages.
-    pub(crate) fn credit_networks(&self, keys: &Keys, pages: u16) {
+    pub(crate) fn credit_pages(&self, keys: &Keys, pages: u16) {
         for net in std::iter::once(keys.net.0).chain(keys.wide) {
             self.networks.credit(net, self.now(), pages);
         }
+        if let Some(make) = keys.make {
+            self.cohorts.credit(make, self.now(), pages);
+        }
+    }
+
+    /// A page of a client of some make.
+    pub(crate) fn note_make(&self, make: CellKey, step: CohortStep) -> Alarm {
+        self.cohorts.step(make, self.now(), step)
     }
 
     /// Whoever it is has become an offender.
@@ -392,10 +416,10 @@ mod tests {
     fn the_tables_have_the_stated_size() {
         assert_eq!(size_of::<Record>(), 128);
         let state = State::new(ManualClock::at(0));
-        assert_eq!(state.bytes(), 26_738_688);
+        assert_eq!(state.bytes(), 27_262_976);
         flood(&state);
-        assert_eq!(state.bytes(), 26_738_688);
-        assert_eq!(State::with_size(ManualClock::at(0), StateSize::Small).bytes(), 26_738_688 / 4);
+        assert_eq!(state.bytes(), 27_262_976);
+        assert_eq!(State::with_size(ManualClock::at(0), StateSize::Small).bytes(), 27_262_976 / 4);
     }
 
     #[test]

@@ -5,12 +5,10 @@
 //! members without assets and without a pass are treated as one. A carrier's network full of browsers fetches assets,
 //! and never collapses.
 
-use std::sync::{Mutex, TryLockError};
-
+use super::sets::{Entry, Sets};
 use super::{Tick, distinct};
 use crate::suspicion::cells::CellKey;
 
-const WAYS: usize = 8;
 /// Seconds of one window.
 const WINDOW: u32 = 600;
 const HOUR: u32 = 3_600;
@@ -113,53 +111,45 @@ impl NetRecord {
     }
 }
 
-/// The table: sets of eight, each with a lock of its own.
-pub(super) struct Networks {
-    sets: Box<[Mutex<[NetRecord; WAYS]>]>,
+impl Entry for NetRecord {
+    fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    fn last_seen(&self) -> Tick {
+        self.last_seen
+    }
+
+    fn begin(tag: u64, now: Tick) -> Self {
+        Self { tag, window: now, offenders_since: now, last_seen: now, ..Self::default() }
+    }
 }
+
+/// The table.
+pub(super) struct Networks(Sets<NetRecord>);
 
 impl Networks {
     pub(super) fn new(sets: usize) -> Self {
-        Self { sets: (0..sets).map(|_| Mutex::default()).collect() }
+        Self(Sets::new(sets))
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.sets.len() * WAYS * size_of::<NetRecord>()
+        self.0.bytes()
     }
 
     /// Notes a request. A busy set says nothing.
     pub(super) fn step(&self, key: CellKey, now: Tick, step: Step) -> Neighbourhood {
-        self.with(key, now, |record| record.step(step, now)).unwrap_or_default()
+        self.0.with(key, now, |record| record.step(step, now)).unwrap_or_default()
     }
 
     /// A member has fetched its first asset: its pages were those of a browser.
     pub(super) fn credit(&self, key: CellKey, now: Tick, pages: u16) {
-        self.with(key, now, |record| record.with_assets = record.with_assets.saturating_add(pages));
+        self.0.with(key, now, |record| record.with_assets = record.with_assets.saturating_add(pages));
     }
 
     /// A member has become an offender.
     pub(super) fn note_offender(&self, key: CellKey, now: Tick, member: u64) {
-        self.with(key, now, |record| record.offenders |= 1 << (member % 64));
-    }
-
-    fn with<T>(&self, key: CellKey, now: Tick, f: impl FnOnce(&mut NetRecord) -> T) -> Option<T> {
-        let index = ((u128::from(key.0) * self.sets.len() as u128) >> 64) as usize;
-        let lock = self.sets.get(index)?;
-        let mut set = match lock.try_lock() {
-            Ok(set) => set,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        let tag = key.0.max(1);
-        let way = set.iter().position(|r| r.tag == tag).unwrap_or_else(|| {
-            let oldest = set.iter().enumerate().min_by_key(|(_, r)| (r.tag != 0, r.last_seen));
-            oldest.map_or(0, |(way, _)| way)
-        });
-        let record = set.get_mut(way)?;
-        if record.tag != tag {
-            *record = NetRecord { tag, window: now, offenders_since: now, last_seen: now, ..NetRecord::default() };
-        }
-        Some(f(record))
+        self.0.with(key, now, |record| record.offenders |= 1 << (member % 64));
     }
 }
 

@@ -171,7 +171,8 @@ impl Client {
         scene.tally.count(kind, &answer);
         #[expect(clippy::print_stderr, reason = "asked for by whoever looks for a fault")]
         if std::env::var_os("GAUNTLET_TRACE").is_some() {
-            eprintln!("{:?} {kind:?} {target} {} {} {}", scene.rig.now(), answer.status, answer.action, answer.reason);
+            let (id, now) = (&scene.profile.id, scene.rig.now());
+            eprintln!("{id} {now:?} {kind:?} {target} {} {} {}", answer.status, answer.action, answer.reason);
         }
         self.learn(path, &answer, scene);
         Ok(answer)

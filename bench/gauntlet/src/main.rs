@@ -21,6 +21,7 @@ mod tally;
 mod walk;
 
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,14 +31,14 @@ use profile::Profile;
 use report::{Outcome, Row};
 use run::Cast;
 
-const USAGE: &str = "gauntlet [--json FILE] [--markdown FILE] [--seeds N] [--profile ID|all]";
+const USAGE: &str = "gauntlet [--json FILE] [--markdown FILE] [--seeds N | --seed N] [--profile ID|all]";
 
 /// What was asked for.
 #[derive(Debug)]
 struct Options {
     json: Option<PathBuf>,
     markdown: Option<PathBuf>,
-    seeds: u64,
+    seeds: RangeInclusive<u64>,
     profile: Option<String>,
 }
 
@@ -54,18 +55,22 @@ fn main() -> ExitCode {
 }
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
-    let mut options = Options { json: None, markdown: None, seeds: 5, profile: None };
+    let mut options = Options { json: None, markdown: None, seeds: 1..=5, profile: None };
     while let Some(name) = arguments.next() {
         let value = arguments.next().with_context(|| format!("`{name}` lacks a value\n{USAGE}"))?;
         match name.as_str() {
             "--json" => options.json = Some(value.into()),
             "--markdown" => options.markdown = Some(value.into()),
-            "--seeds" => options.seeds = value.parse().context("--seeds: not a number")?,
+            "--seeds" => options.seeds = 1..=value.parse().context("--seeds: not a number")?,
+            "--seed" => {
+                let seed = value.parse().context("--seed: not a number")?;
+                options.seeds = seed..=seed;
+            }
             "--profile" => options.profile = (value != "all").then_some(value),
             other => bail!("`{other}` is no option\n{USAGE}"),
         }
     }
-    ensure!(options.seeds > 0, "--seeds: at least one");
+    ensure!(!options.seeds.is_empty(), "--seeds: at least one");
     Ok(options)
 }
 
@@ -89,7 +94,7 @@ fn run_all(options: &Options) -> Result<bool> {
             continue;
         }
         let profiles: Vec<&Profile> = present.iter().map(|row| row.profile).collect();
-        for seed in 1..=options.seeds {
+        for seed in options.seeds.clone() {
             say(&format!("{} ({}): {} profiles, seed {seed}", world.name, world.note, profiles.len()));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
             let tallies = runtime.block_on(run::world(&cast, world, &profiles, seed))?;

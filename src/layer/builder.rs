@@ -9,6 +9,7 @@ use crate::action::{ActionError, EnforceLayer, Mode};
 use crate::audit::{AuditLayer, FileSink, Sink, SinkError, SinkKind, TracingSink};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
+use crate::rights::RobotsMemory;
 #[cfg(feature = "html")]
 use crate::rights::{Pref, ScopeSettings, Uses};
 use crate::secret::{SecretError, Secrets};
@@ -42,8 +43,7 @@ pub struct Builder {
     check: Arc<ProxyCheck>,
     #[cfg(feature = "html")]
     findings: Option<Arc<crate::page::Findings>>,
-    #[cfg(feature = "html")]
-    robots: Arc<crate::page::RobotsMemory>,
+    robots: Arc<RobotsMemory>,
     activated: u64,
 }
 
@@ -114,7 +114,6 @@ impl Builder {
             check: Arc::new(ProxyCheck::new()),
             #[cfg(feature = "html")]
             findings: None,
-            #[cfg(feature = "html")]
             robots: Arc::default(),
             activated: 0,
         }
@@ -197,9 +196,8 @@ impl Builder {
         self
     }
 
-    /// The last good robots.txt of each host, to outlive this layer.
-    #[cfg(feature = "html")]
-    pub fn robots(mut self, memory: Arc<crate::page::RobotsMemory>) -> Self {
+    /// What robots.txt said lately, to outlive this layer.
+    pub fn robots(mut self, memory: Arc<RobotsMemory>) -> Self {
         self.robots = memory;
         self
     }
@@ -237,6 +235,7 @@ impl Builder {
             None => identify,
         };
         let assess = AssessLayer::new(Arc::clone(&state), &config.suspicion, config.action.limits.soft())?;
+        let assess = assess.robots(Arc::clone(&self.robots));
         let enforce = EnforceLayer::new(Arc::clone(&state), &config.action, &config.rights.license, config.mode)?;
         let enforce = enforce.challenging(&keys, mount)?;
         let audit = AuditLayer::with_clock(self.audit_sink()?, clock);

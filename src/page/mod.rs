@@ -65,7 +65,7 @@ pub use notice::NoticeSettings;
 pub use plain::plain_text;
 pub use plan::Skip;
 pub use policy::PagePolicy;
-pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture, RobotsMemory};
+pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture};
 pub use replace::Replace;
 pub use report::{PageFacts, PageReport, Rewrite};
 

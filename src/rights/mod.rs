@@ -16,6 +16,7 @@
 pub mod documents;
 pub mod fields;
 pub mod lint;
+mod memory;
 mod policy;
 pub mod robots;
 mod signal;
@@ -24,6 +25,7 @@ mod uses;
 
 use serde::{Deserialize, Serialize};
 
+pub use memory::RobotsMemory;
 pub use policy::Policy;
 pub use uses::{Pref, Use, Uses};
 

@@ -142,6 +142,14 @@ impl Robots {
         matching.max_by_key(|rule| (rule.pattern.len(), rule.allow)).is_none_or(|rule| rule.allow)
     }
 
+    /// Is a path forbidden however it is read? Parsers differ about percent signs (RFC 9309 §2.2.2 decodes what need not be
+    /// encoded, Google's does not): where one stands, nothing is plain.
+    pub fn plainly_forbids(&self, agent: &str, path: &str) -> bool {
+        let plain = |text: &str| !text.contains('%');
+        let all_plain = self.groups_of(agent).flat_map(|group| &group.rules).all(|rule| plain(&rule.raw));
+        plain(path) && path.is_ascii() && all_plain && !self.allows(agent, path)
+    }
+
     /// What `Content-Usage` says about a use: the longest pattern, and of two as long the stricter. Preferences say
     /// nothing about what may not be fetched.
     pub fn usage(&self, agent: &str, path: &str, of: Use) -> Pref {
@@ -321,6 +329,20 @@ mod tests {
         ("NumberOfLinesAreTooLong cr", "User-agent: foo\rAllow: /foo\rDisallow: /", "foo", "/bar", false),
         ("NUL", "User-agent: foo\nDis\0allow: /\0", "foo", "/bar", false),
     ];
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_not_plainly_forbidden() {
+        for (file, path, expect) in [
+            ("user-agent: *\ndisallow: /a", "/a/b?c", true),
+            ("user-agent: *\ndisallow: /a", "/b", false),
+            ("user-agent: *\ndisallow: /a", "/a%20b", false),
+            ("user-agent: *\ndisallow: /%61", "/a", false),
+            ("user-agent: *\ndisallow: /\nallow: /%7Ea", "/b", false),
+            ("user-agent: other\ndisallow: /%61\n\nuser-agent: *\ndisallow: /a", "/a", true),
+        ] {
+            assert_eq!(Robots::parse(file.as_bytes()).plainly_forbids("FooBot", path), expect, "{file} {path}");
+        }
+    }
 
     #[test]
     fn paths_are_allowed_or_not() {

@@ -15,6 +15,8 @@ pub(crate) struct Head<'h> {
     pub(crate) method: &'h Method,
     pub(crate) version: Version,
     pub(crate) headers: &'h HeaderMap,
+    /// As it arrived.
+    pub(crate) path: &'h str,
     pub(crate) query: Option<&'h str>,
 }
 
@@ -225,7 +227,7 @@ mod tests {
         let settings = crate::visitor::Settings::default();
         let visitor = Visitor::from_head(&head, &settings, std::time::Duration::ZERO).unwrap();
         let mut out = Vec::new();
-        let view = Head { method: &head.method, version: head.version, headers: &head.headers, query: None };
+        let view = Head { method: &head.method, version: head.version, headers: &head.headers, path: "/", query: None };
         contradictions(&visitor, view, &mut |signal| out.push(signal));
         out.sort_unstable();
         out

@@ -1,6 +1,6 @@
 //! From one request to its [`Assessment`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::cells::CellKey;
 use super::conduct;
@@ -12,6 +12,7 @@ use super::signals::{self, Group};
 use super::state::{self, Keys, Record, Tick, flag};
 use super::width::{Widened, Width};
 use super::{Assessment, Fired, Limiter, Settings, Signal, SoftQuotas, State, SuspicionError, limiter};
+use crate::rights::RobotsMemory;
 use crate::visitor::{Category, Verification, Visitor};
 
 /// Seconds after which a pass makes good standing.
@@ -34,6 +35,7 @@ pub(crate) struct Judge {
     prefetch: Limiter,
     /// Members of a cohort are challenged from their second page on.
     press_cohorts: bool,
+    pub(super) robots: OnceLock<Arc<RobotsMemory>>,
 }
 
 /// What a signal counts, in halves of its points.
@@ -61,6 +63,7 @@ impl Judge {
             wide_page: limiter(&state, quotas.wide_page, 101),
             prefetch: limiter(&state, quotas.prefetch, 102),
             press_cohorts: settings.cohort.challenge,
+            robots: OnceLock::new(),
             state,
         })
     }
@@ -163,6 +166,9 @@ impl Judge {
         }
         if let Some(signal) = cohort {
             self.fire(fired, signal, ONCE);
+        }
+        if page && self.ignores_robots(visitor, head) {
+            self.fire(fired, Signal::RobotsDisallowed, ONCE);
         }
         if near.offenders {
             self.fire(fired, Signal::OffenderNeighbours, ONCE);

@@ -8,7 +8,7 @@ use super::headers::Head;
 use super::judge::Judge;
 use super::state::{Keys, PathKind, flag};
 use crate::visitor::trap::Offers;
-use crate::visitor::{RouteClass, Verification, Visitor};
+use crate::visitor::{Category, RouteClass, Verification, Visitor};
 
 impl Judge {
     /// A path is what it has answered, not what the request says about itself; before it has answered anything, it is
@@ -36,6 +36,20 @@ impl Judge {
         let beacon = of.offer_beacon.then(|| traps.beacon(&visitor.host));
         let link = link.then(|| traps.link(&visitor.host, visitor.arrived));
         (beacon.is_some() || link.is_some()).then_some(Offers { beacon, link })
+    }
+
+    /// Is it a robot that says so, on a path that its robots.txt forbids? Not one that acts for a person: those need not ask.
+    pub(super) fn ignores_robots(&self, visitor: &Visitor, head: Head<'_>) -> bool {
+        use Category::{AiUser, Feed, Monitor, Preview};
+        let crawler = visitor.agent.category.is_declared_bot()
+            && !matches!(visitor.agent.category, AiUser | Feed | Monitor | Preview);
+        let Some(name) = visitor.agent.name.as_deref().filter(|_| crawler) else { return false };
+        let target = match head.query {
+            Some(query) => format!("{}?{query}", head.path),
+            None => head.path.to_owned(),
+        };
+        let robots = self.robots.get();
+        robots.is_some_and(|robots| robots.forbids(&visitor.host, name, &target, visitor.arrived.as_secs()))
     }
 
     pub(super) fn step(&self, visitor: &Visitor, head: Head<'_>, page: bool) -> Step {

@@ -208,6 +208,8 @@ signals! {
     RegularGaps "regular_gaps" Behaviour Level 12,
     /// A path that stands in robots.txt alone.
     RobotsCanary "robots_canary" Trap Event 60,
+    /// A robot that says so, on a path that robots.txt has forbidden to it for a day or more.
+    RobotsDisallowed "robots_disallowed" Behaviour Event 10,
     /// Numbers or dates in paths, one after the other.
     SeqIds "seq_ids" Behaviour Level 10,
     /// One pass from eight networks or more within the hour, or under many names in one of them.

@@ -84,8 +84,13 @@ impl Rig {
     }
 
     fn judge(&self, visitor: &Visitor, head: &http::request::Parts) -> Assessment {
-        let view =
-            Head { method: &head.method, version: head.version, headers: &head.headers, query: head.uri.query() };
+        let view = Head {
+            method: &head.method,
+            version: head.version,
+            headers: &head.headers,
+            path: head.uri.path(),
+            query: head.uri.query(),
+        };
         self.judge.assess(visitor, view)
     }
 

@@ -1,11 +1,22 @@
 //! robots.txt over time: which version was served when, and what stands in for it while the site is down.
 
+use std::convert::Infallible;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
+use deckle::DeckleLayer;
+use deckle::audit::{AuditRecord, Sink};
+use deckle::clock::ManualClock;
+use deckle::suspicion::Signal;
+use deckle::visitor::Peer;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
 use sha2::{Digest, Sha256};
+use tower::{Layer, ServiceExt};
 
 use crate::support::{Deckle, get, hits};
 use crate::wire::{CLIENT, site};
@@ -110,5 +121,50 @@ fn head_of_a_document_says_the_length_of_the_document() {
         assert_eq!((get.status, head.status, head.body.len()), (200, 200, 0), "{path}");
         assert_eq!(head.headers["content-length"], get.body.len().to_string(), "{path}");
         assert_eq!(head.headers["content-type"], get.headers["content-type"], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn who_ignores_robots_txt_is_told_by_the_copies_that_went_out() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (sink, clock) = (Arc::clone(&seen), ManualClock::at(1_795_000_000));
+    let site = tower::service_fn(|request: Request<()>| async move {
+        let (kind, body) = match request.uri().path() {
+            "/robots.txt" => ("text/plain", "User-agent: CCBot\nDisallow: /print/\n"),
+            _ => ("text/html", "<!doctype html><title>t</title><p>A page."),
+        };
+        let body = Full::new(Bytes::from_static(body.as_bytes()));
+        Ok::<_, Infallible>(Response::builder().header("content-type", kind).body(body).unwrap())
+    });
+    let layer = DeckleLayer::builder().clock(clock.clone()).sink(Signals(sink)).build().unwrap();
+    let service = layer.layer(site);
+    let get = async |agent: &str, path: &str| {
+        let request = Request::builder().uri(path).header("host", "news.example").header("user-agent", agent);
+        let mut request = request.body(()).unwrap();
+        request.extensions_mut().insert(Peer { address: ([203, 0, 113, 1], 1).into(), secure: false });
+        let Ok(answer) = service.clone().oneshot(request).await;
+        // What was served is known when it has been read to its end.
+        answer.into_body().collect().await.unwrap();
+        seen.lock().unwrap().pop().unwrap()
+    };
+    let day = Duration::from_secs(86_400);
+    assert!(!get("CCBot/2.0", "/print/a").await, "nobody has asked for robots.txt yet");
+    get("CCBot/2.0", "/robots.txt").await;
+    assert!(!get("CCBot/2.0", "/print/a").await, "yesterday's may have said otherwise");
+    clock.advance(day);
+    assert!(get("CCBot/2.0", "/print/a").await);
+    assert!(!get("CCBot/2.0", "/news/a-b-c").await, "that one is open");
+    assert!(!get("CCBot/2.0", "/print/%61").await, "parsers differ about that");
+    assert!(!get("SemrushBot/7", "/print/a").await, "to another one");
+    assert!(!get("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "/print/a").await);
+}
+
+/// Was it held against the client that robots.txt forbids the path?
+struct Signals(Arc<Mutex<Vec<bool>>>);
+
+impl Sink for Signals {
+    fn record(&self, record: AuditRecord) {
+        let signals = record.assessment.unwrap().signals;
+        self.0.lock().unwrap().push(signals.iter().any(|fired| fired.signal == Signal::RobotsDisallowed));
     }
 }

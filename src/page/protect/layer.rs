@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::memory::RobotsMemory;
 use super::service::Protect;
 use super::site::Site;
 use crate::page::{Findings, PageError, Settings};
 use crate::rights;
+use crate::rights::RobotsMemory;
 use crate::secret::Secrets;
 use crate::slot::Edit;
 use crate::watermark::{self, Level, Whitespace};

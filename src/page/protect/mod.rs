@@ -6,12 +6,10 @@ mod document;
 mod fill;
 mod future;
 mod layer;
-mod memory;
 mod service;
 mod site;
 mod wish;
 
 pub use future::ResponseFuture;
 pub use layer::{Marking, ProtectLayer};
-pub use memory::RobotsMemory;
 pub use service::Protect;

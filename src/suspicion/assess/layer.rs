@@ -3,6 +3,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::service::Assess;
+use crate::rights::RobotsMemory;
 use crate::suspicion::judge::Judge;
 use crate::suspicion::{Settings, SoftQuotas, State, SuspicionError};
 
@@ -21,6 +22,13 @@ impl AssessLayer {
     /// [`SuspicionError`] for settings that do not hold.
     pub fn new(state: Arc<State>, settings: &Settings, quotas: SoftQuotas) -> Result<Self, SuspicionError> {
         Ok(Self { judge: Arc::new(Judge::new(state, settings, quotas)?) })
+    }
+
+    /// Holds robots to the robots.txt that [`ProtectLayer`](crate::page::ProtectLayer) has seen go out, by the same memory.
+    /// The first memory that is given counts.
+    pub fn robots(self, memory: Arc<RobotsMemory>) -> Self {
+        let _ = self.judge.robots.set(memory);
+        self
     }
 }
 

@@ -45,6 +45,7 @@ where
             method: request.method(),
             version: request.version(),
             headers: request.headers(),
+            path: request.uri().path(),
             query: request.uri().query(),
         };
         // A fault of ours must not take the site down: the request is judged as unknown and goes on.

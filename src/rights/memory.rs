@@ -160,6 +160,6 @@ mod tests {
             let text = format!("User-agent: *\nDisallow: /a\n# {version}\n");
             memory.served("news.example", version * 3_600, text.as_bytes(), true);
         }
-        assert!(!memory.forbids("news.example", "GPTBot", "/a", DAY + 9 * 3_600));
+        assert!(!memory.forbids("news.example", "GPTBot", "/a", DAY + 2 * 3_600), "seven in a day are not remembered");
     }
 }

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
-use minijinja::{Environment, context};
+use minijinja::{Value, context};
 use uuid::Uuid;
 
-use super::LimitReport;
 use super::license::License;
+use super::pages::Page;
+use super::{ActionError, LimitReport};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -26,7 +27,7 @@ enum Form {
 /// The compiled pages.
 #[derive(Debug)]
 pub(super) struct Answers {
-    pages: Environment<'static>,
+    page: Page,
     contact: Option<String>,
 }
 
@@ -41,11 +42,15 @@ pub(super) struct Refusal {
 }
 
 impl Answers {
-    pub(super) fn new(contact: Option<String>) -> Result<Self, minijinja::Error> {
-        let mut pages = Environment::new();
-        // Names end in `.html`: minijinja escapes by name.
-        pages.add_template("refusal.html", include_str!("../../assets/pages/refusal.html"))?;
-        Ok(Self { pages, contact })
+    /// # Errors
+    /// [`ActionError::Page`] for a page of the site's own that does not hold.
+    pub(super) fn new(contact: Option<String>, templates: Option<&str>) -> Result<Self, ActionError> {
+        let page = Page::new(templates, "refusal.html", include_str!("../../assets/pages/refusal.html"))?;
+        let answers = Self { page, contact };
+        let (status, request_id) = (StatusCode::TOO_MANY_REQUESTS, Uuid::nil());
+        let sample = answers.values(Refusal { status, retry_after: Some(60), quota: None, request_id });
+        answers.page.check(sample, &[])?;
+        Ok(answers)
     }
 
     pub(super) fn refuse(&self, refusal: Refusal, request: &HeaderMap) -> Response<Full<Bytes>> {
@@ -53,7 +58,7 @@ impl Answers {
         let retry_after = refusal.retry_after.map(|seconds| seconds + fastrand::u64(0..=seconds / 5));
         let refusal = Refusal { retry_after, ..refusal };
         let (kind, body) = match preferred(request) {
-            Form::Html => match self.html(refusal) {
+            Form::Html => match self.page.render(self.values(refusal)) {
                 Ok(page) => ("text/html; charset=utf-8", page),
                 Err(_) => ("text/plain; charset=utf-8", self.text(refusal)),
             },
@@ -112,14 +117,14 @@ impl Answers {
         response
     }
 
-    fn html(&self, refusal: Refusal) -> Result<String, minijinja::Error> {
-        self.pages.get_template("refusal.html")?.render(context! {
+    fn values(&self, refusal: Refusal) -> Value {
+        context! {
             title => title(refusal.status),
             message => message(refusal),
             limited => refusal.retry_after.is_some(),
             contact => self.contact.as_deref().map(link),
             request_id => refusal.request_id.to_string(),
-        })
+        }
     }
 
     fn problem(&self, refusal: Refusal) -> String {
@@ -169,7 +174,7 @@ fn rate_limit(quota: LimitReport) -> Option<(HeaderValue, HeaderValue)> {
 }
 
 /// Where a click on the contact leads, and what is shown.
-pub(super) fn link(contact: &str) -> minijinja::Value {
+pub(super) fn link(contact: &str) -> Value {
     let name = contact.strip_prefix("mailto:").unwrap_or(contact);
     let is_mail = !name.contains('/') && name.contains('@');
     context! { address => if is_mail { format!("mailto:{name}") } else { name.to_owned() }, name }
@@ -222,7 +227,7 @@ mod tests {
     }
 
     fn told(accept: &str, contact: Option<&str>, quota: Option<LimitReport>) -> (HeaderMap, String) {
-        let answers = Answers::new(contact.map(str::to_owned)).unwrap();
+        let answers = Answers::new(contact.map(str::to_owned), None).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
         let refusal =
@@ -267,6 +272,32 @@ mod tests {
         let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(problem["type"], QUOTA_EXCEEDED);
         assert_eq!(problem["violated-policies"], serde_json::json!(["page_hard"]));
+    }
+
+    #[test]
+    fn a_site_has_its_own_words() {
+        let dir = std::env::temp_dir().join(format!("deckle-pages-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let folder = dir.to_str();
+        let with = |text: &str| {
+            std::fs::write(dir.join("refusal.html"), text).unwrap();
+            Answers::new(Some("desk@example.org".to_owned()), folder)
+        };
+        let page = with("<p>{{ message }} <a href=\"{{ contact.address }}\">{{ contact.name }}</a>").unwrap();
+        let refusal =
+            Refusal { status: StatusCode::FORBIDDEN, retry_after: None, quota: None, request_id: Uuid::nil() };
+        let page = page.page.render(page.values(refusal)).unwrap();
+        assert!(page.contains("automated programs. <a href=\"mailto:desk@example.org\">desk@example.org"), "{page}");
+        for (text, says) in [
+            ("{{ mesage }}".to_owned(), "refusal.html"),
+            ("\n{% if %}".to_owned(), "refusal.html:2"),
+            ("x".repeat(20_000), "20000 bytes"),
+        ] {
+            let error = with(&text).unwrap_err().to_string();
+            assert!(error.contains("action.templates") && error.contains(says), "{error}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(Answers::new(None, folder).is_ok(), "without a file of that name ours is taken");
     }
 
     #[test]

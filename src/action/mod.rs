@@ -23,6 +23,7 @@ mod challenge;
 mod enforce;
 mod license;
 mod limit;
+mod pages;
 mod policy;
 
 use serde::{Deserialize, Serialize};
@@ -223,6 +224,9 @@ pub struct Settings {
     /// Shown on refusals: an address or a page where a person can ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
+    /// A folder with pages of the site's own: `refusal.html` and `challenge.html`, in minijinja.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub templates: Option<String>,
 }
 
 impl Default for Settings {
@@ -236,6 +240,7 @@ impl Default for Settings {
             license: LicenseSettings::default(),
             challenge: ChallengeSettings::default(),
             contact: None,
+            templates: None,
         }
     }
 }
@@ -327,7 +332,12 @@ pub enum ActionError {
         /// The category.
         category: Category,
     },
-    /// A page template that does not compile.
-    #[error("a page of deckle's own does not compile")]
-    Template(#[from] minijinja::Error),
+    /// A page of the site's own.
+    #[error("`action.templates`: {name}: {message}")]
+    Page {
+        /// The file.
+        name: String,
+        /// What is wrong, with the line if there is one.
+        message: String,
+    },
 }

@@ -146,7 +146,8 @@ fn defaults() -> BTreeMap<Category, Choice> {
                 Category::Preview => checked(Word::Card, Word::Card, Action::Limit),
                 Category::Feed | Category::Monitor => checked(Word::Score, Word::Limit, Action::Limit),
                 Category::Reader => checked(Word::Score, Word::Score, Action::Slow),
-                Category::Archive => checked(Word::Score, Word::Block, Action::Block),
+                // What it is shown is kept as the page of that day.
+                Category::Archive => checked(Word::Score, Word::Block, Action::Limit),
                 Category::Seo | Category::Advertising | Category::Academic => {
                     checked(Word::Limit, Word::Block, Action::Block)
                 }

@@ -98,8 +98,13 @@ impl Config {
 
     /// Files that are named in the configuration are found from where it stands.
     fn relative_to(mut self, dir: &Path) -> Self {
-        let named =
-            [&mut self.secret_file, &mut self.proxy.tls.cert, &mut self.proxy.tls.key, &mut self.visitor.ranges.file];
+        let named = [
+            &mut self.secret_file,
+            &mut self.proxy.tls.cert,
+            &mut self.proxy.tls.key,
+            &mut self.visitor.ranges.file,
+            &mut self.action.templates,
+        ];
         for file in named.into_iter().flatten() {
             *file = dir.join(&*file).display().to_string();
         }

@@ -10,6 +10,7 @@ use http::Method;
 use sha2::{Digest, Sha256};
 
 use crate::cards::{Answer, FIREFOX, HEADLESS, IMESSAGE, PREVIEW, Rig, SCRIPT, TEXT, request, with};
+use crate::support::TempDir;
 
 /// Whoever says that it is automated is challenged at once, and nothing else is held against anybody.
 pub(crate) const CHALLENGED: &str = "mode = \"enforce\"\n[suspicion.score]\nsignals = { claim_headless = 75 }\n\
@@ -389,5 +390,34 @@ async fn eight_tabs_of_one_browser_all_get_through() {
     for tab in &tabs {
         let page = ask(tab, &jar[0]).await;
         assert_eq!((page.status, page.body.contains(TEXT)), (200, true), "{tab}");
+    }
+}
+
+#[tokio::test]
+async fn a_site_has_a_page_of_its_own() {
+    let dir = TempDir::new();
+    let config = format!("{CHALLENGED}[action]\ntemplates = \"{}\"\n", dir.path().display());
+    let ours = include_str!("../../assets/pages/challenge.html");
+    let file = dir.path().join("challenge.html");
+    std::fs::write(&file, ours.replace("<main>", "<main><p>The Herald</p>")).unwrap();
+    let rig = Rig::new(&config);
+    let page = rig.ask(request(HEADLESS, IP, PAGE)).await;
+    assert!(is_challenge(&page) && page.body.contains("The Herald"), "{}", page.body);
+    rig.wait(5);
+    let through = rig.ask(request(HEADLESS, IP, &way(&page))).await;
+    assert_eq!((through.status, step(&through)), (303, Some(ChallengeStep::Passed)));
+    // What would leave a reader in front of it is refused when it is read.
+    for (gone, says) in [
+        ("<p><a class=\"go\" href=\"{{ wait_url }}\">{{ words.proceed }}</a></p>", "it lacks a link"),
+        ("<meta http-equiv=\"refresh\" content=\"{{ wait }}; url={{ wait_url }}\">", "http-equiv"),
+        ("{{ words.title }}", "words.titel"),
+    ] {
+        let changed =
+            if gone == "{{ words.title }}" { ours.replace(gone, "{{ words.titel }}") } else { ours.replace(gone, "") };
+        std::fs::write(&file, changed).unwrap();
+        let refused = DeckleLayer::builder().config(Config::from_toml(&config).unwrap()).build().unwrap_err();
+        let message = format!("{refused:#}");
+        assert!(message.contains("action.templates") && message.contains("challenge.html"), "{message}");
+        assert!(says == "words.titel" || message.contains(says), "{message}");
     }
 }

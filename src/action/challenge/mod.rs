@@ -18,10 +18,10 @@ pub(super) use entry::{Return, TRIES};
 use std::time::Duration;
 
 use http::StatusCode;
-use minijinja::Environment;
 use serde::{Deserialize, Serialize};
 
 use super::ActionError;
+use super::pages::Page;
 use crate::secret::Secrets;
 use crate::unit::Span;
 use crate::visitor::pass::Tokens;
@@ -105,7 +105,7 @@ pub(super) struct Challenger {
     tokens: Tokens,
     mount: String,
     contact: Option<String>,
-    pages: Environment<'static>,
+    html: Page,
 }
 
 impl Challenger {
@@ -114,18 +114,19 @@ impl Challenger {
         secrets: &Secrets,
         mount: &str,
         contact: Option<String>,
+        templates: Option<&str>,
     ) -> Result<Self, ActionError> {
-        let mut pages = Environment::new();
-        // The name ends in `.html`: minijinja escapes by name.
-        pages.add_template("challenge.html", include_str!("../../../assets/pages/challenge.html"))?;
-        Ok(Self {
+        let html = Page::new(templates, "challenge.html", include_str!("../../../assets/pages/challenge.html"))?;
+        let challenger = Self {
             settings: settings.clone(),
             status: StatusCode::from_u16(settings.status).unwrap_or(StatusCode::TOO_MANY_REQUESTS),
             tokens: Tokens::new(secrets),
             mount: mount.to_owned(),
             contact,
-            pages,
-        })
+            html,
+        };
+        challenger.check()?;
+        Ok(challenger)
     }
 }
 

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderValue, Response, header};
 use http_body_util::Full;
-use minijinja::context;
+use minijinja::{Value, context};
+use uuid::Uuid;
 
 use super::Challenger;
 use super::words::words;
+use crate::action::ActionError;
 use crate::action::answer::link;
 use crate::visitor::Visitor;
 use crate::visitor::pass::Challenge;
@@ -67,38 +69,11 @@ impl Challenger {
         if target.len() > LONG.1 {
             "%2F".clone_into(&mut target);
         }
-        let long = target.len() > LONG.0;
-        let words = words(language);
-        let way = |way: &str| format!("{}/c/{way}?t={}&u={target}", self.mount, wait.token);
-        let page = self.pages.get_template("challenge.html").and_then(|page| {
-            page.render(context! {
-                words => context! {
-                    title => words.title,
-                    message => words.message,
-                    waiting => words.waiting,
-                    early => words.early,
-                    opening => words.opening,
-                    proceed => words.proceed,
-                    contact => words.contact,
-                    request => words.request,
-                },
-                lang => words.lang,
-                dir => words.dir,
-                wait => wait.seconds,
-                left => wait.left,
-                wait_url => way("w"),
-                work_url => if long { String::new() } else { way("p") },
-                token => wait.token.as_str(),
-                bits => if long { 0 } else { self.settings.bits },
-                nonce => nonce.as_str(),
-                script => script(),
-                contact => self.contact.as_deref().map(link),
-                request_id => visitor.request_id.to_string(),
-            })
-        });
+        let page = self.html.render(self.values(&target, language, wait, &nonce, visitor.request_id));
         // A page that cannot be made leaves the way on: a link.
-        let page = page
-            .unwrap_or_else(|_| format!("<!doctype html><a href=\"{}\">&rarr;</a>", way("w").replace('&', "&amp;")));
+        let page = page.unwrap_or_else(|_| {
+            format!("<!doctype html><a href=\"{}\">&rarr;</a>", self.leads("w", wait, &target).replace('&', "&amp;"))
+        });
         let mut response = Response::new(Full::new(Bytes::from(page)));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -114,6 +89,59 @@ impl Challenger {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         response
+    }
+
+    /// Where a way past leads; `target` is escaped.
+    fn leads(&self, way: &str, wait: &Wait, target: &str) -> String {
+        format!("{}/c/{way}?t={}&u={target}", self.mount, wait.token)
+    }
+
+    fn values(&self, target: &str, language: Option<&str>, wait: &Wait, nonce: &str, request_id: Uuid) -> Value {
+        let long = target.len() > LONG.0;
+        let words = words(language);
+        context! {
+            words => context! {
+                title => words.title,
+                message => words.message,
+                waiting => words.waiting,
+                early => words.early,
+                opening => words.opening,
+                proceed => words.proceed,
+                contact => words.contact,
+                request => words.request,
+            },
+            lang => words.lang,
+            dir => words.dir,
+            wait => wait.seconds,
+            left => wait.left,
+            wait_url => self.leads("w", wait, target),
+            work_url => if long { String::new() } else { self.leads("p", wait, target) },
+            token => wait.token.as_str(),
+            bits => if long { 0 } else { self.settings.bits },
+            nonce,
+            script => script(),
+            contact => self.contact.as_deref().map(link),
+            request_id => request_id.to_string(),
+        }
+    }
+
+    /// Does a page of the site's own lead on?
+    ///
+    /// # Errors
+    /// [`ActionError::Page`] names what it lacks.
+    pub(super) fn check(&self) -> Result<(), ActionError> {
+        let wait = Wait { token: "sample".to_owned(), seconds: 5, left: 5 };
+        let sample = self.values("%2F", None, &wait, "sample", Uuid::nil());
+        // As minijinja writes it into an attribute.
+        let way = self.leads("w", &wait, "%2F").replace('&', "&amp;").replace('/', "&#x2f;");
+        let (link, refresh) = (format!("href=\"{way}\""), format!("content=\"5; url={way}\""));
+        self.html.check(
+            sample,
+            &[
+                (&link, "a link with `href=\"{{ wait_url }}\"`: without scripts and refresh it is the only way on"),
+                (&refresh, "`<meta http-equiv=\"refresh\" content=\"{{ wait }}; url={{ wait_url }}\">`"),
+            ],
+        )
     }
 }
 

@@ -97,7 +97,7 @@ impl EnforceLayer {
         policy::check(settings)?;
         let settings = settings.clone();
         let limits = Limits::new(&state, &settings.limits);
-        let answers = Answers::new(settings.contact.clone())?;
+        let answers = Answers::new(settings.contact.clone(), settings.templates.as_deref())?;
         let license = License::new(&settings.license, licence);
         let sleepers = AtomicUsize::new(0);
         let shared = Shared { state, settings, limits, answers, license, challenger: None, mode, sleepers };
@@ -108,15 +108,16 @@ impl EnforceLayer {
     /// [`IdentifyLayer`](crate::visitor::IdentifyLayer); without one, action `challenge` is `limit`.
     ///
     /// # Errors
-    /// [`ActionError::Template`]: the page does not compile.
+    /// [`ActionError::Page`]: a page of the site's own does not hold.
     pub fn challenging(self, secrets: &Secrets, mount: &str) -> Result<Self, ActionError> {
         let Shared { state, settings, license, mode, .. } = &*self.shared;
-        let challenger = Challenger::new(&settings.challenge, secrets, mount, settings.contact.clone())?;
+        let (contact, templates) = (settings.contact.clone(), settings.templates.as_deref());
+        let challenger = Challenger::new(&settings.challenge, secrets, mount, contact.clone(), templates)?;
         let shared = Shared {
             state: Arc::clone(state),
             settings: settings.clone(),
             limits: Limits::new(state, &settings.limits),
-            answers: Answers::new(settings.contact.clone())?,
+            answers: Answers::new(contact, templates)?,
             license: license.clone(),
             challenger: Some(challenger),
             mode: *mode,

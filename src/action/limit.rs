@@ -15,6 +15,8 @@ use crate::suspicion::{Debit, Limiter, Quota, SoftQuotas, State, Widened, Width,
 const DEAREST: u32 = 3;
 /// The name of the quota that action `limit` leaves.
 pub(super) const TRICKLE: &str = "limited";
+/// Pages of filler that go out in all: 64 KiB a second.
+const DECOY: Quota = Quota::new(63, 16);
 /// What an agent may take that cannot be checked, from one network: a page a second, 60 at once.
 const CLAIMED: Quota = Quota::new(1_000, 60);
 /// One cell of `content_bulk`, in bytes.
@@ -154,6 +156,7 @@ pub(super) struct Limits {
     content_bulk: Limiter,
     bulk_cells: SharedCells,
     challenge: Limiter,
+    decoy: Limiter,
     breaker: Limiter,
     /// All that one address may take, by the people behind it, whoever has a quota of his own.
     page_address: Widened,
@@ -174,6 +177,7 @@ impl Limits {
             content_bulk: limiter(state, settings.content_bulk, CONTENT_BULK),
             bulk_cells: SharedCells::new(state.cells().clone(), CONTENT_BULK, Duration::ZERO),
             challenge: limiter(state, settings.challenge, 108),
+            decoy: limiter(state, DECOY, 112),
             breaker: limiter(state, settings.breaker, 109),
             page_address: Widened::new(state, settings.page_hard, settings.widths, 4),
             clock: LimiterClock(state.clock().clone()),
@@ -254,6 +258,11 @@ impl Limits {
     /// May another challenge be issued?
     pub(super) fn may_challenge(&self, client: CellKey) -> bool {
         self.ask(&self.challenge, client).is_none()
+    }
+
+    /// May another page of filler go out, to anybody?
+    pub(super) fn may_deceive(&self) -> bool {
+        self.ask(&self.decoy, CellKey(0)).is_none()
     }
 
     /// The lane of those for whom challenges lead nowhere.

@@ -20,6 +20,7 @@
 mod answer;
 mod body;
 mod challenge;
+mod decoy;
 mod enforce;
 mod license;
 mod limit;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use body::ActionBody;
 pub use challenge::{ChallengeSettings, ChallengeStep};
+pub use decoy::DecoySettings;
 pub use enforce::{Enforce, EnforceLayer, ResponseFuture};
 pub use license::{LicenseMode, LicenseSettings};
 pub use limit::LimitSettings;
@@ -83,6 +85,8 @@ pub enum Action {
     License,
     /// A page that lets browsers through after a moment; for what is no navigation as `limit`.
     Challenge,
+    /// Filler in place of the site, where `action.decoy` is on; else as `block`.
+    Decoy,
     /// 403.
     Block,
 }
@@ -98,6 +102,7 @@ impl Action {
             Self::Limit => "limit",
             Self::License => "license",
             Self::Challenge => "challenge",
+            Self::Decoy => "decoy",
             Self::Block => "block",
         }
     }
@@ -189,6 +194,11 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// About one of the addresses of a decoy.
+    fn of_decoy(action: Action) -> Self {
+        Self { rule: Rule::Score, challenge: None, ..Self::of_challenge(action, ChallengeStep::Issued) }
+    }
+
     /// About one of the addresses of a challenge.
     fn of_challenge(action: Action, step: ChallengeStep) -> Self {
         Self {
@@ -221,6 +231,8 @@ pub struct Settings {
     pub license: LicenseSettings,
     /// Action `challenge`.
     pub challenge: ChallengeSettings,
+    /// Action `decoy`.
+    pub decoy: DecoySettings,
     /// Shown on refusals: an address or a page where a person can ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
@@ -239,6 +251,7 @@ impl Default for Settings {
             safety: SafetySettings::default(),
             license: LicenseSettings::default(),
             challenge: ChallengeSettings::default(),
+            decoy: DecoySettings::default(),
             contact: None,
             templates: None,
         }
@@ -332,6 +345,11 @@ pub enum ActionError {
         /// The category.
         category: Category,
     },
+    /// A decoy that nobody has thought about.
+    #[error(
+        "`action.decoy.enabled` takes `action.decoy.i_have_read = \"yes\"`: filler spoils what is collected, whoever collects it; see docs/reference/signals.md, \"Decoys\""
+    )]
+    Decoy,
     /// A page of the site's own.
     #[error("`action.templates`: {name}: {message}")]
     Page {

@@ -317,6 +317,7 @@ pub(crate) fn decide(
         Word::Limit | Word::License => (Action::Limit, rule),
         Word::Block => (Action::Block, rule),
         Word::Score if assessment.pressed => (bucket(assessment.bucket).max(Action::Challenge), Rule::Score),
+        Word::Score if super::decoy::is_meant(settings, visitor, assessment) => (Action::Decoy, Rule::Score),
         Word::Score => (bucket(assessment.bucket), Rule::Score),
     };
     let mut draft = Draft { action, rule, clamps: Vec::new() };

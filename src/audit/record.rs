@@ -109,7 +109,7 @@ impl AuditRecord {
     /// Declared robots and blocked visitors are named in full; people are not.
     fn escalates(&self) -> bool {
         let declared = self.visitor.as_ref().is_some_and(|v| v.agent.category.is_declared_bot());
-        let refused = |action| matches!(action, Action::License | Action::Block);
+        let refused = |action| matches!(action, Action::License | Action::Decoy | Action::Block);
         declared || self.decision.as_ref().is_some_and(|d| refused(d.action))
     }
 

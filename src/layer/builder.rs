@@ -279,14 +279,15 @@ impl Builder {
         Ok(identify.directories(directories, hosts, settings))
     }
 
-    /// What is declared, with the paths of the traps closed to everybody who obeys robots.txt.
+    /// What is declared, with the paths of traps and decoys closed to everybody who obeys robots.txt.
     #[cfg(feature = "html")]
     fn rights(&self, keys: &Secrets) -> crate::rights::Settings {
         let mut rights = self.config.rights.clone();
         let trap = &self.config.suspicion.trap;
         let link = trap.links.then(|| format!("{}/t/", self.config.visitor.routes.mount));
         let canary = trap.canary.then(|| TrapPaths::new(keys).canary());
-        for path in link.into_iter().chain(canary) {
+        let decoy = self.config.action.decoy.enabled.then(|| format!("{}/m/", self.config.visitor.routes.mount));
+        for path in link.into_iter().chain(canary).chain(decoy) {
             let uses = Uses { crawl: Pref::Deny, ..Uses::default() };
             rights.scope.push(ScopeSettings { path, agents: Vec::new(), uses });
         }

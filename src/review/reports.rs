@@ -177,7 +177,7 @@ pub(super) fn report(visitors: &Visitors, quality: &Quality) -> Report {
 
 fn suspect(points: u32, key: &str, facts: &VisitorFacts, reasons: Vec<String>) -> Suspect {
     let strongest = |actions: &BTreeMap<String, u64>| {
-        ["block", "challenge", "license", "limit", "card", "slow", "tag", "allow"]
+        ["block", "decoy", "challenge", "license", "limit", "card", "slow", "tag", "allow"]
             .into_iter()
             .find(|a| actions.contains_key(*a))
             .map(str::to_owned)

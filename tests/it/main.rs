@@ -9,6 +9,7 @@ mod cards;
 mod challenge;
 mod clients;
 mod corpus;
+mod decoys;
 mod dom;
 mod exchanges;
 mod explain;

@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 
-use super::layer::{Head, Plan, Shared};
+use super::layer::Shared;
+use super::plan::{Head, Plan};
 use crate::action::challenge::{Challenger, TRIES};
 use crate::action::limit::Client;
 use crate::action::{Action, ChallengeStep, Clamp, Decision, Mode, Rule};

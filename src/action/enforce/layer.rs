@@ -3,17 +3,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
-use http_body_util::Full;
+use http::{HeaderMap, Method, StatusCode, Uri};
 use tower_layer::Layer;
 
-use super::future::Instead;
+use super::plan::{Head, Plan};
 use super::service::Enforce;
 use super::share::{Ask, Late};
 use crate::action::answer::{Answers, Refusal};
 use crate::action::body::Charge;
 use crate::action::challenge::{Challenger, Return};
+use crate::action::decoy::Decoy;
 use crate::action::license::License;
 use crate::action::limit::{Client, Limits, TRICKLE};
 use crate::action::policy::{self, Circumstances};
@@ -75,6 +74,7 @@ pub(super) struct Shared {
     pub(super) answers: Answers,
     pub(super) license: Option<License>,
     pub(super) challenger: Option<Challenger>,
+    pub(super) decoy: Option<Decoy>,
     pub(super) mode: Mode,
     pub(super) sleepers: AtomicUsize,
 }
@@ -94,17 +94,19 @@ impl EnforceLayer {
         settings.limits.check()?;
         settings.license.check()?;
         settings.challenge.check()?;
+        settings.decoy.check()?;
         policy::check(settings)?;
         let settings = settings.clone();
         let limits = Limits::new(&state, &settings.limits);
         let answers = Answers::new(settings.contact.clone(), settings.templates.as_deref())?;
         let license = License::new(&settings.license, licence);
         let sleepers = AtomicUsize::new(0);
-        let shared = Shared { state, settings, limits, answers, license, challenger: None, mode, sleepers };
+        let shared =
+            Shared { state, settings, limits, answers, license, challenger: None, decoy: None, mode, sleepers };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Issues challenges by the keys of a secret, under the path where deckle answers itself. Give the same secret to
+    /// Issues challenges (and decoys) by the keys of a secret, under the path where deckle answers itself. Give the same secret to
     /// [`IdentifyLayer`](crate::visitor::IdentifyLayer); without one, action `challenge` is `limit`.
     ///
     /// # Errors
@@ -120,6 +122,7 @@ impl EnforceLayer {
             answers: Answers::new(contact, templates)?,
             license: license.clone(),
             challenger: Some(challenger),
+            decoy: settings.decoy.enabled.then(|| Decoy::new(secrets, mount)),
             mode: *mode,
             sleepers: AtomicUsize::new(0),
         };
@@ -141,40 +144,13 @@ impl<S> Layer<S> for EnforceLayer {
     }
 }
 
-/// What the future has to do.
-pub(super) enum Plan {
-    Forward,
-    /// On, for the head of the page; else this.
-    Card(Instead),
-    Wait(Duration),
-    /// On, if the other processes agree.
-    Ask(Box<Ask>),
-    Answer(Box<Response<Full<Bytes>>>),
-}
-
-/// The head of a request, as far as acting goes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Head<'h> {
-    pub(super) method: &'h Method,
-    pub(super) uri: &'h Uri,
-    pub(super) headers: &'h HeaderMap,
-}
-
-impl Head<'_> {
-    /// What is asked for, and returned to.
-    pub(super) fn target(&self) -> &str {
-        self.uri.path_and_query().map_or("/", |path| path.as_str())
-    }
-
-    pub(super) fn language(&self) -> Option<&str> {
-        self.headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()
-    }
-}
-
 impl Shared {
     /// The decision, what follows from it, and the address to go on with if it is another.
     pub(super) fn decide(&self, visitor: &Visitor, of: &Assessment, head: Head<'_>) -> (Decision, Plan, Option<Uri>) {
         let mode = if visitor.enforceable { self.mode } else { Mode::Observe };
+        if let Some((decision, plan)) = self.decoy_page(visitor, of, head, mode) {
+            return (decision, plan, None);
+        }
         let challenger = self.challenger.as_ref().filter(|_| *head.method == Method::GET);
         if let Some(challenger) = challenger.filter(|challenger| challenger.is_entry(visitor)) {
             let (decision, plan) = self.entry(challenger, visitor, of, head, mode);
@@ -261,6 +237,7 @@ impl Shared {
         let over = decision.limit.is_some_and(|limit| limit.retry_after.is_some());
         match decision.action {
             Action::Challenge => self.challenge(decision, visitor, assessment, head),
+            Action::Decoy => self.lead_away(decision, visitor, assessment, head),
             Action::Card => {
                 let refusal = Refusal {
                     status: StatusCode::TOO_MANY_REQUESTS,

@@ -1,8 +1,10 @@
 //! The Tower layer of the stage.
 
 mod challenge;
+mod decoy;
 mod future;
 mod layer;
+mod plan;
 mod service;
 mod share;
 mod watch;

@@ -9,7 +9,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::future::ResponseFuture;
-use super::layer::{Head, Plan, Shared};
+use super::layer::Shared;
+use super::plan::{Head, Plan};
 use crate::action::ActionBody;
 use crate::suspicion::Assessment;
 use crate::visitor::Visitor;

@@ -9,6 +9,8 @@
 #[path = "../benches/chunks.rs"]
 mod chunks;
 mod generate;
+#[cfg(feature = "web-bot-auth")]
+mod identity;
 mod targets;
 #[path = "../tests/it/undo.rs"]
 mod undo;
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 /// Runs one input of this seed.
 type Target = fn() -> Box<dyn FnMut(&mut fastrand::Rng)>;
 
-const TARGETS: [(&str, Target); 8] = [
+const TARGETS: &[(&str, Target)] = &[
     ("rewriter", targets::rewriter),
     ("plans", targets::plans),
     ("csp", targets::csp),
@@ -28,6 +30,10 @@ const TARGETS: [(&str, Target); 8] = [
     ("forwarded", targets::forwarded),
     ("robots", targets::robots),
     ("content-usage", targets::content_usage),
+    #[cfg(feature = "web-bot-auth")]
+    ("signatures", identity::signatures),
+    #[cfg(feature = "web-bot-auth")]
+    ("passes", identity::passes),
 ];
 
 fn main() {

@@ -23,7 +23,7 @@ use crate::chunks::Chunks;
 use crate::generate::{CODINGS, CSP, HOPS, HTML, ROBOTS, TAGS, USAGE, field, text};
 use crate::undo::undo;
 
-type Target = Box<dyn FnMut(&mut Rng)>;
+pub(crate) type Target = Box<dyn FnMut(&mut Rng)>;
 
 /// deckle's page stage, a visitor, and a site that answers what it is told to.
 struct Stage {

@@ -200,7 +200,9 @@ impl Judge {
             }
             // A new pass does not make the address that it is shown from a stranger.
             let before = if pass.fresh { address.rate } else { record.rate };
-            record.rate = self.weights.group(Group::Rate, before, step.now.ms_since(record.rate_at), fired);
+            // To wait as one was asked to is no peace: whoever comes back to the second goes on where it was.
+            let since = record.rate_at.max(record.wait_until.min(step.now));
+            record.rate = self.weights.group(Group::Rate, before, step.now.ms_since(since), fired);
             record.rate_at = step.now;
             record.rate
         })?;

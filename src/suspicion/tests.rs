@@ -249,6 +249,26 @@ fn a_browser_next_to_a_scraper_on_one_address_keeps_its_own_rate() {
 }
 
 #[test]
+fn to_wait_as_one_was_asked_to_is_no_peace() {
+    let rate_after = |asked: u64, stays_away: u64| {
+        let rig = Rig::new();
+        let last = (0..60).map(|page| {
+            rig.wait(300);
+            rig.get(requests(21), &article(page))
+        });
+        let last = last.last().unwrap();
+        rig.judge.state.note_refusal(last.client.unwrap(), Duration::from_secs(asked));
+        rig.wait(stays_away * 1_000);
+        (last.points.rate, rig.get(requests(21), &article(61)).points.rate)
+    };
+    let (before, polite) = rate_after(300, 300);
+    assert!(before >= 20.0 && polite >= before, "{before} {polite}");
+    // Five minutes beyond that halve it, as ever; what happens then may add to it.
+    let (before, later) = rate_after(300, 900);
+    assert!(later <= before / 2.0, "{before} {later}");
+}
+
+#[test]
 fn many_names_on_one_address_are_one_visitor() {
     let rig = Rig::new();
     let names: Vec<&'static [(&str, &str)]> = (0..30)

@@ -85,6 +85,9 @@ pub(crate) fn contradictions(visitor: &Visitor, head: Head<'_>, fire: &mut impl 
     content_negotiation(visitor, head, fire);
     transport(visitor, head, fire);
     let Some(browser) = Browser::of(ua) else { return };
+    if visitor.foreign_hello {
+        fire(Signal::Ja4Mismatch);
+    }
     client_hints(visitor, head.headers, ua, browser, fire);
     fetch_metadata(visitor, head.headers, browser, fire);
     let zstd = text(head.headers, "accept-encoding").contains("zstd");

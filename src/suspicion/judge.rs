@@ -13,7 +13,7 @@ use super::state::{self, Keys, Record, Tick, flag};
 use super::width::{Widened, Width};
 use super::{Assessment, Fired, Limiter, Settings, Signal, SoftQuotas, State, SuspicionError, limiter};
 use crate::rights::RobotsMemory;
-use crate::visitor::{Category, Verification, Visitor};
+use crate::visitor::{Category, TrapForm, Verification, Visitor};
 
 /// Seconds after which a pass makes good standing.
 const PASS_AGE: u64 = 600;
@@ -26,7 +26,7 @@ pub(crate) struct Judge {
     pub(crate) state: Arc<State>,
     pub(super) weights: Weights,
     beacon: super::Beacon,
-    pub(super) links: bool,
+    pub(super) links: Option<TrapForm>,
     pub(super) canary: bool,
     pub(super) page_soft: Widened,
     pub(super) page_hour: Widened,
@@ -55,7 +55,7 @@ impl Judge {
         Ok(Self {
             weights: Weights::new(&settings.score)?,
             beacon: settings.beacon,
-            links: settings.trap.links,
+            links: settings.trap.links.then_some(settings.trap.form),
             canary: settings.trap.canary,
             page_soft: Widened::new(&state, quotas.page_soft, quotas.widths, 0),
             page_hour: Widened::new(&state, quotas.page_hour, quotas.widths, 1),

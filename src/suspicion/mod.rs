@@ -53,6 +53,7 @@ pub use state::{State, StateSettings, StateSize};
 
 use crate::clock::LimiterClock;
 use crate::unit::Span;
+use crate::visitor::TrapForm;
 use cells::{CellKey, SharedCells};
 pub(crate) use conduct::looks_like_article;
 pub(crate) use shared::{Debit, Subject, Verdict};
@@ -102,6 +103,8 @@ pub enum Beacon {
 pub struct TrapSettings {
     /// Put a link that only programs see into pages.
     pub links: bool,
+    /// How: `link` or `script`.
+    pub form: TrapForm,
     /// Forbid a path in robots.txt that nobody links to.
     pub canary: bool,
 }

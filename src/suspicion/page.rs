@@ -32,9 +32,9 @@ impl Judge {
     /// What the page may carry for this visitor alone.
     pub(crate) fn offers(&self, visitor: &Visitor, of: &Assessment) -> Option<Offers> {
         let traps = visitor.traps.as_ref().filter(|_| of.counts_as_page)?;
-        let link = self.links && visitor.verification != Verification::Verified;
+        let form = self.links.filter(|_| visitor.verification != Verification::Verified);
         let beacon = of.offer_beacon.then(|| traps.beacon(&visitor.host));
-        let link = link.then(|| traps.link(&visitor.host, visitor.arrived));
+        let link = form.map(|form| (form, traps.link(&visitor.host, visitor.arrived)));
         (beacon.is_some() || link.is_some()).then_some(Offers { beacon, link })
     }
 

@@ -176,6 +176,8 @@ signals! {
     HttpVersion "http_version" Headers Level 4,
     /// Five or more pages while it was asked to wait.
     IgnoredRetryAfter "ignored_retry_after" Rate Event 10,
+    /// A browser whose TLS greeting is that of a library, as a trusted proxy says.
+    Ja4Mismatch "ja4_mismatch" Headers Level 12,
     /// A quota of the network was used up.
     NetLimit "net_limit" Network Event 8,
     /// A browser without `Accept` or `Accept-Encoding`.

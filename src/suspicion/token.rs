@@ -23,7 +23,7 @@ impl Judge {
         let Some(trap) = visitor.trap.filter(|_| !spared) else { return };
         // What was switched off has no victims, whoever still knows the way.
         let set = match trap {
-            Trap::HoneyLink => self.links,
+            Trap::HoneyLink => self.links.is_some(),
             Trap::RobotsCanary => self.canary,
         };
         if !set {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use uuid::Uuid;
 
@@ -39,6 +39,7 @@ pub(crate) struct Facts {
     routes: Routes,
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
+    ja4: Option<HeaderName>,
     keys: Option<Keys>,
     #[cfg(feature = "verify-dns")]
     dns: Option<DnsVerifier>,
@@ -71,6 +72,7 @@ impl Facts {
             routes: Routes::new(&settings.routes).map_err(|(key, message)| VisitorError::Route { key, message })?,
             allow: settings.allow.clone(),
             deny: settings.deny.clone(),
+            ja4: ja4_header(settings)?,
             keys: None,
             #[cfg(feature = "verify-dns")]
             dns: None,
@@ -138,6 +140,7 @@ impl Facts {
             beacon: traps.zip(own).is_some_and(|(traps, own)| traps.is_beacon(own, &host)),
             traps: traps.cloned(),
             prefetch: route::is_prefetch(head.headers),
+            foreign_hello: self.ja4(head).is_some_and(is_foreign),
             cloud: ip.is_some_and(|ip| self.clouds.holds(ip)),
             host,
             key: visitor_key(&address, head.headers),
@@ -159,10 +162,20 @@ impl Facts {
         }
     }
 
+    /// Does a proxy that is believed hand the request on?
+    fn is_handed_on(&self, head: &HeadView<'_>) -> bool {
+        head.peer.is_some_and(|p| self.proxies.trusts(p.address.ip().to_canonical()))
+    }
+
+    /// What a proxy that is believed says of the client's TLS.
+    fn ja4<'h>(&self, head: &HeadView<'h>) -> Option<&'h str> {
+        let name = self.ja4.as_ref()?;
+        head.headers.get(name).filter(|_| self.is_handed_on(head))?.to_str().ok()
+    }
+
     /// Is the connection of the client encrypted?
     fn is_secure(&self, head: &HeadView<'_>) -> bool {
-        let trusted = head.peer.is_some_and(|p| self.proxies.trusts(p.address.ip().to_canonical()));
-        let said = head.headers.get("x-forwarded-proto").filter(|_| trusted);
+        let said = head.headers.get("x-forwarded-proto").filter(|_| self.is_handed_on(head));
         head.peer.is_some_and(|p| p.secure) || said.is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"https"))
     }
 
@@ -228,6 +241,26 @@ fn check_verify(settings: &Settings) -> Result<(), String> {
 fn check_verify(settings: &Settings) -> Result<(), String> {
     let message = || "section `[visitor.verify]` needs feature `verify-dns`".to_owned();
     settings.verify.as_ref().map_or(Ok(()), |_| Err(message()))
+}
+
+fn ja4_header(settings: &Settings) -> Result<Option<HeaderName>, VisitorError> {
+    let parse = |name: &String| name.parse().map_err(|_| VisitorError::Ja4 { value: name.clone() });
+    settings.ja4_header.as_ref().map(parse).transpose()
+}
+
+/// Is this the JA4 of no browser of today? They all offer HTTP/2 over TCP and HTTP/3 over QUIC, with TLS 1.3. What does not
+/// parse says nothing (FoxIO, "JA4: TLS client fingerprinting": protocol, version, SNI, two counts of two digits, ALPN).
+fn is_foreign(ja4: &str) -> bool {
+    let greeting = ja4.split('_').next().unwrap_or_default();
+    let [protocol, v1, v2, b'd' | b'i', counts @ .., a1, a2] = greeting.as_bytes() else { return false };
+    if counts.len() != 4 || !counts.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
+    match (*protocol, [*v1, *v2], [*a1, *a2]) {
+        (b't', version, alpn) => version != *b"13" || alpn != *b"h2",
+        (b'q', version, alpn) => version != *b"13" || alpn != *b"h3",
+        _ => false,
+    }
 }
 
 /// What of a request the facts are read from.
@@ -303,4 +336,48 @@ fn visitor_key(address: &ClientAddress, headers: &HeaderMap) -> VisitorKey {
         key.extend_from_slice(headers.get(name).map_or(&[][..], |v| v.as_bytes()));
     }
     VisitorKey(key.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_of_a_browser_offers_what_browsers_speak() {
+        for (ja4, foreign) in [
+            ("t13d1516h2_8daaf6152771_02713d6af862", false),
+            ("t13d1715h2_5b57614c22b0_3d5424432f57", false),
+            ("q13d0312h3_55b375c5d22e_06cda9e17597", false),
+            ("t13i1516h2", false),
+            ("t13d181000_85036bcba153_d41ae481755e", true),
+            ("t12d150600_x_y", true),
+            ("t13d1812h1_x_y", true),
+            ("t12d1516h2_x_y", true),
+            ("q13d0312h2_x_y", true),
+            ("", false),
+            ("t13", false),
+            ("t13dxx16h1_x_y", false),
+            ("d13d1516d1", false),
+            ("\u{e4}13d1516h1", false),
+        ] {
+            assert_eq!(is_foreign(ja4), foreign, "{ja4}");
+        }
+    }
+
+    #[test]
+    fn only_a_proxy_that_is_believed_says_so() {
+        let mut settings = Settings {
+            trusted_proxies: vec!["10.0.0.0/8".to_owned()],
+            ja4_header: Some("X-JA4".to_owned()),
+            ..Settings::default()
+        };
+        for (peer, expect) in [([10, 0, 0, 1], true), ([203, 0, 113, 1], false)] {
+            let mut request = http::Request::builder().uri("/").header("x-ja4", "t13d1812h1_x_y").body(()).unwrap();
+            request.extensions_mut().insert(Peer { address: (peer, 1).into(), secure: true });
+            let (head, ()) = request.into_parts();
+            assert_eq!(Visitor::from_head(&head, &settings, Duration::ZERO).unwrap().foreign_hello, expect, "{peer:?}");
+        }
+        settings.ja4_header = Some("x ja4".to_owned());
+        assert!(Facts::new(&settings).unwrap_err().to_string().contains("visitor.ja4_header"));
+    }
 }

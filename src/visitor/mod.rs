@@ -74,7 +74,7 @@ pub use settings::{RouteSettings, Settings, Switch, VisitorError};
 pub use signature::{BotAuthSettings, Directories, Directory, DirectoryError};
 #[cfg(all(feature = "web-bot-auth", feature = "proxy"))]
 pub(crate) use signature::{KEYS_MAX_BYTES, KEYS_PATH};
-pub use trap::Trap;
+pub use trap::{Trap, TrapForm};
 #[cfg(any(feature = "proxy", feature = "verify-dns"))]
 pub(crate) use verify::is_public;
 pub use verify::{Method, Verification};
@@ -144,6 +144,8 @@ pub struct Visitor {
     pub path: Arc<str>,
     /// The address is that of a rented machine.
     pub cloud: bool,
+    /// A trusted proxy says that TLS was greeted as no browser of today does.
+    pub foreign_hello: bool,
     /// The paths of this site's traps.
     pub(crate) traps: Option<Arc<TrapPaths>>,
     /// The identity for marks and for history: address, `User-Agent`, `Accept-Language`, `Sec-CH-UA`.

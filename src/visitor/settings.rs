@@ -19,6 +19,9 @@ pub struct Settings {
     /// `x-forwarded-for`, `forwarded` or `single:<header>`; unset = what a preset asks for, else `x-forwarded-for`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forwarded: Option<String>,
+    /// A field in which a trusted proxy says how the client has greeted TLS (JA4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ja4_header: Option<String>,
     /// `on` or `off`: refuse to enforce while the addresses look like an unknown proxy's.
     pub proxy_check: Switch,
     /// Prefixes that are always let through.
@@ -50,6 +53,7 @@ impl Default for Settings {
         Self {
             trusted_proxies: Vec::new(),
             forwarded: None,
+            ja4_header: None,
             proxy_check: Switch::On,
             allow: Vec::new(),
             deny: Vec::new(),
@@ -132,6 +136,12 @@ pub enum VisitorError {
     /// Not one of the three forms.
     #[error("`visitor.forwarded`: `{value}` is not `x-forwarded-for`, `forwarded` or `single:<header>`")]
     Forwarded {
+        /// The value.
+        value: String,
+    },
+    /// Not a name of a field.
+    #[error("`visitor.ja4_header`: `{value}` is no name of a field")]
+    Ja4 {
         /// The value.
         value: String,
     },

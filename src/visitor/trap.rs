@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
 
 use crate::secret::{Secrets, hmac_sha256};
 
@@ -28,12 +29,23 @@ pub enum Trap {
     RobotsCanary,
 }
 
+/// How the link for programs stands in a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrapForm {
+    /// A hidden `<a>`: whoever parses the page finds it.
+    #[default]
+    Link,
+    /// An `<a>` as the text of a `<script>` of an unknown type: only who looks for `href` in the text of a page finds it.
+    Script,
+}
+
 /// In the extensions of a request: what the page may carry for this visitor alone, by its path below the mount.
 #[derive(Debug, Clone)]
 #[cfg_attr(not(feature = "html"), expect(dead_code, reason = "pages are not rewritten"))]
 pub(crate) struct Offers {
     pub(crate) beacon: Option<String>,
-    pub(crate) link: Option<String>,
+    pub(crate) link: Option<(TrapForm, String)>,
 }
 
 /// In the extensions of a response: the page carries our style sheet.

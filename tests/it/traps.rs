@@ -206,3 +206,17 @@ async fn there_are_no_traps_unless_they_are_asked_for() {
     }
     assert_eq!(rig.ask(request(SCRIPT, [203, 0, 113, 1], "/robots.txt")).await.body, ROBOTS);
 }
+
+#[tokio::test]
+async fn the_link_may_stand_where_only_a_search_for_addresses_finds_it() {
+    let rig = Rig::new(&format!("{LINKS}form = \"script\"\n"));
+    let page = rig.ask(request(FIREFOX, [203, 0, 113, 1], PAGE)).await.body;
+    let link = own(&page, "t").unwrap();
+    assert!(
+        page.contains(&format!("<script type=\"ignore\"><a href=\"{link}\" rel=\"nofollow\"></a></script>")),
+        "{page}"
+    );
+    assert!(!page.contains("hidden=\"\""), "{page}");
+    let caught = rig.ask(request(FIREFOX, [203, 0, 113, 1], link)).await.record.assessment.unwrap();
+    assert!(caught.signals.iter().any(|fired| fired.signal == Signal::HoneyLink));
+}

@@ -10,7 +10,7 @@ use super::ask::Ask;
 use super::site::Site;
 use crate::page::plan::has_directive;
 use crate::slot::{Choose, Fill};
-use crate::visitor::Visitor;
+use crate::visitor::{TrapForm, Visitor};
 
 /// The texts of one copy.
 #[derive(Debug, Clone, Default)]
@@ -41,9 +41,15 @@ impl Site {
         // In the form of XML, which HTML reads the same way.
         Fills {
             head: sheet.map(|path| format!("<link rel=\"stylesheet\" href=\"{mount}{path}\"/>").into()),
-            foot: offers.link.as_ref().filter(|_| self.links).map(|path| {
+            foot: offers.link.as_ref().filter(|_| self.links).map(|(form, path)| {
                 let hidden = "rel=\"nofollow\" tabindex=\"-1\" aria-hidden=\"true\" hidden=\"\"";
-                format!("<a href=\"{mount}{path}\" {hidden}></a>").into()
+                match form {
+                    TrapForm::Link => format!("<a href=\"{mount}{path}\" {hidden}></a>").into(),
+                    TrapForm::Script => {
+                        format!("<script type=\"ignore\"><a href=\"{mount}{path}\" rel=\"nofollow\"></a></script>")
+                            .into()
+                    }
+                }
             }),
         }
     }

@@ -1,3 +1,5 @@
+mod cohorts;
+
 use std::sync::Arc;
 
 use http::Method;
@@ -66,7 +68,11 @@ impl Rig {
         let clock = ManualClock::at(1_790_000_000);
         clock.advance(Duration::from_secs(100));
         let state = Arc::new(State::new(clock.clone()));
-        let settings = Settings { trap: TrapSettings { links: true, canary: true }, cohort, ..Settings::default() };
+        let settings = Settings {
+            trap: TrapSettings { links: true, canary: true, ..TrapSettings::default() },
+            cohort,
+            ..Settings::default()
+        };
         let judge = Judge::new(state, &settings, quotas()).unwrap();
         Self { clock, judge }
     }
@@ -176,48 +182,6 @@ fn a_reader_without_images_and_scripts_never_gets_past_a_tag() {
         rig.wait(18_000 + page * 5 % 7 * 4_000);
         let got = rig.get(firefox(8), &article(page));
         assert!(got.score < 40, "page {page}: {got:?}");
-    }
-}
-
-/// One of 200 homes in 200 networks.
-fn home(number: u32) -> Client {
-    Client { ip: [100 + (number % 50) as u8, (number / 50) as u8, 7, 9], fields: FIREFOX }
-}
-
-#[test]
-fn many_homes_of_one_make_count_against_each_other() {
-    for challenge in [false, true] {
-        let rig = Rig::with(CohortSettings { challenge });
-        let page = |number: u32, page: u32| {
-            rig.wait(300);
-            rig.get(home(number), &format!("/news/a-b-c-{page}"))
-        };
-        let visits: Vec<Assessment> = (0..800).map(|n| page(n % 200, n)).collect();
-        let member = |got: &Assessment| codes(got).contains(&"cohort");
-        assert!(!visits[..300].iter().any(member), "not before there are 300 pages");
-        assert!(visits[350..].iter().all(member));
-        assert!(visits[350..].iter().all(|got| got.pressed == challenge));
-        // A reader with the same browser has fetched something, and a newcomer has not had the time to.
-        let reader = Client { ip: [203, 0, 113, 9], fields: FIREFOX };
-        assert!(!member(&rig.get(reader, "/")));
-        rig.get(reader, "/static/a.css");
-        assert!(!member(&rig.get(reader, "/news/a-b-c-1")));
-        let other = Client { ip: [203, 0, 113, 10], fields: REQUESTS };
-        assert!((0..5).all(|n| !member(&rig.get(other, &format!("/news/a-b-c-{n}")))), "of another make");
-    }
-}
-
-#[test]
-fn the_readers_of_a_popular_browser_are_no_cohort() {
-    let rig = Rig::new();
-    for n in 0..1_000 {
-        rig.wait(300);
-        let client = home(n % 200);
-        assert!(!codes(&rig.get(client, &format!("/news/a-b-c-{n}"))).contains(&"cohort"), "page {n}");
-        // Every tenth of them shows that it is a browser.
-        if n % 10 == 0 {
-            rig.get(client, "/static/a.css");
-        }
     }
 }
 

@@ -57,6 +57,18 @@ class Spider(scrapy.Spider):
 from scrapy.crawler import CrawlerProcess
 process = CrawlerProcess(); process.crawl(Spider); process.start()
 """
+PLAYWRIGHT = """
+import sys
+from playwright.sync_api import sync_playwright
+chromium, base, address, paths = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    page = browser.new_context(extra_http_headers={"x-forwarded-for": address}).new_page()
+    page.route("**/*", lambda route: route.continue_() if route.request.resource_type == "document" else route.abort())
+    for path in paths:
+        page.goto(base + path)
+        page.wait_for_timeout(500)
+"""
 
 
 def articles(base):
@@ -119,18 +131,32 @@ def programs(base, paths, python):
     wget = ["wget", "-q", "-r", "-l", "4", "-w", "0.3", "-e", "robots=off", "-P", tempfile.mkdtemp(), "--delete-after"]
     scrapy = subprocess.run([python, "-c", "import scrapy"], capture_output=True).returncode == 0
     curl = "\n".join(f"curl -s -o /dev/null -H 'x-forwarded-for: 198.51.102.7' '{base}{path}'; sleep 1" for path in paths[:60])
+    automated = have("chromium") and subprocess.run([python, "-c", "import playwright"], capture_output=True).returncode == 0
+    playwright = [python, "-c", PLAYWRIGHT, have("chromium"), base, "198.51.107.7", *paths[:60]]
     return [
         pages("w3m", 1, 6, lambda url, address: f"w3m -header 'X-Forwarded-For: {address}' -dump '{url}'"),
         pages("lynx", 2, 6, lambda url, address: f"lynx -dump '{url}'"),
-        # It cannot be given an address, and has that of the machine.
+        # These cannot be given an address, and have that of the machine.
         pages("chromium", 3, 8, lambda url, address: f"{chromium} --user-agent='{agent}' '{url}'", 6),
+        ("newsboat", "reader", "", 0, newsboat(base) if have("newsboat") else None),
         ("wget -r", "scraper", "198.51.101.7", 30, wget + ["--header", "X-Forwarded-For: 198.51.101.7", base + "/"] if have("wget") else None),
         ("curl, 1 a second", "scraper", "198.51.102.7", 25, ["bash", "-c", curl] if have("curl") else None),
         loop("requests", 103, 0.2),
         loop("httpx", 104, 0.2),
         loop("aiohttp", 105, 0.2),
         ("scrapy", "scraper", "198.51.106.7", 46, [python, "-c", SCRAPY, base, "198.51.106.7"] if scrapy else None),
+        ("playwright", "scraper", "198.51.107.7", 25, playwright if automated else None),
     ]
+
+
+def newsboat(base):
+    """Looks at the feed every six seconds."""
+    home = tempfile.mkdtemp()
+    urls = os.path.join(home, "urls")
+    with open(urls, "w") as file:
+        file.write(base + "/feed.xml\n")
+    look = f"newsboat -u '{urls}' -c '{home}/cache' -C /dev/null -x reload"
+    return ["bash", "-c", "\n".join([look + "; sleep 6"] * 8)]
 
 
 def hits(log):
@@ -145,8 +171,9 @@ def hits(log):
 
 def whose(hit, name, address):
     client, agent = hit.get("client.address", ""), hit.get("user_agent.original", "")
-    if name in ("lynx", "chromium"):
-        return client.startswith("127.0.0") and (agent.startswith("Lynx") if name == "lynx" else "Chrome/" in agent)
+    own = {"lynx": "Lynx", "chromium": "Chrome/", "newsboat": "newsboat"}.get(name)
+    if own:
+        return client.startswith("127.0.0") and own in agent
     return client.startswith(address.rsplit(".", 1)[0] + ".")
 
 

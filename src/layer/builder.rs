@@ -161,10 +161,10 @@ impl Builder {
         self
     }
 
-    /// Checks by DNS that outlive this layer.
-    #[cfg(all(feature = "verify-dns", feature = "proxy"))]
-    pub(crate) fn dns(mut self, dns: Option<DnsVerifier>) -> Self {
-        self.dns = dns;
+    /// Looks robots up by DNS, beside the requests. `deckle proxy` starts that itself, a layer never does.
+    #[cfg(feature = "verify-dns")]
+    pub fn dns(mut self, dns: DnsVerifier) -> Self {
+        self.dns = Some(dns);
         self
     }
 
@@ -226,7 +226,10 @@ impl Builder {
         let mount = &config.visitor.routes.mount;
         let identify = IdentifyLayer::with_check(&config.visitor, clock.clone(), self.check.clone())?.secret(&keys);
         #[cfg(feature = "verify-dns")]
-        let identify = identify.dns(self.dns.clone());
+        let identify = match self.dns.clone().filter(|_| config.visitor.verify.dns) {
+            Some(dns) => identify.dns(dns),
+            None => identify,
+        };
         #[cfg(feature = "web-bot-auth")]
         let identify = self.signatures(identify)?;
         #[cfg(feature = "proxy")]

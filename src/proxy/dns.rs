@@ -25,7 +25,7 @@ impl Checks {
                 Some(started)
             }
             Err(error) => {
-                tracing::warn!(target: "deckle", error, "Robots are not checked by DNS.");
+                tracing::warn!(target: "deckle", %error, "Robots are not checked by DNS.");
                 None
             }
         }

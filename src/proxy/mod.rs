@@ -259,7 +259,10 @@ impl Parts {
             #[cfg(feature = "web-bot-auth")]
             let builder = builder.directories(Arc::clone(&known.directories));
             #[cfg(feature = "verify-dns")]
-            let builder = builder.dns(self.dns.of(&config.visitor.verify, &self.clock));
+            let builder = match self.dns.of(&config.visitor.verify, &self.clock) {
+                Some(dns) => builder.dns(dns),
+                None => builder,
+            };
             match &self.sink {
                 Some(sink) => builder.sink(Arc::clone(sink)),
                 None => builder,

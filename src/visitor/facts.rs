@@ -95,8 +95,8 @@ impl Facts {
 
     /// Robots are looked up, too; beside the requests.
     #[cfg(feature = "verify-dns")]
-    pub(crate) fn with_dns(self, dns: Option<DnsVerifier>) -> Self {
-        Self { dns, ..self }
+    pub(crate) fn with_dns(self, dns: DnsVerifier) -> Self {
+        Self { dns: Some(dns), ..self }
     }
 
     /// What the DNS adds where the ranges prove nothing. Of an address that is not of the open net it knows nothing.

@@ -55,9 +55,7 @@ pub use address::{AddressSource, ClientAddress, ForwardedHeader, TrustedProxies}
 pub use agent::{Agent, Agents, AgentsError};
 pub use category::Category;
 #[cfg(feature = "verify-dns")]
-pub(crate) use dns::DnsVerifier;
-#[cfg(feature = "verify-dns")]
-pub use dns::VerifySettings;
+pub use dns::{DnsVerifier, NoAnswer, Resolve, VerifySettings};
 pub use entry::{AgentEntry, AgentRegex};
 pub(crate) use facts::{Facts, HeadView, Keys, request_id, user_agent};
 pub use identify::{Identify, IdentifyLayer, ResponseFuture};
@@ -75,7 +73,7 @@ pub use signature::{BotAuthSettings, Directories, Directory, DirectoryError};
 #[cfg(all(feature = "web-bot-auth", feature = "proxy"))]
 pub(crate) use signature::{KEYS_MAX_BYTES, KEYS_PATH};
 pub use trap::{Trap, TrapForm};
-#[cfg(any(feature = "proxy", feature = "verify-dns"))]
+#[cfg(feature = "proxy")]
 pub(crate) use verify::is_public;
 pub use verify::{Method, Verification};
 

@@ -3,6 +3,7 @@
 //! Two clocks move together: deckle's own, by which it judges, and tokio's, on which it holds answers back. One request
 //! is on its way at a time. An answer that is held back costs its client that time, and the rest of the world none.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,8 +16,10 @@ use deckle::clock::ManualClock;
 use deckle::layer::Deckle;
 use deckle::secret::{Secret, Secrets};
 use deckle::suspicion::State;
+use deckle::visitor::{DnsVerifier, NoAnswer, Resolve};
 use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt;
+use ipnet::IpNet;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
@@ -47,6 +50,27 @@ pub(crate) struct Answer {
     pub(crate) reason: String,
 }
 
+/// The DNS, as far as crawlers are looked up in it: Google names its addresses, and the owner of any other has named it
+/// as Google does. Only the first of the two knows the name forward.
+struct Zone(Vec<IpNet>);
+
+impl Zone {
+    fn name(ip: IpAddr) -> String {
+        format!("crawl-{}.googlebot.com", ip.to_string().replace(['.', ':'], "-"))
+    }
+}
+
+impl Resolve for Zone {
+    async fn names(&self, ip: IpAddr) -> Result<Vec<String>, NoAnswer> {
+        Ok(vec![Self::name(ip)])
+    }
+
+    async fn addresses(&self, name: &str, like: IpAddr) -> Result<Vec<IpAddr>, NoAnswer> {
+        let known = self.0.iter().any(|net| net.contains(&like)) && name == Self::name(like);
+        if known { Ok(vec![like]) } else { Err(NoAnswer::NoRecords) }
+    }
+}
+
 /// The reason of the request that was written down last.
 #[derive(Debug, Default)]
 struct LastRecord(Mutex<String>);
@@ -65,7 +89,7 @@ impl Sink for LastRecord {
 }
 
 impl Rig {
-    pub(crate) fn new(world: &World, site: Site, seed: u64) -> Result<Self> {
+    pub(crate) fn new(world: &World, site: Site, googlebot: Vec<IpNet>, seed: u64) -> Result<Self> {
         let clock = ManualClock::at(world.begins);
         let last = Arc::new(LastRecord::default());
         // Secret and key come from the seed, so that a seed gives the same figures again.
@@ -75,8 +99,11 @@ impl Rig {
         let state = State::with_size(clock.clone(), world.config.suspicion.state.size);
         let mut key = [0; 16];
         fastrand::Rng::with_seed(!seed).fill(&mut key);
+        let verify = &world.config.visitor.verify;
+        let dns = DnsVerifier::with_resolver(verify, clock.clone(), Arc::new(Zone(googlebot)))?;
         let layer = DeckleLayer::builder()
             .config(world.config.clone())
+            .dns(dns)
             .secret(Secrets::from(secret))
             .clock(clock.clone())
             .state(Arc::new(state.keyed(key)))

@@ -32,7 +32,7 @@ type Events = BTreeMap<(Duration, u64), (usize, Task)>;
 pub(crate) async fn world(cast: &Cast<'_>, world: &World, profiles: &[&Profile], seed: u64) -> Result<Vec<Tally>> {
     // deckle draws its jitter from this generator.
     fastrand::seed(seed);
-    let mut rig = Rig::new(world, cast.site.clone(), seed)?;
+    let mut rig = Rig::new(world, cast.site.clone(), cast.setup.net("googlebot")?, seed)?;
     let mut tallies = vec![Tally::default(); profiles.len()];
     let (mut clients, mut events) = gather(cast, profiles, seed)?;
     let (before, mut number, mut later) = (resident(), events.len() as u64, Vec::new());

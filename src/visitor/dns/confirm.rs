@@ -28,15 +28,15 @@ pub(super) enum Verdict {
 
 /// Why a question brought no records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoAnswer {
+pub enum NoAnswer {
     /// There are none.
     NoRecords,
     /// Nobody knows: no answer in time, or one that says so.
     Trouble,
 }
 
-/// What is asked of the DNS.
-pub(super) trait Resolve: Send + Sync + 'static {
+/// What is asked of the DNS, for a resolver of one's own.
+pub trait Resolve: Send + Sync + 'static {
     /// The names of an address.
     fn names(&self, ip: IpAddr) -> impl Future<Output = Result<Vec<String>, NoAnswer>> + Send;
 

@@ -27,11 +27,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 
-use confirm::{Resolve, Verdict, confirm};
+pub use confirm::{NoAnswer, Resolve};
+use confirm::{Verdict, confirm};
 use hickory::Hickory;
 pub use settings::VerifySettings;
 use table::{Known, Table};
 
+use super::VisitorError;
 use crate::clock::{Clock, SharedClock};
 
 /// How many times the timeout of one question a whole check may take.
@@ -53,9 +55,29 @@ pub(crate) enum DnsAnswer {
     },
 }
 
-/// Checks claims. Clones share the table, the queue and the workers, which end with the last of them.
+/// Checks claims. Clones share the table (1 MiB), the queue and the workers, which end with the last of them.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::net::IpAddr;
+/// use std::sync::Arc;
+/// use deckle::DeckleLayer;
+/// use deckle::clock::SystemClock;
+/// use deckle::visitor::{DnsVerifier, NoAnswer, Resolve, VerifySettings};
+///
+/// // In production: `DnsVerifier::start`, which asks the name servers of the system.
+/// struct Nobody;
+/// impl Resolve for Nobody {
+///     async fn names(&self, _: IpAddr) -> Result<Vec<String>, NoAnswer> { Err(NoAnswer::NoRecords) }
+///     async fn addresses(&self, _: &str, _: IpAddr) -> Result<Vec<IpAddr>, NoAnswer> { Err(NoAnswer::NoRecords) }
+/// }
+/// let dns = DnsVerifier::with_resolver(&VerifySettings::default(), SystemClock::shared(), Arc::new(Nobody))?;
+/// let layer = DeckleLayer::builder().dns(dns).build()?;
+/// # let _ = layer; Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
-pub(crate) struct DnsVerifier {
+pub struct DnsVerifier {
     shared: Arc<Shared>,
 }
 
@@ -87,19 +109,24 @@ impl DnsVerifier {
     /// Starts the workers on the runtime that this is called in, whatever [`VerifySettings::dns`] says.
     ///
     /// # Errors
-    /// Settings out of range, no runtime, or a system that names no servers.
-    pub(crate) fn start(settings: &VerifySettings, clock: SharedClock) -> Result<Self, String> {
-        settings.check()?;
-        let resolver = Hickory::system(settings.dns_timeout.0).map_err(|e| format!("`visitor.verify.dns`: {e}"))?;
+    /// [`VisitorError::Verify`]: settings out of range, no runtime, or a system that names no servers.
+    pub fn start(settings: &VerifySettings, clock: SharedClock) -> Result<Self, VisitorError> {
+        check(settings)?;
+        let resolver = Hickory::system(settings.dns_timeout.0).map_err(|error| refuse(&error))?;
         Self::with_resolver(settings, clock, Arc::new(resolver))
     }
 
-    fn with_resolver<R: Resolve>(
+    /// The same with a resolver of one's own.
+    ///
+    /// # Errors
+    /// As [`DnsVerifier::start`].
+    pub fn with_resolver<R: Resolve>(
         settings: &VerifySettings,
         clock: SharedClock,
         resolver: Arc<R>,
-    ) -> Result<Self, String> {
-        let runtime = Handle::try_current().map_err(|e| format!("`visitor.verify.dns`: {e}"))?;
+    ) -> Result<Self, VisitorError> {
+        check(settings)?;
+        let runtime = Handle::try_current().map_err(|error| refuse(&error))?;
         let (jobs, receiver) = mpsc::channel(settings.queue.max(1));
         let table = Arc::new(Table::new());
         let pool = Arc::new(Pool {
@@ -132,6 +159,14 @@ impl DnsVerifier {
             Known::Waiting { grace } => DnsAnswer::Pending { grace },
         }
     }
+}
+
+fn check(settings: &VerifySettings) -> Result<(), VisitorError> {
+    settings.check().map_err(|message| VisitorError::Verify { message })
+}
+
+fn refuse(error: &dyn fmt::Display) -> VisitorError {
+    VisitorError::Verify { message: format!("`visitor.verify.dns`: {error}") }
 }
 
 impl Shared {
@@ -401,8 +436,8 @@ mod tests {
     fn it_needs_a_runtime_and_sane_settings() {
         let clock = ManualClock::at(0);
         let error = DnsVerifier::with_resolver(&VerifySettings::default(), clock.clone(), Gate::new(0)).unwrap_err();
-        assert!(error.contains("visitor.verify.dns"), "{error}");
+        assert!(error.to_string().contains("visitor.verify.dns"), "{error}");
         let settings = VerifySettings { workers: 0, ..VerifySettings::default() };
-        assert!(DnsVerifier::start(&settings, clock).unwrap_err().contains("visitor.verify.workers"));
+        assert!(DnsVerifier::start(&settings, clock).unwrap_err().to_string().contains("visitor.verify.workers"));
     }
 }

@@ -86,9 +86,9 @@ impl IdentifyLayer {
         Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
     }
 
-    /// Looks robots up by DNS, with workers that outlive the layer.
+    /// Looks robots up by DNS, beside the requests.
     #[cfg(feature = "verify-dns")]
-    pub(crate) fn dns(self, dns: Option<DnsVerifier>) -> Self {
+    pub fn dns(self, dns: DnsVerifier) -> Self {
         let Shared { facts, check, clock } = &*self.shared;
         let facts = facts.clone().with_dns(dns);
         Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }

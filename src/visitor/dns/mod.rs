@@ -126,6 +126,10 @@ impl DnsVerifier {
         resolver: Arc<R>,
     ) -> Result<Self, VisitorError> {
         check(settings)?;
+        Self::run(settings, clock, resolver)
+    }
+
+    fn run<R: Resolve>(settings: &VerifySettings, clock: SharedClock, resolver: Arc<R>) -> Result<Self, VisitorError> {
         let runtime = Handle::try_current().map_err(|error| refuse(&error))?;
         let (jobs, receiver) = mpsc::channel(settings.queue.max(1));
         let table = Arc::new(Table::new());
@@ -270,7 +274,7 @@ mod tests {
         fn new(queue: usize, workers: usize, open: usize) -> Self {
             let (clock, gate) = (ManualClock::at(1_700_000_000), Gate::new(open));
             let settings = VerifySettings { queue, workers, ..VerifySettings::default() };
-            let verifier = DnsVerifier::with_resolver(&settings, clock.clone(), Arc::clone(&gate)).unwrap();
+            let verifier = DnsVerifier::run(&settings, clock.clone(), Arc::clone(&gate)).unwrap();
             Self { verifier, clock, gate }
         }
 

@@ -17,6 +17,7 @@ mod rig;
 mod run;
 mod setup;
 mod site;
+mod store;
 mod tally;
 mod walk;
 
@@ -30,6 +31,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use profile::Profile;
 use report::{Outcome, Row};
 use run::Cast;
+use tokio::runtime::{Builder, Runtime};
 
 const USAGE: &str = "gauntlet [--json FILE] [--markdown FILE] [--seeds N | --seed N] [--profile ID|all]";
 
@@ -96,7 +98,7 @@ fn run_all(options: &Options) -> Result<bool> {
         let profiles: Vec<&Profile> = present.iter().map(|row| row.profile).collect();
         for seed in options.seeds.clone() {
             say(&format!("{} ({}): {} profiles, seed {seed}", world.name, world.note, profiles.len()));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+            let runtime = runtime(world)?;
             let tallies = runtime.block_on(run::world(&cast, world, &profiles, seed))?;
             for (row, tally) in present.iter_mut().zip(tallies) {
                 row.push(tally);
@@ -104,6 +106,14 @@ fn run_all(options: &Options) -> Result<bool> {
         }
     }
     publish(options, &rows)
+}
+
+/// Time stands still but for what is advanced; not where a store answers in its own time.
+fn runtime(world: &setup::World) -> std::io::Result<Runtime> {
+    if world.store {
+        return Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    }
+    Builder::new_current_thread().enable_time().start_paused(true).build()
 }
 
 /// All profiles, or one with those that it is run beside.

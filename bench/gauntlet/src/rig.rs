@@ -25,12 +25,17 @@ use tower::{Layer, Service, ServiceExt};
 
 use crate::setup::World;
 use crate::site::Site;
+use crate::store::Store;
 use crate::tally::{SLOW, strength};
 
 /// One deckle and its time.
 #[derive(Debug)]
 pub(crate) struct Rig {
-    service: Deckle<Site>,
+    /// Its nodes; they take turns.
+    services: Vec<Deckle<Site>>,
+    turn: usize,
+    /// tokio's clock stands still unless it is moved.
+    paused: bool,
     clock: Arc<ManualClock>,
     now: Duration,
     began: Instant,
@@ -89,27 +94,40 @@ impl Sink for LastRecord {
 }
 
 impl Rig {
-    pub(crate) fn new(world: &World, site: Site, googlebot: Vec<IpNet>, seed: u64) -> Result<Self> {
+    pub(crate) fn new(
+        world: &World,
+        site: &Site,
+        store: Option<&Store>,
+        googlebot: &[IpNet],
+        seed: u64,
+    ) -> Result<Self> {
         let clock = ManualClock::at(world.begins);
         let last = Arc::new(LastRecord::default());
         // Secret and key come from the seed, so that a seed gives the same figures again.
         let mut bytes = [0; 32];
         fastrand::Rng::with_seed(seed).fill(&mut bytes);
         let secret = Secret::new(1, &bytes)?;
-        let state = State::with_size(clock.clone(), world.config.suspicion.state.size);
         let mut key = [0; 16];
         fastrand::Rng::with_seed(!seed).fill(&mut key);
-        let verify = &world.config.visitor.verify;
-        let dns = DnsVerifier::with_resolver(verify, clock.clone(), Arc::new(Zone(googlebot)))?;
-        let layer = DeckleLayer::builder()
-            .config(world.config.clone())
-            .dns(dns)
-            .secret(Secrets::from(secret))
-            .clock(clock.clone())
-            .state(Arc::new(state.keyed(key)))
-            .sink(Arc::clone(&last))
-            .build()?;
-        Ok(Self { service: layer.layer(site), clock, now: Duration::ZERO, began: Instant::now(), last })
+        let mut config = world.config.clone();
+        config.shared.url = store.map(Store::url);
+        let node = || {
+            let state = State::with_size(clock.clone(), config.suspicion.state.size);
+            let zone = Arc::new(Zone(googlebot.to_vec()));
+            let dns = DnsVerifier::with_resolver(&config.visitor.verify, clock.clone(), zone)?;
+            let layer = DeckleLayer::builder()
+                .config(config.clone())
+                .dns(dns)
+                .secret(Secrets::from(secret.clone()))
+                .clock(clock.clone())
+                .state(Arc::new(state.keyed(key)))
+                .sink(Arc::clone(&last))
+                .build()?;
+            anyhow::Ok(layer.layer(site.clone()))
+        };
+        let services = (0..if store.is_some() { 2 } else { 1 }).map(|_| node()).collect::<Result<_>>()?;
+        let (now, began, paused) = (Duration::ZERO, Instant::now(), store.is_none());
+        Ok(Self { services, turn: 0, paused, clock, now, began, last })
     }
 
     /// The time since the start.
@@ -121,6 +139,9 @@ impl Rig {
     pub(crate) async fn advance_to(&mut self, at: Duration) {
         self.clock.advance(at.saturating_sub(self.now));
         self.now = self.now.max(at);
+        if !self.paused {
+            return;
+        }
         let behind = (self.began + self.now).saturating_duration_since(Instant::now());
         if !behind.is_zero() {
             tokio::time::advance(behind).await;
@@ -129,7 +150,9 @@ impl Rig {
 
     /// Asks, and reads the answer to its end.
     pub(crate) async fn send(&mut self, request: Request<()>) -> Result<Answer> {
-        let Ok(service) = ServiceExt::<Request<()>>::ready(&mut self.service).await;
+        self.turn = (self.turn + 1) % self.services.len();
+        let service = self.services.get_mut(self.turn).ok_or_else(|| anyhow!("no node"))?;
+        let Ok(service) = ServiceExt::<Request<()>>::ready(service).await;
         let Ok(response) = service.call(request).await;
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| anyhow!("a body broke off: {error:?}"))?.to_bytes();

@@ -14,6 +14,7 @@ use crate::profile::Profile;
 use crate::rig::Rig;
 use crate::setup::{Setup, World};
 use crate::site::Site;
+use crate::store::Store;
 use crate::tally::Tally;
 use crate::walk;
 
@@ -32,12 +33,18 @@ type Events = BTreeMap<(Duration, u64), (usize, Task)>;
 pub(crate) async fn world(cast: &Cast<'_>, world: &World, profiles: &[&Profile], seed: u64) -> Result<Vec<Tally>> {
     // deckle draws its jitter from this generator.
     fastrand::seed(seed);
-    let mut rig = Rig::new(world, cast.site.clone(), cast.setup.net("googlebot")?, seed)?;
+    let mut store = if world.store { Some(Store::start()?) } else { None };
+    let mut rig = Rig::new(world, cast.site, store.as_ref(), &cast.setup.net("googlebot")?, seed)?;
+    let middle = profiles.iter().map(|profile| profile.starts() + profile.duration() / 2).max().unwrap_or_default();
     let mut tallies = vec![Tally::default(); profiles.len()];
     let (mut clients, mut events) = gather(cast, profiles, seed)?;
     let (before, mut number, mut later) = (resident(), events.len() as u64, Vec::new());
     while let Some(((at, _), (index, task))) = events.pop_first() {
         rig.advance_to(at).await;
+        if at >= middle {
+            // It dies where it stands.
+            drop(store.take());
+        }
         let Some((place, client)) = clients.get_mut(index) else { continue };
         let (Some(profile), Some(tally)) = (profiles.get(*place).copied(), tallies.get_mut(*place)) else { continue };
         let mut scene = Scene { rig: &mut rig, profile, tally, later: &mut later };

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use crate::profile::{Driver, Profile, read};
+use crate::store::Store;
 
 /// Young enough for a list to disprove a claim.
 const FRESH_DAYS: u64 = 2;
@@ -22,7 +23,6 @@ const DAY: u64 = 86_400;
 struct RigFile {
     config: String,
     part: Vec<Part>,
-    absent: BTreeMap<String, String>,
     world: Vec<WorldFile>,
     nets: BTreeMap<String, Vec<IpNet>>,
 }
@@ -43,6 +43,8 @@ struct WorldFile {
     #[serde(default)]
     config: String,
     list_age_days: Option<u64>,
+    #[serde(default)]
+    store: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,6 +68,8 @@ pub(crate) struct World {
     pub(crate) config: Config,
     /// Seconds since 1970.
     pub(crate) begins: u64,
+    /// Two nodes share a store; real time goes on beside the virtual one.
+    pub(crate) store: bool,
 }
 
 /// What is there, and why the rest is not.
@@ -81,7 +85,7 @@ impl Setup {
     pub(crate) fn load(root: &Path) -> Result<Self> {
         let file: RigFile = read(&root.join("rig.toml"))?;
         let (made, operators) = operators(&root.join("../../assets/ranges/operators.json"))?;
-        let (mut absent, mut parts, mut base) = (file.absent, Vec::new(), file.config);
+        let (mut absent, mut parts, mut base) = (BTreeMap::new(), Vec::new(), file.config);
         Config::from_toml(&base).context("rig.toml: config")?;
         for part in file.part {
             let more = format!("{base}\n{}", part.config);
@@ -97,10 +101,14 @@ impl Setup {
         }
         let mut worlds = Vec::new();
         for world in file.world {
+            if world.store && !Store::can_be_had() {
+                absent.insert(world.name, "redis-server is not installed".to_owned());
+                continue;
+            }
             match Config::from_toml(&format!("{base}\n{}", world.config)) {
                 Ok(config) => {
                     let begins = made + world.list_age_days.unwrap_or(FRESH_DAYS) * DAY;
-                    worlds.push(World { name: world.name, note: world.note, config, begins });
+                    worlds.push(World { name: world.name, note: world.note, config, begins, store: world.store });
                 }
                 Err(error) => {
                     absent.insert(world.name, unknown(&error.to_string()));

@@ -76,6 +76,11 @@ pub enum BuildError {
     /// The secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Nobody would put keys into the list.
+    #[error(
+        "`visitor.botauth.directories` is set, but a layer fetches no keys: hand them in by `Builder::directories`; `deckle proxy` fetches them itself"
+    )]
+    NoDirectories,
     /// A signature that covers the host proves nothing if any host will do.
     #[error("`visitor.botauth.directories` is set, but no name of the site: set `proxy.hosts` or `page.origin`")]
     NoHost,
@@ -268,9 +273,7 @@ impl Builder {
         let directories = match &self.directories {
             Some(directories) => Arc::clone(directories),
             None if settings.directories.is_empty() => return Ok(identify),
-            None => {
-                Arc::new(Directories::new(&settings.directories).map_err(|message| VisitorError::BotAuth { message })?)
-            }
+            None => return Err(BuildError::NoDirectories),
         };
         if directories.is_empty() {
             return Ok(identify);

@@ -1,7 +1,7 @@
 //! [`RobotsMemory`]: what robots.txt said lately.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -37,19 +37,18 @@ struct Kept {
 struct Version {
     /// Seconds since 1970.
     since: u64,
-    robots: Robots,
+    robots: Arc<Robots>,
 }
 
 impl RobotsMemory {
     /// Names a text that was served at `now`, in seconds since 1970, and keeps it if it may stand in for later ones.
     pub fn served(&self, host: &str, now: u64, text: &[u8], may_stand_in: bool) -> RobotsText {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let host = bare_host(host).to_owned();
-        if let Some(kept) = all.get_mut(&host).filter(|kept| *kept.robots.text == *text) {
-            (kept.at, kept.times) = (now, kept.times + 1);
-            return kept.robots.clone();
+        if let Some(known) = self.again(&host, now, text, may_stand_in) {
+            return known;
         }
-        let robots = RobotsText::new(Bytes::copy_from_slice(text));
+        let (robots, parsed) = (RobotsText::new(Bytes::copy_from_slice(text)), Arc::new(Robots::parse(text)));
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !may_stand_in {
             // Nobody knows who got which.
             if let Some(kept) = all.get_mut(&host) {
@@ -63,7 +62,7 @@ impl RobotsMemory {
             least.and_then(|name| all.remove(&name));
         }
         let mut versions = all.remove(&host).map(|kept| kept.versions).unwrap_or_default();
-        versions.push(Version { since: now, robots: Robots::parse(text) });
+        versions.push(Version { since: now, robots: parsed });
         // The version that was current a day ago is still one to go by.
         while versions.get(1).is_some_and(|next| next.since + DAY <= now) {
             versions.remove(0);
@@ -73,6 +72,26 @@ impl RobotsMemory {
         }
         all.insert(host, Kept { at: now, times: 1, robots: robots.clone(), versions });
         robots
+    }
+
+    /// The text that was served last time, once more.
+    fn again(&self, host: &str, now: u64, text: &[u8], may_stand_in: bool) -> Option<RobotsText> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = all.get_mut(host).filter(|kept| *kept.robots.text == *text)?;
+        (kept.at, kept.times) = (now, kept.times + 1);
+        if kept.versions.is_empty() && may_stand_in {
+            // What was unclear has settled.
+            kept.versions.push(Version { since: now, robots: Arc::new(Robots::parse(text)) });
+        }
+        Some(kept.robots.clone())
+    }
+
+    /// Something was served that is no text of rules, such as a redirect. Nobody knows what a crawler makes of it.
+    pub fn blur(&self, host: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = all.get_mut(bare_host(host)) {
+            kept.versions.clear();
+        }
     }
 
     /// The copy that stands in.
@@ -87,15 +106,16 @@ impl RobotsMemory {
     }
 
     /// Did every version forbid this path (with its query) to the agent, by which a crawler may go at `now`? What was
-    /// served a day ago must be known. A lock that is held means no: nobody waits here.
+    /// served a day ago must be known, and the file must have been served since. A lock that is held means no.
     pub fn forbids(&self, host: &str, agent: &str, path: &str, now: u64) -> bool {
         let Ok(all) = self.0.try_lock() else { return false };
-        let Some(versions) = all.get(bare_host(host)).map(|kept| &kept.versions) else { return false };
+        let kept = all.get(bare_host(host)).filter(|kept| now.saturating_sub(kept.at) < DAY);
+        let Some(versions) = kept.map(|kept| &kept.versions) else { return false };
         // Those before the one that was current a day ago are nobody's any more.
-        let first = versions.iter().rposition(|version| version.since + DAY <= now);
-        first
-            .and_then(|first| versions.get(first..))
-            .is_some_and(|rest| rest.iter().all(|version| version.robots.plainly_forbids(agent, path)))
+        let Some(first) = versions.iter().rposition(|version| version.since + DAY <= now) else { return false };
+        let rest: Vec<Arc<Robots>> = versions.iter().skip(first).map(|version| Arc::clone(&version.robots)).collect();
+        drop(all);
+        rest.iter().all(|robots| robots.plainly_forbids(agent, path))
     }
 }
 
@@ -129,14 +149,26 @@ mod tests {
     fn only_what_every_copy_of_the_day_forbids_is_held_against_anybody() {
         let hour = 3_600;
         let forbids = |memory: &RobotsMemory, at: u64| memory.forbids("news.example:80", "GPTBot", "/a", at);
+        let again = |memory: &RobotsMemory, at: u64| memory.served("news.example", at, CLOSED, true);
         let memory = RobotsMemory::default();
         memory.served("news.example", 0, OPEN, true);
         memory.served("news.example", 30 * hour, CLOSED, true);
         assert!(!forbids(&memory, 31 * hour) && !forbids(&memory, 53 * hour), "a copy of the open one may be in use");
+        assert!(!forbids(&memory, 54 * hour), "a file that nobody has asked for since may be another one");
+        again(&memory, 53 * hour);
         assert!(forbids(&memory, 54 * hour));
+        memory.blur("news.example");
+        assert!(!forbids(&memory, 55 * hour), "a redirect went out");
+        again(&memory, 56 * hour);
+        again(&memory, 80 * hour);
+        assert!(!forbids(&memory, 79 * hour) && forbids(&memory, 81 * hour), "a day later it is known again");
+        let memory = RobotsMemory::default();
+        memory.served("news.example", 0, OPEN, true);
+        memory.served("news.example", 30 * hour, CLOSED, true);
         memory.served("news.example", 60 * hour, OPEN, true);
         assert!(!forbids(&memory, 61 * hour));
         memory.served("news.example", 62 * hour, CLOSED, true);
+        again(&memory, 85 * hour);
         assert!(!forbids(&memory, 63 * hour) && forbids(&memory, 86 * hour));
         assert!(!memory.forbids("other.example", "GPTBot", "/a", 86 * hour));
     }
@@ -145,6 +177,7 @@ mod tests {
     fn who_began_to_watch_today_knows_nothing_of_yesterday() {
         let memory = RobotsMemory::default();
         memory.served("news.example", 100, CLOSED, true);
+        memory.served("news.example", 50 + DAY, CLOSED, true);
         assert!(!memory.forbids("news.example", "GPTBot", "/a", 99 + DAY));
         assert!(memory.forbids("news.example", "GPTBot", "/a", 100 + DAY));
     }

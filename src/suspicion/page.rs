@@ -38,12 +38,13 @@ impl Judge {
         (beacon.is_some() || link.is_some()).then_some(Offers { beacon, link })
     }
 
-    /// Is it a robot that says so, on a path that its robots.txt forbids? Not one that acts for a person: those need not ask.
+    /// Is it a robot that says so, on a path that its robots.txt forbids? Only kinds that are bound by the file alone: what
+    /// acts for a person need not ask, archives say that they do not, and some crawlers of search engines and of
+    /// advertisers go by the group of another name, or by none.
     pub(super) fn ignores_robots(&self, visitor: &Visitor, head: Head<'_>) -> bool {
-        use Category::{AiUser, Feed, Monitor, Preview};
-        let crawler = visitor.agent.category.is_declared_bot()
-            && !matches!(visitor.agent.category, AiUser | Feed | Monitor | Preview);
-        let Some(name) = visitor.agent.name.as_deref().filter(|_| crawler) else { return false };
+        use Category::{Academic, AiSearch, AiTrain, Seo};
+        let bound = matches!(visitor.agent.category, AiTrain | AiSearch | Seo | Academic);
+        let Some(name) = visitor.agent.name.as_deref().filter(|_| bound) else { return false };
         let target = match head.query {
             Some(query) => format!("{}?{query}", head.path),
             None => head.path.to_owned(),

@@ -174,7 +174,7 @@ impl Ranges {
                 #[cfg(feature = "proxy")]
                 sources: set.sources,
                 #[cfg(feature = "proxy")]
-                length: set.prefixes.len(),
+                length: IpNet::aggregate(&set.prefixes).len(),
                 made,
                 prefixes: Arc::new(prefixes),
                 complete: set.complete,
@@ -242,7 +242,8 @@ impl Ranges {
         check_prefixes(&prefixes).map_err(|message| format!("it holds {message}"))?;
         let mut ranges = self.clone();
         if let Some(set) = ranges.sets.get_mut(at) {
-            let (before, after) = (set.length, prefixes.len());
+            // Operators list neighbours one by one; what ships has them joined.
+            let (before, after) = (set.length, IpNet::aggregate(&prefixes).len());
             if after * 5 < before || after > before * 5 {
                 return Err(format!("{after} prefixes, where there were {before}"));
             }
@@ -431,7 +432,7 @@ mod tests {
             bytes::Bytes::from(format!("{{\"creationTime\":\"2021\",\"prefixes\":[{}]}}", entries.join(",")))
         };
         let nets =
-            |first: u32, count: u32| (first..first + count).map(|n| format!("198.51.{n}.0/24")).collect::<Vec<_>>();
+            |first: u32, count: u32| (first..first + count).map(|n| format!("198.51.{n}.0/25")).collect::<Vec<_>>();
         let now = shipped.with_published("openai", &[list(&nets(0, 50)), list(&nets(100, 50))], later).unwrap();
         for (ranges, ip, expect) in [
             (&shipped, "198.51.100.1", Verification::Error),
@@ -460,7 +461,10 @@ mod tests {
             (vec![], "no prefix"),
             (vec![list(&[])], "no prefix"),
             (vec![list(&nets(0, 46))], "46 prefixes"),
-            (vec![list(&vec!["8.8.8.0/24".to_owned(); 1_166])], "1166 prefixes"),
+            (
+                vec![list(&(0..1_166).map(|n| format!("20.{}.{}.0/25", n / 256, n % 256)).collect::<Vec<_>>())],
+                "1166 prefixes",
+            ),
             (vec![list(&nets(0, 50)), list(&["0.0.0.0/0".to_owned()])], "0.0.0.0/0"),
             (vec![list(&nets(0, 50)), list(&["10.0.0.0/8".to_owned()])], "no public network"),
             (vec![list(&nets(0, 50)), list(&["x".to_owned()])], "line 1"),

@@ -97,7 +97,6 @@ impl Proof {
         match (outcome, self.state) {
             (_, Verification::Verified | Verification::Failed) => self,
             (Outcome::Failed, _) => Self { method: Some(Method::Signature), ..Self::unproven(Verification::Failed) },
-            (Outcome::Pending, _) => Self::unproven(Verification::Pending),
             (Outcome::Unverifiable, Verification::None) => Self::unproven(Verification::Unverifiable),
             (Outcome::Unverifiable, _) => self,
         }

@@ -152,6 +152,8 @@ async fn who_ignores_robots_txt_is_told_by_the_copies_that_went_out() {
     get("CCBot/2.0", "/robots.txt").await;
     assert!(!get("CCBot/2.0", "/print/a").await, "yesterday's may have said otherwise");
     clock.advance(day);
+    assert!(!get("CCBot/2.0", "/print/a").await, "and it may have changed since");
+    get("SemrushBot/7", "/robots.txt").await;
     assert!(get("CCBot/2.0", "/print/a").await);
     assert!(!get("CCBot/2.0", "/news/a-b-c").await, "that one is open");
     assert!(!get("CCBot/2.0", "/print/%61").await, "parsers differ about that");

@@ -194,7 +194,7 @@ fn keys_that_come_later_prove_later_requests() {
     }
     let rig = Rig::new();
     let line = || rig.get(CHROME, "news.example", "203.0.113.1", &rig.signed("late.example", "news.example")).1;
-    assert_eq!(line(), "browser - pending -");
+    assert_eq!(line(), "browser - unverifiable -", "a name that anybody may write is worth nothing until then");
     rig.directories.replace("https://late.example", rig.keys.clone());
     assert_eq!(line(), "unknown-bot late.example verified signature");
     for origin in rig.directories.origins() {
@@ -206,6 +206,10 @@ fn keys_that_come_later_prove_later_requests() {
 #[test]
 fn a_site_without_a_name_cannot_check_signatures() {
     let config = "[visitor.botauth]\ndirectories = [\"https://crawler.example\"]\n";
-    let refused = DeckleLayer::builder().config(Config::from_toml(config).unwrap()).build().unwrap_err().to_string();
+    let builder = DeckleLayer::builder().config(Config::from_toml(config).unwrap());
+    let refused = builder.clone().build().unwrap_err().to_string();
+    assert!(refused.contains("Builder::directories"), "nobody would put keys in: {refused}");
+    let list = Directories::new(&["https://crawler.example".to_owned()]).unwrap();
+    let refused = builder.directories(Arc::new(list)).build().unwrap_err().to_string();
     assert!(refused.contains("proxy.hosts") && refused.contains("page.origin"), "{refused}");
 }

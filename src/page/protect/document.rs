@@ -141,6 +141,9 @@ fn robots<R: Body<Data = Bytes>>(
         site.robots.forget(&ask.host);
     }
     if head.status != StatusCode::OK || head.headers.contains_key(header::CONTENT_ENCODING) {
+        if head.status != StatusCode::NOT_MODIFIED && !ask.personal {
+            site.robots.blur(&ask.host);
+        }
         return Response::from_parts(head, PageBody::inner(body));
     }
     let page = is_html(&head.headers);

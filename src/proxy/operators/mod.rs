@@ -283,7 +283,7 @@ mod tests {
                 (answer.header("cache-control", "max-age=60"), KEYS.to_owned())
             }
             ("openai.com", "/gptbot.json" | "/searchbot.json" | "/chatgpt-user.json") => {
-                let nets: Vec<String> = (0..60).map(|n| format!("{{\"ipv4Prefix\":\"198.51.{n}.0/24\"}}")).collect();
+                let nets: Vec<String> = (0..60).map(|n| format!("{{\"ipv4Prefix\":\"198.51.{n}.0/25\"}}")).collect();
                 (answer, format!("{{\"prefixes\":[{}]}}", nets.join(",")))
             }
             _ => (answer.status(404), String::new()),

@@ -14,6 +14,8 @@ use sfv::{BareItem, Dictionary, FieldType, InnerList, Item, List, ListEntry, Lis
 const MAX_COMPONENTS: usize = 32;
 /// Longest base, in bytes. A field may be covered once for each of its members, so the head is no bound.
 const MAX_BASE: usize = 64 << 10;
+/// Most bytes that are read to find members and parameters; a field may be covered once for each of its members.
+const MAX_READ: usize = 64 << 10;
 
 /// What a request is made to, as its client saw it: behind a proxy that is the public name, not the inner one.
 #[derive(Debug, Clone, Copy)]
@@ -110,12 +112,12 @@ pub(crate) fn base(target: &Target<'_>, headers: &HeaderMap, input: &InnerList) 
     if input.items.len() > MAX_COMPONENTS {
         return Err(too_long());
     }
-    let mut base = String::new();
+    let (mut base, mut left) = (String::new(), MAX_READ);
     for (index, item) in input.items.iter().enumerate() {
         let component = item.serialize();
         // The order of parameters makes no other identifier (RFC 9421 §2), and none to their equality either.
         let twice = input.items.iter().take(index).any(|earlier| earlier == item);
-        let value = if twice { Err(Fault::Duplicate) } else { value(target, headers, item) };
+        let value = if twice { Err(Fault::Duplicate) } else { value(target, headers, item, &mut left) };
         match value.and_then(checked) {
             Ok(value) => base.extend([&*component, ": ", &*value, "\n"]),
             Err(fault) => return Err(BaseError { fault, component }),
@@ -135,14 +137,28 @@ fn checked(value: Cow<'_, str>) -> Result<Cow<'_, str>, Fault> {
     if plain { Ok(value) } else { Err(Fault::Malformed) }
 }
 
-fn value<'v>(target: &Target<'v>, headers: &'v HeaderMap, item: &Item) -> Result<Cow<'v, str>, Fault> {
+fn value<'v>(
+    target: &Target<'v>,
+    headers: &'v HeaderMap,
+    item: &Item,
+    left: &mut usize,
+) -> Result<Cow<'v, str>, Fault> {
     let name = item.bare_item.as_string().ok_or(Fault::Unsupported)?.as_str();
     match name.strip_prefix('@') {
-        Some("query-param") => query_param(target, &item.params).map(Cow::Owned),
+        Some("query-param") => {
+            spend(left, target.query().len())?;
+            query_param(target, &item.params).map(Cow::Owned)
+        }
         Some(derived) if item.params.is_empty() => self::derived(target, derived),
         Some(_) => Err(Fault::Unsupported),
-        None => field(headers, name, &item.params),
+        None => field(headers, name, &item.params, left),
     }
+}
+
+/// Reading costs; there is so much of it for one signature.
+fn spend(left: &mut usize, bytes: usize) -> Result<(), Fault> {
+    *left = left.checked_sub(bytes).ok_or(Fault::TooLong)?;
+    Ok(())
 }
 
 /// A derived component without parameters (RFC 9421 §2.2).
@@ -237,7 +253,7 @@ fn form(params: &Parameters) -> Result<Form<'_>, Fault> {
     }
 }
 
-fn field<'v>(headers: &'v HeaderMap, name: &str, params: &Parameters) -> Result<Cow<'v, str>, Fault> {
+fn field<'v>(headers: &'v HeaderMap, name: &str, params: &Parameters, left: &mut usize) -> Result<Cow<'v, str>, Fault> {
     // Names are in lower case (RFC 9421 §2.1); `HeaderMap` would find the others, too.
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err(Fault::Unsupported);
@@ -247,6 +263,7 @@ fn field<'v>(headers: &'v HeaderMap, name: &str, params: &Parameters) -> Result<
     if lines.iter().next().is_none() {
         return Err(Fault::Missing);
     }
+    spend(left, lines.iter().map(HeaderValue::len).sum())?;
     if matches!(form, Form::Bytes) {
         let armoured = lines.iter().map(|line| format!(":{}:", BASE64.encode(line.as_bytes().trim_ascii())));
         return Ok(armoured.collect::<Vec<_>>().join(", ").into());
@@ -507,7 +524,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_rebuilt_is_no_base() {
-        let mut map = headers(&[("x", "1"), ("x-list", "not a (dictionary"), ("accept", "\"")]);
+        let mut map = headers(&[("x", "1"), ("x-few", "a1=1"), ("x-list", "not a (dictionary"), ("accept", "\"")]);
         map.insert("x-latin", HeaderValue::from_bytes(b"\xe9").unwrap());
         let many = format!("({})", (0..33).map(|n| format!("\"x{n}\" ")).collect::<String>());
         let every = format!("({})", (0..20).map(|n| format!("\"x-long\";key=\"a{n}\" ")).collect::<String>());
@@ -539,13 +556,14 @@ mod tests {
             ("(\"missing\";bs)", Fault::Missing),
             ("(\"\")", Fault::Missing),
             ("(\"no name\")", Fault::Missing),
-            ("(\"x-long\";key=\"b\")", Fault::Missing),
+            ("(\"x-long\";key=\"b\")", Fault::TooLong),
+            ("(\"x-few\";key=\"b\")", Fault::Missing),
             ("(\"x-list\";key=\"a\")", Fault::Malformed),
             ("(\"accept\";sf)", Fault::Malformed),
             ("(\"x-latin\")", Fault::Malformed),
             ("(\"x\" \"x\")", Fault::Duplicate),
             ("(\"@method\" \"x\" \"@method\")", Fault::Duplicate),
-            ("(\"x-long\";key=\"a1\";sf \"x-long\";sf;key=\"a1\")", Fault::Duplicate),
+            ("(\"x-few\";key=\"a1\";sf \"x-few\";sf;key=\"a1\")", Fault::Duplicate),
             (&*many, Fault::TooLong),
             (&*every, Fault::TooLong),
         ] {

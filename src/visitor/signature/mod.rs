@@ -67,8 +67,6 @@ impl BotAuthSettings {
 pub(crate) enum Outcome {
     /// Nothing: it could not be judged.
     Unverifiable,
-    /// Nothing yet: the keys are still to come.
-    Pending,
     /// Somebody claims what is not so.
     Failed,
 }
@@ -199,7 +197,6 @@ impl SignatureError {
     /// for and is not there an old draft: neither is a lie, and neither proves anything.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
-            Self::Pending => Outcome::Pending,
             Self::KeyForeign | Self::Invalid | Self::Replayed => Outcome::Failed,
             // What is not known here may be right; what was signed and is gone is not.
             Self::Base(error) if !matches!(error.fault, Fault::Unsupported | Fault::TooLong) => Outcome::Failed,

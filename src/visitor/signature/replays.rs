@@ -1,7 +1,7 @@
 //! [`Replays`]: signatures that were shown.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ipnet::IpNet;
 
@@ -14,7 +14,8 @@ const REPLAYS: (usize, usize) = (12_500, 8);
 /// expires first.
 #[derive(Debug)]
 pub(super) struct Replays {
-    sets: Box<[Mutex<[Seen; REPLAYS.1]>]>,
+    /// Taken when the first signature holds.
+    sets: OnceLock<Box<[Mutex<[Seen; REPLAYS.1]>]>>,
     hasher: RandomState,
 }
 
@@ -28,14 +29,15 @@ struct Seen {
 
 impl Replays {
     pub(super) fn new() -> Self {
-        Self { sets: (0..REPLAYS.0).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+        Self { sets: OnceLock::new(), hasher: RandomState::new() }
     }
 
     /// Notes a signature. False: another network has shown it before.
     pub(super) fn admit(&self, signature: &[u8; 64], network: IpNet, expires: i64, now: i64) -> bool {
         let (signature, network) = (self.hasher.hash_one(signature), self.hasher.hash_one(network));
         let index = usize::try_from(signature % REPLAYS.0 as u64).unwrap_or_default();
-        let Some(set) = self.sets.get(index) else { return true };
+        let sets = self.sets.get_or_init(|| (0..REPLAYS.0).map(|_| Mutex::default()).collect());
+        let Some(set) = sets.get(index) else { return true };
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = set.iter().find(|seen| seen.signature == signature && seen.expires > now) {
             return seen.network == network;
@@ -74,7 +76,7 @@ mod tests {
             assert!(replays.admit(&signature, home, 1_000 + n as i64, 1));
         }
         let used = |set: &Mutex<[Seen; 8]>| set.lock().unwrap().iter().filter(|seen| seen.expires > 0).count();
-        let used: usize = replays.sets.iter().map(used).sum();
+        let used: usize = replays.sets.get().unwrap().iter().map(used).sum();
         assert!(used <= places && used > places * 9 / 10, "{used}");
     }
 }

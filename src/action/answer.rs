@@ -47,9 +47,10 @@ impl Answers {
     pub(super) fn new(contact: Option<String>, templates: Option<&str>) -> Result<Self, ActionError> {
         let page = Page::new(templates, "refusal.html", include_str!("../../assets/pages/refusal.html"))?;
         let answers = Self { page, contact };
-        let (status, request_id) = (StatusCode::TOO_MANY_REQUESTS, Uuid::nil());
-        let sample = answers.values(Refusal { status, retry_after: Some(60), quota: None, request_id });
-        answers.page.check(sample, &[])?;
+        let request_id = Uuid::nil();
+        for (status, retry_after) in [(StatusCode::TOO_MANY_REQUESTS, Some(60)), (StatusCode::FORBIDDEN, None)] {
+            answers.page.check(answers.values(Refusal { status, retry_after, quota: None, request_id }), &[])?;
+        }
         Ok(answers)
     }
 
@@ -290,14 +291,17 @@ mod tests {
         assert!(page.contains("automated programs. <a href=\"mailto:desk@example.org\">desk@example.org"), "{page}");
         for (text, says) in [
             ("{{ mesage }}".to_owned(), "refusal.html"),
+            ("{% if limited %}x{% else %}{{ mesage }}{% endif %}".to_owned(), "refusal.html"),
             ("\n{% if %}".to_owned(), "refusal.html:2"),
             ("x".repeat(20_000), "20000 bytes"),
         ] {
             let error = with(&text).unwrap_err().to_string();
             assert!(error.contains("action.templates") && error.contains(says), "{error}");
         }
-        std::fs::remove_dir_all(&dir).unwrap();
+        std::fs::remove_file(dir.join("refusal.html")).unwrap();
         assert!(Answers::new(None, folder).is_ok(), "without a file of that name ours is taken");
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(Answers::new(None, folder).unwrap_err().to_string().contains("no such folder"));
     }
 
     #[test]

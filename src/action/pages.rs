@@ -22,6 +22,9 @@ impl Page {
     /// # Errors
     /// [`ActionError::Page`] for a file that cannot be read or does not compile.
     pub(super) fn new(folder: Option<&str>, name: &'static str, builtin: &'static str) -> Result<Self, ActionError> {
+        if let Some(folder) = folder.filter(|folder| !Path::new(folder).is_dir()) {
+            return Err(refuse(folder, "there is no such folder".to_owned()));
+        }
         let mut environment = Environment::new();
         // A name that is misspelt is an error at the start, not a gap in front of a reader.
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
@@ -38,7 +41,7 @@ impl Page {
         self.environment.get_template(self.name)?.render(values)
     }
 
-    /// Does a sample of it hold what it must?
+    /// Does a sample of it hold what it must? Each branch needs one.
     ///
     /// # Errors
     /// [`ActionError::Page`] names the file and what is missing.

@@ -106,7 +106,7 @@ pub enum Word {
 
 impl Choice {
     /// What an agent gets whose claim is so far proven. Whoever lies is blocked unless that is said otherwise.
-    fn word(self, verification: Verification) -> Word {
+    pub(super) fn word(self, verification: Verification) -> Word {
         match (self, verification) {
             (Self::Word(_), Verification::Failed) => Word::Block,
             (Self::Word(word), _) => word,
@@ -124,7 +124,7 @@ impl Choice {
         }
     }
 
-    fn cap(self) -> Action {
+    pub(super) fn cap(self) -> Action {
         match self {
             Self::Word(_) => Action::Block,
             Self::Checked(checked) => checked.cap,
@@ -176,7 +176,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    fn of(&self, agent: &Agent) -> (Choice, Rule) {
+    pub(super) fn of(&self, agent: &Agent) -> (Choice, Rule) {
         let named = agent.name.as_ref().and_then(|name| Some((*self.agents.get(&**name)?, Rule::Agent(name.clone()))));
         let category = agent.category;
         named.unwrap_or_else(|| {

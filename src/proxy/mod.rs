@@ -244,7 +244,7 @@ impl Parts {
                 config.page.notice.places = vec![Where::Footer, Where::Meta];
             }
         }
-        let known = self.operators.follow(&config.visitor).map_err(BuildError::from)?;
+        let known = self.operators.next(&config.visitor).map_err(BuildError::from)?;
         let builder = |activated| {
             let builder = DeckleLayer::builder()
                 .config(config.clone())
@@ -273,6 +273,7 @@ impl Parts {
         let now = self.clock.unix().as_secs();
         let activated = if saved.version == version { saved.activated } else { now };
         let layer = builder(activated).build()?;
+        self.operators.follow(known.clone());
         self.save(&Plans { version, activated, findings: self.findings.to_json() });
         Ok(layer.layer(site))
     }

@@ -15,6 +15,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 
+use super::policy::Word;
 use super::{Action, ActionError, Settings};
 use crate::secret::Secrets;
 use crate::suspicion::Assessment;
@@ -48,7 +49,10 @@ pub(super) fn is_meant(settings: &Settings, visitor: &Visitor, assessment: &Asse
     use Category::{AiUser, Archive, Feed, Monitor, Preview, Reader, Search};
     let spared = matches!(visitor.agent.category, Search | AiUser | Preview | Feed | Archive | Reader | Monitor)
         || matches!(visitor.verification, Verification::Pending | Verification::Error | Verification::Verified);
+    let choice = settings.policy.of(&visitor.agent).0;
     settings.decoy.enabled
+        && choice.word(visitor.verification) == Word::Score
+        && choice.cap() >= Action::Decoy
         && visitor.standing == Standing::Ordinary
         && settings.max_action >= Action::Decoy
         && assessment.bucket == DECEIVED.0

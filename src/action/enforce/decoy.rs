@@ -19,8 +19,9 @@ impl Shared {
         mode: Mode,
     ) -> Option<(Decision, Plan)> {
         let decoy = self.decoy.as_ref().filter(|decoy| decoy.is_own(head.uri.path()))?;
-        let meant =
-            mode == Mode::Enforce && *head.method == Method::GET && decoy::is_meant(&self.settings, visitor, of);
+        let valve = self.state.valve.is_open(self.state.now());
+        let asked = mode == Mode::Enforce && *head.method == Method::GET && !valve;
+        let meant = asked && decoy::is_meant(&self.settings, visitor, of);
         let (action, answer) = if meant && self.limits.may_deceive() {
             (Action::Decoy, decoy.page(head.uri.path()))
         } else {

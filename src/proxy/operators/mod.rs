@@ -1,7 +1,7 @@
 //! What operators of robots publish about them, fetched beside the requests: address ranges (`visitor.ranges`) and keys
 //! (`visitor.botauth`).
 //!
-//! No request starts a fetch or waits for one. One document at a time, ten a minute at most. What cannot be fetched or
+//! No request starts a fetch or waits for one. One source at a time, ten a minute at most. What cannot be fetched or
 //! cannot be right changes nothing: an outage must not make a search engine a liar. Only keys are given up when nobody has
 //! confirmed them for a week.
 
@@ -24,7 +24,7 @@ use crate::visitor::{Directories, Directory, KEYS_MAX_BYTES, KEYS_PATH};
 use crate::visitor::{RangeSettings, Ranges, Settings, VisitorError};
 use fetch::{Wanted, fetch};
 
-/// Between two documents.
+/// Between two sources.
 const PAUSE: Duration = Duration::from_secs(6);
 /// After a failure, and at the least.
 const SOON: Duration = Duration::from_secs(600);
@@ -75,7 +75,7 @@ struct Due {
 
 impl Operators {
     /// # Errors
-    /// As [`Operators::follow`].
+    /// As [`Operators::next`].
     pub(super) fn new(settings: &Settings, clock: SharedClock) -> Result<Self, VisitorError> {
         let held = Held {
             settings: settings.ranges.clone(),
@@ -86,24 +86,30 @@ impl Operators {
         Ok(Self { held: Mutex::new(held), clock })
     }
 
-    /// What the new settings ask for; what they have in common with the old ones stays.
+    /// What the new settings ask for; what they have in common with the old ones stays. Nothing is changed yet.
     ///
     /// # Errors
     /// [`VisitorError`] for settings that do not hold.
-    pub(super) fn follow(&self, settings: &Settings) -> Result<Held, VisitorError> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        #[cfg(feature = "web-bot-auth")]
-        let next = directories(settings)?.continuing(&held.directories);
+    pub(super) fn next(&self, settings: &Settings) -> Result<Held, VisitorError> {
+        let mut held = self.held();
         // A file of one's own is read again: that is what a reload is for.
         if held.settings != settings.ranges || settings.ranges.file.is_some() {
             held.ranges = Ranges::live(&settings.ranges)?;
             held.settings = settings.ranges.clone();
         }
         #[cfg(feature = "web-bot-auth")]
-        if !next.origins().eq(held.directories.origins()) {
-            held.directories = Arc::new(next);
+        {
+            let next = directories(settings)?;
+            if !next.origins().eq(held.directories.origins()) {
+                held.directories = Arc::new(next.continuing(&held.directories));
+            }
         }
-        Ok(held.clone())
+        Ok(held)
+    }
+
+    /// From now on this is kept up to date.
+    pub(super) fn follow(&self, held: Held) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 
     fn held(&self) -> Held {
@@ -119,22 +125,49 @@ impl Operators {
                 return;
             }
         };
-        let mut due: HashMap<Source, Due> = HashMap::new();
+        let mut schedule = Schedule { due: HashMap::new(), ranges: self.held().ranges };
         let mut tick = tokio::time::interval(PAUSE);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            let held = self.held();
-            let sources = held.sources();
-            due.retain(|source, _| sources.contains(source));
-            let now = Instant::now();
-            let is_due = |source: &Source| due.get(source).is_none_or(|due| due.at <= now);
-            if let Some(source) = sources.into_iter().find(is_due) {
-                let outcome = held.refresh(&fetcher, &source, self.clock.unix().as_secs()).await;
-                let before = due.remove(&source);
-                due.insert(source.clone(), held.after(&source, outcome, before, Instant::now()));
-            }
+            self.step(&fetcher, &mut schedule).await;
         }
+    }
+
+    /// Fetches what has been due for longest, if anything is.
+    async fn step<C>(&self, client: &Client<C, Empty<Bytes>>, schedule: &mut Schedule)
+    where
+        C: Connect + Clone + Send + Sync + 'static,
+    {
+        let held = self.held();
+        let Some(source) = schedule.next(&held, Instant::now()) else { return };
+        let outcome = held.refresh(client, &source, self.clock.unix().as_secs()).await;
+        let before = schedule.due.remove(&source);
+        // What was put into lists that a reload has replaced meanwhile is asked for again.
+        if Arc::ptr_eq(&self.held().ranges, &held.ranges) || !matches!(source, Source::Ranges { .. }) {
+            let after = held.after(&source, outcome, before, Instant::now());
+            schedule.due.insert(source, after);
+        }
+    }
+}
+
+/// When what is asked for again.
+struct Schedule {
+    due: HashMap<Source, Due>,
+    /// The lists that it is about.
+    ranges: Arc<ArcSwap<Ranges>>,
+}
+
+impl Schedule {
+    fn next(&mut self, held: &Held, now: Instant) -> Option<Source> {
+        let sources = held.sources();
+        // New lists hold nothing that was fetched.
+        let replaced = !Arc::ptr_eq(&self.ranges, &held.ranges);
+        self.due.retain(|source, _| sources.contains(source) && !(replaced && matches!(source, Source::Ranges { .. })));
+        self.ranges = Arc::clone(&held.ranges);
+        let at = |source: &Source| self.due.get(source).map(|due| due.at);
+        let next = sources.into_iter().min_by_key(|source| at(source))?;
+        at(&next).is_none_or(|at| at <= now).then_some(next)
     }
 }
 
@@ -235,10 +268,12 @@ mod tests {
     use hyper::service::service_fn;
     use hyper_util::rt::{TokioExecutor, TokioIo};
     use tokio::net::{TcpListener, TcpStream};
+    use tower::{Layer, ServiceExt};
 
     use super::*;
     use crate::clock::SystemClock;
     use crate::unit::Span;
+    use crate::visitor::{IdentifyLayer, Peer, Visitor};
 
     const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"rR3iT-FVuAZKKW-MuCW-hjEuDHguS3btQVa0bRZS9YM"}]}"#;
 
@@ -323,19 +358,54 @@ mod tests {
 
     #[tokio::test]
     async fn a_reload_keeps_what_stays_on_the_list() {
-        let operators =
-            Operators::new(&settings(&["https://a.example", "https://b.example"]), SystemClock::shared()).unwrap();
+        let list = settings(&["https://a.example", "https://b.example"]);
+        let operators = Operators::new(&list, SystemClock::shared()).unwrap();
         let before = operators.held();
         before.directories.replace("https://b.example", Directory::parse(KEYS.as_bytes()).unwrap());
-        let same = operators.follow(&settings(&["https://B.example/", "https://a.example"])).unwrap();
+        let same = operators.next(&settings(&["https://B.example/", "https://a.example"])).unwrap();
         assert!(Arc::ptr_eq(&same.directories, &before.directories) && Arc::ptr_eq(&same.ranges, &before.ranges));
         let mut next = settings(&["https://b.example", "https://c.example"]);
         next.ranges.refresh = Span::seconds(0);
-        let after = operators.follow(&next).unwrap();
+        let after = operators.next(&next).unwrap();
         assert_eq!((keys(&after, "https://b.example"), keys(&after, "https://c.example")), (Some(1), None));
         assert_eq!(after.sources().len(), 2, "ranges are not asked for");
-        assert!(operators.follow(&settings(&["http://a.example"])).is_err());
-        assert_eq!(operators.held().sources().len(), 2, "what is refused changes nothing");
+        assert!(operators.next(&settings(&["http://a.example"])).is_err());
+        // A stack that is refused in the end has changed nothing.
+        assert!(Arc::ptr_eq(&operators.held().ranges, &before.ranges));
+        operators.follow(after);
+        assert_eq!(operators.held().sources().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn each_source_has_its_turn_and_new_lists_are_filled_again() {
+        let client = operators_of_the_net().await;
+        let operators = Operators::new(&settings(&["https://crawler.example"]), SystemClock::shared()).unwrap();
+        let mut schedule = Schedule { due: HashMap::new(), ranges: operators.held().ranges };
+        for _ in 0..20 {
+            operators.step(&client, &mut schedule).await;
+        }
+        assert_eq!(schedule.due.len(), 1 + 6, "each once; those that failed wait");
+        assert_eq!(keys(&operators.held(), "https://crawler.example"), Some(1));
+        let state = || async {
+            // As requests meet it.
+            let layer = IdentifyLayer::new(&Settings::default()).unwrap().ranges(operators.held().ranges);
+            let service = layer.layer(tower::service_fn(async |request: Request<()>| {
+                let state = request.extensions().get::<Visitor>().unwrap().verification.code();
+                Ok::<_, std::convert::Infallible>(Response::new(state))
+            }));
+            let mut request = Request::builder().header("user-agent", "GPTBot/1.2").body(()).unwrap();
+            request.extensions_mut().insert(Peer { address: ([198, 51, 7, 1], 1).into(), secure: false });
+            service.oneshot(request).await.unwrap().into_body()
+        };
+        assert_eq!(state().await, "verified");
+        let mut other = settings(&["https://crawler.example"]);
+        other.ranges.max_age = Span::seconds(7 * 86_400);
+        operators.follow(operators.next(&other).unwrap());
+        assert_ne!(state().await, "verified", "the new list is the one that shipped");
+        for _ in 0..20 {
+            operators.step(&client, &mut schedule).await;
+        }
+        assert_eq!(state().await, "verified", "and is filled at once");
     }
 
     #[tokio::test]

@@ -327,7 +327,7 @@ pub enum ActionError {
     },
     /// An agent that is not in the table.
     #[error(
-        "`action.policy.agents` names `{agent}`, which is neither in the table of agents nor the host of a key directory"
+        "`action.policy.agents` names `{agent}`, which is neither in the table of agents nor the host of a key directory that is listed"
     )]
     Agent {
         /// The name.

@@ -23,7 +23,7 @@ use crate::visitor::Ranges;
 use crate::visitor::proxy_check::ProxyCheck;
 #[cfg(feature = "html")]
 use crate::visitor::trap::TrapPaths;
-use crate::visitor::{IdentifyLayer, VisitorError};
+use crate::visitor::{Agents, IdentifyLayer, VisitorError};
 
 /// Builds a [`DeckleLayer`]. Setters beat the configuration.
 #[derive(Clone)]
@@ -237,6 +237,7 @@ impl Builder {
         };
         #[cfg(feature = "web-bot-auth")]
         let identify = self.signatures(identify)?;
+        self.check_signers()?;
         #[cfg(feature = "proxy")]
         let identify = match &self.ranges {
             Some(ranges) => identify.ranges(Arc::clone(ranges)),
@@ -283,6 +284,22 @@ impl Builder {
             return Err(BuildError::NoHost);
         }
         Ok(identify.directories(directories, hosts, settings))
+    }
+
+    /// A policy for a host is one for who signs with its keys; anything else is a name that is misspelt.
+    fn check_signers(&self) -> Result<(), ActionError> {
+        #[cfg(feature = "web-bot-auth")]
+        let signs = |name: &str| {
+            let origin = format!("https://{name}");
+            self.directories.as_ref().is_some_and(|list| list.origins().any(|listed| listed == origin))
+        };
+        #[cfg(not(feature = "web-bot-auth"))]
+        let signs = |_: &str| false;
+        let known = |name: &String| Agents::builtin().category(name).is_some() || signs(name);
+        match self.config.action.policy.agents.keys().find(|name| !known(name)) {
+            Some(name) => Err(ActionError::Agent { agent: name.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// What is declared, with the paths of traps and decoys closed to everybody who obeys robots.txt.

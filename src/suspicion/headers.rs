@@ -237,6 +237,23 @@ mod tests {
     }
 
     #[test]
+    fn a_greeting_of_a_library_contradicts_a_browser_and_nobody_else() {
+        let fires = |ua: &str, foreign: bool| {
+            let (head, ()) = http::Request::builder().header("user-agent", ua).body(()).unwrap().into_parts();
+            let mut visitor =
+                Visitor::from_head(&head, &crate::visitor::Settings::default(), std::time::Duration::ZERO).unwrap();
+            visitor.foreign_hello = foreign;
+            let view =
+                Head { method: &head.method, version: head.version, headers: &head.headers, path: "/", query: None };
+            let mut all = Vec::new();
+            contradictions(&visitor, view, &mut |signal| all.push(signal));
+            all.contains(&Signal::Ja4Mismatch)
+        };
+        assert!(fires(CHROME, true) && fires(IPHONE, true));
+        assert!(!fires(CHROME, false) && !fires("curl/8.7.1", true));
+    }
+
+    #[test]
     fn browsers_contradict_nothing() {
         let h2 = Version::HTTP_2;
         for (name, ua, fields) in [

@@ -209,6 +209,9 @@ fn a_site_without_a_name_cannot_check_signatures() {
     let builder = DeckleLayer::builder().config(Config::from_toml(config).unwrap());
     let refused = builder.clone().build().unwrap_err().to_string();
     assert!(refused.contains("Builder::directories"), "nobody would put keys in: {refused}");
+    let policy = "[action.policy.agents]\n\"crawler.example\" = \"block\"\n";
+    let refused = DeckleLayer::builder().config(Config::from_toml(policy).unwrap()).build().unwrap_err().to_string();
+    assert!(refused.contains("crawler.example"), "nobody can sign by that name: {refused}");
     let list = Directories::new(&["https://crawler.example".to_owned()]).unwrap();
     let refused = builder.directories(Arc::new(list)).build().unwrap_err().to_string();
     assert!(refused.contains("proxy.hosts") && refused.contains("page.origin"), "{refused}");

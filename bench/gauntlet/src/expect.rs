@@ -31,6 +31,8 @@ pub(crate) enum Metric {
     Cookies,
     /// Answers that are neither 200, 304 nor 429.
     OtherStatus,
+    /// Requests with signal `cohort`.
+    Cohort,
     /// Growth of the process, in MiB.
     Memory,
 }

@@ -15,7 +15,7 @@ use deckle::audit::{AuditRecord, Sink};
 use deckle::clock::ManualClock;
 use deckle::layer::Deckle;
 use deckle::secret::{Secret, Secrets};
-use deckle::suspicion::State;
+use deckle::suspicion::{Signal, State};
 use deckle::visitor::{DnsVerifier, NoAnswer, Resolve};
 use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt;
@@ -53,6 +53,8 @@ pub(crate) struct Answer {
     pub(crate) delay: Duration,
     /// The rule and the groups of points, where something was done.
     pub(crate) reason: String,
+    /// The log names a cohort.
+    pub(crate) cohort: bool,
 }
 
 /// The DNS, as far as crawlers are looked up in it: Google names its addresses, and the owner of any other has named it
@@ -76,19 +78,24 @@ impl Resolve for Zone {
     }
 }
 
-/// The reason of the request that was written down last.
+/// Of the request that was written down last: the reason, and whether the log names a cohort.
 #[derive(Debug, Default)]
-struct LastRecord(Mutex<String>);
+struct LastRecord(Mutex<(String, bool)>);
 
 impl Sink for LastRecord {
     fn record(&self, record: AuditRecord) {
+        let signals = record.assessment.iter().flat_map(|assessment| &assessment.signals);
+        let cohort = signals.into_iter().any(|fired| fired.signal == Signal::Cohort);
+        if let Ok(mut last) = self.0.lock() {
+            last.1 = cohort;
+        }
         let Some(decision) = record.decision.filter(|d| strength(d.action.code()).is_none_or(|s| s >= SLOW)) else {
             return;
         };
         let points = record.assessment.map(|assessment| assessment.points.codes()).unwrap_or_default();
         let groups: Vec<&str> = points.iter().filter_map(|code| code.split(':').next()).collect();
         if let Ok(mut last) = self.0.lock() {
-            *last = format!("{} ({})", decision.rule, groups.join(" "));
+            last.0 = format!("{} ({})", decision.rule, groups.join(" "));
         }
     }
 }
@@ -157,7 +164,7 @@ impl Rig {
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| anyhow!("a body broke off: {error:?}"))?.to_bytes();
         let decision = head.extensions.get::<Decision>();
-        let reason = self.last.0.lock().map(|mut last| std::mem::take(&mut *last)).unwrap_or_default();
+        let (reason, cohort) = self.last.0.lock().map(|mut last| std::mem::take(&mut *last)).unwrap_or_default();
         Ok(Answer {
             status: head.status.as_u16(),
             action: decision.map_or("allow", |decision| decision.action.code()),
@@ -165,6 +172,7 @@ impl Rig {
             headers: head.headers,
             body,
             reason,
+            cohort,
         })
     }
 }

@@ -48,6 +48,7 @@ pub(crate) struct Tally {
     pub(crate) cards: u64,
     pub(crate) cookies: u64,
     pub(crate) other_status: u64,
+    pub(crate) cohort: u64,
     pub(crate) memory: u64,
     pub(crate) worst: &'static str,
     /// Why requests were disturbed, as the log has it.
@@ -73,6 +74,7 @@ impl Tally {
         self.blocked += u64::from(answer.status == 403);
         self.slowed += u64::from(!answer.delay.is_zero());
         self.challenges += u64::from(answer.action == "challenge" && answer.is_refusal());
+        self.cohort += u64::from(answer.cohort);
         self.other_status += u64::from(!matches!(answer.status, 200 | 304 | 429));
         if kind == Kind::Page {
             self.count_page(answer);
@@ -101,6 +103,7 @@ impl Tally {
             Metric::Cards => self.cards,
             Metric::Cookies => self.cookies,
             Metric::OtherStatus => self.other_status,
+            Metric::Cohort => self.cohort,
             Metric::Memory => self.memory,
         }
     }

@@ -34,7 +34,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// For so long keys are believed that nobody confirms.
 #[cfg(feature = "web-bot-auth")]
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
-/// A list of ranges; the longest known has 40 KiB.
+/// A list of ranges.
 const LIST: Wanted = Wanted { media_type: None, most: 1 << 20 };
 #[cfg(feature = "web-bot-auth")]
 const KEYS: Wanted =

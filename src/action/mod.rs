@@ -194,22 +194,14 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// About one of the addresses of a decoy.
-    fn of_decoy(action: Action) -> Self {
-        Self { rule: Rule::Score, challenge: None, ..Self::of_challenge(action, ChallengeStep::Issued) }
+    /// Without any limit, wait or challenge.
+    fn plain(action: Action, rule: Rule) -> Self {
+        Self { action, would: None, rule, clamps: Vec::new(), limit: None, delay: None, challenge: None }
     }
 
     /// About one of the addresses of a challenge.
     fn of_challenge(action: Action, step: ChallengeStep) -> Self {
-        Self {
-            action,
-            would: None,
-            rule: Rule::Challenge,
-            clamps: Vec::new(),
-            limit: None,
-            delay: None,
-            challenge: Some(step),
-        }
+        Self { challenge: Some(step), ..Self::plain(action, Rule::Challenge) }
     }
 }
 

@@ -5,7 +5,7 @@ use http::Method;
 use super::layer::Shared;
 use super::plan::{Head, Plan};
 use crate::action::decoy::{self, Decoy};
-use crate::action::{Action, Decision, Mode};
+use crate::action::{Action, Decision, Mode, Rule};
 use crate::suspicion::Assessment;
 use crate::visitor::Visitor;
 
@@ -27,7 +27,7 @@ impl Shared {
         } else {
             (Action::Allow, Decoy::nothing())
         };
-        Some((Decision::of_decoy(action), Plan::Answer(Box::new(answer))))
+        Some((Decision::plain(action, Rule::Score), Plan::Answer(Box::new(answer))))
     }
 
     /// A page of the site is asked for. Above the budget, or without a key to make filler with, it is refused.

@@ -106,7 +106,7 @@ impl EnforceLayer {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Issues challenges (and decoys) by the keys of a secret, under the path where deckle answers itself. Give the same secret to
+    /// Issues challenges and decoys by the keys of a secret, under the path where deckle answers itself. Give the same secret to
     /// [`IdentifyLayer`](crate::visitor::IdentifyLayer); without one, action `challenge` is `limit`.
     ///
     /// # Errors

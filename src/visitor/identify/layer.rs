@@ -64,33 +64,33 @@ impl IdentifyLayer {
     /// Knows passes and traps by the keys of a secret. Give the same secret to
     /// [`EnforceLayer`](crate::action::EnforceLayer); without one, nobody has passed a challenge.
     pub fn secret(self, secrets: &Secrets) -> Self {
-        let Shared { facts, check, clock } = &*self.shared;
-        let facts = facts.clone().with_keys(Keys::new(secrets));
-        Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
+        self.with(|facts| facts.with_keys(Keys::new(secrets)))
     }
 
     /// Believes signatures of these directories on requests to the site's own `hosts`, which are names without ports.
     /// The list beats `visitor.botauth.directories`.
     #[cfg(feature = "web-bot-auth")]
     pub fn directories(self, directories: Arc<Directories>, hosts: Vec<String>, settings: &BotAuthSettings) -> Self {
-        let Shared { facts, check, clock } = &*self.shared;
-        let facts = facts.clone().with_signatures(Verifier::new(directories, hosts, settings.legacy_agent));
-        Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
+        let verifier = Verifier::new(directories, hosts, settings.legacy_agent);
+        self.with(|facts| facts.with_signatures(verifier))
     }
 
     /// Takes the ranges of operators from somebody who keeps them up to date.
     #[cfg(feature = "proxy")]
     pub(crate) fn ranges(self, ranges: Arc<ArcSwap<Ranges>>) -> Self {
-        let Shared { facts, check, clock } = &*self.shared;
-        let facts = facts.clone().with_ranges(ranges);
-        Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
+        self.with(|facts| facts.with_ranges(ranges))
     }
 
     /// Looks robots up by DNS, beside the requests.
     #[cfg(feature = "verify-dns")]
     pub fn dns(self, dns: DnsVerifier) -> Self {
+        self.with(|facts| facts.with_dns(dns))
+    }
+
+    /// The same with more to go by.
+    fn with(self, change: impl FnOnce(Facts) -> Facts) -> Self {
         let Shared { facts, check, clock } = &*self.shared;
-        let facts = facts.clone().with_dns(dns);
+        let facts = change(facts.clone());
         Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
     }
 }

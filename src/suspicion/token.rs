@@ -1,5 +1,6 @@
 //! What a request carries or walks into: passes and traps.
 
+use super::conduct::browses;
 use super::judge::{Judge, ONCE};
 use super::state::{Keys, Record, distinct, flag};
 use super::{Fired, Signal};
@@ -29,14 +30,16 @@ impl Judge {
         if !set {
             return;
         }
-        let (bit, signal) = match trap {
-            Trap::HoneyLink => (1, Signal::HoneyLink),
-            Trap::RobotsCanary => (2, Signal::RobotsCanary),
+        // Extensions of browsers follow hidden links ahead of the reader, and meet the same link on the next page: one
+        // link alone is not enough there. Nothing leads to the other trap but the text of robots.txt.
+        let (bit, signal, halves) = match trap {
+            Trap::HoneyLink if browses(record) => (1, Signal::HoneyLink, ONCE / 2),
+            Trap::HoneyLink => (1, Signal::HoneyLink, ONCE),
+            Trap::RobotsCanary => (2, Signal::RobotsCanary, ONCE),
         };
-        // What reads ahead in a browser meets the same link on the next page.
         let again = record.traps & bit != 0;
         if !again {
-            self.fire(fired, signal, ONCE);
+            self.fire(fired, signal, halves);
         }
         if record.traps != 0 && (!again || record.assets == 0) {
             self.fire(fired, Signal::TrapRepeat, ONCE);

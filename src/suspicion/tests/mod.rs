@@ -280,6 +280,20 @@ fn traps_count_and_count_again() {
 }
 
 #[test]
+fn a_hidden_link_counts_half_for_a_browser_that_loads_the_files_of_its_pages() {
+    let rig = Rig::new();
+    rig.get(firefox(21), &article(1));
+    for asset in 1..=3 {
+        rig.get(firefox(21), &format!("/static/{asset}.css"));
+    }
+    let (head, visitor) = rig.visitor(firefox(21), "/.deckle/t/x");
+    let caught = |trap| Visitor { trap: Some(trap), ..visitor.clone() };
+    assert_eq!(rig.judge(&caught(crate::visitor::Trap::HoneyLink), &head).score, 35);
+    assert_eq!(rig.judge(&caught(crate::visitor::Trap::HoneyLink), &head).score, 35, "the same link again");
+    assert!(rig.judge(&caught(crate::visitor::Trap::RobotsCanary), &head).score >= 95, "no page leads there");
+}
+
+#[test]
 fn a_pass_speaks_for_its_holder_until_it_goes_around() {
     let rig = Rig::new();
     let pass = crate::visitor::pass::Pass { id: [7; 8], issued: 1_790_000_100, expires: 1_790_700_100 };

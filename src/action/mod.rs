@@ -92,6 +92,34 @@ pub enum Action {
 }
 
 impl Action {
+    /// All of them, from weak to strong.
+    pub const ALL: [Self; 9] = [
+        Self::Allow,
+        Self::Tag,
+        Self::Slow,
+        Self::Card,
+        Self::Limit,
+        Self::License,
+        Self::Challenge,
+        Self::Decoy,
+        Self::Block,
+    ];
+
+    /// Reads the stable spelling.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.code() == code)
+    }
+
+    /// Is it as strong as `least`? A card counts as a limit, a licence as a challenge.
+    pub fn is_at_least(self, least: Self) -> bool {
+        let rank = |action| match action {
+            Self::Card => Self::Limit,
+            Self::License => Self::Challenge,
+            other => other,
+        };
+        rank(self) >= rank(least)
+    }
+
     /// The stable spelling.
     pub fn code(self) -> &'static str {
         match self {

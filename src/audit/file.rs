@@ -1,15 +1,17 @@
 //! [`FileSink`]: two bounded queues in front of one writer thread.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::Settings;
+use super::policy::PolicyText;
 use super::record::AuditRecord;
 use super::sink::{Sink, SinkError, Stats};
-use super::writer::{Signals, Writer};
+use super::writer::{Signals, Signer, Surroundings, Writer};
 use crate::clock::{SharedClock, SystemClock};
 
 /// Writes NDJSON segments into a directory.
@@ -51,17 +53,42 @@ impl FileSink {
     /// # Errors
     /// As [`FileSink::open`].
     pub fn with_clock(settings: &Settings, clock: SharedClock) -> Result<Self, SinkError> {
+        Self::with_storage(settings, clock, Box::new(super::storage::Disk), None)
+    }
+
+    /// The same, with figures that see each record on the writer's thread.
+    ///
+    /// # Errors
+    /// As [`FileSink::open`].
+    pub fn with_live(settings: &Settings, clock: SharedClock, live: Arc<super::Live>) -> Result<Self, SinkError> {
+        Self::with_storage(settings, clock, Box::new(super::storage::Disk), Some(live))
+    }
+
+    pub(crate) fn with_storage(
+        settings: &Settings,
+        clock: SharedClock,
+        storage: Box<dyn super::storage::Storage>,
+        live: Option<Arc<super::Live>>,
+    ) -> Result<Self, SinkError> {
         settings.check()?;
         let dir = PathBuf::from(&settings.dir);
         let (normal, normal_end) = sync_channel(settings.queue);
         let (priority, priority_end) = sync_channel(settings.queue_priority);
         let stats = Arc::new(Stats::default());
         let signals = Arc::new(Signals::default());
-        let writer = Writer::open(settings, clock, Arc::clone(&stats), Arc::clone(&signals))?;
+        let outside = Surroundings {
+            clock,
+            storage,
+            stats: Arc::clone(&stats),
+            signals: Arc::clone(&signals),
+            signer: signer(settings)?,
+            live,
+        };
+        let writer = Writer::open(settings, outside)?;
         let io = |source| SinkError::Io { path: settings.dir.clone(), source };
         let thread = std::thread::Builder::new()
             .name("deckle-audit".to_owned())
-            .spawn(move || writer.run(&normal_end, &priority_end))
+            .spawn(move || run(writer, &normal_end, &priority_end))
             .map_err(io)?;
         Ok(Self {
             normal,
@@ -84,6 +111,11 @@ impl FileSink {
         &self.stats
     }
 
+    /// Says in the log which configuration is in force from now on.
+    pub fn policy(&self, policy: PolicyText) {
+        *self.signals.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some(policy);
+    }
+
     /// Closes the segment and goes on in a new one (SIGHUP).
     pub fn reopen(&self) {
         self.signals.reopen.store(true, Ordering::Release);
@@ -100,13 +132,39 @@ impl FileSink {
     }
 }
 
+/// Makes the directory, too: the key lies in it.
+#[cfg(feature = "proxy")]
+fn signer(settings: &Settings) -> Result<Option<Signer>, SinkError> {
+    let io = |source| SinkError::Io { path: settings.dir.clone(), source };
+    std::fs::create_dir_all(&settings.dir).map_err(io)?;
+    let path = Path::new(&settings.dir).join(&settings.sign_key);
+    Ok(Some(Arc::new(super::signing::SigningKey::in_file(&path)?)))
+}
+
+#[cfg(not(feature = "proxy"))]
+#[expect(clippy::unnecessary_wraps, reason = "as with the feature")]
+fn signer(_: &Settings) -> Result<Option<Signer>, SinkError> {
+    Ok(None)
+}
+
+/// A fault of the writer costs the batch that it had in hand, and a new segment; not the log.
+fn run(mut writer: Writer, normal: &Receiver<AuditRecord>, priority: &Receiver<AuditRecord>) {
+    while catch_unwind(AssertUnwindSafe(|| writer.run(normal, priority))).is_err() {
+        tracing::error!(target: "deckle::audit", "The writer of the audit log failed; it goes on in a new segment.");
+        if catch_unwind(AssertUnwindSafe(|| writer.recover())).is_err() {
+            return;
+        }
+    }
+}
+
 impl Sink for FileSink {
     fn record(&self, record: AuditRecord) {
+        self.stats.add_taken();
         let queue = if record.has_priority() { &self.priority } else { &self.normal };
         let lost = self.closed.load(Ordering::Acquire)
             || matches!(queue.try_send(record), Err(TrySendError::Full(_) | TrySendError::Disconnected(_)));
         if lost {
-            self.stats.dropped_full.fetch_add(1, Ordering::Relaxed);
+            self.stats.add_dropped(|drops| drops.channel_full = 1);
         }
     }
 }

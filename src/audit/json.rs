@@ -41,6 +41,11 @@ impl<'o> ObjectWriter<'o> {
         Self { out, first: true }
     }
 
+    /// Goes on in an object that is not ended.
+    pub(crate) fn resume(out: &'o mut Vec<u8>) -> Self {
+        Self { out, first: false }
+    }
+
     fn key(&mut self, key: &str) {
         if !std::mem::take(&mut self.first) {
             self.out.push(b',');
@@ -69,6 +74,11 @@ impl<'o> ObjectWriter<'o> {
         if let Some(value) = value {
             self.number(key, value);
         }
+    }
+
+    pub(crate) fn decimal(&mut self, key: &str, value: f32) {
+        self.key(key);
+        self.out.extend_from_slice(value.to_string().as_bytes());
     }
 
     pub(crate) fn flag(&mut self, key: &str, value: bool) {

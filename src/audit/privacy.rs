@@ -126,11 +126,13 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 impl Settings {
     /// Values of names that are not allowed are replaced, and tokens without a name.
     pub(super) fn redact_query(&self, query: &str) -> String {
+        let searched = |name: &str| self.search_terms && matches!(name, "s" | "q");
         let allowed = |name: &str| {
-            self.query_allow.iter().any(|entry| match entry.strip_suffix('*') {
-                Some(prefix) => name.starts_with(prefix),
-                None => entry == name,
-            })
+            searched(name)
+                || self.query_allow.iter().any(|entry| match entry.strip_suffix('*') {
+                    Some(prefix) => name.starts_with(prefix),
+                    None => entry == name,
+                })
         };
         let mut out = String::with_capacity(query.len());
         for pair in query.split_inclusive(['&', ';']) {

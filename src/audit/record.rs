@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::Settings;
+use super::cut::{Notes, cut, cut_referer};
 use super::json::ObjectWriter;
 use super::privacy::{Pseudonyms, render_address};
+use super::{Escalate, Settings};
 use crate::action::{Action, ChallengeStep, Decision};
 use crate::rights::robots::RobotsText;
 use crate::suspicion::Assessment;
-use crate::visitor::{Method, RouteClass, Visitor};
+use crate::visitor::{Category, Method, RouteClass, Verification, Visitor, bare_host};
 
 /// Longest path, query, header values in bytes.
 const MAX_PATH: usize = 2_048;
@@ -106,15 +107,36 @@ impl AuditRecord {
         self.visitor.as_ref().and_then(|v| v.address.ip)
     }
 
-    /// Declared robots and blocked visitors are named in full; people are not.
-    fn escalates(&self) -> bool {
-        let declared = self.visitor.as_ref().is_some_and(|v| v.agent.category.is_declared_bot());
-        let refused = |action| matches!(action, Action::License | Action::Decoy | Action::Block);
-        declared || self.decision.as_ref().is_some_and(|d| refused(d.action))
+    /// Declared robots, impostors and whoever was challenged or refused are named in full; readers are not.
+    pub(super) fn escalates(&self, from: Escalate) -> bool {
+        let Escalate::From(least) = from else { return false };
+        let robot = |v: &Visitor| v.agent.category.is_declared_bot() || v.verification == Verification::Failed;
+        self.visitor.as_ref().is_some_and(robot) || self.decision.as_ref().is_some_and(|d| d.action.is_at_least(least))
+    }
+
+    /// The share of its like that is written; `None`: this one is not. Only files of pages that browsers asked for, and to
+    /// which nothing was done, may be left out.
+    pub(crate) fn sample(&self, share: f32) -> Option<f32> {
+        let reader = self.visitor.as_ref().is_some_and(|v| v.agent.category == Category::Browser);
+        let plain = self.decision.as_ref().is_none_or(|d| d.action == Action::Allow && d.would.is_none());
+        if share >= 1.0 || !reader || !plain || !matches!(self.page_kind(), "asset" | "media") {
+            return Some(1.0);
+        }
+        // The last bytes of the id are random.
+        let [.., high, low] = self.request_id.as_bytes();
+        let drawn = f32::from(u16::from_be_bytes([*high, *low])) / 65_536.0;
+        (drawn < share).then_some(share)
     }
 
     /// Appends the line.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, seq: u64, settings: &Settings, pseudonyms: &mut Pseudonyms) {
+    pub(crate) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        seq: u64,
+        settings: &Settings,
+        sample: f32,
+        pseudonyms: &mut Pseudonyms,
+    ) {
         let mut notes = Notes::default();
         let mut object = ObjectWriter::new(out);
         object.number("v", 1);
@@ -133,6 +155,9 @@ impl AuditRecord {
         object.number_if("deckle.decide_us", self.assessment.as_ref().map(|a| micros(a.took)));
         object.flag("deckle.complete", self.complete);
         object.text_if("deckle.error", self.page.as_ref().and_then(|p| p.error).or(self.error));
+        if sample < 1.0 {
+            object.decimal("deckle.sample", sample);
+        }
         if let Some((trace, span)) = self.trace_parent.as_deref().and_then(trace_context) {
             object.text("trace_id", trace);
             object.text("span_id", span);
@@ -150,7 +175,8 @@ impl AuditRecord {
             object.text("http.request.method_original", cut(&self.method, 32).0);
         }
         object.text("url.scheme", self.scheme);
-        object.text("server.address", if self.host.is_empty() { "_other" } else { &self.host });
+        let known = settings.hosts.is_empty() || settings.hosts.iter().any(|h| h.as_str() == bare_host(&self.host));
+        object.text("server.address", if self.host.is_empty() || !known { "_other" } else { &self.host });
         object.text("url.path", &notes.text("url.path", &settings.redact_path(&self.path), MAX_PATH));
         if let Some(query) = self.query.as_deref().filter(|q| !q.is_empty()) {
             object.text("url.query", &notes.text("url.query", &settings.redact_query(query), MAX_QUERY));
@@ -172,7 +198,10 @@ impl AuditRecord {
         pseudonyms: &mut Pseudonyms,
     ) {
         if let Some(ip) = self.address() {
-            object.text_if("client.address", render_address(ip, settings, self.escalates()).as_deref());
+            object.text_if(
+                "client.address",
+                render_address(ip, settings, self.escalates(settings.address_escalate)).as_deref(),
+            );
         }
         if let Some(visitor) = &self.visitor {
             object.text_if("network.peer.address", visitor.address.peer.map(|p| p.to_string()).as_deref());
@@ -232,7 +261,7 @@ impl AuditRecord {
         let kind = self.page_kind();
         object.text("deckle.page.kind", kind);
         if kind == "article" {
-            object.text("deckle.page.article", cut(&settings.redact_path(&self.path), 64).0);
+            object.text("deckle.page.article", cut(&self.article(settings), 64).0);
         }
         let Some(page) = &self.page else { return };
         if let Some(mark) = &page.mark {
@@ -253,7 +282,13 @@ impl AuditRecord {
         }
     }
 
-    fn page_kind(&self) -> &'static str {
+    /// What `audit.article` finds in the path, else the path.
+    pub(super) fn article(&self, settings: &Settings) -> String {
+        let found = settings.article.as_ref().and_then(|pattern| pattern.find(&self.path));
+        found.map_or_else(|| settings.redact_path(&self.path), str::to_owned)
+    }
+
+    pub(super) fn page_kind(&self) -> &'static str {
         let html = self.content_type.as_deref() == Some("text/html");
         match self.visitor.as_ref().map(|v| v.route) {
             Some(RouteClass::Wellknown) if self.path == "/robots.txt" => "robots",
@@ -274,57 +309,6 @@ fn asset_kind(content_type: Option<&str>) -> &'static str {
     if media { "media" } else { "asset" }
 }
 
-/// What was cut or replaced on the way.
-#[derive(Default)]
-struct Notes {
-    truncated: Vec<String>,
-    lossy: Vec<&'static str>,
-}
-
-impl Notes {
-    fn text(&mut self, key: &'static str, text: &str, max: usize) -> String {
-        let (kept, whole) = cut(text, max);
-        if let Some(length) = whole {
-            self.truncated.push(format!("{key}:{length}"));
-        }
-        kept.to_owned()
-    }
-
-    fn bytes(&mut self, key: &'static str, bytes: &[u8], max: usize) -> String {
-        let text = String::from_utf8_lossy(bytes);
-        if matches!(text, std::borrow::Cow::Owned(_)) {
-            self.lossy.push(key);
-        }
-        self.text(key, &text, max)
-    }
-}
-
-/// The text up to `max` bytes, and its length if it was longer.
-fn cut(text: &str, max: usize) -> (&str, Option<usize>) {
-    if text.len() <= max {
-        return (text, None);
-    }
-    let mut end = max;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    (text.get(..end).unwrap_or_default(), Some(text.len()))
-}
-
-/// Same site: with its path; another one: its origin only. Never a query.
-fn cut_referer(referer: &str, host: &str) -> String {
-    let bare = referer.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = bare.split_once("://") else { return bare.to_owned() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    // A name and a password may stand before the host.
-    let authority = authority.rsplit('@').next().unwrap_or_default();
-    if authority.eq_ignore_ascii_case(host) {
-        format!("{scheme}://{authority}{path}")
-    } else {
-        format!("{scheme}://{authority}/")
-    }
-}
-
 /// Trace and span id of a `traceparent`.
 fn trace_context(header: &str) -> Option<(&str, &str)> {
     let mut parts = header.split('-').skip(1);
@@ -343,40 +327,42 @@ fn micros(duration: Duration) -> u64 {
     duration.as_micros() as u64
 }
 
+/// A plain answer.
+#[cfg(test)]
+pub(crate) fn blank() -> AuditRecord {
+    AuditRecord {
+        time: Duration::from_millis(1_795_466_712_345),
+        request_id: Uuid::nil(),
+        method: "GET".into(),
+        scheme: "https",
+        host: "news.example".into(),
+        path: "/2026/11/20/a-b-c".into(),
+        query: None,
+        status: Some(200),
+        body_size: 10,
+        content_type: Some("text/html".into()),
+        protocol: "1.1",
+        user_agent: None,
+        referer: None,
+        trace_parent: None,
+        visitor: None,
+        assessment: None,
+        decision: None,
+        page: None,
+        duration: Duration::from_micros(5),
+        upstream: None,
+        complete: true,
+        error: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    pub(crate) fn blank() -> AuditRecord {
-        AuditRecord {
-            time: Duration::from_millis(1_795_466_712_345),
-            request_id: Uuid::nil(),
-            method: "GET".into(),
-            scheme: "https",
-            host: "news.example".into(),
-            path: "/2026/11/20/a-b-c".into(),
-            query: None,
-            status: Some(200),
-            body_size: 10,
-            content_type: Some("text/html".into()),
-            protocol: "1.1",
-            user_agent: None,
-            referer: None,
-            trace_parent: None,
-            visitor: None,
-            assessment: None,
-            decision: None,
-            page: None,
-            duration: Duration::from_micros(5),
-            upstream: None,
-            complete: true,
-            error: None,
-        }
-    }
-
     fn line(record: &AuditRecord) -> serde_json::Value {
         let mut out = Vec::new();
-        record.write(&mut out, 7, &Settings::default(), &mut Pseudonyms::in_memory());
+        record.write(&mut out, 7, &Settings::default(), 1.0, &mut Pseudonyms::in_memory());
         assert_eq!(out.split(|b| *b == b'\n').count(), 2);
         assert!(out.len() < 16_384);
         serde_json::from_slice(&out).unwrap()

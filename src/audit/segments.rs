@@ -3,16 +3,27 @@
 #[cfg(feature = "proxy")]
 use std::fs::File;
 #[cfg(feature = "proxy")]
-use std::io::Write;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+#[cfg(feature = "proxy")]
+use sha2::{Digest, Sha256};
+
+use super::index::Index;
+#[cfg(feature = "proxy")]
+use super::storage::sync_dir;
+use super::{Compress, Settings};
 
 /// The segments of one instance, oldest first: `audit-<instance>-<stamp>-<number>.ndjson`, compressed or not.
 pub(super) fn segments(dir: &Path, instance: &str) -> Vec<PathBuf> {
     let prefix = format!("audit-{instance}-");
     let order = |path: &Path| -> Option<(String, u64)> {
         let rest = path.file_name()?.to_str()?.strip_prefix(&prefix)?;
-        let bare = rest.strip_suffix(".ndjson").or_else(|| rest.strip_suffix(".ndjson.zst"))?;
+        let bare = rest
+            .strip_suffix(".ndjson")
+            .or_else(|| rest.strip_suffix(".ndjson.zst"))
+            .or_else(|| rest.strip_suffix(".ndjson.gz"))?;
         // An instance whose name begins with ours has more between the hyphens.
         let (stamp, number) = bare.split_once('-')?;
         Some((stamp.to_owned(), number.parse().ok()?))
@@ -27,23 +38,43 @@ pub(super) fn segments(dir: &Path, instance: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(_, path)| path).collect()
 }
 
+/// Compresses a segment; the original goes only when the copy reads back, byte for byte.
 #[cfg(feature = "proxy")]
-pub(super) fn close_segment(path: &Path) {
+pub(super) fn close_segment(path: &Path, how: Compress) {
     let compress = || -> std::io::Result<()> {
-        let target = path.with_extension("ndjson.zst");
-        let temporary = path.with_extension("ndjson.zst.tmp");
+        let end = match how {
+            Compress::None => return Ok(()),
+            Compress::Zstd(_) => "zst",
+            Compress::Gzip(_) => "gz",
+        };
+        let target = path.with_extension(format!("ndjson.{end}"));
+        let temporary = path.with_extension(format!("ndjson.{end}.tmp"));
         let mut out = File::create(&temporary)?;
         // As readable as the original, not more.
         out.set_permissions(std::fs::metadata(path)?.permissions())?;
-        zstd::stream::copy_encode(File::open(path)?, &mut out, 3)?;
+        let mut original = Hashing::new(File::open(path)?);
+        match how {
+            Compress::None => {}
+            Compress::Zstd(level) => zstd::stream::copy_encode(&mut original, &mut out, level.into())?,
+            Compress::Gzip(level) => {
+                let mut encoder = flate2::write::GzEncoder::new(&mut out, flate2::Compression::new(level.into()));
+                std::io::copy(&mut original, &mut encoder)?;
+                encoder.finish()?;
+            }
+        }
         out.sync_all()?;
-        // The original goes only when the copy reads back.
-        let mut sink = CountingSink(0);
-        zstd::stream::copy_decode(File::open(&temporary)?, &mut sink)?;
-        if sink.0 != std::fs::metadata(path)?.len() {
+        let copy = File::open(&temporary)?;
+        let mut read_back: Box<dyn Read> = match how {
+            Compress::Gzip(_) => Box::new(flate2::read::GzDecoder::new(copy)),
+            _ => Box::new(zstd::stream::read::Decoder::new(copy)?),
+        };
+        let mut read_back = Hashing::new(&mut read_back);
+        std::io::copy(&mut read_back, &mut std::io::sink())?;
+        if read_back.digest() != original.digest() {
             return Err(std::io::Error::other("the compressed segment does not read back"));
         }
         std::fs::rename(&temporary, &target)?;
+        sync_dir(path.parent());
         std::fs::remove_file(path)
     };
     if let Err(error) = compress() {
@@ -52,39 +83,65 @@ pub(super) fn close_segment(path: &Path) {
 }
 
 #[cfg(not(feature = "proxy"))]
-pub(super) fn close_segment(_: &Path) {}
+pub(super) fn close_segment(_: &Path, _: Compress) {}
+
+/// Reads, and remembers what it has read.
+#[cfg(feature = "proxy")]
+struct Hashing<R> {
+    inner: R,
+    hash: Sha256,
+}
 
 #[cfg(feature = "proxy")]
-struct CountingSink(u64);
-
-#[cfg(feature = "proxy")]
-impl Write for CountingSink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len() as u64;
-        Ok(bytes.len())
+impl<R> Hashing<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, hash: Sha256::new() }
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    fn digest(self) -> [u8; 32] {
+        self.hash.finalize().into()
     }
 }
 
-/// Deletes the oldest segments beyond age and size; never the open one.
+#[cfg(feature = "proxy")]
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hash.update(buffer.get(..read).unwrap_or_default());
+        Ok(read)
+    }
+}
+
+/// Segments that must not be deleted: a name a line in `hold.txt`, with or without its ends.
+fn held(dir: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(dir.join("hold.txt")).unwrap_or_default();
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(bare).collect()
+}
+
+fn bare(name: &str) -> String {
+    name.split_once(".ndjson").map_or(name, |(stem, _)| stem).to_owned()
+}
+
+/// Deletes the oldest segments beyond age and size; never the open one, and never one that is held.
 pub(super) fn retain(
     dir: &Path,
     instance: &str,
     current: Option<&Path>,
-    max_age: Duration,
-    max_total: u64,
+    settings: &Settings,
     now: Duration,
+    index: &Index,
 ) {
-    let mut kept = 0u64;
+    let (held, mut kept) = (held(dir), 0u64);
     for path in segments(dir, instance).into_iter().rev().filter(|p| Some(p.as_path()) != current) {
         let Ok(metadata) = std::fs::metadata(&path) else { continue };
         let written = metadata.modified().ok().and_then(|m| m.duration_since(std::time::UNIX_EPOCH).ok());
-        let old = written.is_some_and(|w| now.saturating_sub(w) > max_age);
+        let old = written.is_some_and(|w| now.saturating_sub(w) > settings.max_age.0);
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         kept += metadata.len();
-        if (old || kept > max_total) && std::fs::remove_file(&path).is_ok() {
+        let is_over = old || kept > settings.max_total.0;
+        if is_over && !held.contains(&bare(name)) && std::fs::remove_file(&path).is_ok() {
+            kept -= metadata.len();
+            index.deleted(name, metadata.len());
             tracing::info!(target: "deckle::audit", path = %path.display(), "An old segment was deleted.");
         }
     }
@@ -93,6 +150,24 @@ pub(super) fn retain(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unit::{Size, Span};
+
+    #[cfg(feature = "proxy")]
+    #[test]
+    fn segments_are_compressed_as_they_were() {
+        let dir = std::env::temp_dir().join(format!("deckle-compress-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("audit-a-x-1.ndjson");
+        for (how, end) in [(Compress::Zstd(3), Some("zst")), (Compress::Gzip(6), Some("gz")), (Compress::None, None)] {
+            std::fs::write(&path, "line\n".repeat(1_000)).unwrap();
+            close_segment(&path, how);
+            assert_eq!(path.exists(), end.is_none());
+            if let Some(end) = end {
+                assert!(std::fs::metadata(path.with_extension(format!("ndjson.{end}"))).unwrap().len() < 200);
+            }
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 
     #[test]
     fn only_its_own_oldest_segments_are_deleted() {
@@ -109,7 +184,16 @@ mod tests {
             std::fs::write(dir.join(name), [b'x'; 100]).unwrap();
         }
         let current = dir.join(names[2]);
-        retain(&dir, "a", Some(&current), Duration::MAX, 150, Duration::ZERO);
+        std::fs::write(dir.join("hold.txt"), "# a case in court\naudit-a-20260101T000000Z-9.ndjson\n").unwrap();
+        let settings = Settings { max_total: Size(150), max_age: Span(Duration::MAX), ..Settings::default() };
+        let index = Index::in_dir(&dir);
+        retain(&dir, "a", Some(&current), &settings, Duration::ZERO, &index);
+        assert!(dir.join(names[0]).exists(), "held");
+        std::fs::remove_file(dir.join("hold.txt")).unwrap();
+        retain(&dir, "a", Some(&current), &settings, Duration::ZERO, &index);
+        let told = std::fs::read_to_string(dir.join("audit.index")).unwrap();
+        assert!(told.contains(&format!("\"retention\":\"{}\"", names[0])), "{told}");
+        std::fs::remove_file(dir.join("audit.index")).unwrap();
         let mut left: Vec<_> =
             std::fs::read_dir(&dir).unwrap().flatten().map(|e| e.file_name().into_string().unwrap()).collect();
         left.sort();

@@ -1,6 +1,6 @@
 //! Where records go.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::privacy::redact_path;
 use super::record::AuditRecord;
@@ -18,28 +18,119 @@ impl<S: Sink + ?Sized> Sink for std::sync::Arc<S> {
     }
 }
 
-/// What became of the records of a sink. Invariant: taken = written + dropped, once it is closed.
+/// What became of the records of a sink. Invariant: taken = written + sampled out + dropped, once it is closed.
 #[derive(Debug, Default)]
 pub struct Stats {
-    pub(super) written: AtomicU64,
-    pub(super) dropped_full: AtomicU64,
-    pub(super) dropped_io: AtomicU64,
+    written: AtomicU64,
+    sampled_out: AtomicU64,
+    bytes: AtomicU64,
+    taken: AtomicU64,
+    dropped: [AtomicU64; 4],
+    degraded: AtomicBool,
+    pub(super) is_full: AtomicBool,
+}
+
+/// Records that were lost, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// The queue was full.
+    pub channel_full: u64,
+    /// The disk would not take them.
+    pub io: u64,
+    /// The disk was full, or less than `audit.min_free` was left.
+    pub disk_full: u64,
+    /// They were still queued five seconds after the stop.
+    pub shutdown: u64,
+}
+
+impl Drops {
+    /// All of them.
+    pub fn sum(&self) -> u64 {
+        self.by_reason().iter().map(|(_, number)| number).sum()
+    }
+
+    /// Keys of the log, and their numbers.
+    pub fn by_reason(&self) -> [(&'static str, u64); 4] {
+        [
+            ("dropped.channel_full", self.channel_full),
+            ("dropped.io", self.io),
+            ("dropped.disk_full", self.disk_full),
+            ("dropped.shutdown", self.shutdown),
+        ]
+    }
+
+    /// What was lost since.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        Self {
+            channel_full: self.channel_full - before.channel_full,
+            io: self.io - before.io,
+            disk_full: self.disk_full - before.disk_full,
+            shutdown: self.shutdown - before.shutdown,
+        }
+    }
 }
 
 impl Stats {
-    /// Lines written.
+    /// Records written.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Records lost because the queue was full.
-    pub fn dropped_full(&self) -> u64 {
-        self.dropped_full.load(Ordering::Relaxed)
+    /// Records that `audit.sample_assets` left out.
+    pub fn sampled_out(&self) -> u64 {
+        self.sampled_out.load(Ordering::Relaxed)
     }
 
-    /// Records lost because the disk would not take them.
-    pub fn dropped_io(&self) -> u64 {
-        self.dropped_io.load(Ordering::Relaxed)
+    /// Bytes written.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Records that are waiting.
+    pub fn queued(&self) -> u64 {
+        let done = self.written() + self.sampled_out() + self.drops().sum();
+        self.taken.load(Ordering::Relaxed).saturating_sub(done)
+    }
+
+    /// Records lost.
+    pub fn drops(&self) -> Drops {
+        let [channel_full, io, disk_full, shutdown] = &self.dropped;
+        Drops {
+            channel_full: channel_full.load(Ordering::Relaxed),
+            io: io.load(Ordering::Relaxed),
+            disk_full: disk_full.load(Ordering::Relaxed),
+            shutdown: shutdown.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Nothing is written at the moment.
+    pub fn is_degraded(&self) -> bool {
+        self.degraded.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_taken(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_written(&self, written: u64, sampled_out: u64) {
+        self.written.fetch_add(written, Ordering::Relaxed);
+        self.sampled_out.fetch_add(sampled_out, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_dropped(&self, add: impl FnOnce(&mut Drops)) {
+        let mut drops = Drops::default();
+        add(&mut drops);
+        for (counter, (_, number)) in self.dropped.iter().zip(drops.by_reason()) {
+            counter.fetch_add(number, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn set_degraded(&self, degraded: bool) {
+        self.degraded.store(degraded, Ordering::Relaxed);
     }
 }
 
@@ -63,6 +154,10 @@ pub enum SinkError {
         /// The instance.
         instance: String,
     },
+    /// The signing key cannot be used.
+    #[cfg(feature = "proxy")]
+    #[error(transparent)]
+    Key(#[from] super::signing::KeyError),
     /// The directory or a file cannot be made.
     #[error("cannot write to `{path}`")]
     Io {

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use super::audit::AuditArgs;
 use super::output::Exit;
+use super::review::ReviewArgs;
 use super::{ranges, reference};
 use crate::action::Mode;
 
@@ -30,9 +32,11 @@ pub(super) enum Command {
     /// What does a page declare, and what would deckle do to it? Why was a request answered as it was?
     Check(CheckArgs),
     /// Who scraped, and what did they take?
-    Review(ReviewArgs),
+    Review(Box<ReviewArgs>),
     /// Which response did this copy come from?
     Trace(TraceArgs),
+    /// Care of the log: a signing key, and what somebody wants to be forgotten.
+    Audit(AuditArgs),
     /// Make the committed tables from upstream snapshots.
     #[command(hide = true)]
     Reference(ReferenceArgs),
@@ -90,22 +94,6 @@ pub(super) struct CheckArgs {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
-}
-
-#[derive(clap::Args)]
-#[command(after_help = "Reads deckle's log and the Common and Combined formats, plain, gzip or zstd.
-
-Examples:
-  deckle review deckle-log
-  deckle review /var/log/nginx/access.log*
-  zcat old.gz | deckle review - --json -")]
-pub(super) struct ReviewArgs {
-    /// Files, log directories, or - for standard input.
-    #[arg(required = true, value_name = "PATH")]
-    pub(super) paths: Vec<PathBuf>,
-    /// Write JSON to FILE, or to standard output with -.
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]

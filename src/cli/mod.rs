@@ -1,6 +1,7 @@
 //! The program `deckle`: parses, dispatches, and turns results into exit codes.
 
 mod args;
+mod audit;
 mod check;
 mod doctor;
 mod domains;
@@ -36,6 +37,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Proxy(args) => proxy::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Review(args) => review::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Reference(args) => args.run(),
     };

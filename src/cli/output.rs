@@ -13,8 +13,14 @@ pub enum Exit {
     NothingFound,
     /// Usage or configuration.
     Usage,
+    /// A `--fail-if` holds.
+    ConditionMet,
+    /// The log is not as it was written.
+    Integrity,
     /// Some of the input could not be read.
     Partial,
+    /// Interrupted.
+    Interrupted,
 }
 
 impl Termination for Exit {
@@ -23,7 +29,10 @@ impl Termination for Exit {
             Self::Done => 0,
             Self::NothingFound => 1,
             Self::Usage => 2,
+            Self::ConditionMet => 3,
+            Self::Integrity => 4,
             Self::Partial => 5,
+            Self::Interrupted => 130,
         })
     }
 }

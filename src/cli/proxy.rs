@@ -28,6 +28,9 @@ async fn serve(args: ProxyArgs, config: Config) -> anyhow::Result<Exit> {
     let stopped = async {
         let _ = stopped.await;
     };
+    if let Some(address) = proxy.admin_addr() {
+        tracing::info!(target: "deckle", "The dashboard is at http://{address}/");
+    }
     proxy.serve(stopped, reloads, Box::new(move || load(&args))).await;
     Ok(Exit::Done)
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::args::TraceArgs;
 use super::output::{self, Exit, clean};
-use crate::audit::reader::{Line, read_line};
+use crate::audit::reader::{Format, Line, Reader};
 use crate::config::Config;
 use crate::page::plain_text;
 use crate::review::log_lines;
@@ -91,18 +91,19 @@ fn secrets(args: &TraceArgs) -> anyhow::Result<Secrets> {
 }
 
 fn read_log(dir: &Path, log: &mut Log) -> anyhow::Result<()> {
+    let mut reader = Reader::new(Format::Deckle);
     log_lines(dir, |line| {
-        let Line::Hit(hit) = read_line(line) else { return };
+        let Line::Hit(hit) = reader.read(line) else { return };
         let Some(fields) = hit.deckle else { return };
         let Some(mark) = fields.mark.as_deref().and_then(|m| m.parse().ok()) else { return };
         let time = jiff::Timestamp::from_second(hit.time.as_secs() as i64).map(|t| t.to_string()).unwrap_or_default();
         log.entry(mark).or_default().push(Response {
-            request_id: fields.request_id,
+            request_id: fields.request_id.into_owned(),
             time,
-            path: hit.path,
-            visitor: hit.visitor,
-            user_agent: hit.user_agent.unwrap_or_default(),
-            address: hit.address,
+            path: hit.path.into_owned(),
+            visitor: fields.visitor.into_owned(),
+            user_agent: hit.user_agent.unwrap_or_default().into_owned(),
+            address: hit.address.into_owned(),
         });
     })?;
     Ok(())

@@ -8,8 +8,8 @@ use super::Config;
 
 const PREFIX: &str = "DECKLE_";
 /// Variables that are no keys: the secret itself, and what the tests of the project read.
-const NOT_KEYS: [&str; 5] =
-    ["DECKLE_SECRET", "DECKLE_SECRET_FILE", "DECKLE_CORPUS", "DECKLE_VECTORS", "DECKLE_BROWSER"];
+const NOT_KEYS: [&str; 6] =
+    ["DECKLE_SECRET", "DECKLE_SECRET_FILE", "DECKLE_ADMIN_TOKEN", "DECKLE_CORPUS", "DECKLE_VECTORS", "DECKLE_BROWSER"];
 /// A name this close to a known one is taken for a slip.
 const NEAR: usize = 3;
 
@@ -102,6 +102,7 @@ impl Config {
             &mut self.secret_file,
             &mut self.proxy.tls.cert,
             &mut self.proxy.tls.key,
+            &mut self.proxy.admin_token_file,
             &mut self.visitor.ranges.file,
             &mut self.action.templates,
         ];

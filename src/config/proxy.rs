@@ -11,6 +11,11 @@ pub struct ProxySettings {
     pub upstream: Option<String>,
     /// Where to listen; port 0 takes any free one.
     pub listen: String,
+    /// Where the dashboard, metrics and probes are; `off`: nowhere. Other than loopback needs a token. Port 0 takes any.
+    pub admin: String,
+    /// File of the token, mode 0600; `DECKLE_ADMIN_TOKEN` in the environment holds it itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_token_file: Option<String>,
     /// Certificate and key for TLS.
     pub tls: TlsSettings,
     /// Names that are served; empty: any. Others get 421.
@@ -39,6 +44,8 @@ impl Default for ProxySettings {
         Self {
             upstream: None,
             listen: "127.0.0.1:8080".to_owned(),
+            admin: "127.0.0.1:0".to_owned(),
+            admin_token_file: None,
             tls: TlsSettings::default(),
             hosts: Vec::new(),
             host: HostMode::Preserve,

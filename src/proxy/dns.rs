@@ -10,6 +10,13 @@ use crate::visitor::{DnsVerifier, VerifySettings};
 pub(super) struct Checks(Mutex<Option<(VerifySettings, DnsVerifier)>>);
 
 impl Checks {
+    /// How the queue does; `None`: nothing is checked.
+    pub(super) fn waiting(&self) -> Option<super::admin::Lookups> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (queued, dropped) = held.as_ref()?.1.waiting();
+        Some(super::admin::Lookups { queued, dropped })
+    }
+
     /// The checks for these settings; `None`: switched off, or they cannot be started.
     pub(super) fn of(&self, settings: &VerifySettings, clock: &SharedClock) -> Option<DnsVerifier> {
         if !settings.dns {

@@ -21,6 +21,9 @@ pub enum ProxyError {
         /// What is wrong.
         message: String,
     },
+    /// The admin listener.
+    #[error(transparent)]
+    Admin(#[from] super::AdminError),
     /// The address cannot be listened on.
     #[error("cannot listen on `{address}`")]
     Listen {

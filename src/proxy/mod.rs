@@ -8,6 +8,7 @@
 //! # Deployment caveat
 //! Listens on loopback unless told otherwise. TLS certificates are read from files.
 
+mod admin;
 mod body;
 mod demo;
 #[cfg(feature = "verify-dns")]
@@ -19,6 +20,7 @@ mod plans;
 mod problem;
 mod refuse;
 mod server;
+mod start;
 mod stream;
 mod upgrade;
 mod upstream;
@@ -31,7 +33,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use data_encoding::HEXLOWER;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -40,13 +42,14 @@ use tokio_rustls::TlsAcceptor;
 use tower_layer::Layer;
 use tower_service::Service;
 
+pub use admin::AdminError;
 pub use body::{SiteBody, SiteBodyError};
 pub use demo::Demo;
 pub use error::ProxyError;
 pub use server::Answer;
 pub use upstream::Upstream;
 
-use crate::audit::{self, FileSink};
+use crate::audit::{self, FileSink, PolicyText};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, LoadError, ProxySettings};
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
@@ -57,6 +60,7 @@ use crate::secret::Secrets;
 use crate::suspicion::State;
 use crate::unit::Span;
 use crate::visitor::{self, proxy_check::ProxyCheck};
+use admin::AdminListener;
 use operators::Operators;
 use plans::{Plans, read_plans};
 
@@ -115,6 +119,7 @@ pub type Reload = Box<dyn Fn() -> Result<Config, LoadError> + Send + Sync>;
 /// A proxy that is bound and ready to serve.
 pub struct Proxy {
     listener: TcpListener,
+    admin: Option<AdminListener>,
     tls: Option<Arc<ArcSwap<TlsAcceptor>>>,
     config: Config,
     live: Live,
@@ -132,8 +137,10 @@ struct Parts {
     secrets: Secrets,
     plans: PathBuf,
     operators: Operators,
+    /// The site behind, as the configuration of the moment has it.
+    upstream: ArcSwapOption<String>,
     #[cfg(feature = "verify-dns")]
-    dns: dns::Checks,
+    dns: Arc<dns::Checks>,
 }
 
 impl Proxy {
@@ -142,18 +149,28 @@ impl Proxy {
     /// # Errors
     /// [`ProxyError`] names the key, file or address.
     pub async fn bind(config: Config) -> Result<Self, ProxyError> {
-        raise_open_files();
+        start::raise_open_files();
         let clock = SystemClock::shared();
         let dir = Path::new(&config.audit.dir);
         let wants_files = config.audit.sinks.as_deref().is_none_or(|s| s.contains(&audit::SinkKind::File));
+        let figures = Arc::new(audit::Live::new(&config.audit, clock.clone()));
         let sink = (config.audit.enabled && wants_files)
-            .then(|| FileSink::with_clock(&config.audit, clock.clone()).map(Arc::new))
+            .then(|| FileSink::with_live(&config.audit, clock.clone(), Arc::clone(&figures)).map(Arc::new))
             .transpose()?;
-        let secrets = secret(&config, dir)?;
+        let secrets = start::secret(&config, dir)?;
         let (plans, findings) = (dir.join("plans.json"), Arc::new(Findings::default()));
         let saved = read_plans(&plans);
         findings.load_json(&saved.findings);
         let operators = Operators::new(&config.visitor, clock.clone()).map_err(BuildError::from)?;
+        #[cfg(feature = "verify-dns")]
+        let dns = Arc::<dns::Checks>::default();
+        #[cfg(feature = "verify-dns")]
+        let lookups: Option<admin::AskLookups> = {
+            let dns = Arc::clone(&dns);
+            Some(Box::new(move || dns.waiting()))
+        };
+        #[cfg(not(feature = "verify-dns"))]
+        let lookups = None;
         let parts = Parts {
             sink,
             state: Arc::new(State::with_size(clock.clone(), config.suspicion.state.size)),
@@ -164,14 +181,24 @@ impl Proxy {
             secrets,
             plans,
             operators,
+            upstream: ArcSwapOption::empty(),
             #[cfg(feature = "verify-dns")]
-            dns: dns::Checks::default(),
+            dns,
         };
+        let sources = admin::Sources {
+            live: figures,
+            sink: parts.sink.clone(),
+            state: Arc::clone(&parts.state),
+            lookups,
+            ready: Arc::default(),
+            clock: parts.clock.clone(),
+        };
+        let admin = AdminListener::bind(&config.proxy, sources).await?;
         let tls = server::tls_acceptor(&config.proxy)?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
         let address = config.proxy.listen.clone();
         let listener = TcpListener::bind(&address).await.map_err(|source| ProxyError::Listen { address, source })?;
         let live = Live(Arc::new(ArcSwap::from_pointee(parts.stack(&config, &saved)?)));
-        Ok(Self { listener, tls, config, live, parts })
+        Ok(Self { listener, admin, tls, config, live, parts })
     }
 
     /// The address that is listened on.
@@ -180,6 +207,11 @@ impl Proxy {
     /// The operating system's.
     pub fn local_addr(&self) -> std::io::Result<std::net::SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The address of the dashboard, unless it is off.
+    pub fn admin_addr(&self) -> Option<std::net::SocketAddr> {
+        self.admin.as_ref().map(AdminListener::local_addr)
     }
 
     /// The audit log of this proxy, if it writes one.
@@ -194,7 +226,7 @@ impl Proxy {
         mut reload: tokio::sync::mpsc::Receiver<()>,
         read: Reload,
     ) {
-        let Self { listener, tls, config, live, parts } = self;
+        let Self { listener, admin, tls, config, live, parts } = self;
         let parts = Arc::new(parts);
         let background = {
             let (parts, live, tls, config) = (Arc::clone(&parts), live.clone(), tls.clone(), config.clone());
@@ -213,7 +245,20 @@ impl Proxy {
             let parts = Arc::clone(&parts);
             tokio::spawn(async move { parts.operators.keep_current().await })
         };
+        let mut admin = admin.map(|admin| {
+            let parts = Arc::clone(&parts);
+            admin.start(move || parts.upstream.load_full().map(|address| String::clone(&address)))
+        });
+        let stop = async {
+            stop.await;
+            if let Some(admin) = &mut admin {
+                admin.stopping().await;
+            }
+        };
         server::serve(listener, tls, &config.proxy, live, stop).await;
+        if let Some(admin) = admin {
+            admin.end().await;
+        }
         background.abort();
         fetching.abort();
         parts.save_findings();
@@ -275,6 +320,10 @@ impl Parts {
         let layer = builder(activated).build()?;
         self.operators.follow(known.clone());
         self.save(&Plans { version, activated, findings: self.findings.to_json() });
+        if let (Some(sink), Ok(table)) = (&self.sink, toml::Table::try_from(&config)) {
+            sink.policy(PolicyText::new(table));
+        }
+        self.upstream.store(config.proxy.upstream.clone().map(Arc::new));
         Ok(layer.layer(site))
     }
 
@@ -340,34 +389,4 @@ fn site(config: &Config, secrets: &Secrets) -> Result<Site, ProxyError> {
     }
     let pseudonym = HEXLOWER.encode(&secrets.active().derive("deckle-proxy-1", "via")[..4]);
     Ok(Site::Upstream(Upstream::new(&config.proxy, pseudonym)?))
-}
-
-/// `DECKLE_SECRET`, `DECKLE_SECRET_FILE`, `secret_file`, or one that is made in the log directory.
-fn secret(config: &Config, dir: &Path) -> Result<Secrets, ProxyError> {
-    if let Ok(value) = std::env::var("DECKLE_SECRET") {
-        return Ok(Secrets::parse(&value)?);
-    }
-    if let Ok(file) = std::env::var("DECKLE_SECRET_FILE") {
-        return Ok(Secrets::from_file(file)?);
-    }
-    if let Some(file) = &config.secret_file {
-        return Ok(Secrets::from_file(file)?);
-    }
-    let path = dir.join("secret");
-    if path.exists() {
-        return Ok(Secrets::from_file(path)?);
-    }
-    let secrets = Secrets::random()?;
-    let written = std::fs::create_dir_all(dir).and_then(|()| audit::write_private(&path, secrets.to_line().as_bytes()));
-    written.map_err(|source| ProxyError::File { path: path.display().to_string(), source })?;
-    tracing::info!(target: "deckle", path = %path.display(), "A secret was made; keep it, or older copies cannot be traced.");
-    Ok(secrets)
-}
-
-/// Every connection is an open file; the soft limit of most systems is too low for a server.
-fn raise_open_files() {
-    const WANTED: u64 = 65_536;
-    if let Err(error) = rlimit::increase_nofile_limit(WANTED) {
-        tracing::debug!(target: "deckle", %error, "The limit of open files could not be raised.");
-    }
 }

@@ -1,10 +1,11 @@
 //! Facts to findings: why somebody looks like a scraper, in words with numbers.
 
-use super::sessions::VisitorFacts;
+use super::engine::Facts;
 use crate::suspicion::signals::claim;
 use crate::visitor::{Category, Verification};
 
 /// A finding and what it weighs.
+#[derive(Debug, Clone)]
 pub(super) struct Finding {
     pub(super) points: u32,
     pub(super) text: String,
@@ -13,28 +14,27 @@ pub(super) struct Finding {
 /// Pages a minute that no reader reads.
 const FAST: f64 = 12.0;
 /// Pages without any asset that say something.
-const PAGES: u64 = 6;
+const PAGES: u32 = 6;
+/// Hours in a row that no person reads.
+const SLEEPLESS: u32 = 20;
+/// Steps between numbers that say something.
+const STEPS: u32 = 12;
 
-/// Everything that speaks for a scraper.
-pub(super) fn findings(facts: &VisitorFacts) -> Vec<Finding> {
+/// Everything that speaks for a scraper, the weightiest first.
+pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut out = Vec::new();
     let mut add = |points: u32, text: String| out.push(Finding { points, text });
-    if facts.pages == 0 {
+    if facts.pages == 0 && facts.probes == 0 {
         return out;
     }
-    let articles = facts.articles.len();
-    let minutes = (facts.busiest.1.as_secs_f64() / 60.0).max(0.1);
-    let verification = match facts.verification.as_str() {
-        "verified" => Verification::Verified,
-        "failed" => Verification::Failed,
-        _ => Verification::Unverifiable,
-    };
-    if let Some(signal) = claim(facts.category, verification) {
-        let lies = if verification == Verification::Failed { ", and is not" } else { "" };
-        let name = facts.agent.as_deref().map(|n| format!(" ({n})")).unwrap_or_default();
+    if let Some(signal) = claim(facts.category, facts.verification) {
+        let lies = if facts.verification == Verification::Failed { ", and is not" } else { "" };
+        let name = facts.agent.agent.name.as_deref().map(|n| format!(" ({n})")).unwrap_or_default();
         add(signal.weight().into(), format!("says that it is {}{name}{lies}", describe(facts.category)));
     }
+    let articles = facts.articles.count();
     if facts.busiest.0 >= 10 && facts.pace() > FAST {
+        let minutes = (facts.busiest.1.as_secs_f64() / 60.0).max(0.1);
         let (pages, pace) = (facts.busiest.0, facts.pace());
         add(30, format!("asked for {pages} pages in {minutes:.1} min ({pace:.0} pages a minute)"));
     } else if articles >= 100 {
@@ -43,14 +43,48 @@ pub(super) fn findings(facts: &VisitorFacts) -> Vec<Finding> {
     if facts.pages >= PAGES && facts.assets == 0 {
         add(20, format!("{} pages and no style sheet, script or image", facts.pages));
     }
+    let (sequential, steps) = facts.steps;
+    if steps >= STEPS && sequential * 10 >= steps * 6 {
+        add(10, format!("goes through numbers one by one ({} % of the steps)", sequential * 100 / steps));
+    }
     if let Some(variation) = facts.regularity().filter(|v| *v < 0.15) {
         add(12, format!("asks like a clock (time between pages varies by {:.0} %)", variation * 100.0));
+    }
+    if facts.probes >= 3 {
+        add(40, format!("looked for {} things that scanners look for", facts.probes));
+    }
+    if facts.not_found >= 10 && u64::from(facts.not_found) * 2 > facts.hits {
+        add(10, format!("asked {} times for what is not there", facts.not_found));
+    }
+    let hours = facts.longest_hours();
+    if hours >= SLEEPLESS && facts.pages > hours * 4 {
+        add(10, format!("never paused for an hour in {hours} hours"));
     }
     if facts.refused > 0 {
         add(10, format!("was refused {} times", facts.refused));
     }
-    if facts.category.is_declared_bot() && !facts.read_robots && facts.pages >= 3 {
+    if facts.category.is_declared_bot() && facts.robots == 0 && facts.pages >= 3 {
         add(5, "a declared robot that did not read robots.txt".to_owned());
+    }
+    out.sort_by_key(|finding| std::cmp::Reverse(finding.points));
+    out
+}
+
+/// What speaks for a person.
+pub(super) fn human_evidence(facts: &Facts) -> Vec<String> {
+    let mut out = Vec::new();
+    let pages = facts.pages.max(1);
+    if facts.assets >= pages * 6 / 10 && facts.assets > 0 {
+        out.push(format!("loads the files of pages ({} for {} pages)", facts.assets, facts.pages));
+    }
+    if facts.from_site * 2 >= pages && facts.from_site > 0 {
+        out.push(format!("follows links of the site ({} of {} pages)", facts.from_site, facts.pages));
+    }
+    if facts.deckle.as_ref().is_some_and(|deckle| deckle.passed > 0) {
+        out.push("passed a challenge".to_owned());
+    }
+    if facts.pace() <= FAST && facts.pages >= 2 {
+        out.push(format!("at most {:.1} pages a minute", facts.pace()));
     }
     out
 }
@@ -66,6 +100,7 @@ fn describe(category: Category) -> &'static str {
         Category::AiSearch => "a crawler of an AI search",
         Category::AiUser => "an AI assistant",
         Category::Seo => "a crawler of an SEO tool",
+        Category::Search => "a search engine",
         _ => "a robot",
     }
 }

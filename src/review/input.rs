@@ -1,10 +1,13 @@
 //! Files, directories and standard input, plain or compressed; by the first bytes, not by the name.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::Review;
 use crate::audit::reader::MAX_LINE;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 1 << 20;
 
 /// Where lines come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,23 +30,192 @@ pub enum InputError {
         /// The cause.
         source: std::io::Error,
     },
-    /// A directory without segments.
-    #[error("`{path}` holds no log (audit-*.ndjson)")]
+    /// A compressed file ends too early or is damaged.
+    #[error("truncated_input: `{path}` at byte {bytes}: {source}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// Bytes that were read before, after decompression.
+        bytes: u64,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A directory without logs.
+    #[error("`{path}` holds no log (audit-*.ndjson, *.log)")]
     NoLog {
         /// The directory.
         path: String,
     },
+    /// Nothing in it is a line of a log.
+    #[error("`{path}` is not a log: {percent} % control bytes")]
+    Binary {
+        /// The file.
+        path: String,
+        /// Share of control bytes.
+        percent: u32,
+    },
+    /// It must be said what it is.
+    #[error("`{path}` may be `{first}` or `{second}`: say which by --format")]
+    Ambiguous {
+        /// The file.
+        path: String,
+        /// One format.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
 }
 
-/// Reads a source to its end. What was read before an error stays.
-///
-/// # Errors
-/// [`InputError`].
-pub fn read_into(source: &Source, review: &mut Review) -> Result<(), InputError> {
-    match source {
-        Source::Stdin => lines(std::io::stdin().lock(), Path::new("-"), |line, whole| feed(review, line, whole)),
-        Source::Path(path) => {
-            each_file(path, |opened, file| lines(opened, file, |line, whole| feed(review, line, whole)))
+/// Whole lines of a source.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    /// Lines with their line feeds; only the last line of a source may have none.
+    pub(crate) bytes: Vec<u8>,
+    /// Lines that were too long, and are left out.
+    pub(crate) too_long: u64,
+    /// Nothing comes after it.
+    pub(crate) last: bool,
+}
+
+impl Chunk {
+    /// Each line without its line feed, and whether it had one.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], bool)> + Clone {
+        let mut rest = self.bytes.as_slice();
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let (line, whole, next) = match memchr::memchr(b'\n', rest) {
+                Some(at) => (rest.get(..at)?, true, rest.get(at + 1..)?),
+                None => (rest, false, &[][..]),
+            };
+            rest = next;
+            Some((line, whole))
+        })
+    }
+}
+
+/// Reads a source in chunks of whole lines.
+pub(crate) struct Chunks {
+    reader: Box<dyn BufRead + Send>,
+    path: String,
+    compressed: bool,
+    /// The beginning of a line.
+    carry: Vec<u8>,
+    /// The rest of a line that is too long.
+    skipping: bool,
+    bytes: u64,
+    done: bool,
+}
+
+impl Chunks {
+    /// # Errors
+    /// [`InputError::Io`]
+    pub(crate) fn open(source: &Source) -> Result<Self, InputError> {
+        let (path, input): (String, Box<dyn Read + Send>) = match source {
+            Source::Stdin => ("-".to_owned(), Box::new(std::io::stdin())),
+            Source::Path(path) => {
+                let name = path.display().to_string();
+                let file = File::open(path).map_err(|source| InputError::Io { path: name.clone(), source })?;
+                (name, Box::new(file))
+            }
+        };
+        Self::new(path, input)
+    }
+
+    fn new(path: String, input: Box<dyn Read + Send>) -> Result<Self, InputError> {
+        let io = |source| InputError::Io { path: path.clone(), source };
+        let mut buffered = BufReader::with_capacity(CHUNK, input);
+        let start = buffered.fill_buf().map_err(io)?;
+        let (reader, compressed): (Box<dyn BufRead + Send>, bool) = match start {
+            [0x1F, 0x8B, ..] => {
+                let decoder = flate2::bufread::MultiGzDecoder::new(buffered);
+                (Box::new(BufReader::with_capacity(CHUNK, decoder)), true)
+            }
+            [0x28, 0xB5, 0x2F, 0xFD, ..] => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(buffered).map_err(io)?;
+                (Box::new(BufReader::with_capacity(CHUNK, decoder)), true)
+            }
+            _ => (Box::new(buffered), false),
+        };
+        Ok(Self { reader, path, compressed, carry: Vec::new(), skipping: false, bytes: 0, done: false })
+    }
+
+    /// The next lines; `None` after the last ones. What was read before an error has been given out.
+    pub(crate) fn next_chunk(&mut self) -> Option<Result<Chunk, InputError>> {
+        if self.done {
+            return None;
+        }
+        let mut chunk = Chunk { bytes: std::mem::take(&mut self.carry), too_long: 0, last: false };
+        chunk.bytes.reserve(CHUNK);
+        let mut failed = None;
+        while chunk.bytes.len() < CHUNK {
+            let wanted = (CHUNK - chunk.bytes.len()) as u64;
+            let before = chunk.bytes.len();
+            match self.reader.by_ref().take(wanted).read_to_end(&mut chunk.bytes) {
+                Ok(0) => {
+                    chunk.last = true;
+                    break;
+                }
+                Ok(read) => self.bytes += read as u64,
+                Err(source) => {
+                    self.bytes += (chunk.bytes.len() - before) as u64;
+                    failed = Some(self.error(source));
+                    chunk.last = true;
+                    break;
+                }
+            }
+            self.skip_rest_of_line(&mut chunk.bytes);
+        }
+        if chunk.last {
+            self.done = failed.is_none();
+        } else {
+            self.keep_whole_lines(&mut chunk);
+        }
+        match failed {
+            None => Some(Ok(chunk)),
+            Some(error) if chunk.bytes.is_empty() => {
+                self.done = true;
+                Some(Err(error))
+            }
+            // The lines first; the decoder says the same again.
+            Some(_) => {
+                chunk.last = false;
+                Some(Ok(chunk))
+            }
+        }
+    }
+
+    fn error(&self, source: std::io::Error) -> InputError {
+        let path = self.path.clone();
+        if self.compressed {
+            InputError::Damaged { path, bytes: self.bytes, source }
+        } else {
+            InputError::Io { path, source }
+        }
+    }
+
+    fn skip_rest_of_line(&mut self, bytes: &mut Vec<u8>) {
+        if self.skipping {
+            match memchr::memchr(b'\n', bytes) {
+                Some(at) => {
+                    bytes.drain(..=at);
+                    self.skipping = false;
+                }
+                None => bytes.clear(),
+            }
+        }
+    }
+
+    fn keep_whole_lines(&mut self, chunk: &mut Chunk) {
+        match memchr::memrchr(b'\n', &chunk.bytes) {
+            Some(at) => self.carry = chunk.bytes.split_off(at + 1),
+            None if chunk.bytes.len() >= MAX_LINE => {
+                chunk.bytes.clear();
+                chunk.too_long = 1;
+                self.skipping = true;
+            }
+            None => self.carry = std::mem::take(&mut chunk.bytes),
         }
     }
 }
@@ -53,45 +225,51 @@ pub fn read_into(source: &Source, review: &mut Review) -> Result<(), InputError>
 /// # Errors
 /// [`InputError`].
 pub fn log_lines(path: &Path, mut each: impl FnMut(&[u8])) -> Result<(), InputError> {
-    each_file(path, |opened, file| lines(opened, file, |line, _| each(line)))
-}
-
-/// Every file is read as far as it goes; the first error is told at the end.
-fn each_file(
-    path: &Path,
-    mut read: impl FnMut(std::fs::File, &Path) -> Result<(), InputError>,
-) -> Result<(), InputError> {
     let mut result = Ok(());
     for file in files(path)? {
-        let opened =
-            std::fs::File::open(&file).map_err(|source| InputError::Io { path: file.display().to_string(), source });
-        result = result.and(opened.and_then(|opened| read(opened, &file)));
+        let read = Chunks::open(&Source::Path(file)).and_then(|mut chunks| {
+            while let Some(chunk) = chunks.next_chunk() {
+                chunk?.lines().for_each(|(line, _)| each(line));
+            }
+            Ok(())
+        });
+        // Every file is read as far as it goes; the first error is told at the end.
+        result = result.and(read);
     }
     result
 }
 
-fn feed(review: &mut Review, line: &[u8], whole: bool) {
-    if whole { review.line(line) } else { review.last_line(line) }
+/// Is this the name of something that a directory of logs holds?
+fn is_log_name(name: &str, own: bool) -> bool {
+    let bare = ["gz", "zst"].iter().find_map(|end| name.strip_suffix(end)?.strip_suffix('.')).unwrap_or(name);
+    if own {
+        return name.starts_with("audit-") && bare.ends_with(".ndjson");
+    }
+    // `access.log`, `access.log.1`, `access.log-20261120`
+    bare.contains(".log") || bare.contains("access") || bare.ends_with(".ndjson")
 }
 
-/// The file itself, or the segments of a directory in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, InputError> {
+/// The file itself, or the logs of a directory in the order of their names: deckle's segments, else what is named as logs
+/// are.
+///
+/// # Errors
+/// [`InputError`].
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, InputError> {
     let io = |source| InputError::Io { path: path.display().to_string(), source };
     if !path.is_dir() {
         std::fs::metadata(path).map_err(io)?;
         return Ok(vec![path.to_owned()]);
     }
-    let mut found: Vec<PathBuf> = std::fs::read_dir(path)
-        .map_err(io)?
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|p| {
-            let name = p.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            name.starts_with("audit-") && [".ndjson", ".ndjson.zst", ".ndjson.gz"].iter().any(|end| name.ends_with(end))
-        })
-        .collect();
-    found.sort();
-    if found.is_empty() { Err(InputError::NoLog { path: path.display().to_string() }) } else { Ok(found) }
+    let all: Vec<PathBuf> = std::fs::read_dir(path).map_err(io)?.flatten().map(|entry| entry.path()).collect();
+    for own in [true, false] {
+        let named = |p: &&PathBuf| p.file_name().and_then(|n| n.to_str()).is_some_and(|name| is_log_name(name, own));
+        let mut found: Vec<PathBuf> = all.iter().filter(named).filter(|p| p.is_file()).cloned().collect();
+        if !found.is_empty() {
+            found.sort();
+            return Ok(found);
+        }
+    }
+    Err(InputError::NoLog { path: path.display().to_string() })
 }
 
 /// The file itself, or the segments of a log directory, those that were opened last first.
@@ -112,68 +290,31 @@ fn stamp(file: &Path) -> Option<(String, u64)> {
     Some((stamp.to_owned(), number.parse().ok()?))
 }
 
-/// Gives each line without its line feed, and whether it had one.
-fn lines(input: impl Read, path: &Path, mut each: impl FnMut(&[u8], bool)) -> Result<(), InputError> {
-    let io = |source| InputError::Io { path: path.display().to_string(), source };
-    let mut buffered = BufReader::with_capacity(1 << 20, input);
-    let start = buffered.fill_buf().map_err(io)?;
-    let reader: Box<dyn BufRead + '_> = match start {
-        [0x1F, 0x8B, ..] => Box::new(BufReader::with_capacity(1 << 20, flate2::bufread::MultiGzDecoder::new(buffered))),
-        [0x28, 0xB5, 0x2F, 0xFD, ..] => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(buffered).map_err(io)?;
-            Box::new(BufReader::with_capacity(1 << 20, decoder))
-        }
-        _ => Box::new(buffered),
-    };
-    let mut reader = reader;
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        // One byte more than is kept tells a line that is too long.
-        let read = reader.by_ref().take(MAX_LINE as u64 + 2).read_until(b'\n', &mut line).map_err(io)?;
-        if read == 0 {
-            return Ok(());
-        }
-        let whole = line.last() == Some(&b'\n');
-        if !whole && line.len() > MAX_LINE {
-            each(&line, true);
-            skip_line(&mut reader).map_err(io)?;
-            continue;
-        }
-        if whole {
-            line.pop();
-        }
-        each(&line, whole);
-    }
-}
-
-fn skip_line(reader: &mut dyn BufRead) -> std::io::Result<()> {
-    loop {
-        let buffer = reader.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        let (used, done) = match memchr::memchr(b'\n', buffer) {
-            Some(at) => (at + 1, true),
-            None => (buffer.len(), false),
-        };
-        reader.consume(used);
-        if done {
-            return Ok(());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
 
-    fn read(bytes: &[u8]) -> Vec<(usize, bool)> {
-        let mut out = Vec::new();
-        lines(bytes, Path::new("x"), |line, whole| out.push((line.len(), whole))).unwrap();
-        out
+    fn chunks(bytes: &[u8]) -> (Vec<(usize, bool)>, u64, Option<String>) {
+        let mut chunks = Chunks::new("x".into(), Box::new(std::io::Cursor::new(bytes.to_vec()))).unwrap();
+        let (mut lines, mut too_long, mut error) = (Vec::new(), 0, None);
+        while let Some(chunk) = chunks.next_chunk() {
+            match chunk {
+                Ok(chunk) => {
+                    too_long += chunk.too_long;
+                    lines.extend(chunk.lines().map(|(line, whole)| (line.len(), whole)));
+                }
+                Err(found) => error = Some(found.to_string()),
+            }
+        }
+        (lines, too_long, error)
+    }
+
+    fn gz(text: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
     }
 
     #[test]
@@ -187,7 +328,7 @@ mod tests {
             "audit-z-20250101T000000Z-11.ndjson",
             "audit-of-nobody.ndjson",
         ];
-        for name in names {
+        for name in names.iter().chain(&["access.log", "audit.index"]) {
             std::fs::write(dir.join(name), "").unwrap();
         }
         let found = newest_first(&dir).unwrap();
@@ -198,17 +339,26 @@ mod tests {
 
     #[test]
     fn lines_of_any_length_and_compression() {
-        assert_eq!(read(b""), []);
-        assert_eq!(read(b"a\nbb\n\nccc"), [(1, true), (2, true), (0, true), (3, false)]);
-        let long = [vec![b'x'; MAX_LINE * 2], b"\nshort\n".to_vec()].concat();
-        assert_eq!(read(&long), [(MAX_LINE + 2, true), (5, true)]);
-        let gz = |text: &[u8]| {
-            let mut e = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            e.write_all(text).unwrap();
-            e.finish().unwrap()
-        };
-        assert_eq!(read(&[gz(b"a\n"), gz(b"bb\n")].concat()), [(1, true), (2, true)]);
+        assert_eq!(chunks(b"").0, []);
+        assert_eq!(chunks(b"a\nbb\n\nccc").0, [(1, true), (2, true), (0, true), (3, false)]);
+        let long = [vec![b'x'; MAX_LINE * 3], b"\nshort\n".to_vec()].concat();
+        assert_eq!(chunks(&long), (vec![(5, true)], 1, None));
+        let endless = vec![b'x'; MAX_LINE * 2];
+        assert_eq!((chunks(&endless).0, chunks(&endless).1), (vec![], 1));
+        assert_eq!(chunks(&[gz(b"a\n"), gz(b"bb\n")].concat()).0, [(1, true), (2, true)]);
         let zst = |text: &[u8]| zstd::encode_all(text, 1).unwrap();
-        assert_eq!(read(&[zst(b"a\n"), zst(b"bb\n")].concat()), [(1, true), (2, true)]);
+        assert_eq!(chunks(&[zst(b"a\n"), zst(b"bb\n")].concat()).0, [(1, true), (2, true)]);
+        let many = b"a line of some length\n".repeat(200_000);
+        assert_eq!(chunks(&many).0.len(), 200_000);
+    }
+
+    #[test]
+    fn what_stands_before_a_damage_is_read() {
+        let text: Vec<u8> =
+            (0..50_000).flat_map(|i| format!("line {i} {}\n", i * 7_919 % 10_007).into_bytes()).collect();
+        let whole = gz(&text);
+        let (lines, _, error) = chunks(&whole[..whole.len() / 2]);
+        assert!(lines.len() > 10_000, "{}", lines.len());
+        assert!(error.unwrap().starts_with("truncated_input: `x` at byte "));
     }
 }

@@ -1,84 +1,243 @@
 //! **Review**: who scraped, what they took, and how one can tell.
 //!
-//! Reads deckle's own log or anybody's access log, line by line, and keeps one record a visitor. Never in the request
+//! Reads deckle's own log or anybody's access log and keeps one record a visitor, in bounded memory. Never in the request
 //! path.
 //!
 //! ```
-//! use deckle::review::Review;
-//! let mut review = Review::new();
-//! for page in 0..40 {
-//!     let line = format!("203.0.113.9 - - [20/Nov/2026:10:00:{page:02} +0000] \"GET /news/a-b-c-{page} HTTP/1.1\" 200 9000 \"-\" \"Wget/1.21\"");
-//!     review.line(line.as_bytes());
-//! }
-//! let report = review.report();
-//! assert_eq!(report.suspects[0].user_agent.as_deref(), Some("Wget/1.21"));
-//! assert_eq!(report.suspects[0].articles, 40);
-//! assert!(report.suspects[0].reasons.iter().any(|r| r.contains("40 pages")));
-//! assert_eq!(report.quality.hits, 40);
+//! use deckle::review::{Review, Source};
+//! let log = std::env::temp_dir().join(format!("deckle-review-doc-{}.log", std::process::id()));
+//! let lines = (0..40).map(|page| format!(
+//!     "203.0.113.9 - - [20/Nov/2026:10:00:{page:02} +0000] \"GET /news/a-b-c-{page} HTTP/1.1\" 200 9000 \"-\" \"Wget/1.21\"\n"
+//! ));
+//! std::fs::write(&log, lines.collect::<String>())?;
+//! let review = Review::default().read(&[Source::Path(log.clone())]);
+//! let suspect = &review.report.suspects[0];
+//! assert_eq!((suspect.user_agent.as_deref(), suspect.articles), (Some("Wget/1.21"), 40));
+//! assert!(suspect.reasons.iter().any(|reason| reason.contains("40 pages")));
+//! assert_eq!(review.report.quality.hits, 40);
+//! # std::fs::remove_file(log)?;
+//! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod conditions;
+mod engine;
+mod evidence;
 mod explain;
+mod filter;
 mod findings;
 mod input;
 mod outcome;
 mod recount;
 mod render;
+pub mod report;
 mod reports;
-mod sessions;
+mod verify;
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+pub use conditions::{Condition, ConditionError, Fact, Facts, Window};
+pub use evidence::{EvidenceError, PackSummary, PackVerified, verify_evidence, write_pack};
 pub use explain::{Change, ExplainError, Explanation, Note, Record, Rules, explain, is_about};
-pub use input::{InputError, Source, log_lines, newest_first, read_into};
+pub use filter::{FilterArgs, FilterError, Filters};
+pub use input::{InputError, Source, files, log_lines, newest_first};
 pub use recount::{Between, GroupPoints, Score, SignalPoints};
-pub use render::terminal;
-pub use reports::{AgentRow, ArticleRow, Quality, Report, Suspect, Verdict};
+pub use render::{Look, csv, html, markdown, terminal};
+pub use report::Report;
+pub use verify::{Erased, KeySource, Segment, Signatures, Verdict, Verification, verify};
 
-use crate::audit::reader::{Line, read_line};
-use sessions::Visitors;
+use crate::audit::reader::{Format, LogFormatError, Reader, Skipped};
+use engine::{Plan, Reading, RobotsVersions};
 
-/// Reads lines and makes a report of them.
-#[derive(Debug, Default)]
+/// How logs are read, and what is kept of them.
+#[derive(Debug, Clone)]
 pub struct Review {
-    visitors: Visitors,
-    quality: Quality,
+    plan: Plan,
+    cost_per_gb: Option<f64>,
+    stop: Arc<AtomicBool>,
+}
+
+/// What was found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Reviewed {
+    /// The answer.
+    pub report: Report,
+    /// What could not be read, or not to its end.
+    pub errors: Vec<InputError>,
+    /// Lines that were skipped, if [`Review::keep_bad_lines`] asked for them.
+    pub bad_lines: Vec<BadLine>,
+}
+
+/// A line that was skipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BadLine {
+    /// The file.
+    pub file: String,
+    /// Counted from 1 on.
+    pub line: u64,
+    /// Why.
+    pub reason: Skipped,
+    /// As it stands there.
+    pub text: Vec<u8>,
+}
+
+/// How far reading is.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Bytes read, after decompression.
+    pub bytes: u64,
+    /// Lines read.
+    pub lines: u64,
+}
+
+impl Default for Review {
+    fn default() -> Self {
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            plan: Plan {
+                jobs: jobs.min(16),
+                memory: 384 << 20,
+                gap: Duration::from_secs(1_800),
+                reading: Reading::default(),
+                filters: Arc::default(),
+                robots: RobotsVersions::default(),
+                keep_bad: false,
+            },
+            cost_per_gb: None,
+            stop: Arc::default(),
+        }
+    }
 }
 
 impl Review {
-    /// Nothing read yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// Threads; default: one a core, 16 at most.
+    #[must_use]
+    pub fn jobs(mut self, jobs: usize) -> Self {
+        self.plan.jobs = jobs.clamp(1, 256);
+        self
     }
 
-    /// Takes one line, without its line feed.
-    pub fn line(&mut self, line: &[u8]) {
-        self.quality.lines += 1;
-        match read_line(line) {
-            Line::Hit(mut hit) => {
-                self.quality.hits += 1;
-                sessions::shorten(&mut hit);
-                self.visitors.add(&hit);
-            }
-            Line::Other(note) => {
-                self.quality.other += 1;
-                self.quality.dropped = self.quality.dropped.saturating_add(note.dropped);
-            }
-            Line::Empty => self.quality.empty += 1,
-            Line::Skipped(reason) => *self.quality.skipped.entry(reason.code()).or_default() += 1,
+    /// Bytes for what is kept of visitors; default 384 MiB. Beyond, those that matter least are let go, and the report says
+    /// so.
+    #[must_use]
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.plan.memory = bytes.max(1 << 20);
+        self
+    }
+
+    /// Silence after which a session is over; default half an hour.
+    #[must_use]
+    pub fn session_gap(mut self, gap: Duration) -> Self {
+        self.plan.gap = gap;
+        self
+    }
+
+    /// The format of all lines; default: found out for each file.
+    #[must_use]
+    pub fn format(mut self, format: Format) -> Self {
+        self.plan.reading.format = Some(format);
+        self
+    }
+
+    /// The format as the server's own configuration has it.
+    ///
+    /// # Errors
+    /// [`LogFormatError`] names the column and what is wrong there.
+    pub fn log_format(mut self, text: &str) -> Result<Self, LogFormatError> {
+        self.plan.reading.custom = Some(Reader::with_log_format(text)?);
+        Ok(self)
+    }
+
+    /// Of several addresses in a line, the one at this place from the right is the client; default: the right-most public one.
+    #[must_use]
+    pub fn trust_xff(mut self, hop: usize) -> Self {
+        self.plan.reading.hop = hop;
+        self
+    }
+
+    /// Only what these keep.
+    #[must_use]
+    pub fn filters(mut self, filters: Filters) -> Self {
+        self.plan.filters = Arc::new(filters);
+        self
+    }
+
+    /// What robots.txt said from a time on; logs of deckle hold it themselves.
+    #[must_use]
+    pub fn robots(mut self, text: &[u8], since: Duration) -> Self {
+        self.plan.robots.add(text, since);
+        self
+    }
+
+    /// What 10⁹ bytes cost.
+    #[must_use]
+    pub fn cost_per_gb(mut self, cost: f64) -> Self {
+        self.cost_per_gb = Some(cost);
+        self
+    }
+
+    /// Keep the lines that are skipped, 100,000 at most.
+    #[must_use]
+    pub fn keep_bad_lines(mut self, keep: bool) -> Self {
+        self.plan.keep_bad = keep;
+        self
+    }
+
+    /// Set to true from elsewhere, it ends the reading; the report is marked as partial.
+    #[must_use]
+    pub fn stop(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Reads files and standard input, and reports on them. What cannot be read is left out and told.
+    pub fn read(&self, sources: &[Source]) -> Reviewed {
+        self.read_with(sources, &mut |_| {})
+    }
+
+    /// The same, and tells how far it is.
+    pub fn read_with(&self, sources: &[Source], progress: &mut dyn FnMut(Progress)) -> Reviewed {
+        let (sources, mut errors) = expand(sources);
+        let mut counts = engine::count(&sources, &self.plan, &self.stop, &mut |at| {
+            progress(Progress { bytes: at.bytes, lines: at.lines });
+        });
+        errors.append(&mut counts.errors);
+        let bad_lines = std::mem::take(&mut counts.bad)
+            .into_iter()
+            .map(|(source, line, reason, text)| BadLine {
+                file: sources.get(source).map_or_else(String::new, engine::name),
+                line,
+                reason,
+                text,
+            })
+            .collect();
+        let about = reports::About {
+            sources: &sources,
+            filters: self.plan.filters.describe(),
+            gap: self.plan.gap,
+            cost_per_gb: self.cost_per_gb,
+        };
+        Reviewed { report: reports::report(&counts, &about), errors, bad_lines }
+    }
+}
+
+/// Directories to their logs.
+fn expand(sources: &[Source]) -> (Vec<Source>, Vec<InputError>) {
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    for source in sources {
+        match source {
+            Source::Stdin => all.push(Source::Stdin),
+            Source::Path(path) if Path::is_dir(path) => match files(path) {
+                Ok(found) => all.extend(found.into_iter().map(Source::Path)),
+                Err(error) => errors.push(error),
+            },
+            Source::Path(path) => all.push(Source::Path(path.clone())),
         }
     }
-
-    /// A last line without a line feed: cut off by a crash if it belongs to deckle's log.
-    pub fn last_line(&mut self, line: &[u8]) {
-        let is_own = line.first() == Some(&b'{');
-        if is_own && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err() {
-            self.quality.lines += 1;
-            *self.quality.skipped.entry(crate::audit::reader::Skipped::Torn.code()).or_default() += 1;
-        } else {
-            self.line(line);
-        }
-    }
-
-    /// The report on what was read so far.
-    pub fn report(&self) -> Report {
-        reports::report(&self.visitors, &self.quality)
-    }
+    (all, errors)
 }

@@ -13,6 +13,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod compliance;
 pub mod documents;
 pub mod fields;
 pub mod lint;

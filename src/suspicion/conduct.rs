@@ -248,7 +248,7 @@ pub(crate) fn looks_like_article(path: &str) -> bool {
 }
 
 /// The number that names a page: the last one of its last segment, else a date of three segments.
-pub(super) fn number_in(path: &str) -> Option<u32> {
+pub(crate) fn number_in(path: &str) -> Option<u32> {
     let mut segments = path.rsplit('/');
     let last = segments.next()?;
     if let Some(end) = last.bytes().rposition(|b| b.is_ascii_digit()).map(|at| at + 1) {

@@ -56,6 +56,10 @@ use crate::unit::Span;
 use crate::visitor::TrapForm;
 use cells::{CellKey, SharedCells};
 pub(crate) use conduct::looks_like_article;
+#[cfg(feature = "proxy")]
+pub(crate) use conduct::number_in;
+#[cfg(feature = "proxy")]
+pub(crate) use probe::is_probe;
 pub(crate) use shared::{Debit, Subject, Verdict};
 pub(crate) use state::{Keys, Opened, PathKind};
 pub(crate) use width::{Widened, Width};

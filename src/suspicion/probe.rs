@@ -28,7 +28,7 @@ const NAMES: [&str; 22] = [
 ];
 
 /// Is it one of these, wherever it is looked for?
-pub(super) fn is_probe(path: &str) -> bool {
+pub(crate) fn is_probe(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     NAMES.iter().any(|name| lower.ends_with(name))
 }

@@ -46,9 +46,39 @@ impl PrefixSet {
     }
 }
 
+#[cfg(feature = "proxy")]
+impl PrefixSet {
+    /// Is any address of this network in it?
+    pub(super) fn meets(&self, net: IpNet) -> bool {
+        match net {
+            IpNet::V4(net) => meets(&self.v4, net.network().into(), net.broadcast().into()),
+            IpNet::V6(net) => meets(&self.v6, net.network().into(), net.broadcast().into()),
+        }
+    }
+
+    /// Are all addresses of this network in it?
+    pub(super) fn covers(&self, net: IpNet) -> bool {
+        match net {
+            IpNet::V4(net) => covers(&self.v4, net.network().into(), net.broadcast().into()),
+            IpNet::V6(net) => covers(&self.v6, net.network().into(), net.broadcast().into()),
+        }
+    }
+}
+
+/// Does a range end behind the first address that does not begin behind the last?
+#[cfg(feature = "proxy")]
+fn meets<T: Ord + Copy>(ranges: &[(T, T)], first: T, last: T) -> bool {
+    let at = ranges.partition_point(|(_, end)| *end < first);
+    ranges.get(at).is_some_and(|(start, _)| *start <= last)
+}
+
 fn inside<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
-    let after = ranges.partition_point(|(first, _)| *first <= address);
-    after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, last)| address <= *last)
+    covers(ranges, address, address)
+}
+
+fn covers<T: Ord + Copy>(ranges: &[(T, T)], from: T, to: T) -> bool {
+    let after = ranges.partition_point(|(first, _)| *first <= from);
+    after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, last)| to <= *last)
 }
 
 #[cfg(test)]
@@ -69,6 +99,27 @@ mod tests {
             ("2001:db9::", false),
         ] {
             assert_eq!(set.holds(ip.parse().unwrap()), is, "{ip}");
+        }
+    }
+
+    #[cfg(feature = "proxy")]
+    #[test]
+    fn networks_are_in_it_in_part_or_whole() {
+        let nets = ["192.0.2.64/27", "198.51.100.0/24", "2001:db8:1::/48"].map(|net| net.parse().unwrap());
+        let set = PrefixSet::new(&nets);
+        for (net, meets, covers) in [
+            ("192.0.2.0/24", true, false),
+            ("192.0.2.64/28", true, true),
+            ("192.0.2.0/26", false, false),
+            ("192.0.2.128/25", false, false),
+            ("198.51.100.0/24", true, true),
+            ("198.48.0.0/12", true, false),
+            ("2001:db8::/32", true, false),
+            ("2001:db8:1:2::/64", true, true),
+            ("::/0", true, false),
+        ] {
+            let parsed = net.parse().unwrap();
+            assert_eq!((set.meets(parsed), set.covers(parsed)), (meets, covers), "{net}");
         }
     }
 

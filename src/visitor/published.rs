@@ -184,6 +184,51 @@ impl Ranges {
         Ok(Self { max_age, sets, by_agent: Arc::new(by_agent) })
     }
 
+    /// The ranges that ship with the crate, for logs that are read.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn shipped() -> Arc<Self> {
+        Self::builtin()
+    }
+
+    /// When the lists were made, in seconds since 1970.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn made(&self) -> Option<u64> {
+        self.sets.iter().map(|set| set.made).min()
+    }
+
+    /// The same as a date.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn date(&self) -> Option<String> {
+        let made = jiff::Timestamp::from_second(i64::try_from(self.made()?).ok()?).ok()?;
+        Some(made.strftime("%Y-%m-%d").to_string())
+    }
+
+    /// What a log of the time `at` says about an agent, by its address or network. A request may be proven by the DNS yet; a
+    /// log is judged by what there is. Proven and found out only where the whole network is in the list, or outside; a list
+    /// of another time finds nobody out who is near what the operator has now.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn look_up(&self, agent: &Agent, address: &str, at: Duration) -> Verification {
+        const FAR: u64 = 180 * DAY;
+        let listed = agent.name.as_deref().and_then(|name| self.by_agent.get(name));
+        let set = listed.and_then(|listed| self.sets.get(listed.set));
+        let net = address.parse().or_else(|_| address.parse::<IpAddr>().map(IpNet::from)).ok();
+        let (Some(set), Some(net)) = (set, net) else { return Verification::Unverifiable };
+        let near = at.as_secs().abs_diff(set.made) <= FAR;
+        if set.prefixes.meets(net) {
+            let whole = set.prefixes.covers(net) && (near || set.own_network);
+            return if whole { Verification::Verified } else { Verification::Error };
+        }
+        let around = if net.addr().is_ipv4() { 12 } else { 32 };
+        let around = IpNet::new(net.network(), around.min(net.prefix_len())).map_or(net, |around| around.trunc());
+        let known = set.complete || set.own_network;
+        let far_off = listed.is_some_and(|listed| listed.indexer) && !set.prefixes.meets(around);
+        if known && is_public(net.network()) && (near || far_off) {
+            Verification::Failed
+        } else {
+            Verification::Unverifiable
+        }
+    }
+
     /// The ranges that ship with the crate, for tables that are made without settings.
     fn builtin() -> Arc<Self> {
         static BUILTIN: LazyLock<Arc<Ranges>> = LazyLock::new(|| {

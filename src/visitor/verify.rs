@@ -12,7 +12,7 @@ use super::dns::DnsAnswer;
 use super::signature::Outcome;
 
 /// How far a claim to be some agent is proven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Verification {
     /// No claim that could be checked.
@@ -30,6 +30,12 @@ pub enum Verification {
 }
 
 impl Verification {
+    /// Reads the stable spelling.
+    pub fn from_code(code: &str) -> Option<Self> {
+        let all = [Self::None, Self::Unverifiable, Self::Verified, Self::Failed, Self::Error, Self::Pending];
+        all.into_iter().find(|state| state.code() == code)
+    }
+
     /// The stable spelling.
     pub fn code(self) -> &'static str {
         match self {

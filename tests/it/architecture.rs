@@ -34,7 +34,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "config",
         ],
     ),
-    ("review", &["audit", "visitor", "suspicion", "action", "rights", "watermark", "clock"]),
+    ("review", &["audit", "visitor", "suspicion", "action", "rights", "watermark", "clock", "unit"]),
     (
         "proxy",
         &["layer", "config", "audit", "review", "rights", "visitor", "clock", "secret", "suspicion", "page", "unit"],
@@ -53,6 +53,8 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "action",
             "visitor",
             "suspicion",
+            "clock",
+            "unit",
         ],
     ),
     ("lib", &["layer"]),

@@ -59,6 +59,15 @@ pub(crate) struct Valve {
 }
 
 impl Valve {
+    /// Networks of the last two windows, and how many of them were disturbed.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn disturbed(&self, now: Tick) -> (u32, u32) {
+        self.turn(now);
+        let sum =
+            |of: fn(&Window) -> &AtomicU32| -> u32 { self.windows.iter().map(|w| of(w).load(Ordering::Relaxed)).sum() };
+        (sum(|w| &w.all), sum(|w| &w.disturbed))
+    }
+
     pub(super) fn new() -> Self {
         Self {
             windows: [Window::default(), Window::default()],

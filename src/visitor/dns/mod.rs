@@ -106,6 +106,13 @@ struct Pool<R> {
 }
 
 impl DnsVerifier {
+    /// Pairs that wait, and pairs that found no place in the queue.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn waiting(&self) -> (usize, u64) {
+        let Shared { jobs, dropped, .. } = &*self.shared;
+        (jobs.max_capacity() - jobs.capacity(), dropped.load(Ordering::Relaxed))
+    }
+
     /// Starts the workers on the runtime that this is called in, whatever [`VerifySettings::dns`] says.
     ///
     /// # Errors

@@ -1,0 +1,173 @@
+//! `audit.anchor`: signed heads leave the machine, so that whoever holds log and key cannot rewrite what came before.
+
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use data_encoding::HEXLOWER;
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
+use super::chain::Digest;
+
+/// Where signed heads go: `none`, `syslog`, `file:PATH` or `command:LINE`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Anchor {
+    /// Nowhere.
+    #[default]
+    None,
+    /// The system's log (`/dev/log`, RFC 3164), from where it may be sent on.
+    Syslog,
+    /// One line each, at the end of a file; on another machine, if it is to be of use.
+    File(PathBuf),
+    /// A command, by `sh -c`, with the line on its standard input; it may ask a time-stamp service (RFC 3161).
+    Command(String),
+}
+
+impl FromStr for Anchor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "none" => Ok(Self::None),
+            None if text == "syslog" => Ok(Self::Syslog),
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("command", line)) if !line.trim().is_empty() => Ok(Self::Command(line.to_owned())),
+            _ => Err(format!("`{text}` is not one of none, syslog, file:PATH, command:LINE")),
+        }
+    }
+}
+
+impl fmt::Display for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Syslog => f.write_str("syslog"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Command(line) => write!(f, "command:{line}"),
+        }
+    }
+}
+
+impl Serialize for Anchor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Anchor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A head and its signature.
+#[derive(Debug, Clone)]
+pub(super) struct SignedHead {
+    pub(super) time: String,
+    pub(super) instance: String,
+    pub(super) segment: String,
+    pub(super) seq: u64,
+    pub(super) head: Digest,
+    pub(super) key: String,
+    pub(super) signature: String,
+}
+
+impl fmt::Display for SignedHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { time, instance, segment, seq, head, key, signature } = self;
+        write!(f, "{time} {instance} {segment} {seq} {} {key} {signature}", HEXLOWER.encode(head))
+    }
+}
+
+impl Anchor {
+    /// Sends a head. What goes wrong is a warning: the log itself goes on.
+    pub(super) fn send(&self, head: &SignedHead) {
+        let sent = match self {
+            Self::None => Ok(()),
+            Self::Syslog => syslog(head),
+            Self::File(path) => std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .and_then(|mut file| file.write_all(format!("{head}\n").as_bytes())),
+            Self::Command(line) => run(line, head),
+        };
+        if let Err(error) = sent {
+            tracing::warn!(target: "deckle::audit", %error, anchor = %self, "A head of the audit log was not anchored.");
+        }
+    }
+}
+
+#[cfg(unix)]
+fn syslog(head: &SignedHead) -> std::io::Result<()> {
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    // local0.notice
+    socket.send_to(format!("<133>deckle-audit: {head}").as_bytes(), "/dev/log").map(|_| ())
+}
+
+#[cfg(not(unix))]
+fn syslog(_: &SignedHead) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// The command runs beside the log, which does not wait for it.
+fn run(line: &str, head: &SignedHead) -> std::io::Result<()> {
+    let mut child = Command::new("sh")
+        .args(["-c", line])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let text = format!("{head}\n");
+    let name = "deckle-anchor".to_owned();
+    std::thread::Builder::new().name(name).spawn(move || {
+        if let Some(mut stdin) = child.stdin.take() {
+            let _ = stdin.write_all(text.as_bytes());
+        }
+        match child.wait() {
+            Ok(status) if status.success() => {}
+            other => tracing::warn!(target: "deckle::audit", ?other, "The command of `audit.anchor` failed."),
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors_are_read_and_written_back() {
+        for text in ["none", "syslog", "file:/mnt/heads.txt", "command:curl -T - https://x/"] {
+            assert_eq!(text.parse::<Anchor>().unwrap().to_string(), text);
+        }
+        for text in ["", "file:", "command: ", "otlp", "mail:me"] {
+            assert!(text.parse::<Anchor>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn heads_reach_a_file() {
+        let path = std::env::temp_dir().join(format!("deckle-anchor-{}", std::process::id()));
+        let head = SignedHead {
+            time: "2026-11-23T20:45:12.345Z".into(),
+            instance: "w1".into(),
+            segment: "audit-w1-x-1.ndjson".into(),
+            seq: 9,
+            head: [1; 32],
+            key: "01234567".into(),
+            signature: "c2ln".into(),
+        };
+        let anchor = Anchor::File(path.clone());
+        anchor.send(&head);
+        anchor.send(&head);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.starts_with("2026-11-23T20:45:12.345Z w1 audit-w1-x-1.ndjson 9 0101"), "{text}");
+        std::fs::remove_file(path).unwrap();
+    }
+}

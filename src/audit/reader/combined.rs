@@ -1,0 +1,311 @@
+//! Common and Combined logs of Apache and nginx, with a virtual host in front or not.
+//!
+//! Read in one pass and without a copy, unless something is escaped. Lenient where servers are: requests that are none,
+//! quotes that never close, lists of addresses, hosts in place of addresses.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use super::hit::{Hit, Skipped, Text};
+use super::time::clf;
+
+/// `host ident user [time] "request" status bytes ["referer" "user agent" …]`. Of several addresses the one that `hop`
+/// counts from the right is taken; with 0 the right-most public one: what stands to the left are a client's own words.
+pub(crate) fn parse(line: &str, hop: usize) -> Result<Hit<'_>, Skipped> {
+    // Some programs quote the whole line.
+    let line = line.strip_prefix('"').filter(|rest| rest.contains("] \\\"")).unwrap_or(line);
+    let (prefix, stamp, rest) = around_time(line).ok_or(Skipped::Malformed)?;
+    let mut hit = Hit::default();
+    client(prefix, hop, &mut hit).ok_or(Skipped::Malformed)?;
+    let mut rest = rest.trim_start();
+    let request = quoted(&mut rest).ok_or(Skipped::Malformed)?;
+    let (status, bytes, mut rest) = numbers(rest).ok_or(Skipped::Malformed)?;
+    hit.status = Some(status);
+    hit.bytes = bytes;
+    hit.time = clf(stamp).ok_or(Skipped::BadTime)?;
+    request_line(request, &mut hit);
+    hit.referer = quoted(&mut rest).and_then(present);
+    hit.user_agent = quoted(&mut rest).and_then(present);
+    Ok(hit)
+}
+
+/// What stands before ` [time]`, the time, and what follows it.
+fn around_time(line: &str) -> Option<(&str, &str, &str)> {
+    let bytes = line.as_bytes();
+    let mut from = 0;
+    loop {
+        let open = from + memchr::memchr(b'[', bytes.get(from..)?)?;
+        from = open + 1;
+        // A time begins with the day; user names may hold brackets, too.
+        if open > 0 && bytes.get(open - 1) == Some(&b' ') && bytes.get(open + 1).is_some_and(u8::is_ascii_digit) {
+            let close = open + memchr::memchr(b']', bytes.get(open..)?)?;
+            return Some((line.get(..open - 1)?, line.get(open + 1..close)?, line.get(close + 1..)?));
+        }
+    }
+}
+
+/// Status, bytes, and what follows.
+fn numbers(rest: &str) -> Option<(u16, u64, &str)> {
+    let rest = rest.trim_start();
+    let (status, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let status: u16 = status.parse().ok().filter(|status| (100..1_000).contains(status))?;
+    let (bytes, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let bytes = if matches!(bytes, "-" | "") { 0 } else { bytes.parse().ok()? };
+    Some((status, bytes, rest))
+}
+
+/// The client and the host that was asked, out of what stands before the time.
+fn client<'l>(prefix: &'l str, hop: usize, hit: &mut Hit<'l>) -> Option<()> {
+    // The common case: an address and two hyphens.
+    if let Some(address) = prefix.strip_suffix(" - -").filter(|a| !a.contains([' ', ',', '"'])) {
+        hit.address = Cow::Borrowed(address);
+        return (!address.is_empty()).then_some(());
+    }
+    let names = prefix.split_once(" - ").map(|(before, _)| before);
+    let all = names.unwrap_or(prefix);
+    let words = || all.split([' ', ',', '"']).filter(|word| !word.is_empty());
+    let addresses: Vec<(&str, IpAddr)> = words().filter_map(|word| Some((word, ip(word)?))).collect();
+    let chosen = match hop {
+        0 => addresses.iter().rfind(|(_, ip)| is_public(*ip)).or(addresses.last()),
+        hop => addresses.len().checked_sub(hop).and_then(|at| addresses.get(at)).or(addresses.first()),
+    };
+    let first = words().next()?;
+    let address = match (chosen, names) {
+        (Some((word, _)), _) => word,
+        // A host name in place of an address; the last word where `ident` is `-`, else the first of three.
+        (None, Some(_)) => words().next_back()?,
+        (None, None) => first,
+    };
+    hit.address = Cow::Borrowed(address);
+    if ip(first).is_none() && first != address {
+        hit.host = Cow::Borrowed(first);
+    }
+    Some(())
+}
+
+/// An address, with a port behind it or not.
+fn ip(word: &str) -> Option<IpAddr> {
+    let starts = word.bytes().next().is_some_and(|b| b.is_ascii_hexdigit() || b == b'[' || b == b':');
+    if !starts {
+        return None;
+    }
+    word.parse().ok().or_else(|| word.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()))
+}
+
+pub(crate) fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified()),
+        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unique_local()),
+    }
+}
+
+/// A quoted field, unescaped. A missing end takes the rest.
+pub(crate) fn quoted<'l>(rest: &mut &'l str) -> Option<Text<'l>> {
+    let inside = rest.trim_start().strip_prefix('"')?;
+    let bytes = inside.as_bytes();
+    let mut from = 0;
+    loop {
+        let Some(found) = memchr::memchr2(b'"', b'\\', bytes.get(from..)?) else {
+            *rest = "";
+            return Some(unescape(inside));
+        };
+        let at = from + found;
+        if bytes.get(at) == Some(&b'"') {
+            *rest = inside.get(at + 1..).unwrap_or_default();
+            return inside.get(..at).map(unescape);
+        }
+        // The byte behind a backslash ends nothing, and may be the first of several.
+        from = (at + 2).min(bytes.len());
+    }
+}
+
+/// `\"`, `\\`, `\n`, `\t`, `\xHH`; any other backslash stays.
+pub(crate) fn unescape(text: &str) -> Text<'_> {
+    if memchr::memchr(b'\\', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let (pushed, used) = if byte == b'\\' { escape(tail) } else { (byte, 0) };
+        out.push(pushed);
+        rest = tail.get(used..).unwrap_or_default();
+    }
+    // Bytes out of `\xHH` may be no UTF-8.
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
+/// What follows a backslash: the byte that is meant, and how many it took.
+fn escape(tail: &[u8]) -> (u8, usize) {
+    let hex = |at: usize| tail.get(at).and_then(|b| char::from(*b).to_digit(16));
+    match tail.first() {
+        Some(quoted @ (b'"' | b'\\')) => (*quoted, 1),
+        Some(b'n') => (b'\n', 1),
+        Some(b't') => (b'\t', 1),
+        Some(b'x') => match (hex(1), hex(2)) {
+            (Some(high), Some(low)) => ((high * 16 + low) as u8, 3),
+            _ => (b'\\', 0),
+        },
+        _ => (b'\\', 0),
+    }
+}
+
+/// `None` for what stands for nothing.
+pub(crate) fn present(text: Text<'_>) -> Option<Text<'_>> {
+    (!matches!(text.as_ref(), "" | "-")).then_some(text)
+}
+
+/// Method, host, path and query; a request that is none (TLS to a plain port, nothing at all) has none of them.
+pub(crate) fn request_line<'l>(request: Text<'l>, hit: &mut Hit<'l>) {
+    match request {
+        Cow::Borrowed(text) => split_request(text, hit),
+        Cow::Owned(text) => {
+            let own = |part: Text<'_>| Cow::Owned(part.into_owned());
+            let mut parts = Hit::default();
+            split_request(&text, &mut parts);
+            hit.method = own(parts.method);
+            hit.path = own(parts.path);
+            hit.query = parts.query.map(own);
+            if !parts.host.is_empty() {
+                hit.host = own(parts.host);
+            }
+        }
+    }
+}
+
+fn split_request<'l>(request: &'l str, hit: &mut Hit<'l>) {
+    let (method, rest) = request.split_once(' ').unwrap_or((request, ""));
+    let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'_' || b == b'-');
+    if !is_method || rest.is_empty() {
+        return;
+    }
+    // Spaces may stand in the path; the protocol is the last word, if it is one.
+    let target = rest.rsplit_once(' ').filter(|(_, last)| is_protocol(last)).map_or(rest, |(target, _)| target);
+    hit.method = Cow::Borrowed(method);
+    split_target(target, hit);
+}
+
+fn is_protocol(word: &str) -> bool {
+    word.starts_with("HTTP/") || word.starts_with("RTSP/")
+}
+
+/// A request target (RFC 9112 §3.2): path and query, and the host of the absolute form.
+pub(crate) fn split_target<'l>(target: &'l str, hit: &mut Hit<'l>) {
+    let target = target.split_once('#').map_or(target, |(target, _)| target);
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let absolute = (!path.starts_with('/')).then(|| path.split_once("://")).flatten();
+    hit.path = Cow::Borrowed(match absolute {
+        Some((_, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            hit.host = Cow::Borrowed(host);
+            if path.is_empty() { "/" } else { path }
+        }
+        None => path,
+    });
+    hit.query = query.filter(|query| !query.is_empty()).map(Cow::Borrowed);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hit(line: &str) -> Hit<'_> {
+        parse(line, 0).unwrap_or_else(|reason| panic!("{line}: {reason:?}"))
+    }
+
+    /// A line with this in front of the time, and this request.
+    fn line(prefix: &str, request: &str) -> String {
+        format!(r#"{prefix} [20/Nov/2026:10:14:07 +0100] "{request}" 200 512 "https://x/" "curl/8""#)
+    }
+
+    #[test]
+    fn clients_and_hosts() {
+        let rows = [
+            ("203.0.113.7 - -", 0, "203.0.113.7", ""),
+            ("203.0.113.7 - John Doe", 0, "203.0.113.7", ""),
+            ("203.0.113.7 ann frank", 0, "203.0.113.7", ""),
+            ("uplherc.example - -", 0, "uplherc.example", ""),
+            ("news.example 203.0.113.7 - -", 0, "203.0.113.7", "news.example"),
+            ("news.example:443 203.0.113.7 - -", 0, "203.0.113.7", "news.example:443"),
+            ("2001:db8::1 - -", 0, "2001:db8::1", ""),
+            ("203.0.113.7:5123 - -", 0, "203.0.113.7:5123", ""),
+            ("6.6.6.6, 203.0.113.7 - -", 0, "203.0.113.7", ""),
+            ("6.6.6.6, 203.0.113.7, 10.0.0.1 - -", 0, "203.0.113.7", ""),
+            ("10.0.0.2, 10.0.0.1 - -", 0, "10.0.0.1", ""),
+            ("\"6.6.6.6, 203.0.113.7\" 10.0.0.1 - -", 0, "203.0.113.7", ""),
+            ("6.6.6.6, 203.0.113.7, 10.0.0.1 - -", 3, "6.6.6.6", ""),
+            ("6.6.6.6, 203.0.113.7, 10.0.0.1 - -", 9, "6.6.6.6", ""),
+            ("- - -", 0, "-", ""),
+            ("unknown - -", 0, "unknown", ""),
+        ];
+        for (prefix, hop, address, host) in rows {
+            let line = line(prefix, "GET / HTTP/1.1");
+            let hit = parse(&line, hop).unwrap();
+            assert_eq!((hit.address.as_ref(), hit.host.as_ref()), (address, host), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn requests() {
+        let rows = [
+            ("GET /a?b=1 HTTP/1.1", "GET", "/a", Some("b=1")),
+            ("GET /a b/c HTTP/1.1", "GET", "/a b/c", None),
+            ("GET /old", "GET", "/old", None),
+            ("GET http://news.example/x?y HTTP/1.1", "GET", "/x", Some("y")),
+            ("GET /to?u=http://a/b HTTP/1.1", "GET", "/to", Some("u=http://a/b")),
+            ("PROPFIND /dav HTTP/1.1", "PROPFIND", "/dav", None),
+            ("OPTIONS rtsp://x/y RTSP/1.0", "OPTIONS", "/y", None),
+            (r"\x16\x03\x01", "", "", None),
+            ("-", "", "", None),
+            ("", "", "", None),
+            (r#"GET /\"quoted\" HTTP/1.1"#, "GET", "/\"quoted\"", None),
+            (r"GET /caf\xc3\xa9 HTTP/1.1", "GET", "/café", None),
+        ];
+        for (request, method, path, query) in rows {
+            let line = line("203.0.113.7 - -", request);
+            let hit = hit(&line);
+            assert_eq!(
+                (hit.method.as_ref(), hit.path.as_ref(), hit.query.as_deref()),
+                (method, path, query),
+                "{request}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_never_ends() {
+        let common = hit(r#"host.example - ann [20/Nov/2026:10:14:07 +0000] "GET / HTTP/1.0" 304 -"#);
+        assert_eq!((common.bytes, common.status, common.user_agent), (0, Some(304), None));
+        let open = hit(r#"203.0.113.7 - - [20/Nov/2026:10:14:07 +0000] "GET / HTTP/1.1" 200 1 "-" "Mozilla \"x"#);
+        assert_eq!((open.referer, open.user_agent.as_deref()), (None, Some("Mozilla \"x")));
+        let more = hit(r#"203.0.113.7 - - [20/Nov/2026:10:14:07 +0000] "GET / HTTP/1.1" 200 1 "-" "a" "6.6.6.6""#);
+        assert_eq!(more.user_agent.as_deref(), Some("a"));
+        assert_eq!(
+            parse(r#"1.2.3.4 - - [20/Foo/2026:10:14:07 +0000] "GET / HTTP/1.1" 200 1"#, 0),
+            Err(Skipped::BadTime)
+        );
+        assert_eq!(parse("complete nonsense", 0), Err(Skipped::Malformed));
+        assert_eq!(
+            parse(r#"1.2.3.4 - - [20/Nov/2026:10:14:07 +0000] "GET / HTTP/1.1" abc 1"#, 0),
+            Err(Skipped::Malformed)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn near_misses_never_panic(line in r#"[0-9., -]{0,20} \[?[0-9A-Za-z/:+ ]{0,28}\]? "?[A-Z /\\"?é]{0,20}"? [0-9-]{0,4} ?[0-9-]{0,5}"#) {
+            let _ = parse(&line, 0);
+        }
+
+        #[test]
+        fn escapes_never_panic(text in r#"[a-z\\"xé0-9]{0,30}"#) {
+            let mut rest: &str = &format!("\"{text}");
+            let _ = (quoted(&mut rest), unescape(&text));
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! deckle's own log: `docs/reference/record.md`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+use super::hit::{DeckleFields, Hit, Skipped, Text};
+use super::time::rfc3339;
+use super::{Line, Note};
+
+/// A text that is borrowed from the line, unless something in it was escaped.
+#[derive(Default)]
+struct Borrowed<'l>(Text<'l>);
+
+impl<'de: 'l, 'l> Deserialize<'de> for Borrowed<'l> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Cow::Borrowed(text))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor).map(Self)
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct OwnLine<'l> {
+    v: Option<u32>,
+    #[serde(borrow, default)]
+    time: Borrowed<'l>,
+    #[serde(borrow, rename = "deckle.kind")]
+    kind: Option<Borrowed<'l>>,
+    #[serde(rename = "deckle.seq", default)]
+    seq: u64,
+    #[serde(borrow, rename = "deckle.instance", default)]
+    instance: Borrowed<'l>,
+    #[serde(borrow, rename = "deckle.site", default)]
+    site: Borrowed<'l>,
+    #[serde(borrow, rename = "deckle.request.id", default)]
+    request_id: Borrowed<'l>,
+    #[serde(borrow, rename = "http.request.method", default)]
+    method: Borrowed<'l>,
+    #[serde(borrow, rename = "server.address", default)]
+    host: Borrowed<'l>,
+    #[serde(borrow, rename = "url.path", default)]
+    path: Borrowed<'l>,
+    #[serde(borrow, rename = "url.query")]
+    query: Option<Borrowed<'l>>,
+    #[serde(rename = "http.response.status_code")]
+    status: Option<u16>,
+    #[serde(rename = "http.response.body.size", default)]
+    bytes: u64,
+    #[serde(borrow, rename = "http.response.header.content-type")]
+    content_type: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "client.address", default)]
+    address: Borrowed<'l>,
+    #[serde(borrow, rename = "user_agent.original")]
+    user_agent: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "http.request.header.referer")]
+    referer: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.visitor.id", default)]
+    visitor: Borrowed<'l>,
+    #[serde(borrow, rename = "deckle.visitor.category", default)]
+    category: Borrowed<'l>,
+    #[serde(borrow, rename = "deckle.visitor.agent")]
+    agent: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.visitor.verification", default)]
+    verification: Borrowed<'l>,
+    #[serde(rename = "deckle.visitor.ranges_age_d")]
+    ranges_age_d: Option<u32>,
+    #[serde(borrow, rename = "deckle.visitor.token")]
+    token: Option<Borrowed<'l>>,
+    #[serde(rename = "deckle.score", default)]
+    score: u8,
+    #[serde(borrow, rename = "deckle.signals", default)]
+    signals: Vec<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.action", default)]
+    action: Borrowed<'l>,
+    #[serde(borrow, rename = "deckle.would_action")]
+    would_action: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.challenge")]
+    challenge: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.page.kind", default)]
+    page_kind: Borrowed<'l>,
+    #[serde(borrow, rename = "deckle.page.article")]
+    article: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.robots.version")]
+    robots_version: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.mark.id")]
+    mark: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.rewrite.skip")]
+    rewrite_skip: Option<Borrowed<'l>>,
+    #[serde(rename = "deckle.duration_us")]
+    duration_us: Option<u64>,
+    #[serde(rename = "deckle.upstream_us")]
+    upstream_us: Option<u64>,
+    #[serde(rename = "deckle.complete", default)]
+    complete: bool,
+    #[serde(rename = "deckle.sample")]
+    sample: Option<f32>,
+    #[serde(rename = "dropped.channel_full", default)]
+    dropped_full: u64,
+    #[serde(rename = "dropped.io", default)]
+    dropped_io: u64,
+    #[serde(rename = "dropped.disk_full", default)]
+    dropped_disk_full: u64,
+    #[serde(rename = "dropped.shutdown", default)]
+    dropped_shutdown: u64,
+    #[serde(borrow)]
+    reason: Option<Borrowed<'l>>,
+    #[serde(borrow)]
+    text: Option<Borrowed<'l>>,
+}
+
+/// Is this a line of deckle's log? Cheap, for telling formats apart.
+pub(crate) fn is_own(line: &str) -> bool {
+    line.starts_with("{\"v\":") || (line.starts_with('{') && line.contains("\"deckle."))
+}
+
+pub(crate) fn parse(line: &str) -> Line<'_> {
+    let Ok(line) = serde_json::from_str::<OwnLine<'_>>(line) else { return Line::Skipped(Skipped::Malformed) };
+    if line.v != Some(1) && line.kind.as_ref().is_none_or(|kind| kind.0 != "erased") {
+        return Line::Skipped(Skipped::Malformed);
+    }
+    let time = rfc3339(&line.time.0);
+    if line.kind.as_ref().is_some_and(|kind| kind.0 != "hit") {
+        return Line::Other(Box::new(note(line, time.unwrap_or_default())));
+    }
+    match time {
+        Some(time) => Line::Hit(hit(line, time)),
+        None => Line::Skipped(Skipped::BadTime),
+    }
+}
+
+fn note(line: OwnLine<'_>, time: Duration) -> Note {
+    let kind = line.kind.map(|kind| kind.0.into_owned()).unwrap_or_default();
+    // What an `end` line counts stands in `gap` lines, too, but for what was lost after the last of them.
+    let [full, io, disk] = [line.dropped_full, line.dropped_io, line.dropped_disk_full];
+    let dropped = full.saturating_add(io).saturating_add(disk).saturating_add(line.dropped_shutdown);
+    Note {
+        time,
+        dropped: if kind == "gap" { dropped } else { 0 },
+        clock_step: line.reason.is_some_and(|reason| reason.0 == "clock_step"),
+        seq: line.seq,
+        instance: line.instance.0.into_owned(),
+        host: line.host.0.into_owned(),
+        robots_version: line.robots_version.map(|version| version.0.into_owned()),
+        text: line.text.map(|text| text.0.into_owned()),
+        kind,
+    }
+}
+
+fn own(text: Option<Borrowed<'_>>) -> Option<Text<'_>> {
+    text.map(|text| text.0)
+}
+
+fn hit(line: OwnLine<'_>, time: Duration) -> Hit<'_> {
+    Hit {
+        time,
+        address: line.address.0,
+        user_agent: own(line.user_agent),
+        method: line.method.0,
+        host: if line.host.0 == "_other" { Cow::Borrowed("") } else { line.host.0 },
+        path: line.path.0,
+        query: own(line.query),
+        status: line.status,
+        bytes: line.bytes,
+        referer: own(line.referer),
+        content_type: own(line.content_type),
+        foreign_signal: None,
+        duration_us: line.duration_us,
+        upstream_us: line.upstream_us,
+        ambiguous_time: false,
+        deckle: Some(Box::new(DeckleFields {
+            seq: line.seq,
+            instance: line.instance.0,
+            site: line.site.0,
+            request_id: line.request_id.0,
+            visitor: line.visitor.0,
+            category: line.category.0,
+            agent: own(line.agent),
+            verification: line.verification.0,
+            ranges_age_d: line.ranges_age_d,
+            score: line.score,
+            signals: line.signals.into_iter().map(|signal| signal.0).collect(),
+            action: line.action.0,
+            would_action: own(line.would_action),
+            challenge: own(line.challenge),
+            token: own(line.token),
+            page_kind: line.page_kind.0,
+            article: own(line.article),
+            robots_version: own(line.robots_version),
+            mark: own(line.mark),
+            rewrite_skip: own(line.rewrite_skip),
+            complete: line.complete,
+            sample: line.sample.filter(|share| *share > 0.0 && *share < 1.0),
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_own_log() {
+        let line = r#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.request.id":"x","http.request.method":"GET","url.path":"/a\"b","http.response.status_code":200,"client.address":"203.0.113.0/24","deckle.mark.id":"k0-0123456789ab","deckle.score":40,"deckle.signals":["a:1"],"future.key":[1]}"#;
+        let Line::Hit(hit) = parse(line) else { panic!("{line}") };
+        assert_eq!(hit.time, Duration::from_millis(1_795_466_712_345));
+        assert_eq!((hit.path.as_ref(), hit.address.as_ref()), ("/a\"b", "203.0.113.0/24"));
+        assert!(matches!(hit.address, Cow::Borrowed(_)), "nothing is copied without need");
+        let deckle = hit.deckle.unwrap();
+        assert_eq!((deckle.mark.as_deref(), deckle.score, deckle.signals.len()), (Some("k0-0123456789ab"), 40, 1));
+        let gap =
+            r#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.kind":"gap","dropped.channel_full":7,"dropped.io":1}"#;
+        let Line::Other(note) = parse(gap) else { panic!("{gap}") };
+        assert_eq!((note.kind.as_str(), note.dropped), ("gap", 8));
+        for (line, reason) in [
+            ("{\"v\":2}", Skipped::Malformed),
+            ("{", Skipped::Malformed),
+            ("{\"v\":1,\"time\":\"yesterday\"}", Skipped::BadTime),
+        ] {
+            assert_eq!(parse(line), Line::Skipped(reason), "{line}");
+        }
+    }
+}

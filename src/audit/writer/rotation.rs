@@ -1,0 +1,148 @@
+//! Segments begin and end.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+
+use super::{Segment, Writer};
+use crate::audit::chain::{Chain, Digest};
+use crate::audit::draft::Sign;
+use crate::audit::json::ObjectWriter;
+use crate::audit::resume::{LeftOpen, Resume, resume};
+use crate::audit::segments::{close_segment, retain};
+use crate::audit::storage::Output;
+
+impl Writer {
+    /// After a panic: nobody knows what the segment holds, so that the next one seals it.
+    pub(in crate::audit) fn recover(&mut self) {
+        self.segment = None;
+        let Resume { seq, previous, left_open } = resume(&self.dir, &self.instance);
+        (self.seq, self.previous) = (seq, previous);
+        if self.start_segment().is_ok() {
+            self.seal(left_open);
+        } else {
+            self.back_off(self.outside.clock.elapsed());
+        }
+    }
+
+    pub(super) fn start_segment(&mut self) -> std::io::Result<()> {
+        let now = self.outside.clock.unix();
+        let (out, path, name) = self.create_file(now)?;
+        let mut line = Vec::new();
+        let mut object = ObjectWriter::new(&mut line);
+        self.begin(&mut object, "segment", self.seq + 1);
+        object.text("deckle.version", env!("CARGO_PKG_VERSION"));
+        object.text("address", self.settings.address.code());
+        object.text_if("policy.digest", self.policy.as_ref().map(|policy| policy.digest.as_str()));
+        #[cfg(feature = "proxy")]
+        if let Some(key) = &self.outside.signer {
+            object.text("key.id", &key.public().id());
+            object.text("key.public", &key.public().to_hex());
+        }
+        if let Some((previous, head)) = &self.previous {
+            object.text("previous.segment", previous);
+            object.text("previous.head", &HEXLOWER.encode(head));
+        }
+        object.end();
+        let elapsed = self.outside.clock.elapsed();
+        let mut segment = Segment {
+            out,
+            path,
+            name,
+            bytes: 0,
+            opened: now,
+            first_seq: self.seq + 1,
+            chain: Chain::behind(&line),
+            fresh: false,
+            checkpoint_at: elapsed,
+            signed_at: elapsed,
+        };
+        if let Err(error) = segment.out.write_all(&line) {
+            let _ = std::fs::remove_file(&segment.path);
+            return Err(error);
+        }
+        segment.bytes = line.len() as u64;
+        self.seq += 1;
+        self.segment = Some(segment);
+        Ok(())
+    }
+
+    fn create_file(&mut self, now: Duration) -> std::io::Result<(Box<dyn Output>, PathBuf, String)> {
+        let stamp = jiff::Timestamp::from_second(now.as_secs() as i64)
+            .map(|t| t.strftime("%Y%m%dT%H%M%SZ").to_string())
+            .unwrap_or_default();
+        loop {
+            self.number += 1;
+            let name = format!("audit-{}-{stamp}-{}.ndjson", self.instance, self.number);
+            let path = self.dir.join(&name);
+            match self.outside.storage.create(&path) {
+                Ok(out) => return Ok((out, path, name)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && self.number < 1_000_000 => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Says how segments that a crash has left are to be read, and that is that.
+    pub(super) fn seal(&mut self, left_open: Vec<LeftOpen>) {
+        for segment in left_open {
+            if self.index.is_sealed(&segment.name) {
+                continue;
+            }
+            let head = segment.head.map(|head| HEXLOWER.encode(&head));
+            let told = self.note("recovery", |object| {
+                object.text("sealed_segment", &segment.name);
+                object.number("torn_bytes", segment.torn);
+                object.number("last_seq", segment.seq);
+                object.text_if("head", head.as_deref());
+            });
+            if told {
+                self.index.sealed(&segment, &self.instance);
+                let compress = self.settings.compress;
+                let _ = std::thread::Builder::new()
+                    .name("deckle-audit-close".to_owned())
+                    .spawn(move || close_segment(&segment.path, compress));
+            }
+        }
+    }
+
+    pub(super) fn end_segment(&mut self, reason: &str) -> Option<PathBuf> {
+        if let Some(mut draft) = self.draft() {
+            let head = |object: &mut ObjectWriter<'_>, seq| {
+                self.begin(object, "end", seq);
+                object.text("reason", reason);
+                let drops = self.outside.stats.drops();
+                object.number_if("dropped.shutdown", (drops.shutdown > 0).then_some(drops.shutdown));
+            };
+            let sign = |head: &Digest| self.sign(head);
+            draft.end(head, self.outside.signer.as_ref().map(|_| &sign as Sign<'_>));
+            if self.commit(draft).is_ok() {
+                self.anchor(self.segment.as_ref()?.chain.head());
+            }
+        }
+        let mut segment = self.segment.take()?;
+        let _ = segment.out.sync();
+        self.index.closed(&segment.name, &self.instance, (segment.first_seq, self.seq), &segment.chain.head());
+        self.previous = Some((segment.name, segment.chain.head()));
+        Some(segment.path)
+    }
+
+    pub(super) fn rotate(&mut self, reason: &str) {
+        let closed = self.end_segment(reason);
+        if self.start_segment().is_err() {
+            self.back_off(self.outside.clock.elapsed());
+        }
+        self.robots.retain(self.settings.max_age_robots.0, self.outside.clock.unix());
+        let (dir, instance, settings) = (self.dir.clone(), self.instance.clone(), self.settings.clone());
+        let (now, index) = (self.outside.clock.unix(), self.index.clone());
+        let current = self.segment.as_ref().map(|s| s.path.clone());
+        // Compressing a large segment must not hold up the records behind it.
+        let _ = std::thread::Builder::new().name("deckle-audit-close".to_owned()).spawn(move || {
+            if let Some(path) = closed {
+                close_segment(&path, settings.compress);
+            }
+            retain(&dir, &instance, current.as_deref(), &settings, now, &index);
+        });
+    }
+}

@@ -1,0 +1,75 @@
+//! Lines that tell of something: losses, policies, robots.txt, the clock.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use data_encoding::BASE64;
+
+use super::Writer;
+use crate::rights::robots::RobotsText;
+
+/// A wall clock that goes back by more than this is told of.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
+
+impl Writer {
+    /// A `robots` line: what the site said from now on; the text only once.
+    pub(super) fn tell_robots(&mut self, host: &str, robots: &RobotsText, new: bool) {
+        let text = new.then(|| BASE64.encode(&robots.text));
+        self.note("robots", |object| {
+            object.text("server.address", host);
+            object.text("deckle.robots.version", &robots.version);
+            object.text_if("text", text.as_deref());
+        });
+    }
+
+    /// A `policy` line: the configuration that is in force from now on.
+    pub(super) fn tell_policy(&mut self) {
+        let waiting = self.outside.signals.policy.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(policy) = waiting else { return };
+        if self.policy.as_ref().is_some_and(|known| known.digest == policy.digest) {
+            return;
+        }
+        let told = self.note("policy", |object| {
+            object.text("policy.digest", &policy.digest);
+            object.text("text", &policy.text);
+        });
+        if told {
+            self.policy = Some(policy);
+        } else {
+            self.outside.signals.policy.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(policy);
+        }
+    }
+
+    /// A `gap` line for losses that nobody was told of.
+    pub(super) fn tell_losses(&mut self) {
+        let now = self.outside.stats.drops();
+        if now == self.told {
+            return;
+        }
+        let lost = now.since(&self.told);
+        let told = self.note("gap", |object| {
+            for (reason, number) in lost.by_reason() {
+                object.number_if(reason, (number > 0).then_some(number));
+            }
+        });
+        if told {
+            self.told = now;
+            tracing::warn!(target: "deckle::audit", ?lost, "Audit records were dropped.");
+        }
+    }
+
+    /// The order of the log is that of its numbers; times may jump, and then it says so.
+    pub(super) fn tell_clock_step(&mut self) {
+        let drift = self.outside.clock.unix().saturating_sub(self.outside.clock.elapsed());
+        let before = *self.drift.get_or_insert(drift);
+        let back = before.saturating_sub(drift);
+        if back > CLOCK_STEP {
+            let delta = back.as_millis() as u64;
+            self.note("gap", |object| {
+                object.text("reason", "clock_step");
+                object.number("back_ms", delta);
+            });
+        }
+        self.drift = Some(drift);
+    }
+}

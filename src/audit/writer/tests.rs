@@ -1,0 +1,200 @@
+//! Disks that are slow, full or faulty, and what the log says about them.
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::audit::record::blank;
+use crate::audit::storage::{Output, Storage};
+use crate::audit::{FileSink, Settings, Sink};
+use crate::clock::ManualClock;
+use crate::unit::{Size, Span};
+
+/// A disk of so many bytes, that may fail in other ways, too.
+#[derive(Default)]
+struct Broken {
+    files: Mutex<Vec<(PathBuf, Vec<u8>)>>,
+    room: AtomicU64,
+    panics: AtomicBool,
+    writes: AtomicU64,
+}
+
+struct Handle(Arc<Broken>, usize);
+struct Disk(Arc<Broken>);
+
+impl Write for Handle {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        assert!(!self.0.panics.swap(false, Ordering::SeqCst), "the disk has burst");
+        self.0.writes.fetch_add(1, Ordering::SeqCst);
+        let room = self.0.room.load(Ordering::SeqCst);
+        // As a disk does: it takes what it can, and then nothing.
+        let taken = bytes.len().min(usize::try_from(room).unwrap());
+        if taken == 0 {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.0.room.fetch_sub(taken as u64, Ordering::SeqCst);
+        self.0.files.lock().unwrap()[self.1].1.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Output for Handle {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.files.lock().unwrap()[self.1].1.len() as u64)
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.0.files.lock().unwrap()[self.1].1.truncate(usize::try_from(length).unwrap());
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Storage for Disk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Output>> {
+        let mut files = self.0.files.lock().unwrap();
+        files.push((path.to_owned(), Vec::new()));
+        Ok(Box::new(Handle(Arc::clone(&self.0), files.len() - 1)))
+    }
+
+    fn free(&self, _: &Path) -> Option<u64> {
+        Some(self.0.room.load(Ordering::SeqCst))
+    }
+}
+
+struct Rig {
+    disk: Arc<Broken>,
+    clock: Arc<ManualClock>,
+    sink: FileSink,
+    dir: PathBuf,
+}
+
+impl Rig {
+    fn new(name: &str, room: u64, min_free: u64) -> Self {
+        let dir = std::env::temp_dir().join(format!("deckle-{name}-{}", std::process::id()));
+        let disk = Arc::new(Broken { room: AtomicU64::new(room), ..Broken::default() });
+        let clock = ManualClock::at(1_790_000_000);
+        let settings = Settings {
+            dir: dir.display().to_string(),
+            instance: Some("w1".into()),
+            flush: Span(Duration::from_millis(1)),
+            min_free: Size(min_free),
+            ..Settings::default()
+        };
+        let sink = FileSink::with_storage(&settings, clock.clone(), Box::new(Disk(Arc::clone(&disk))), None).unwrap();
+        Self { disk, clock, sink, dir }
+    }
+
+    /// Records until something has happened; the writer is another thread.
+    fn record_until(&self, mut done: impl FnMut() -> bool) -> u64 {
+        let mut records = 0;
+        while !done() {
+            self.sink.record(blank());
+            records += 1;
+            assert!(records < 5_000_000, "nothing happened");
+            std::thread::yield_now();
+        }
+        records
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        let files = self.disk.files.lock().unwrap();
+        let text: Vec<u8> = files.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+        assert!(text.ends_with(b"\n"), "a line is torn");
+        String::from_utf8(text).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn of_kind<'l>(lines: &'l [Value], kind: &str) -> Vec<&'l Value> {
+    lines.iter().filter(|line| line["deckle.kind"] == kind).collect()
+}
+
+fn hits(lines: &[Value]) -> u64 {
+    lines.iter().filter(|line| line.get("deckle.kind").is_none()).count() as u64
+}
+
+#[test]
+fn a_full_disk_costs_records_that_are_counted_and_nothing_else() {
+    let rig = Rig::new("full", 60_000, 0);
+    let mut sent = rig.record_until(|| rig.sink.stats().drops().disk_full > 0);
+    assert!(rig.sink.stats().is_degraded());
+    // Room again; after the wait it is tried again.
+    rig.disk.room.store(10_000_000, Ordering::SeqCst);
+    rig.clock.advance(Duration::from_secs(60));
+    let written = rig.sink.stats().written();
+    sent += rig.record_until(|| rig.sink.stats().written() > written);
+    rig.sink.close();
+    let (lines, drops) = (rig.lines(), rig.sink.stats().drops());
+    assert_eq!(hits(&lines) + drops.sum(), sent, "requests = lines + drops");
+    let told: u64 = of_kind(&lines, "gap").iter().map(|gap| gap["dropped.disk_full"].as_u64().unwrap_or(0)).sum();
+    assert_eq!(told, drops.disk_full);
+    assert!(!rig.sink.stats().is_degraded());
+    for (line, next) in lines.iter().zip(lines.iter().skip(1)) {
+        assert_eq!(next["deckle.seq"].as_u64(), line["deckle.seq"].as_u64().map(|seq| seq + 1), "{line} {next}");
+    }
+}
+
+#[test]
+fn writing_stops_before_the_disk_is_full() {
+    let rig = Rig::new("min-free", 10_000_000, 9_500_000);
+    rig.clock.advance(Duration::from_secs(2));
+    rig.record_until(|| {
+        rig.clock.advance(Duration::from_millis(100));
+        rig.sink.stats().drops().disk_full > 0
+    });
+    rig.sink.close();
+    let room = rig.disk.room.load(Ordering::SeqCst);
+    assert!(room > 5_000_000, "{room}");
+}
+
+#[test]
+fn a_fault_of_the_writer_costs_a_batch_and_not_the_log() {
+    let rig = Rig::new("panic", 50_000_000, 0);
+    rig.record_until(|| rig.sink.stats().written() > 10);
+    rig.disk.panics.store(true, Ordering::SeqCst);
+    rig.record_until(|| !rig.disk.panics.load(Ordering::SeqCst));
+    let written = rig.sink.stats().written();
+    rig.record_until(|| rig.sink.stats().written() > written);
+    rig.sink.close();
+    assert_eq!(rig.disk.files.lock().unwrap().len(), 2, "it goes on in a new segment");
+}
+
+#[test]
+fn lines_are_covered_in_time_and_a_clock_that_goes_back_is_told_of() {
+    let rig = Rig::new("blocks", 50_000_000, 0);
+    rig.record_until(|| rig.sink.stats().written() >= 3_000);
+    rig.clock.advance(Duration::from_secs(90));
+    rig.record_until(|| {
+        rig.clock.advance(Duration::from_secs(2));
+        let files = rig.disk.files.lock().unwrap();
+        String::from_utf8_lossy(&files[0].1).contains("\"sig\"")
+    });
+    rig.sink.close();
+    let lines = rig.lines();
+    let blocks = of_kind(&lines, "checkpoint");
+    assert!(blocks.len() >= 3 && blocks.iter().all(|block| block["n"].as_u64().unwrap() <= 1_024), "{blocks:?}");
+    let end = of_kind(&lines, "end");
+    assert_eq!(end.len(), 1);
+    assert!(end[0]["sig"].is_string() && end[0]["head"].is_string(), "{end:?}");
+    let covered: u64 = blocks.iter().chain(&end).map(|block| block["n"].as_u64().unwrap()).sum();
+    // All but the first line, which is the beginning of the chain.
+    assert_eq!(covered, lines.len() as u64 - 1);
+    assert_eq!(lines[0]["key.id"], end[0]["key.id"]);
+}

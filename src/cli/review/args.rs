@@ -1,0 +1,214 @@
+//! Arguments of `deckle review`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+
+use super::integrity::IntegrityArgs;
+
+use crate::audit::reader::Format;
+use crate::review::{Condition, FilterArgs, Filters, Review};
+use crate::unit::{Size, Span};
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Reads deckle's log and the access logs of Apache, nginx, Caddy, Traefik, HAProxy, IIS, AWS, Cloudflare, \
+Envoy and Fastly, plain, gzip or zstd; the format is found out.
+
+Exit codes: 0 done; 1 no line of a log was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it was written; 5 some of the input could not be read;
+130 interrupted.
+
+Examples:
+  deckle review deckle-log
+  deckle review /var/log/nginx/access.log* --html report.html
+  deckle review access.log --since 7d --where 'score>=70 && page.kind==\"article\"'
+  deckle review access.log --log-format '$remote_addr [$time_local] \"$request\" $status \"$http_user_agent\"'
+  deckle review access.log --robots robots.txt --fail-if 'violations>0'
+  zcat old.gz | deckle review - --json -
+  deckle review deckle-log --verify
+  deckle review deckle-log --visitor q7k2mpd5zt4wuxvlc3na --evidence case-17"
+)]
+pub(in crate::cli) struct ReviewArgs {
+    /// Files, directories of logs, or - for standard input.
+    #[arg(required_unless_present = "verify_evidence", value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) reading: ReadingArgs,
+    #[command(flatten)]
+    pub(super) only: OnlyArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    #[command(flatten)]
+    pub(super) integrity: IntegrityArgs,
+    /// Condition that ends the program with code 3, such as 'violations>0', 'articles_by_one>500/1h' or
+    /// 'automated_share>40%'; may be given again.
+    #[arg(long, value_name = "CONDITION", help_heading = "Answer")]
+    pub(super) fail_if: Vec<Condition>,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Reading")]
+pub(super) struct ReadingArgs {
+    /// Format of all lines; found out otherwise.
+    #[arg(long, value_name = "NAME", value_parser = format)]
+    format: Option<Format>,
+    /// Format as the server's own configuration has it: the text of nginx `log_format` or Apache `LogFormat`.
+    #[arg(long, value_name = "TEXT", conflicts_with = "format")]
+    log_format: Option<String>,
+    /// Of several addresses in a line, the client is at this place from the right; the right-most public one otherwise.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    trust_xff: usize,
+    /// What robots.txt said, from TIME (RFC 3339) on; may be given again. deckle's log holds it itself.
+    #[arg(long, value_name = "FILE[@TIME]")]
+    robots: Vec<String>,
+    /// Silence after which a session is over.
+    #[arg(long, value_name = "TIME", default_value = "30m")]
+    session_gap: Span,
+    /// Memory for what is kept of visitors; beyond, those that matter least are let go, and the report says so.
+    #[arg(long, value_name = "SIZE", default_value = "384MiB")]
+    memory: Size,
+    /// Threads; one a core otherwise.
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<usize>,
+    /// Write lines that were skipped, with file, number and reason.
+    #[arg(long, value_name = "FILE")]
+    pub(super) bad_lines: Option<PathBuf>,
+    /// Share of lines that may be unreadable.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub(super) max_bad: f64,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Only")]
+pub(super) struct OnlyArgs {
+    /// From this time on: RFC 3339, 2026-11-20, or 7d, 24h, 90m ago.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// One visitor.
+    #[arg(long, value_name = "ID")]
+    visitor: Option<String>,
+    /// One address or network.
+    #[arg(long, value_name = "CIDR")]
+    address: Option<String>,
+    /// Part of an agent's name or user agent.
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Categories, such as ai-train,search.
+    #[arg(long, value_name = "LIST")]
+    category: Option<String>,
+    /// Paths: * within a segment, ** across.
+    #[arg(long, value_name = "GLOB")]
+    path: Option<String>,
+    /// Statuses, such as 404, 4xx or 400-499.
+    #[arg(long, value_name = "LIST")]
+    status: Option<String>,
+    /// Site or host.
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
+    /// What deckle did.
+    #[arg(long, value_name = "LIST")]
+    action: Option<String>,
+    /// Expression, such as 'score>=70 && page.kind=="article"'.
+    #[arg(long = "where", value_name = "EXPRESSION")]
+    expression: Option<String>,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Answer")]
+pub(super) struct OutputArgs {
+    /// All sections, however long.
+    #[arg(long)]
+    pub(super) full: bool,
+    /// Write a report that a browser shows.
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+    /// Write JSON to FILE, or to standard output with -.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Write Markdown to FILE, or to standard output with -.
+    #[arg(long, value_name = "FILE")]
+    pub(super) markdown: Option<PathBuf>,
+    /// Write one CSV file a section into DIR.
+    #[arg(long, value_name = "DIR")]
+    pub(super) csv: Option<PathBuf>,
+    /// What 10⁹ bytes cost.
+    #[arg(long, value_name = "PRICE")]
+    cost_per_gb: Option<f64>,
+}
+
+fn format(name: &str) -> Result<Format, String> {
+    Format::from_code(name).ok_or_else(|| {
+        let names: Vec<&str> = Format::ALL.iter().map(|format| format.code()).collect();
+        format!("one of {}", names.join(", "))
+    })
+}
+
+impl ReviewArgs {
+    /// The review that these ask for.
+    pub(super) fn review(&self, now: Duration) -> anyhow::Result<Review> {
+        let ReadingArgs { format, log_format, trust_xff, robots, session_gap, memory, jobs, .. } = &self.reading;
+        let mut review = Review::default()
+            .trust_xff(*trust_xff)
+            .session_gap(session_gap.0)
+            .memory(usize::try_from(memory.0)?)
+            .keep_bad_lines(self.reading.bad_lines.is_some())
+            .filters(self.only.filters(now)?);
+        if let Some(jobs) = jobs {
+            review = review.jobs(*jobs);
+        }
+        if let Some(format) = format {
+            review = review.format(*format);
+        }
+        if let Some(text) = log_format {
+            review = review.log_format(text).context("--log-format")?;
+        }
+        if let Some(cost) = self.output.cost_per_gb {
+            review = review.cost_per_gb(cost);
+        }
+        for given in robots {
+            let (file, since) = robots_file(given)?;
+            let text = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
+            review = review.robots(&text, since);
+        }
+        Ok(review)
+    }
+}
+
+/// `FILE` or `FILE@TIME`; a file may have an `@` in its name.
+fn robots_file(given: &str) -> anyhow::Result<(&str, Duration)> {
+    let Some((file, time)) = given.rsplit_once('@').filter(|(file, _)| !file.is_empty()) else {
+        return Ok((given, Duration::ZERO));
+    };
+    match time.parse::<jiff::Timestamp>() {
+        Ok(time) => Ok((file, Duration::from_secs(u64::try_from(time.as_second())?))),
+        Err(_) if std::path::Path::new(given).exists() => Ok((given, Duration::ZERO)),
+        Err(error) => Err(anyhow!("`{time}` in `--robots {given}` is no time such as 2026-11-20T00:00:00Z: {error}")),
+    }
+}
+
+impl OnlyArgs {
+    pub(super) fn visitor(&self) -> Option<&str> {
+        self.visitor.as_deref()
+    }
+
+    fn filters(&self, now: Duration) -> anyhow::Result<Filters> {
+        let args = FilterArgs {
+            since: self.since.clone(),
+            until: self.until.clone(),
+            visitor: self.visitor.clone(),
+            address: self.address.clone(),
+            agent: self.agent.clone(),
+            category: self.category.clone(),
+            path: self.path.clone(),
+            status: self.status.clone(),
+            site: self.site.clone(),
+            action: self.action.clone(),
+            expression: self.expression.clone(),
+        };
+        Ok(Filters::new(&args, now)?)
+    }
+}

@@ -1,0 +1,186 @@
+//! `deckle review`.
+
+mod args;
+mod integrity;
+mod progress;
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+
+pub(super) use args::ReviewArgs;
+
+use super::output::{self, Exit};
+use crate::clock::{Clock, SystemClock};
+use crate::review::{
+    BadLine, Condition, Facts, InputError, Look, Report, Reviewed, Source, csv, html, markdown, terminal,
+};
+
+pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
+    if let Some(exit) = integrity::run(args)? {
+        return Ok(exit);
+    }
+    let stop = interrupt()?;
+    let review = args.review(SystemClock::new().unix())?.stop(Arc::clone(&stop));
+    let sources: Vec<Source> = args
+        .paths
+        .iter()
+        .map(|path| if path == Path::new("-") { Source::Stdin } else { Source::Path(path.clone()) })
+        .collect();
+    let mut progress = progress::Line::new(&sources);
+    let reviewed = review.read_with(&sources, &mut |at| progress.show(at));
+    progress.clear();
+    let Reviewed { report, errors, bad_lines, .. } = reviewed;
+    if let Some(path) = &args.reading.bad_lines {
+        write_bad_lines(path, &bad_lines).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    for note in &report.quality.notes {
+        let _ = writeln!(std::io::stderr().lock(), "deckle: {}", output::clean(note));
+    }
+    let bad = bad_share(&report);
+    let nothing = report.quality.hits + report.quality.other + report.quality.filtered == 0;
+    if nothing {
+        let _ = writeln!(std::io::stderr().lock(), "deckle: there is no line of a log in what was given");
+        return Ok(Exit::NothingFound);
+    }
+    if bad > args.reading.max_bad {
+        let reasons: Vec<String> = report.quality.skipped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+        let percent = bad * 100.0;
+        let reasons = reasons.join(", ");
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "deckle: warning: {percent:.0} % of the lines could not be read ({reasons})"
+        );
+    }
+    write(args, &report)?;
+    let met = met(&args.fail_if, &report);
+    for (condition, value) in &met {
+        let _ = writeln!(std::io::stderr().lock(), "deckle: {condition} holds: {value}");
+    }
+    Ok(match () {
+        () if stop.load(Ordering::Relaxed) => Exit::Interrupted,
+        () if !met.is_empty() => Exit::ConditionMet,
+        () if bad > args.reading.max_bad || errors.iter().any(is_lost) => Exit::Partial,
+        () => Exit::Done,
+    })
+}
+
+fn is_lost(_: &InputError) -> bool {
+    true
+}
+
+/// Set by an interrupt: what was read until then is reported.
+fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    std::thread::Builder::new().name("deckle-interrupt".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                flag.store(true, Ordering::Relaxed);
+            }
+        });
+    })?;
+    Ok(stop)
+}
+
+fn bad_share(report: &Report) -> f64 {
+    let quality = &report.quality;
+    let skipped: u64 = quality.skipped.values().sum();
+    let lines = quality.lines.saturating_sub(quality.empty);
+    if lines == 0 { 0.0 } else { skipped as f64 / lines as f64 }
+}
+
+fn write_bad_lines(path: &Path, lines: &[BadLine]) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
+    for bad in lines {
+        write!(out, "{}:{}: {}: ", bad.file, bad.line, bad.reason.code())?;
+        out.write_all(&bad.text)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// Every form that was asked for; the terminal's, unless something else goes to standard output.
+fn write(args: &ReviewArgs, report: &Report) -> anyhow::Result<()> {
+    let output = &args.output;
+    let mut printed = false;
+    if let Some(path) = &output.json {
+        printed |= put(path, &(serde_json::to_string_pretty(report)? + "\n"))?;
+    }
+    if let Some(path) = &output.markdown {
+        printed |= put(path, &markdown(report))?;
+    }
+    if let Some(path) = &output.html {
+        printed |= put(path, &html(report))?;
+    }
+    if let Some(dir) = &output.csv {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        for (name, text) in csv(report) {
+            put(&dir.join(name), &text)?;
+        }
+    }
+    if printed {
+        return Ok(());
+    }
+    output::print(&terminal(report, look(output.full)))
+}
+
+/// True if it went to standard output.
+fn put(path: &Path, text: &str) -> anyhow::Result<bool> {
+    if path == Path::new("-") {
+        output::print(text)?;
+        return Ok(true);
+    }
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(false)
+}
+
+fn look(full: bool) -> Look {
+    let terminal = std::io::stdout().is_terminal();
+    let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+    let language =
+        ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let unicode = language.is_none_or(|name| {
+        let name = name.to_ascii_lowercase();
+        name.contains("utf-8") || name.contains("utf8")
+    });
+    let height = std::env::var("LINES").ok().and_then(|lines| lines.parse().ok());
+    Look {
+        width: output::width(),
+        height,
+        colour: terminal && !dumb && std::env::var_os("NO_COLOR").is_none(),
+        unicode: unicode && !dumb,
+        full,
+    }
+}
+
+/// The conditions that hold, and what was found.
+fn met<'c>(conditions: &'c [Condition], report: &Report) -> Vec<(&'c Condition, f64)> {
+    let facts = facts(report);
+    let met = conditions.iter().filter(|condition| condition.met(&facts));
+    met.map(|condition| (condition, condition.value(&facts).unwrap_or(0.0))).collect()
+}
+
+fn facts(report: &Report) -> Facts {
+    let most = |of: fn(&crate::review::report::Suspect) -> u64| report.suspects.iter().map(of).max().unwrap_or(0);
+    let not_found = |row: &&crate::review::report::StatusRow| matches!(row.status, 404 | 410);
+    let missing: u64 = report.status.codes.iter().filter(not_found).map(|row| row.hits).sum();
+    Facts {
+        fake_bots: report.agents.iter().filter(|row| row.verification == "failed").map(|row| row.visitors).sum(),
+        violations: report.robots.rows.iter().map(|row| row.read_then_ignored + row.never_asked).sum(),
+        suspects: report.verdict.suspects as u64,
+        articles_by_one: most(|suspect| suspect.articles),
+        pages_by_one: most(|suspect| suspect.pages),
+        requests_by_one: most(|suspect| suspect.hits),
+        dropped: report.quality.dropped,
+        holes: report.quality.holes,
+        automated_share: report.verdict.automated_share,
+        not_found_share: missing as f64 / report.quality.hits.max(1) as f64,
+        bad_lines: report.quality.skipped.values().sum(),
+        ..Facts::default()
+    }
+}

@@ -1,0 +1,144 @@
+//! [`Document`]: all that the dashboard shows, the same for the page, for the script and for metrics.
+
+use serde::Serialize;
+
+use super::Sources;
+use crate::audit::{Count, FileSink, Snapshot};
+
+/// Everything at one moment.
+#[derive(Debug, Serialize)]
+pub(super) struct Document {
+    /// The answer in a sentence or two.
+    pub(super) verdict: String,
+    /// Of deckle.
+    pub(super) version: &'static str,
+    /// The site behind can be reached.
+    pub(super) ready: bool,
+    /// What the records say.
+    pub(super) figures: Snapshot,
+    /// How the log does; none: it is switched off, and then there are no figures, either.
+    pub(super) log: Option<LogHealth>,
+    /// Robots that wait to be checked by DNS; none: that is switched off.
+    pub(super) lookups: Option<Lookups>,
+    /// Whether readers are disturbed.
+    pub(super) safety: Safety,
+    /// Bytes of the tables of visitors.
+    pub(super) state_bytes: usize,
+}
+
+/// How the log does.
+#[derive(Debug, Serialize)]
+pub(super) struct LogHealth {
+    /// Records written.
+    pub(super) written: u64,
+    /// Bytes written.
+    pub(super) bytes: u64,
+    /// Records that wait.
+    pub(super) queued: u64,
+    /// Records that `audit.sample_assets` left out.
+    pub(super) sampled_out: u64,
+    /// Records lost, by reason.
+    pub(super) dropped: Vec<Count>,
+    /// Nothing is written at the moment.
+    pub(super) degraded: bool,
+}
+
+/// The queue of checks by DNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(not(feature = "verify-dns"), allow(dead_code, reason = "nothing waits without that feature"))]
+pub(crate) struct Lookups {
+    /// Pairs of robot and address that wait.
+    pub(crate) queued: usize,
+    /// Pairs that found no place; they are asked for again.
+    pub(crate) dropped: u64,
+}
+
+/// What the safety valve sees: networks of readers in good standing within the last ten minutes.
+#[derive(Debug, Serialize)]
+pub(super) struct Safety {
+    /// Networks.
+    pub(super) networks: u32,
+    /// Those that met a wait or a refusal.
+    pub(super) disturbed: u32,
+    /// Their share, 0–1.
+    pub(super) share: f64,
+    /// Everything is served, because they were too many.
+    pub(super) open: bool,
+}
+
+impl Document {
+    pub(super) fn now(sources: &Sources) -> Self {
+        let figures = sources.live.snapshot();
+        Self {
+            verdict: verdict(&figures),
+            version: env!("CARGO_PKG_VERSION"),
+            ready: sources.is_ready(),
+            log: sources.sink.as_deref().map(log_health),
+            lookups: sources.lookups.as_ref().and_then(|lookups| lookups()),
+            safety: safety(sources),
+            state_bytes: sources.state.bytes(),
+            figures,
+        }
+    }
+}
+
+fn log_health(sink: &FileSink) -> LogHealth {
+    let stats = sink.stats();
+    let reason = |(name, count): (&'static str, u64)| Count { name: name.trim_start_matches("dropped."), count };
+    LogHealth {
+        written: stats.written(),
+        bytes: stats.bytes(),
+        queued: stats.queued(),
+        sampled_out: stats.sampled_out(),
+        dropped: stats.drops().by_reason().map(reason).into(),
+        degraded: stats.is_degraded(),
+    }
+}
+
+fn safety(sources: &Sources) -> Safety {
+    let state = &sources.state;
+    let (networks, disturbed) = state.valve.disturbed(state.now());
+    let share = f64::from(disturbed) / f64::from(networks.max(1));
+    Safety { networks, disturbed, share, open: state.valve.is_open(state.now()) }
+}
+
+fn verdict(figures: &Snapshot) -> String {
+    if figures.requests == 0 {
+        return "No requests yet.".to_owned();
+    }
+    let requests = count(figures.requests, "request", "requests");
+    if figures.suspects_known == 0 {
+        return format!("{requests}, and nobody is suspected.");
+    }
+    let suspects = count(figures.suspects_known as u64, "visitor is suspected", "visitors are suspected");
+    let taken = count(figures.taken, "copy of an article", "copies of articles");
+    let refused = match figures.refused {
+        0 => "Nothing was refused.".to_owned(),
+        refused => format!("{} refused.", count(refused, "request was", "requests were")),
+    };
+    format!("{requests}; {suspects}, and got {taken}. {refused}")
+}
+
+fn count(value: u64, one: &str, many: &str) -> String {
+    format!("{} {}", super::page::number(value), if value == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Live, Settings};
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn the_verdict_is_a_sentence() {
+        let mut figures = Live::new(&Settings::default(), ManualClock::at(0)).snapshot();
+        assert_eq!(verdict(&figures), "No requests yet.");
+        figures.requests = 1;
+        assert_eq!(verdict(&figures), "1 request, and nobody is suspected.");
+        (figures.requests, figures.suspects_known, figures.taken) = (2_500, 1, 40);
+        let said = "2\u{202F}500 requests; 1 visitor is suspected, and got 40 copies of articles. Nothing was refused.";
+        assert_eq!(verdict(&figures), said);
+        figures.refused = 7;
+        assert!(verdict(&figures).ends_with("7 requests were refused."));
+    }
+}

@@ -1,0 +1,313 @@
+//! What one visitor did.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::agents::KnownAgent;
+use super::distinct::Distinct;
+use crate::action::Action;
+use crate::visitor::{Category, Verification};
+
+/// Hours that are kept apart; a visitor of more is one that never sleeps.
+const MAX_HOURS: usize = 2_048;
+/// Different numbers of pages a minute that are kept apart.
+const MAX_PACES: usize = 64;
+/// Steps of one session are measured while they are no longer than this.
+const LONGEST_SESSION: Duration = Duration::from_secs(86_400);
+
+/// One visitor.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) key: u64,
+    /// As the log has it.
+    pub(crate) address: Box<str>,
+    /// deckle's pseudonym; empty in foreign logs.
+    pub(crate) id: Box<str>,
+    pub(crate) agent: Arc<KnownAgent>,
+    pub(crate) category: Category,
+    pub(crate) verification: Verification,
+    pub(crate) score: u8,
+    pub(crate) hits: u64,
+    pub(crate) bytes: u64,
+    pub(crate) upstream_us: u64,
+    pub(crate) pages: u32,
+    pub(crate) assets: u32,
+    pub(crate) refused: u32,
+    pub(crate) not_found: u32,
+    pub(crate) not_modified: u32,
+    pub(crate) robots: u32,
+    pub(crate) sitemaps: u32,
+    pub(crate) feeds: u32,
+    /// Pages that came from a page of the same site.
+    pub(crate) from_site: u32,
+    pub(crate) probes: u32,
+    /// Pages with a query, and those of them whose path was asked for before.
+    pub(crate) queries: (u32, u32),
+    /// Steps from one number in a path to the next, of all steps between numbers.
+    pub(crate) steps: (u32, u32),
+    last_number: Option<u32>,
+    pub(crate) articles: Distinct,
+    pub(crate) directories: Distinct,
+    pub(crate) first: Duration,
+    pub(crate) last: Duration,
+    pub(crate) sessions: u32,
+    session_start: Duration,
+    last_page: Option<Duration>,
+    run: (u32, Duration),
+    /// Most pages without a pause, and the time they took.
+    pub(crate) busiest: (u32, Duration),
+    gaps: Welford,
+    /// Hits by hour since 1970.
+    pub(crate) hours: Vec<(u32, u32)>,
+    minute: (u32, u32),
+    /// How often there were so many requests in a minute.
+    paces: Vec<(u32, u32)>,
+    pub(crate) deckle: Option<Box<DeckleFacts>>,
+}
+
+/// What deckle did with a visitor.
+#[derive(Debug, Default)]
+pub(crate) struct DeckleFacts {
+    pub(crate) done: [u32; Action::ALL.len()],
+    pub(crate) would: [u32; Action::ALL.len()],
+    pub(crate) marks: Distinct,
+    pub(crate) passed: u32,
+    pub(crate) disturbed: u32,
+    /// Signals, and how often each fired.
+    pub(crate) signals: Vec<(Box<str>, u32)>,
+}
+
+/// Mean and variance of the time between pages.
+#[derive(Debug, Default, Clone, Copy)]
+struct Welford {
+    n: u32,
+    mean: f32,
+    m2: f32,
+}
+
+impl Welford {
+    fn add(&mut self, x: f32) {
+        self.n = self.n.saturating_add(1);
+        let delta = x - self.mean;
+        self.mean += delta / self.n as f32;
+        self.m2 += delta * (x - self.mean);
+    }
+}
+
+impl Facts {
+    pub(super) fn new(key: u64, address: &str, id: &str, agent: Arc<KnownAgent>, time: Duration) -> Self {
+        Self {
+            key,
+            address: address.get(..address.floor_char_boundary(64)).unwrap_or_default().into(),
+            id: id.get(..id.floor_char_boundary(64)).unwrap_or_default().into(),
+            category: agent.category(),
+            agent,
+            verification: Verification::None,
+            score: 0,
+            hits: 0,
+            bytes: 0,
+            upstream_us: 0,
+            pages: 0,
+            assets: 0,
+            refused: 0,
+            not_found: 0,
+            not_modified: 0,
+            robots: 0,
+            sitemaps: 0,
+            feeds: 0,
+            from_site: 0,
+            probes: 0,
+            queries: (0, 0),
+            steps: (0, 0),
+            last_number: None,
+            articles: Distinct::default(),
+            directories: Distinct::default(),
+            first: time,
+            last: time,
+            sessions: 0,
+            session_start: time,
+            last_page: None,
+            run: (0, time),
+            busiest: (0, Duration::ZERO),
+            gaps: Welford::default(),
+            hours: Vec::new(),
+            minute: (0, 0),
+            paces: Vec::new(),
+            deckle: None,
+        }
+    }
+
+    /// A request at this time.
+    pub(super) fn note_time(&mut self, time: Duration, gap: Duration, weight: u64) {
+        // Lines of several files come in any order; a session never starts backwards.
+        let silent = time > self.last + gap || time + gap < self.first;
+        if silent || self.sessions == 0 || time.saturating_sub(self.session_start) > LONGEST_SESSION {
+            self.sessions += 1;
+            self.session_start = time;
+        }
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        let hour = (time.as_secs() / 3_600) as u32;
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        let room = self.hours.len() < MAX_HOURS;
+        match self.hours.iter_mut().rev().take(3).find(|(at, _)| *at == hour) {
+            Some((_, hits)) => *hits = hits.saturating_add(weight),
+            None if room => self.hours.push((hour, weight)),
+            None => {}
+        }
+        let minute = (time.as_secs() / 60) as u32;
+        if minute == self.minute.0 {
+            self.minute.1 = self.minute.1.saturating_add(1);
+        } else {
+            self.end_minute();
+            self.minute = (minute, 1);
+        }
+    }
+
+    fn end_minute(&mut self) {
+        let (_, hits) = self.minute;
+        if hits == 0 {
+            return;
+        }
+        let room = self.paces.len() < MAX_PACES;
+        match self.paces.iter_mut().find(|(pace, _)| *pace == hits) {
+            Some((_, times)) => *times += 1,
+            None if room => self.paces.push((hits, 1)),
+            // The nearest one stands for it.
+            None => {
+                if let Some(nearest) = self.paces.iter_mut().min_by_key(|(pace, _)| pace.abs_diff(hits)) {
+                    *nearest = (nearest.0.max(hits), nearest.1 + 1);
+                }
+            }
+        }
+    }
+
+    /// Requests a minute, of the minutes in which there were any: median, 99th percentile, most.
+    pub(crate) fn paces(&self) -> (u32, u32, u32) {
+        let mut all = self.paces.clone();
+        if self.minute.1 > 0 {
+            all.push((self.minute.1, 1));
+        }
+        all.sort_unstable();
+        let minutes: u64 = all.iter().map(|(_, times)| u64::from(*times)).sum();
+        let at = |share: f64| {
+            let rank = (minutes as f64 * share).ceil() as u64;
+            let mut seen = 0;
+            all.iter().find_map(|(pace, times)| {
+                seen += u64::from(*times);
+                (seen >= rank).then_some(*pace)
+            })
+        };
+        let most = all.last().map_or(0, |(pace, _)| *pace);
+        (at(0.5).unwrap_or(0), at(0.99).unwrap_or(0), most)
+    }
+
+    /// A page at this time.
+    pub(super) fn note_page(&mut self, time: Duration, gap: Duration, number: Option<u32>) {
+        self.pages = self.pages.saturating_add(1);
+        match self.last_page.filter(|last| last.abs_diff(time) <= gap) {
+            Some(last) => {
+                if let Some(gap) = time.checked_sub(last) {
+                    self.gaps.add(gap.as_secs_f32());
+                }
+                self.run = (self.run.0 + 1, self.run.1.min(time));
+                self.last_page = Some(last.max(time));
+            }
+            None => {
+                self.run = (1, time);
+                self.last_page = Some(time);
+            }
+        }
+        if self.run.0 > self.busiest.0 {
+            self.busiest = (self.run.0, self.last_page.unwrap_or(time).saturating_sub(self.run.1));
+        }
+        if let Some(number) = number {
+            if let Some(last) = self.last_number {
+                self.steps.1 += 1;
+                self.steps.0 += u32::from(number.abs_diff(last) == 1);
+            }
+            self.last_number = Some(number);
+        }
+    }
+
+    /// Coefficient of variation of the time between pages, from eight pages on.
+    pub(crate) fn regularity(&self) -> Option<f32> {
+        let enough = self.gaps.n >= 8 && self.gaps.mean > 0.2;
+        enough.then(|| (self.gaps.m2 / self.gaps.n as f32).max(0.0).sqrt() / self.gaps.mean)
+    }
+
+    /// Pages a minute in the busiest run.
+    pub(crate) fn pace(&self) -> f64 {
+        f64::from(self.busiest.0) / (self.busiest.1.as_secs_f64() / 60.0).max(1.0 / 6.0)
+    }
+
+    /// The most hours in a row in which there was a request.
+    pub(crate) fn longest_hours(&self) -> u32 {
+        let mut hours: Vec<u32> = self.hours.iter().map(|(hour, _)| *hour).collect();
+        hours.sort_unstable();
+        hours.dedup();
+        let (mut longest, mut run, mut last) = (0, 0, None);
+        for hour in hours {
+            run = if last == Some(hour.wrapping_sub(1)) { run + 1 } else { 1 };
+            longest = longest.max(run);
+            last = Some(hour);
+        }
+        longest
+    }
+
+    /// Bytes that it takes, about.
+    pub(super) fn size(&self) -> usize {
+        let deckle =
+            self.deckle.as_ref().map_or(0, |d| size_of::<DeckleFacts>() + d.marks.bytes() + d.signals.len() * 48);
+        let lists = self.hours.capacity() * 8 + self.paces.capacity() * 8;
+        let texts = self.address.len() + self.id.len() + 32;
+        size_of::<Self>() + lists + texts + deckle + self.articles.bytes() + self.directories.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::agents::{AgentCache, AgentTable};
+    use super::*;
+
+    fn facts() -> Facts {
+        let (_, agent) = AgentCache::default().get(&AgentTable::default(), Some("curl/8"));
+        Facts::new(1, "203.0.113.9", "", agent, Duration::from_secs(1_000_000))
+    }
+
+    const GAP: Duration = Duration::from_secs(1_800);
+
+    #[test]
+    fn sessions_and_hours() {
+        let mut facts = facts();
+        for minutes in [0u64, 10, 30, 90, 80, 200, 10] {
+            facts.note_time(Duration::from_secs(1_000_000 + minutes * 60), GAP, 1);
+        }
+        assert_eq!(facts.sessions, 3, "0–30, 80–90, 200; what comes late starts nothing");
+        assert_eq!(facts.hours.iter().map(|(_, hits)| hits).sum::<u32>(), 7);
+        assert!(facts.longest_hours() >= 2);
+    }
+
+    #[test]
+    fn paces_are_those_of_busy_minutes() {
+        let mut facts = facts();
+        for minute in 0..100u64 {
+            let requests = if minute == 50 { 40 } else { 2 };
+            for _ in 0..requests {
+                facts.note_time(Duration::from_secs(1_000_020 + minute * 60), GAP, 1);
+            }
+        }
+        assert_eq!(facts.paces(), (2, 2, 40));
+    }
+
+    #[test]
+    fn numbers_in_a_row_and_a_clock_are_noticed() {
+        let mut facts = facts();
+        for page in 0..20u32 {
+            facts.note_page(Duration::from_secs(u64::from(page) * 5), GAP, Some(page));
+        }
+        assert_eq!((facts.steps, facts.pages), ((19, 19), 20));
+        assert!(facts.regularity().unwrap() < 0.01);
+        assert!((facts.pace() - 20.0 / (95.0 / 60.0)).abs() < 0.01);
+    }
+}

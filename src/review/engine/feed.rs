@@ -1,0 +1,221 @@
+//! Sources in the order of time: each is looked at first, then they are read side by side where they overlap.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::audit::reader::{Detection, Format, Line, Reader, detect};
+use crate::review::input::{Chunk, Chunks, InputError, Source};
+
+/// Lines by which a format is told.
+const LOOKED_AT: usize = 64;
+/// Bytes by which a file is known again.
+const SAME: usize = 64 * 1024;
+/// Files that are read side by side.
+const SIDE_BY_SIDE: usize = 64;
+
+/// How lines are read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reading {
+    /// `--format`.
+    pub(crate) format: Option<Format>,
+    /// `--log-format`.
+    pub(crate) custom: Option<Reader>,
+    /// `--trust-xff`.
+    pub(crate) hop: usize,
+}
+
+/// Lines, and how they are to be read.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) source: usize,
+    pub(crate) chunk: Chunk,
+    pub(crate) reader: Reader,
+}
+
+struct Open {
+    number: usize,
+    chunks: Chunks,
+    reader: Reader,
+    pending: Option<Chunk>,
+    time: Duration,
+}
+
+/// A source that was looked at.
+struct Looked {
+    number: usize,
+    source: Source,
+    first: Duration,
+    /// Standard input cannot be opened twice.
+    open: Option<(Chunks, Chunk)>,
+    reader: Reader,
+}
+
+/// All sources.
+pub(crate) struct Feed {
+    waiting: Vec<Looked>,
+    open: Vec<Open>,
+}
+
+impl Feed {
+    /// Looks at each source. What cannot be read is told and left out.
+    pub(crate) fn new(sources: &[Source], reading: &Reading, tell: &mut dyn FnMut(Problem)) -> Self {
+        let (mut waiting, mut seen) = (Vec::new(), HashSet::new());
+        for (number, source) in sources.iter().enumerate() {
+            match look(number, source, reading) {
+                Ok((_, hash)) if !seen.insert(hash) => tell(Problem::Twice(number)),
+                Ok((Some(looked), _)) => waiting.push(looked),
+                Ok((None, _)) => tell(Problem::Empty(number)),
+                Err(error) => tell(Problem::Unreadable(error)),
+            }
+        }
+        waiting.sort_by_key(|looked| std::cmp::Reverse((looked.first, looked.number)));
+        Self { waiting, open: Vec::new() }
+    }
+
+    /// The lines that come next.
+    pub(crate) fn next_batch(&mut self, tell: &mut dyn FnMut(Problem)) -> Option<Batch> {
+        loop {
+            self.open_due(tell);
+            let (at, _) = self.open.iter().enumerate().min_by_key(|(_, open)| open.time)?;
+            let open = self.open.get_mut(at)?;
+            let Some(chunk) = open.pending.take() else {
+                self.open.swap_remove(at);
+                continue;
+            };
+            let batch = Batch { source: open.number, reader: open.reader.clone(), chunk };
+            // The lines behind must be read as the directives of these say.
+            if !open.reader.is_stateless() {
+                let directives = batch.chunk.lines().map(|(line, _)| line).filter(|line| line.starts_with(b"#"));
+                directives.for_each(|line| {
+                    open.reader.read(line);
+                });
+            }
+            if !batch.chunk.last {
+                match open.chunks.next_chunk() {
+                    Some(Ok(chunk)) => {
+                        open.time = first_time(&chunk, &open.reader).unwrap_or(open.time);
+                        open.pending = Some(chunk);
+                    }
+                    Some(Err(error)) => tell(Problem::Unreadable(error)),
+                    None => {}
+                }
+            }
+            return Some(batch);
+        }
+    }
+
+    /// Opens what begins before the rest of what is open.
+    fn open_due(&mut self, tell: &mut dyn FnMut(Problem)) {
+        while self.open.len() < SIDE_BY_SIDE {
+            let next = self.open.iter().map(|open| open.time).min();
+            let due = self.waiting.last().is_some_and(|looked| next.is_none_or(|next| looked.first <= next));
+            let Some(looked) = due.then(|| self.waiting.pop()).flatten() else { return };
+            let opened = match looked.open {
+                Some(open) => Ok(Some(open)),
+                None => Chunks::open(&looked.source).and_then(|mut chunks| {
+                    let first = chunks.next_chunk().transpose()?;
+                    Ok(first.map(|chunk| (chunks, chunk)))
+                }),
+            };
+            match opened {
+                Ok(Some((chunks, chunk))) => self.open.push(Open {
+                    number: looked.number,
+                    chunks,
+                    reader: looked.reader,
+                    pending: Some(chunk),
+                    time: looked.first,
+                }),
+                Ok(None) => {}
+                Err(error) => tell(Problem::Unreadable(error)),
+            }
+        }
+    }
+}
+
+/// What is wrong with a source; its number.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// The same file again.
+    Twice(usize),
+    /// No line in it.
+    Empty(usize),
+    /// It cannot be read, or not to its end.
+    Unreadable(InputError),
+}
+
+fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Looked>, u64), InputError> {
+    let mut chunks = Chunks::open(source)?;
+    let Some(chunk) = chunks.next_chunk().transpose()? else { return Ok((None, number as u64)) };
+    let start = chunk.bytes.get(..SAME).unwrap_or(&chunk.bytes);
+    // Two short files of the same lines are not one.
+    let hash = if start.len() < SAME { number as u64 } else { twox_hash::XxHash3_64::oneshot(start) };
+    let hash = identity(source).unwrap_or(hash);
+    let reader = reader(source, &chunk, reading)?;
+    let Some(reader) = reader else { return Ok((None, hash)) };
+    let first = first_time(&chunk, &reader).unwrap_or_default();
+    let open = (*source == Source::Stdin).then_some((chunks, chunk));
+    Ok((Some(Looked { number, source: source.clone(), first, open, reader }), hash))
+}
+
+/// Device and inode.
+fn identity(source: &Source) -> Option<u64> {
+    #[cfg(unix)]
+    if let Source::Path(path) = source {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        let both = [metadata.dev().to_le_bytes(), metadata.ino().to_le_bytes()].concat();
+        return Some(twox_hash::XxHash3_64::oneshot(&both));
+    }
+    let _ = source;
+    None
+}
+
+/// `None`: there is no line.
+fn reader(source: &Source, chunk: &Chunk, reading: &Reading) -> Result<Option<Reader>, InputError> {
+    if let Some(custom) = &reading.custom {
+        return Ok(Some(custom.clone()));
+    }
+    let lines = || chunk.lines().map(|(line, _)| line).filter(|line| !line.trim_ascii().is_empty());
+    if lines().next().is_none() && chunk.too_long == 0 {
+        return Ok(None);
+    }
+    let format = match reading.format {
+        Some(format) => format,
+        None => match detect(lines().take(LOOKED_AT)) {
+            Detection::Found(format) => format,
+            Detection::Ambiguous(first, second) => {
+                let (first, second) = (first.code(), second.code());
+                return Err(InputError::Ambiguous { path: name(source), first, second });
+            }
+            Detection::Unknown => match percent_of_controls(chunk) {
+                // As a server's log is, most of the time; each line says itself what it is not.
+                0..30 => Format::Combined,
+                percent => return Err(InputError::Binary { path: name(source), percent }),
+            },
+        },
+    };
+    Ok(Some(Reader::new(format).trust_xff(reading.hop)))
+}
+
+fn percent_of_controls(chunk: &Chunk) -> u32 {
+    let start = chunk.bytes.get(..SAME).unwrap_or(&chunk.bytes);
+    let odd = |b: &&u8| **b < 0x09 || (0x0E..0x20).contains(*b) || **b >= 0x7F;
+    (start.iter().filter(odd).count() * 100 / start.len().max(1)) as u32
+}
+
+/// The name of a source, for people.
+pub(crate) fn name(source: &Source) -> String {
+    match source {
+        Source::Stdin => "-".to_owned(),
+        Source::Path(path) => path.display().to_string(),
+    }
+}
+
+fn first_time(chunk: &Chunk, reader: &Reader) -> Option<Duration> {
+    let mut reader = reader.clone();
+    chunk.lines().take(LOOKED_AT).find_map(|(line, _)| match reader.read(line) {
+        Line::Hit(hit) => Some(hit.time),
+        Line::Other(note) => Some(note.time).filter(|time| !time.is_zero()),
+        _ => None,
+    })
+}

@@ -1,0 +1,144 @@
+//! Who obeyed robots.txt: judged hit by hit, by the versions that were in force.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use data_encoding::BASE64;
+
+use super::row::{Kind, Row};
+use crate::audit::reader::Note;
+use crate::rights::compliance::{Answer, Family, History, Served, Verdict};
+use crate::visitor::{Category, Verification, bare_host};
+
+/// Families that are told apart.
+const MAX_FAMILIES: usize = 4_096;
+/// Paths that are given as examples.
+const EXAMPLES: usize = 3;
+
+/// What robots.txt said, host by host, and from when on. The host without a name stands for all that are not named.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RobotsVersions {
+    hosts: BTreeMap<String, BTreeMap<Duration, Served>>,
+    texts: HashMap<String, Vec<u8>>,
+    /// Changes with each version.
+    number: usize,
+}
+
+impl RobotsVersions {
+    /// `--robots FILE@TIME`: of every host.
+    pub(crate) fn add(&mut self, text: &[u8], since: Duration) {
+        self.insert(String::new(), since, text);
+    }
+
+    /// A `robots` line of deckle's log; it holds the text only where that is new.
+    pub(super) fn add_note(&mut self, note: &Note) {
+        let Some(version) = note.robots_version.as_ref().filter(|_| note.kind == "robots") else { return };
+        if let Some(text) = note.text.as_ref().and_then(|text| BASE64.decode(text.as_bytes()).ok()) {
+            self.texts.insert(version.clone(), text);
+        }
+        if let Some(text) = self.texts.get(version).cloned() {
+            self.insert(bare_host(&note.host).to_owned(), note.time, &text);
+        }
+    }
+
+    fn insert(&mut self, host: String, since: Duration, text: &[u8]) {
+        self.hosts.entry(host).or_default().insert(since, Served::of(200, text));
+        self.number += 1;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// Different versions.
+    pub(crate) fn count(&self) -> usize {
+        self.hosts.values().map(BTreeMap::len).sum()
+    }
+}
+
+/// One family of robots, at one degree of certainty.
+#[derive(Debug, Default)]
+pub(crate) struct FamilyFacts {
+    pub(crate) category: Option<Category>,
+    pub(crate) requests: u64,
+    pub(crate) fetches: u64,
+    pub(crate) verdicts: BTreeMap<Verdict, u64>,
+    pub(crate) crawl_delay: Option<f64>,
+    pub(crate) examples: Vec<Box<str>>,
+    family: Option<Family>,
+}
+
+/// All families of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Obedience {
+    pub(crate) families: HashMap<(Box<str>, Verification), FamilyFacts>,
+    histories: BTreeMap<String, History>,
+    /// Which versions `histories` hold.
+    number: usize,
+}
+
+impl Obedience {
+    pub(super) fn add(&mut self, row: &Row<'_>, verification: Verification, versions: &RobotsVersions) {
+        let Some(name) = row.name().filter(|_| row.category.is_declared_bot()) else { return };
+        self.follow(versions);
+        let proof = match verification {
+            Verification::Verified | Verification::Failed => verification,
+            // What is not proven is of one kind: somebody who says so.
+            _ => Verification::Unverifiable,
+        };
+        let key = (Box::from(name), proof);
+        if !self.families.contains_key(&key) && self.families.len() >= MAX_FAMILIES {
+            return;
+        }
+        let facts = self.families.entry(key).or_default();
+        facts.category = Some(row.category);
+        facts.requests += row.weight;
+        let family = facts.family.get_or_insert_with(|| family(name, row.category, proof));
+        let host = bare_host(&row.hit.host);
+        // A log without hosts is of one site.
+        let history = if host.is_empty() && self.histories.len() == 1 {
+            self.histories.values_mut().next()
+        } else if self.histories.contains_key(host) {
+            self.histories.get_mut(host)
+        } else {
+            self.histories.get_mut("")
+        };
+        if row.kind == Kind::Robots {
+            facts.fetches += 1;
+        }
+        let Some(history) = history else { return };
+        if row.kind == Kind::Robots
+            && let Some(answer) = row.hit.status.and_then(Answer::of)
+        {
+            history.fetch(family, row.hit.time, answer);
+        }
+        let verdict = history.judge(family, &row.hit.path, row.hit.time);
+        *facts.verdicts.entry(verdict).or_default() += row.weight;
+        let is_new = facts.examples.len() < EXAMPLES && !facts.examples.iter().any(|path| **path == *row.hit.path);
+        if verdict.is_violation() && is_new {
+            facts.examples.push(row.hit.path.as_ref().into());
+        }
+    }
+
+    fn follow(&mut self, versions: &RobotsVersions) {
+        if self.number == versions.number {
+            return;
+        }
+        self.number = versions.number;
+        for (host, served) in &versions.hosts {
+            let history = self.histories.entry(host.clone()).or_default();
+            for (since, served) in served {
+                history.serve(*since, served.clone());
+            }
+        }
+    }
+}
+
+fn family(name: &str, category: Category, proof: Verification) -> Family {
+    let family = match proof {
+        Verification::Verified => Family::verified(name, name),
+        Verification::Failed => Family::fake(name),
+        _ => Family::claiming(name),
+    };
+    if category == Category::AiUser { family.acting_for_people() } else { family }
+}

@@ -1,0 +1,246 @@
+//! One part of the visitors, and everything that is counted of them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::articles::Articles;
+use super::distinct::{BuildReady, Sketch};
+use super::facts::{DeckleFacts, Facts};
+use super::robots::{Obedience, RobotsVersions};
+use super::row::{Kind, Row, is_refusal};
+use super::tally::Tally;
+use crate::action::Action;
+use crate::suspicion::{is_probe, number_in};
+use crate::visitor::{Ranges, Verification};
+
+/// Share of the visitors that are let go at once.
+const LET_GO: usize = 4;
+/// Fewer than this are never let go.
+const LEAST: usize = 1_024;
+
+/// What is the same for all shards.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    /// Bytes for the visitors of one shard.
+    pub(crate) memory: usize,
+    /// Silence after which a session is over.
+    pub(crate) gap: Duration,
+}
+
+/// One part.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    bounds: Bounds,
+    ranges: std::sync::Arc<Ranges>,
+    by_key: HashMap<u64, u32, BuildReady>,
+    pub(crate) visitors: Vec<Facts>,
+    /// Bytes of `visitors`, about; counted anew from time to time.
+    bytes: usize,
+    looked_at: usize,
+    pub(crate) articles: Articles,
+    pub(crate) tally: Tally,
+    pub(crate) obedience: Obedience,
+    pub(crate) let_go: LetGo,
+}
+
+/// Visitors that memory did not reach for.
+#[derive(Debug, Default)]
+pub(crate) struct LetGo {
+    pub(crate) keys: Sketch,
+    pub(crate) hits: u64,
+    /// The most by which a visitor that came back is counted short.
+    pub(crate) short_by: u64,
+}
+
+impl Shard {
+    pub(crate) fn new(bounds: Bounds, ranges: std::sync::Arc<Ranges>) -> Self {
+        Self {
+            bounds,
+            ranges,
+            by_key: HashMap::default(),
+            visitors: Vec::new(),
+            bytes: 0,
+            looked_at: 0,
+            articles: Articles::default(),
+            tally: Tally::default(),
+            obedience: Obedience::default(),
+            let_go: LetGo::default(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, row: &Row<'_>, robots: &RobotsVersions) {
+        let number = match self.by_key.get(&row.key) {
+            Some(number) => *number,
+            None => self.insert(row),
+        };
+        let Some(facts) = self.visitors.get_mut(number as usize) else { return };
+        self.tally.add(row, number);
+        add_hit(facts, row, self.bounds.gap);
+        if row.kind == Kind::Article && row.hit.status == Some(200) {
+            let hash = twox_hash::XxHash3_64::oneshot(article(row).as_bytes());
+            let new = facts.articles.insert(hash);
+            self.articles.add(hash, row, number, new);
+        }
+        self.obedience.add(row, facts.verification, robots);
+        if self.visitors.len() >= self.looked_at + LEAST {
+            self.mind_memory();
+        }
+    }
+
+    fn insert(&mut self, row: &Row<'_>) -> u32 {
+        let id = row.hit.deckle.as_ref().map_or("", |fields| fields.visitor.as_ref());
+        let mut facts = Facts::new(row.key, &row.hit.address, id, std::sync::Arc::clone(&row.agent), row.hit.time);
+        facts.category = row.category;
+        facts.verification = self.verification(row);
+        let number = self.visitors.len() as u32;
+        self.by_key.insert(row.key, number);
+        self.visitors.push(facts);
+        number
+    }
+
+    /// What the log says, else what the lists of addresses say.
+    fn verification(&self, row: &Row<'_>) -> Verification {
+        if let Some(fields) = &row.hit.deckle {
+            return Verification::from_code(&fields.verification).unwrap_or(Verification::None);
+        }
+        if row.category.is_declared_bot() {
+            return self.ranges.look_up(&row.agent.agent, &row.hit.address, row.hit.time);
+        }
+        Verification::None
+    }
+
+    /// Lets the least of the visitors go when they take more than they may.
+    fn mind_memory(&mut self) {
+        let new = self.visitors.get(self.looked_at..).unwrap_or_default();
+        self.bytes += new.iter().map(Facts::size).sum::<usize>();
+        self.looked_at = self.visitors.len();
+        if self.bytes < self.bounds.memory {
+            return;
+        }
+        // Those that were small when they came may have grown.
+        self.bytes = self.visitors.iter().map(Facts::size).sum::<usize>();
+        if self.bytes < self.bounds.memory || self.visitors.len() < LEAST {
+            return;
+        }
+        let mut weights: Vec<u64> = self.visitors.iter().map(weight).collect();
+        let at = weights.len() / LET_GO;
+        let (_, bound, _) = weights.select_nth_unstable(at);
+        let bound = *bound;
+        let (mut round, mut left) = (0, Vec::with_capacity(self.visitors.len()));
+        let mut moved = vec![u32::MAX; self.visitors.len()];
+        let mut goes = at;
+        for (number, facts) in std::mem::take(&mut self.visitors).into_iter().enumerate() {
+            let weight = weight(&facts);
+            if weight < bound || (weight == bound && goes > 0) {
+                goes = goes.saturating_sub(1);
+                self.let_go.keys.insert(facts.key);
+                self.let_go.hits += facts.hits;
+                round = round.max(facts.hits);
+                self.by_key.remove(&facts.key);
+                continue;
+            }
+            if let Some(place) = moved.get_mut(number) {
+                *place = left.len() as u32;
+            }
+            self.by_key.insert(facts.key, left.len() as u32);
+            left.push(facts);
+        }
+        self.let_go.short_by += round;
+        self.articles.renumber(&moved);
+        self.tally.renumber(&moved);
+        self.visitors = left;
+        self.looked_at = self.visitors.len();
+        self.bytes = self.visitors.iter().map(Facts::size).sum();
+    }
+}
+
+/// What is kept longest: who looks most like a scraper and asked most.
+fn weight(facts: &Facts) -> u64 {
+    let suspicion =
+        u64::from(facts.score) + 10 * facts.articles.count().min(100) + u64::from(facts.category.is_declared_bot());
+    (1 + suspicion) * facts.hits
+}
+
+/// The name of an article: its id where the log has one, else its path.
+pub(crate) fn article<'r>(row: &'r Row<'_>) -> &'r str {
+    let logged = row.hit.deckle.as_ref().and_then(|fields| fields.article.as_deref());
+    logged.unwrap_or(row.hit.path.as_ref())
+}
+
+fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
+    let hit = &row.hit;
+    facts.hits += row.weight;
+    facts.bytes = facts.bytes.saturating_add(hit.bytes);
+    facts.upstream_us = facts.upstream_us.saturating_add(hit.upstream_us.unwrap_or(0));
+    facts.note_time(hit.time, gap, row.weight);
+    match hit.status {
+        Some(304) => facts.not_modified += 1,
+        Some(404 | 410) => facts.not_found += 1,
+        status if is_refusal(status) => facts.refused += 1,
+        _ => {}
+    }
+    match row.kind {
+        Kind::Article | Kind::Page => add_page(facts, row, gap),
+        Kind::Asset => facts.assets += row.weight as u32,
+        Kind::Robots => facts.robots += 1,
+        Kind::Sitemap => facts.sitemaps += 1,
+        Kind::Feed => facts.feeds += 1,
+        Kind::Other => {}
+    }
+    if let Some(fields) = &hit.deckle {
+        facts.score = facts.score.max(fields.score);
+        add_deckle(facts.deckle.get_or_insert_default(), fields);
+    }
+}
+
+fn add_page(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
+    let path = row.hit.path.as_ref();
+    facts.note_page(row.hit.time, gap, number_in(path));
+    let directory = path.get(..path.rfind('/').unwrap_or(0)).unwrap_or_default();
+    facts.directories.insert(twox_hash::XxHash3_64::oneshot(directory.as_bytes()));
+    if row.hit.query.is_some() {
+        facts.queries.0 += 1;
+        facts.queries.1 += u32::from(row.kind == Kind::Page);
+    }
+    if matches!(row.hit.status, Some(404 | 403)) && is_probe(path) {
+        facts.probes += 1;
+    }
+    if comes_from_the_site(row) {
+        facts.from_site += 1;
+    }
+}
+
+/// The page before is one of the same host, as far as the line says.
+fn comes_from_the_site(row: &Row<'_>) -> bool {
+    let Some((_, rest)) = row.hit.referer.as_deref().and_then(|referer| referer.split_once("://")) else {
+        return false;
+    };
+    let origin = rest.split('/').next().unwrap_or_default();
+    !row.hit.host.is_empty() && origin.eq_ignore_ascii_case(&row.hit.host)
+}
+
+fn add_deckle(of: &mut DeckleFacts, fields: &crate::audit::reader::DeckleFields<'_>) {
+    let place = |code: &str| Action::ALL.iter().position(|action| action.code() == code);
+    if let Some(done) = place(&fields.action).and_then(|at| of.done.get_mut(at)) {
+        *done += 1;
+    }
+    if let Some(would) = fields.would_action.as_deref().and_then(place).and_then(|at| of.would.get_mut(at)) {
+        *would += 1;
+    }
+    let disturbs = Action::from_code(&fields.action).is_some_and(|action| action.is_at_least(Action::Slow));
+    let was_refused = fields.challenge.as_deref() == Some("issued") || disturbs;
+    of.disturbed += u32::from(was_refused);
+    of.passed += u32::from(fields.challenge.as_deref().is_some_and(|step| step.starts_with("passed")));
+    if let Some(mark) = &fields.mark {
+        of.marks.insert(twox_hash::XxHash3_64::oneshot(mark.as_bytes()));
+    }
+    for signal in &fields.signals {
+        let name = signal.split_once(':').map_or(signal.as_ref(), |(name, _)| name);
+        let room = of.signals.len() < 64;
+        match of.signals.iter_mut().find(|(known, _)| known.as_ref() == name) {
+            Some((_, times)) => *times += 1,
+            None if room => of.signals.push((name.into(), 1)),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Counts that need no visitor: by category, hour, status, path, referrer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::row::{Kind, Row};
+use crate::action::Action;
+use crate::suspicion::is_probe;
+use crate::visitor::Category;
+
+/// Paths and referrers that are told apart.
+const MAX_NAMES: usize = 65_536;
+/// Visitors of one referrer that are remembered.
+const MAX_VISITORS: usize = 32;
+
+/// One category.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct CategoryCounts {
+    pub(crate) hits: u64,
+    pub(crate) pages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) upstream_us: u64,
+    pub(crate) knows_upstream: bool,
+}
+
+/// One referrer.
+#[derive(Debug, Default)]
+pub(crate) struct ReferrerCounts {
+    pub(crate) hits: u64,
+    pub(crate) visitors: Vec<u32>,
+}
+
+/// The counts of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) hits: u64,
+    pub(crate) bytes: u64,
+    pub(crate) first: Option<Duration>,
+    pub(crate) last: Duration,
+    pub(crate) categories: BTreeMap<Category, CategoryCounts>,
+    /// Hits by hour since 1970: of declared robots, and of all others.
+    pub(crate) hours: BTreeMap<u32, [u64; 2]>,
+    pub(crate) status: BTreeMap<u16, u64>,
+    pub(crate) not_found: HashMap<Box<str>, u64>,
+    pub(crate) probes: HashMap<Box<str>, u64>,
+    pub(crate) referrers: HashMap<Box<str>, ReferrerCounts>,
+    pub(crate) done: [u64; Action::ALL.len()],
+    pub(crate) would: [u64; Action::ALL.len()],
+    pub(crate) marks: u64,
+    /// Some hits stand for many.
+    pub(crate) sampled: bool,
+    hour: (u32, [u64; 2]),
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, row: &Row<'_>, visitor: u32) {
+        let hit = &row.hit;
+        self.hits += row.weight;
+        self.sampled |= row.weight > 1;
+        self.bytes = self.bytes.saturating_add(hit.bytes);
+        self.first = Some(self.first.map_or(hit.time, |first| first.min(hit.time)));
+        self.last = self.last.max(hit.time);
+        let of = self.categories.entry(row.category).or_default();
+        of.hits += row.weight;
+        of.pages += u64::from(row.kind.is_page());
+        of.bytes = of.bytes.saturating_add(hit.bytes);
+        of.upstream_us = of.upstream_us.saturating_add(hit.upstream_us.unwrap_or(0));
+        of.knows_upstream |= hit.upstream_us.is_some();
+        self.add_hour(row);
+        let status = hit.status.unwrap_or(0);
+        *self.status.entry(status).or_default() += row.weight;
+        if matches!(status, 404 | 410 | 403) && row.kind != Kind::Asset {
+            self.add_missing(&hit.path);
+        }
+        if let Some(referer) = hit.referer.as_deref() {
+            self.add_referrer(referer, &hit.host, visitor);
+        }
+        if let Some(fields) = &hit.deckle {
+            let place = |code: &str| Action::ALL.iter().position(|action| action.code() == code);
+            if let Some(done) = place(&fields.action).and_then(|at| self.done.get_mut(at)) {
+                *done += row.weight;
+            }
+            let would = fields.would_action.as_deref().and_then(place);
+            if let Some(would) = would.and_then(|at| self.would.get_mut(at)) {
+                *would += row.weight;
+            }
+            self.marks += u64::from(fields.mark.is_some());
+        }
+    }
+
+    /// Hits of one hour come one after the other.
+    fn add_hour(&mut self, row: &Row<'_>) {
+        let hour = (row.hit.time.as_secs() / 3_600) as u32;
+        if self.hour.0 != hour {
+            self.end_hour();
+            self.hour.0 = hour;
+        }
+        let [robots, others] = &mut self.hour.1;
+        *(if row.category.is_declared_bot() { robots } else { others }) += row.weight;
+    }
+
+    /// Everything is in `hours` after this.
+    pub(crate) fn end_hour(&mut self) {
+        let (hour, counts) = std::mem::take(&mut self.hour);
+        if counts != [0, 0] {
+            let of = self.hours.entry(hour).or_default();
+            of.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+    }
+
+    fn add_missing(&mut self, path: &str) {
+        let probe = is_probe(path);
+        let names = if probe { &mut self.probes } else { &mut self.not_found };
+        let room = names.len() < MAX_NAMES;
+        match names.get_mut(path) {
+            Some(hits) => *hits += 1,
+            None if room => {
+                names.insert(path.into(), 1);
+            }
+            None => {}
+        }
+    }
+
+    fn add_referrer(&mut self, referer: &str, host: &str, visitor: u32) {
+        let Some((scheme, rest)) = referer.split_once("://") else { return };
+        let name = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if name.is_empty() || name.eq_ignore_ascii_case(host) || scheme.len() > 8 {
+            return;
+        }
+        let origin = referer.get(..scheme.len() + 3 + name.len()).unwrap_or_default();
+        if !self.referrers.contains_key(origin) {
+            if self.referrers.len() >= MAX_NAMES {
+                return;
+            }
+            self.referrers.insert(origin.into(), ReferrerCounts::default());
+        }
+        let Some(counts) = self.referrers.get_mut(origin) else { return };
+        counts.hits += 1;
+        if counts.visitors.len() < MAX_VISITORS && !counts.visitors.contains(&visitor) {
+            counts.visitors.push(visitor);
+        }
+    }
+
+    pub(super) fn renumber(&mut self, moved: &[u32]) {
+        for counts in self.referrers.values_mut() {
+            for visitor in &mut counts.visitors {
+                *visitor = moved.get(*visitor as usize).copied().unwrap_or(u32::MAX);
+            }
+        }
+    }
+}

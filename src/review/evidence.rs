@@ -1,0 +1,237 @@
+//! Evidence: one visitor's lines out of the log, with all that a third party needs to check them, and nothing about anybody
+//! else.
+//!
+//! A line is proved by the siblings on its way up to the root of its block, the root by the chain, and the chain by a
+//! signature; of other lines only digests are shown. `README.txt` in the pack says how to check it with `sha256sum` and
+//! `openssl` alone.
+
+mod check;
+mod collect;
+mod context;
+mod proof;
+mod summary;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use crate::audit::segment_file::all_segments;
+use crate::audit::signing::PublicKey;
+pub use check::verify_evidence;
+use collect::Collector;
+use context::{Period, cell};
+use proof::Proofs;
+
+const MANIFEST: &str = "MANIFEST.sha256";
+const README: &str = include_str!("evidence/readme.txt");
+/// What README.txt ends with.
+const SCRIPT: &str = include_str!("evidence/verify.sh");
+
+/// Why a pack could not be written, or does not hold.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// The operating system says so.
+    #[error("cannot use `{path}`")]
+    Io {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A pack must not be mixed with anything else.
+    #[error("`{path}` is not empty")]
+    NotEmpty {
+        /// The directory.
+        path: String,
+    },
+    /// Not an id of a visitor.
+    #[error("`{visitor}` is no visitor's id (`deckle.visitor.id`: letters and digits)")]
+    Visitor {
+        /// What was given.
+        visitor: String,
+    },
+    /// The log knows no such visitor.
+    #[error("no line of visitor `{visitor}` in the log")]
+    NoLines {
+        /// The visitor.
+        visitor: String,
+    },
+    /// A file of a pack is not what it was.
+    #[error("`{file}` was changed, added or taken away")]
+    Changed {
+        /// The first one.
+        file: String,
+    },
+    /// A proof does not hold.
+    #[error("not proved: {why}")]
+    Unproved {
+        /// Which one.
+        why: String,
+    },
+}
+
+impl EvidenceError {
+    /// Somebody has changed the pack.
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::Changed { .. } | Self::Unproved { .. })
+    }
+}
+
+/// What a pack holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PackSummary {
+    /// Whose lines.
+    pub visitor: String,
+    /// Lines under signed heads.
+    pub signed: u64,
+    /// Lines under heads that nobody has signed.
+    pub unsigned: u64,
+    /// Lines behind the last checkpoint of a segment, or in a block that was changed.
+    pub unproven: u64,
+    /// Ids of the keys.
+    pub keys: Vec<String>,
+}
+
+/// What holds of a pack.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PackVerified {
+    /// Whose lines.
+    pub visitor: String,
+    /// Lines under signed heads.
+    pub signed: u64,
+    /// Lines under heads that nobody has signed.
+    pub unsigned: u64,
+    /// The pack's public keys, 64 hexadecimal digits each: to be compared with what the publisher has made known.
+    pub keys: Vec<String>,
+    /// The keys that were believed are those of the caller, not the pack's own.
+    pub are_keys_given: bool,
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> EvidenceError + use<> {
+    let path = path.display().to_string();
+    move |source| EvidenceError::Io { path, source }
+}
+
+/// Writes the evidence of one visitor into a directory that is empty or not there yet. `log` is a log directory, or one
+/// segment.
+///
+/// # Errors
+/// [`EvidenceError`].
+pub fn write_pack(log: &Path, visitor: &str, out: &Path) -> Result<PackSummary, EvidenceError> {
+    // It becomes part of a script.
+    if visitor.is_empty() || !visitor.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Err(EvidenceError::Visitor { visitor: visitor.to_owned() });
+    }
+    std::fs::create_dir_all(out).map_err(io(out))?;
+    if std::fs::read_dir(out).map_err(io(out))?.next().is_some() {
+        return Err(EvidenceError::NotEmpty { path: out.display().to_string() });
+    }
+    let path = out.join("lines.ndjson");
+    let file = BufWriter::new(File::create(&path).map_err(io(&path))?);
+    let mut collector = Collector::new(visitor, file);
+    let is_dir = log.is_dir();
+    let segments = if is_dir { all_segments(log).map_err(io(log))? } else { vec![log.to_owned()] };
+    collector.read(&segments).map_err(|(path, error)| io(&path)(error))?;
+    collector.lines().flush().map_err(io(&path))?;
+    if collector.facts.lines == 0 {
+        std::fs::remove_file(&path).map_err(io(&path))?;
+        return Err(EvidenceError::NoLines { visitor: visitor.to_owned() });
+    }
+    collector.context.add_history(if is_dir { log } else { log.parent().unwrap_or(log) });
+    Pack { dir: out, visitor }.write(&collector)
+}
+
+struct Pack<'p> {
+    dir: &'p Path,
+    visitor: &'p str,
+}
+
+impl Pack<'_> {
+    fn write<W: Write>(&self, found: &Collector<'_, W>) -> Result<PackSummary, EvidenceError> {
+        let summary = self.summary(found);
+        let keys: BTreeMap<String, String> = found.keys.iter().map(|(id, key)| (id.clone(), key.to_hex())).collect();
+        let steps = found.steps.clone();
+        let proofs = Proofs { schema_version: 1, visitor: self.visitor.to_owned(), keys, anchors: Vec::new(), steps };
+        let json = serde_json::to_string_pretty(&proofs).map_err(|error| io(self.dir)(error.into()))?;
+        self.file("proofs.json", (json + "\n").as_bytes())?;
+        self.file("proofs.txt", proofs.text().as_bytes())?;
+        self.keys(&found.keys)?;
+        let text = proofs.text();
+        for (file, line) in found.segments.iter().filter(|(file, _)| text.contains(&format!("segment {file}\n"))) {
+            self.file(file, line)?;
+        }
+        if !found.unproven.is_empty() {
+            self.file("lines-unproven.ndjson", &found.unproven)?;
+        }
+        self.versions("robots", "txt", "host", &found.context.robots(&found.facts))?;
+        self.versions("policy", "toml", "instance", &found.context.policy(&found.facts))?;
+        self.file("marks.csv", found.facts.marks.as_bytes())?;
+        self.file("summary.html", summary::html(&summary, &found.facts).as_bytes())?;
+        self.file("README.txt", self.readme(&summary).as_bytes())?;
+        let manifest = check::manifest(self.dir)?;
+        self.file(MANIFEST, manifest.as_bytes())?;
+        Ok(summary)
+    }
+
+    fn summary<W: Write>(&self, found: &Collector<'_, W>) -> PackSummary {
+        let (mut signed, mut waiting) = (0, 0);
+        for step in &found.steps {
+            match step {
+                proof::Step::Root => waiting += 1,
+                proof::Step::Signed { .. } => signed += std::mem::take(&mut waiting),
+                proof::Step::Unsigned => waiting = 0,
+                _ => {}
+            }
+        }
+        PackSummary {
+            visitor: self.visitor.to_owned(),
+            signed,
+            unsigned: found.proved - signed,
+            unproven: found.facts.lines - found.proved,
+            keys: found.keys.keys().cloned().collect(),
+        }
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> Result<(), EvidenceError> {
+        let path = self.dir.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(io(parent))?;
+        }
+        std::fs::write(&path, bytes).map_err(io(&path))
+    }
+
+    fn keys(&self, keys: &BTreeMap<String, PublicKey>) -> Result<(), EvidenceError> {
+        keys.iter().try_for_each(|(id, key)| self.file(&format!("keys/{id}.pem"), key.to_pem().as_bytes()))
+    }
+
+    fn versions(&self, dir: &str, end: &str, place: &str, periods: &[Period]) -> Result<(), EvidenceError> {
+        let mut csv = format!("version,{place},from,until\r\n");
+        for period in periods {
+            let cells = [&period.version, &period.place, &period.from, &period.until].map(|value| cell(value));
+            csv.push_str(&(cells.join(",") + "\r\n"));
+            if let Some(text) = &period.text {
+                self.file(&format!("{dir}/{}.{end}", period.version), text)?;
+            }
+        }
+        self.file(&format!("{dir}/validity.csv"), csv.as_bytes())
+    }
+
+    fn readme(&self, summary: &PackSummary) -> String {
+        let keys = if summary.keys.is_empty() { "none".to_owned() } else { summary.keys.join(", ") };
+        let text = README
+            .replace("{visitor}", self.visitor)
+            .replace("{signed}", &summary.signed.to_string())
+            .replace("{unsigned}", &summary.unsigned.to_string())
+            .replace("{unproven}", &summary.unproven.to_string())
+            .replace("{keys}", &keys)
+            .replace("{version}", env!("CARGO_PKG_VERSION"));
+        text + SCRIPT
+    }
+}

@@ -1,0 +1,210 @@
+//! Reads the log once: the visitor's lines, and the way from each up to a signature.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use memchr::memmem::Finder;
+use serde_json::Value;
+
+use super::context::{Context, Facts};
+use super::proof::{Step, steps_up};
+use crate::audit::chain::{self, Digest};
+use crate::audit::integrity::{self, Kind, OpenBlock, Opening, Seal, parse_digest};
+use crate::audit::segment_file::{SegmentLines, bare_name};
+use crate::audit::signing::PublicKey;
+use crate::review::verify::keys::{Found, Keyring};
+
+/// What the log has of one visitor.
+pub(super) struct Collector<'v, W: Write> {
+    visitor: &'v str,
+    needle: Finder<'v>,
+    /// Lines that can be proved, and those that cannot.
+    lines: W,
+    pub(super) unproven: Vec<u8>,
+    pub(super) proved: u64,
+    pub(super) steps: Vec<Step>,
+    /// Steps that wait for a signature.
+    stretch: Option<Vec<Step>>,
+    pub(super) keys: BTreeMap<String, PublicKey>,
+    /// First lines of segments that a proof goes through.
+    pub(super) segments: BTreeMap<String, Vec<u8>>,
+    pub(super) facts: Facts,
+    pub(super) context: Context,
+    head: Digest,
+    opening: Option<Opening>,
+    block: OpenBlock,
+    /// Lines of the open block: place, number, bytes.
+    found: Vec<(usize, u64, Vec<u8>)>,
+}
+
+impl<'v, W: Write> Collector<'v, W> {
+    pub(super) fn new(visitor: &'v str, lines: W) -> Self {
+        Self {
+            visitor,
+            needle: Finder::new(visitor),
+            lines,
+            unproven: Vec::new(),
+            proved: 0,
+            steps: Vec::new(),
+            stretch: None,
+            keys: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            facts: Facts::default(),
+            context: Context::default(),
+            head: Digest::default(),
+            opening: None,
+            block: OpenBlock::default(),
+            found: Vec::new(),
+        }
+    }
+
+    /// Reads segments in the order of their chain.
+    pub(super) fn read(&mut self, segments: &[PathBuf]) -> Result<(), (PathBuf, io::Error)> {
+        let mut before = String::new();
+        for path in segments {
+            let name = bare_name(path);
+            // A crash may have left a segment both plain and compressed.
+            if name == before {
+                continue;
+            }
+            self.segment(path, &name).map_err(|error| (path.clone(), error))?;
+            before = name;
+        }
+        self.give_up();
+        Ok(())
+    }
+
+    fn segment(&mut self, path: &Path, name: &str) -> io::Result<()> {
+        let keyring = Keyring::beside(path, &[]);
+        let mut lines = SegmentLines::open(path)?;
+        let mut is_first = true;
+        while let Some(line) = lines.next_line()? {
+            if line.last() != Some(&b'\n') {
+                break;
+            }
+            if std::mem::take(&mut is_first) {
+                self.open(line, name);
+                continue;
+            }
+            let Some(seq) = integrity::seq(line) else { continue };
+            match integrity::kind(line) {
+                kind @ (Kind::Checkpoint | Kind::End) => {
+                    self.seal(line, &keyring)?;
+                    if kind == Kind::Checkpoint {
+                        self.block.push(chain::leaf(line), seq);
+                    }
+                }
+                kind => self.line(kind, line, seq),
+            }
+        }
+        // No checkpoint covers what is left.
+        self.block = OpenBlock::default();
+        self.leave_unproven();
+        Ok(())
+    }
+
+    fn open(&mut self, line: &[u8], name: &str) {
+        self.opening = Opening::parse(line);
+        let named = self.opening.as_ref().and_then(|opening| parse_digest(opening.previous_head.as_deref()?));
+        match &mut self.stretch {
+            // The writer was killed before it signed: the signature may stand in this segment.
+            Some(stretch) if named == Some(self.head) => {
+                let file = format!("segments/{}.line", name.trim_end_matches(".ndjson"));
+                stretch.push(Step::Segment { file: file.clone() });
+                self.segments.insert(file, line.to_vec());
+            }
+            _ => self.give_up(),
+        }
+        self.head = chain::first_head(line);
+    }
+
+    fn line(&mut self, kind: Kind, line: &[u8], seq: u64) {
+        let index = self.block.leaves.len();
+        self.block.push(integrity::leaf(line), seq);
+        match kind {
+            Kind::Robots | Kind::Policy => self.context.add(kind, line),
+            Kind::Hit if self.needle.find(line).is_some() => {
+                let fields: Value = serde_json::from_slice(line).unwrap_or_default();
+                if fields.get("deckle.visitor.id").and_then(Value::as_str) == Some(self.visitor) {
+                    self.facts.add(&fields);
+                    self.found.push((index, seq, line.to_vec()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn seal(&mut self, line: &[u8], keyring: &Keyring<'_>) -> io::Result<()> {
+        let block = std::mem::take(&mut self.block);
+        let seal = Seal::parse(line);
+        let sealed = seal.as_ref().and_then(|seal| block.sealed(seal, line, &self.head));
+        let (Some(seal), Some(block)) = (&seal, sealed) else {
+            // Not as it was written: nothing in this block can be proved, nor what waits for a head behind it.
+            self.leave_unproven();
+            self.give_up();
+            self.head = seal.as_ref().map_or(self.head, |seal| seal.head);
+            return Ok(());
+        };
+        self.prove(seal, &block)?;
+        self.head = seal.head;
+        match (self.stretch.take(), self.signature(seal, keyring)) {
+            (Some(stretch), Some(signed)) => {
+                self.steps.extend(stretch);
+                self.steps.push(signed);
+            }
+            (stretch, _) => self.stretch = stretch,
+        }
+        // Where nothing is signed there is nothing to wait for.
+        if self.opening.as_ref().is_none_or(|opening| opening.key_id.is_none()) {
+            self.give_up();
+        }
+        Ok(())
+    }
+
+    /// The block, and the way up from each of the visitor's lines in it.
+    fn prove(&mut self, seal: &Seal, block: &OpenBlock) -> io::Result<()> {
+        if self.found.is_empty() && self.stretch.is_none() {
+            return Ok(());
+        }
+        let head = HEXLOWER.encode(&self.head);
+        let stretch = self.stretch.get_or_insert_with(|| vec![Step::Head { head }]);
+        let (first_seq, last_seq, root) = (seal.first_seq, seal.last_seq, HEXLOWER.encode(&seal.root));
+        stretch.push(Step::Block { first_seq, last_seq, root });
+        for (index, seq, line) in self.found.drain(..) {
+            self.lines.write_all(&line)?;
+            self.proved += 1;
+            stretch.push(Step::Line { line: self.proved, seq });
+            stretch.extend(steps_up(&block.leaves, index));
+        }
+        Ok(())
+    }
+
+    fn signature(&mut self, seal: &Seal, keyring: &Keyring<'_>) -> Option<Step> {
+        let (id, signature) = (seal.key_id.as_ref()?, seal.sig.as_ref()?);
+        let Found::Key(key, _) = keyring.find(id, self.opening.as_ref()) else { return None };
+        if !key.verify(&seal.head, signature) {
+            return None;
+        }
+        self.keys.insert(id.clone(), key);
+        Some(Step::Signed { key: id.clone(), signature: signature.clone() })
+    }
+
+    fn leave_unproven(&mut self) {
+        self.found.drain(..).for_each(|(_, _, line)| self.unproven.extend(line));
+    }
+
+    /// No signature comes any more: the proof ends at the head of the last block with a line.
+    fn give_up(&mut self) {
+        let Some(mut stretch) = self.stretch.take() else { return };
+        stretch.truncate(stretch.iter().rposition(|step| *step == Step::Root).map_or(0, |at| at + 1));
+        stretch.push(Step::Unsigned);
+        self.steps.extend(stretch);
+    }
+
+    /// The writer, for what is still buffered.
+    pub(super) fn lines(&mut self) -> &mut W {
+        &mut self.lines
+    }
+}

@@ -1,0 +1,204 @@
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::*;
+use crate::audit::sample_log::SampleLog;
+
+/// Three segments, the second one cut short by a crash, and a tail that is not covered yet.
+fn log(name: &str) -> SampleLog {
+    let mut log = SampleLog::new(name);
+    log.closed_segment();
+    log.open();
+    let robots = data_encoding::BASE64.encode(b"User-agent: *\nDisallow: /a\n");
+    let version =
+        crate::rights::robots::RobotsText::new(bytes::Bytes::from_static(b"User-agent: *\nDisallow: /a\n")).version;
+    log.line(
+        Some("robots"),
+        &format!(",\"server.address\":\"news.example\",\"deckle.robots.version\":\"{version}\",\"text\":\"{robots}\""),
+    );
+    log.line(Some("policy"), ",\"policy.digest\":\"0123456789ab\",\"text\":\"mode = 'observe'\\n\"");
+    for visitor in ["ann", "bob", "ann"] {
+        log.hit(visitor);
+    }
+    log.checkpoint(false);
+    log.hit("bob");
+    log.checkpoint(false);
+    log.hit("ann");
+    log.crash(0);
+    log.recover();
+    log.hit("ann");
+    log.checkpoint(true);
+    log.hit("bob");
+    log.checkpoint(false);
+    log.hit("ann");
+    log.checkpoint(false);
+    log.hit("ann");
+    log.crash(0);
+    log
+}
+
+fn pack(log: &SampleLog) -> PathBuf {
+    let out = log.dir.join("pack");
+    let _ = std::fs::remove_dir_all(&out);
+    write_pack(&log.dir, "ann", &out).unwrap();
+    out
+}
+
+fn all_files(dir: &Path) -> Vec<PathBuf> {
+    let text = check::manifest(dir).unwrap();
+    text.lines().map(|line| dir.join(&line[66..])).chain([dir.join(MANIFEST)]).collect()
+}
+
+#[test]
+fn a_pack_holds_one_visitor_and_proves_it() {
+    let log = log("evidence");
+    log.compress(1);
+    let out = log.dir.join("pack");
+    let summary = write_pack(&log.dir, "ann", &out).unwrap();
+    // Three of the first segment; two and one that a signature in the next segment covers; one that nobody signed; two tails.
+    assert_eq!((summary.signed, summary.unsigned, summary.unproven), (6, 1, 2));
+    let verified = verify_evidence(&out, &[]).unwrap();
+    assert_eq!((verified.signed, verified.unsigned, verified.are_keys_given), (6, 1, false));
+    assert_eq!(verified.keys, [log.public().to_hex()]);
+    assert_eq!(verify_evidence(&out, &[log.public()]).unwrap().signed, 6);
+    for file in all_files(&out) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for other in ["\"bob\"", "\"cid\"", "\"dan\"", "\"eve\""] {
+            assert!(!text.contains(other), "{} holds {other}", file.display());
+        }
+    }
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    assert_eq!(read("lines.ndjson").lines().count(), 7);
+    assert_eq!(read("lines-unproven.ndjson").lines().count(), 2);
+    assert_eq!(read("marks.csv").lines().count(), 10);
+    assert!(read("summary.html").contains("curl/8 &lt;b&gt;"));
+    assert_eq!(read("policy/0123456789ab.toml"), "mode = 'observe'\n");
+    assert!(read("robots/validity.csv").contains("news.example"));
+    assert_eq!(std::fs::read_dir(out.join("segments")).unwrap().count(), 1);
+    assert!(matches!(write_pack(&log.dir, "ann", &out), Err(EvidenceError::NotEmpty { .. })));
+    let nobody = log.dir.join("nobody");
+    assert!(matches!(write_pack(&log.dir, "zoe", &nobody), Err(EvidenceError::NoLines { .. })));
+    assert!(matches!(write_pack(&log.dir, "a$(b)", &nobody), Err(EvidenceError::Visitor { .. })));
+}
+
+#[test]
+fn whoever_changes_a_byte_is_found_out() {
+    let log = log("evidence-tamper");
+    let out = pack(&log);
+    for file in all_files(&out) {
+        let original = std::fs::read(&file).unwrap();
+        for at in (0..original.len()).step_by(original.len() / 5 + 1) {
+            let mut bytes = original.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&file, &bytes).unwrap();
+            let error = verify_evidence(&out, &[]).map_err(|error| error.to_string());
+            assert!(error.is_err(), "{} at {at}", file.display());
+        }
+        std::fs::write(&file, original).unwrap();
+    }
+    // A file more, a file less.
+    let stray = out.join("segments/stray.line");
+    std::fs::write(&stray, "x").unwrap();
+    let error = verify_evidence(&out, &[]).unwrap_err();
+    assert!(error.is_fault() && error.to_string().contains("stray"), "{error}");
+    std::fs::remove_file(stray).unwrap();
+    verify_evidence(&out, &[]).unwrap();
+    // A key that is trusted, and is another one.
+    let other = SampleLog::new("evidence-other");
+    assert!(verify_evidence(&out, &[other.public()]).unwrap_err().is_fault());
+}
+
+#[test]
+fn a_new_manifest_does_not_help() {
+    let log = log("evidence-manifest");
+    let out = pack(&log);
+    let renew = || std::fs::write(out.join(MANIFEST), check::manifest(&out).unwrap()).unwrap();
+    let lines = out.join("lines.ndjson");
+    let original = std::fs::read_to_string(&lines).unwrap();
+    let proofs = std::fs::read_to_string(out.join("proofs.json")).unwrap();
+    let first = original.lines().next().unwrap();
+    let dropped: String = original.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    for changed in [
+        original.replacen("\"http.response.status_code\":200", "\"http.response.status_code\":500", 1),
+        dropped,
+        format!("{original}{first}\n"),
+    ] {
+        std::fs::write(&lines, changed).unwrap();
+        renew();
+        assert!(matches!(verify_evidence(&out, &[]), Err(EvidenceError::Unproved { .. })));
+    }
+    std::fs::write(&lines, &original).unwrap();
+    // A proof that is left without its signature.
+    let mut cut: Proofs = serde_json::from_str(&proofs).unwrap();
+    cut.steps.retain(|step| !matches!(step, proof::Step::Signed { .. }));
+    std::fs::write(out.join("proofs.json"), serde_json::to_string(&cut).unwrap()).unwrap();
+    std::fs::write(out.join("proofs.txt"), cut.text()).unwrap();
+    renew();
+    assert!(matches!(verify_evidence(&out, &[]), Err(EvidenceError::Unproved { .. })));
+}
+
+#[test]
+fn lines_of_a_changed_block_are_not_proved() {
+    let log = SampleLog::three("evidence-changed");
+    let mut lines = log.lines(2);
+    let text = String::from_utf8(lines[2].clone()).unwrap();
+    lines[2] = text.replace("curl", "Curl").into_bytes();
+    log.write_lines(2, &lines);
+    let out = log.dir.join("pack");
+    let summary = write_pack(&log.dir, "ann", &out).unwrap();
+    assert_eq!((summary.signed, summary.unproven), (8, 1));
+    assert_eq!(verify_evidence(&out, &[]).unwrap().signed, 8);
+}
+
+#[test]
+fn logs_without_a_key_are_proved_up_to_their_heads() {
+    let mut log = SampleLog::new("evidence-unsigned").unsigned();
+    log.closed_segment();
+    let out = log.dir.join("pack");
+    let summary = write_pack(&log.dir, "ann", &out).unwrap();
+    assert_eq!((summary.signed, summary.unsigned, summary.unproven), (0, 3, 0));
+    assert_eq!(verify_evidence(&out, &[]).unwrap().unsigned, 3);
+}
+
+/// The script of a pack: everything of README.txt from the line that names a shell.
+fn script_of(readme: &str) -> PathBuf {
+    let at = readme.find("\n#!/bin/sh").unwrap();
+    let path = std::env::temp_dir().join(format!("deckle-verify-{}.sh", std::process::id()));
+    std::fs::write(&path, &readme[at + 1..]).unwrap();
+    path
+}
+
+/// README.txt alone is enough: its script, and nothing of ours.
+#[test]
+fn the_script_of_the_readme_verifies_the_pack() {
+    let has =
+        |program: &str, argument: &str| Command::new(program).arg(argument).output().is_ok_and(|o| o.status.success());
+    if !has("openssl", "version") || !has("sha256sum", "--version") {
+        println!("skipped: openssl or sha256sum is not installed");
+        return;
+    }
+    let log = log("evidence-script");
+    let out = pack(&log);
+    let script = script_of(&std::fs::read_to_string(out.join("README.txt")).unwrap());
+    let run = || Command::new("sh").arg(&script).current_dir(&out).output().unwrap();
+    let good = run();
+    let said = String::from_utf8_lossy(&good.stdout).into_owned();
+    assert!(good.status.success(), "{said}{}", String::from_utf8_lossy(&good.stderr));
+    assert!(said.contains("6 lines of visitor ann under signed heads, 1 under"), "{said}");
+    for file in all_files(&out) {
+        let original = std::fs::read(&file).unwrap();
+        let mut bytes = original.clone();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        assert!(!run().status.success(), "{} at {at}", file.display());
+        std::fs::write(&file, original).unwrap();
+    }
+    // With a manifest of its own, too.
+    let lines = out.join("lines.ndjson");
+    let text = std::fs::read_to_string(&lines).unwrap().replacen("200", "201", 1);
+    std::fs::write(&lines, text).unwrap();
+    std::fs::write(out.join(MANIFEST), check::manifest(&out).unwrap()).unwrap();
+    assert!(!run().status.success());
+    std::fs::remove_file(script).unwrap();
+}

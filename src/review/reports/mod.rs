@@ -1,0 +1,142 @@
+//! Counts to the report.
+
+mod agents;
+mod content;
+mod obedience;
+mod suspects;
+mod tables;
+mod times;
+mod verdict;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::engine::{Counts, Facts, name};
+use super::input::Source;
+use super::report::{Approximate, Report, SourceInfo};
+use suspects::Ranked;
+
+/// Rows of a table; `--json` has them all where that is bounded by itself.
+const ROWS: usize = 30;
+/// Suspects that are told in full.
+const SUSPECTS: usize = 200;
+
+/// What a report is about.
+#[derive(Debug, Clone, Default)]
+pub(super) struct About<'a> {
+    pub(super) sources: &'a [Source],
+    pub(super) filters: Vec<String>,
+    pub(super) gap: Duration,
+    pub(super) cost_per_gb: Option<f64>,
+}
+
+/// The visitors of all shards, and who of them is suspected.
+struct Everybody<'c> {
+    counts: &'c Counts,
+    ranked: Vec<Ranked<'c>>,
+    /// Places in the shards.
+    suspected: Vec<HashSet<u32>>,
+}
+
+impl<'c> Everybody<'c> {
+    fn of(counts: &'c Counts) -> Self {
+        let ranked = suspects::rank(counts);
+        let mut suspected = vec![HashSet::new(); counts.shards.len()];
+        for one in &ranked {
+            if let Some(of_shard) = suspected.get_mut(one.shard) {
+                of_shard.insert(one.number);
+            }
+        }
+        Self { counts, ranked, suspected }
+    }
+
+    fn is_suspect(&self, shard: usize, number: u32) -> bool {
+        self.suspected.get(shard).is_some_and(|of_shard| of_shard.contains(&number))
+    }
+
+    /// Every visitor: its shard, its place there, what it did.
+    fn all(&self) -> impl Iterator<Item = (usize, u32, &'c Facts)> {
+        self.counts.shards.iter().enumerate().flat_map(|(at, shard)| {
+            shard.visitors.iter().enumerate().map(move |(number, facts)| (at, number as u32, facts))
+        })
+    }
+
+    fn period(&self) -> (Duration, Duration) {
+        let first = self.counts.shards.iter().filter_map(|shard| shard.tally.first).min().unwrap_or_default();
+        let last = self.counts.shards.iter().map(|shard| shard.tally.last).max().unwrap_or_default();
+        (first, last)
+    }
+}
+
+pub(super) fn report(counts: &Counts, about: &About<'_>) -> Report {
+    let everybody = Everybody::of(counts);
+    let robots = obedience::robots(counts);
+    let content = content::content(&everybody);
+    let articles_taken = content.taken;
+    let suspects = suspects::rows(&everybody);
+    Report {
+        schema_version: 1,
+        source: source(&everybody, about),
+        verdict: verdict::verdict(&everybody, &robots, articles_taken, content.section.articles as usize),
+        agents: agents::agents(&everybody),
+        robots,
+        content: content.section,
+        bandwidth: tables::bandwidth(counts, about.cost_per_gb),
+        time: times::times(&everybody),
+        shape: tables::shape(&everybody),
+        new_agents: agents::new_agents(&everybody),
+        status: tables::status(counts),
+        referrers: tables::referrers(&everybody),
+        marks: tables::marks(&everybody),
+        actions: tables::actions(&everybody),
+        quality: counts.quality.clone(),
+        suspects,
+    }
+}
+
+fn source(everybody: &Everybody<'_>, about: &About<'_>) -> SourceInfo {
+    let counts = everybody.counts;
+    let own = counts.formats.contains_key("deckle");
+    let let_go = || counts.shards.iter().map(|shard| &shard.let_go);
+    let mut keys = super::engine::Sketch::default();
+    let_go().for_each(|of| keys.merge(&of.keys));
+    let hits: u64 = let_go().map(|of| of.hits).sum();
+    let short_by = let_go().map(|of| of.short_by).max().unwrap_or(0);
+    SourceInfo {
+        files: about.sources.iter().map(name).collect(),
+        formats: counts.formats.clone(),
+        visitor_key: if own { "visitor.id" } else { "address+user_agent" },
+        session_gap_min: about.gap.as_secs() / 60,
+        filters: about.filters.clone(),
+        ranges_date: (!own).then(|| crate::visitor::Ranges::shipped().date()).flatten(),
+        partial: counts.partial,
+        approximate: (hits > 0).then(|| Approximate { visitors: keys.estimate(), hits, short_by }),
+    }
+}
+
+/// RFC 3339, to the second.
+fn time(unix: Duration) -> String {
+    jiff::Timestamp::from_second(unix.as_secs() as i64).map(|t| t.to_string()).unwrap_or_default()
+}
+
+/// As the suspects are named everywhere.
+fn visitor(facts: &Facts) -> String {
+    if !facts.id.is_empty() {
+        return facts.id.to_string();
+    }
+    match facts.agent.user_agent.as_deref() {
+        Some(agent) => format!("{} {agent}", facts.address),
+        None => facts.address.to_string(),
+    }
+}
+
+/// A name for people: the robot, or what the program calls itself, and where it is.
+fn title(facts: &Facts) -> String {
+    let program = match (&facts.agent.agent.name, facts.agent.user_agent.as_deref()) {
+        (Some(name), _) => name.to_string(),
+        (None, Some(_)) if facts.category == crate::visitor::Category::Browser => "a browser".to_owned(),
+        (None, Some(agent)) => agent.split(' ').next().unwrap_or_default().chars().take(40).collect(),
+        (None, None) => "no user agent".to_owned(),
+    };
+    if facts.address.is_empty() { program } else { format!("{program} at {}", facts.address) }
+}

@@ -1,0 +1,44 @@
+//! Who obeyed robots.txt.
+
+use crate::review::engine::Counts;
+use crate::review::report::{Robots, RobotsRow};
+use crate::rights::compliance::Verdict;
+use crate::visitor::Verification;
+
+pub(super) fn robots(counts: &Counts) -> Robots {
+    let evaluated = !counts.robots.is_empty();
+    let mut rows: Vec<RobotsRow> = Vec::new();
+    for ((name, proof), facts) in counts.shards.iter().flat_map(|shard| &shard.obedience.families) {
+        let of = |verdict| facts.verdicts.get(&verdict).copied().unwrap_or(0);
+        rows.push(RobotsRow {
+            agent: name.to_string(),
+            verification: proof.code(),
+            title: match proof {
+                Verification::Verified => name.to_string(),
+                Verification::Failed => format!("fake {name}"),
+                _ => format!("claiming to be {name}"),
+            },
+            requests: facts.requests,
+            obeyed: of(Verdict::Obeyed),
+            stale: of(Verdict::Stale),
+            read_then_ignored: of(Verdict::ReadThenIgnored),
+            never_asked: of(Verdict::NeverAsked),
+            unknown: of(Verdict::Unknown),
+            user_triggered: of(Verdict::UserTriggered),
+            not_observable: of(Verdict::NotObservable),
+            fetches: facts.fetches,
+            crawl_delay: facts.crawl_delay,
+            examples: facts.examples.iter().map(ToString::to_string).collect(),
+        });
+    }
+    let violations = |row: &RobotsRow| row.read_then_ignored + row.never_asked;
+    rows.sort_by(|a, b| {
+        (violations(b), b.requests).cmp(&(violations(a), a.requests)).then_with(|| a.title.cmp(&b.title))
+    });
+    Robots {
+        evaluated,
+        reason: (!evaluated).then_some("the log does not hold it; say what it was by --robots FILE"),
+        versions: counts.robots.count(),
+        rows,
+    }
+}

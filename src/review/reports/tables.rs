@@ -1,0 +1,186 @@
+//! The plainer sections.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Everybody, ROWS, title, visitor};
+use crate::action::Action;
+use crate::review::engine::{Counts, Facts};
+use crate::review::findings::human_evidence;
+use crate::review::report::{
+    ActionRow, Actions, BandwidthRow, CandidateRow, MarkRow, Marks, ProbeRow, ReferrerRow, ShapeRow, StatusRow,
+    StatusTable,
+};
+use crate::visitor::Category;
+
+/// Evidence that makes somebody a reader who may have been disturbed.
+const EVIDENCE: usize = 2;
+
+pub(super) fn bandwidth(counts: &Counts, cost_per_gb: Option<f64>) -> Vec<BandwidthRow> {
+    let mut rows: BTreeMap<Category, BandwidthRow> = BTreeMap::new();
+    for (category, of) in counts.shards.iter().flat_map(|shard| &shard.tally.categories) {
+        let row = rows.entry(*category).or_insert_with(|| BandwidthRow {
+            category: category.code(),
+            visitors: 0,
+            hits: 0,
+            bytes: 0,
+            share: 0.0,
+            cost: None,
+            upstream_s: None,
+        });
+        row.hits += of.hits;
+        row.bytes = row.bytes.saturating_add(of.bytes);
+        if of.knows_upstream {
+            row.upstream_s = Some(row.upstream_s.unwrap_or(0.0) + of.upstream_us as f64 / 1e6);
+        }
+    }
+    for facts in counts.shards.iter().flat_map(|shard| &shard.visitors) {
+        if let Some(row) = rows.get_mut(&facts.category) {
+            row.visitors += 1;
+        }
+    }
+    let all: u64 = rows.values().map(|row| row.bytes).sum();
+    let mut rows: Vec<BandwidthRow> = rows.into_values().collect();
+    for row in &mut rows {
+        row.share = row.bytes as f64 / all.max(1) as f64;
+        row.cost = cost_per_gb.map(|cost| row.bytes as f64 / 1e9 * cost);
+    }
+    rows.sort_by(|a, b| (b.bytes, b.hits, a.category).cmp(&(a.bytes, a.hits, b.category)));
+    rows
+}
+
+pub(super) fn shape(everybody: &Everybody<'_>) -> Vec<ShapeRow> {
+    let rows = everybody.ranked.iter().filter(|one| one.facts.pages > 0).take(ROWS).map(|one| {
+        let facts = one.facts;
+        let (sequential, steps) = facts.steps;
+        ShapeRow {
+            visitor: visitor(facts),
+            name: title(facts),
+            pages: facts.pages.into(),
+            breadth: facts.directories.count() as f64 / f64::from(facts.pages.max(1)),
+            sequential: f64::from(sequential) / f64::from(steps.max(1)),
+            not_found: f64::from(facts.not_found) / facts.hits.max(1) as f64,
+            ways: ways(facts),
+        }
+    });
+    rows.collect()
+}
+
+fn ways(facts: &Facts) -> Vec<&'static str> {
+    let (sequential, steps) = facts.steps;
+    let (queries, of_lists) = facts.queries;
+    let all = [
+        (facts.sitemaps > 0, "sitemap-driven"),
+        (facts.feeds > 0, "feed-driven"),
+        (steps >= 8 && sequential * 2 >= steps, "numbers one by one"),
+        (of_lists >= 8 && of_lists * 2 >= facts.pages, "pagination and lists"),
+        (queries >= 8 && queries * 2 >= facts.pages, "query permutations"),
+        (facts.from_site * 2 >= facts.pages && facts.pages >= 4, "follows links"),
+        (facts.not_modified * 10 >= facts.pages && facts.not_modified > 0, "asks whether pages have changed"),
+    ];
+    all.into_iter().filter(|(holds, _)| *holds).map(|(_, way)| way).collect()
+}
+
+pub(super) fn status(counts: &Counts) -> StatusTable {
+    let mut codes: BTreeMap<u16, u64> = BTreeMap::new();
+    let (mut probes, mut missing): (HashMap<&str, u64>, HashMap<&str, u64>) = (HashMap::new(), HashMap::new());
+    for tally in counts.shards.iter().map(|shard| &shard.tally) {
+        for (status, hits) in &tally.status {
+            *codes.entry(*status).or_default() += hits;
+        }
+        for (sum, of) in [(&mut probes, &tally.probes), (&mut missing, &tally.not_found)] {
+            for (path, hits) in of {
+                *sum.entry(path).or_default() += hits;
+            }
+        }
+    }
+    StatusTable {
+        codes: codes.into_iter().map(|(status, hits)| StatusRow { status, hits }).collect(),
+        probes: most(probes),
+        not_found: most(missing),
+    }
+}
+
+fn most(counts: HashMap<&str, u64>) -> Vec<ProbeRow> {
+    let mut rows: Vec<ProbeRow> =
+        counts.into_iter().map(|(path, hits)| ProbeRow { path: path.to_owned(), hits }).collect();
+    rows.sort_by(|a, b| (b.hits, &a.path).cmp(&(a.hits, &b.path)));
+    rows.truncate(ROWS);
+    rows
+}
+
+pub(super) fn referrers(everybody: &Everybody<'_>) -> Vec<ReferrerRow> {
+    let mut rows: HashMap<&str, (u64, bool)> = HashMap::new();
+    for (at, shard) in everybody.counts.shards.iter().enumerate() {
+        for (name, counts) in &shard.tally.referrers {
+            let automated = |number: &u32| {
+                let robot =
+                    shard.visitors.get(*number as usize).is_some_and(|facts| facts.category != Category::Browser);
+                robot || everybody.is_suspect(at, *number)
+            };
+            let row = rows.entry(name).or_insert((0, true));
+            *row = (row.0 + counts.hits, row.1 && counts.visitors.iter().all(automated));
+        }
+    }
+    let mut rows: Vec<ReferrerRow> = rows
+        .into_iter()
+        .map(|(name, (hits, automated))| ReferrerRow { referrer: name.to_owned(), hits, spam: automated && hits >= 3 })
+        .collect();
+    rows.sort_by(|a, b| (b.hits, &a.referrer).cmp(&(a.hits, &b.referrer)));
+    rows.truncate(ROWS);
+    rows
+}
+
+pub(super) fn marks(everybody: &Everybody<'_>) -> Marks {
+    let marked = |facts: &&Facts| facts.deckle.as_ref().is_some_and(|deckle| deckle.marks.count() > 0);
+    let mut rows: Vec<MarkRow> = everybody
+        .ranked
+        .iter()
+        .map(|one| one.facts)
+        .filter(marked)
+        .map(|facts| MarkRow {
+            visitor: visitor(facts),
+            name: title(facts),
+            marks: facts.deckle.as_ref().map_or(0, |deckle| deckle.marks.count()),
+            articles: facts.articles.count(),
+        })
+        .collect();
+    rows.sort_by(|a, b| (b.marks, &a.visitor).cmp(&(a.marks, &b.visitor)));
+    rows.truncate(ROWS);
+    Marks {
+        issued: everybody.counts.shards.iter().map(|shard| shard.tally.marks).sum(),
+        visitors: everybody.all().filter(|(_, _, facts)| marked(facts)).count() as u64,
+        rows,
+    }
+}
+
+pub(super) fn actions(everybody: &Everybody<'_>) -> Actions {
+    let tallies = || everybody.counts.shards.iter().map(|shard| &shard.tally);
+    let rows = Action::ALL.iter().enumerate().map(|(at, action)| ActionRow {
+        action: action.code(),
+        done: tallies().filter_map(|tally| tally.done.get(at)).sum(),
+        would: tallies().filter_map(|tally| tally.would.get(at)).sum(),
+    });
+    Actions { candidates: candidates(everybody), rows: rows.filter(|row| row.done + row.would > 0).collect() }
+}
+
+/// Whom deckle, or the server, may have done wrong.
+fn candidates(everybody: &Everybody<'_>) -> Vec<CandidateRow> {
+    let mut rows: Vec<CandidateRow> = everybody
+        .all()
+        .filter(|(_, _, facts)| matches!(facts.category, Category::Browser | Category::Reader))
+        .filter_map(|(_, _, facts)| {
+            let disturbed = facts.deckle.as_ref()?.disturbed;
+            let evidence = (disturbed > 0).then(|| human_evidence(facts)).filter(|found| found.len() >= EVIDENCE)?;
+            Some(CandidateRow {
+                visitor: visitor(facts),
+                name: title(facts),
+                hits: facts.hits,
+                disturbed: disturbed.into(),
+                evidence,
+            })
+        })
+        .collect();
+    rows.sort_by(|a, b| (b.evidence.len(), b.disturbed, &a.visitor).cmp(&(a.evidence.len(), a.disturbed, &b.visitor)));
+    rows.truncate(ROWS);
+    rows
+}

@@ -1,0 +1,260 @@
+use super::*;
+use crate::audit::sample_log::SampleLog;
+
+fn check(log: &SampleLog) -> Verification {
+    verify(std::slice::from_ref(&log.dir), &[])
+}
+
+fn verdict(log: &SampleLog, number: u64) -> Verdict {
+    let found = check(log);
+    let segment = found.segments.iter().find(|segment| segment.name == log.name(number));
+    segment.unwrap_or_else(|| panic!("{found}")).verdict.clone()
+}
+
+fn modified(verdict: &Verdict) -> (u64, u64, u64) {
+    match verdict {
+        Verdict::Modified { block, first_seq, last_seq, .. } => (*block, *first_seq, *last_seq),
+        other => panic!("{other}"),
+    }
+}
+
+/// Numbers of a segment of [`SampleLog::three`]: the first line 1, blocks of 5, 6, 6 and, with the end, 2 lines.
+const LENGTH: u64 = 20;
+
+#[test]
+fn a_clean_log_is_ok() {
+    let log = SampleLog::three("verify-clean");
+    let found = check(&log);
+    assert_eq!(found.exit_code(), 0, "{found}");
+    assert_eq!(found.segments.len(), 3);
+    for segment in &found.segments {
+        assert_eq!((&segment.verdict, segment.lines, segment.blocks), (&Verdict::Ok, LENGTH, 4), "{found}");
+        assert_eq!(segment.signatures.valid, 2);
+        assert_eq!(segment.signatures.source, Some(KeySource::Directory));
+    }
+    // The same, compressed, and with a key that was given.
+    log.compress(1);
+    let keys = [log.public()];
+    let found = verify(std::slice::from_ref(&log.dir), &keys);
+    assert_eq!(found.exit_code(), 0, "{found}");
+    assert_eq!(found.segments[0].signatures.source, Some(KeySource::Given));
+    // Without the file the log itself names the key.
+    std::fs::remove_file(log.dir.join("audit.ed25519.pub")).unwrap();
+    let found = check(&log);
+    assert_eq!(found.segments[1].signatures.source, Some(KeySource::Log));
+    assert!(found.to_string().contains("key from the log itself"), "{found}");
+}
+
+#[test]
+fn ends_that_are_no_leaf_and_logs_without_a_key_are_ok() {
+    let mut plain = SampleLog::new("verify-plain-end");
+    plain.seals_ends = false;
+    (0..2).for_each(|_| plain.closed_segment());
+    assert_eq!(check(&plain).exit_code(), 0, "{}", check(&plain));
+    let mut unsigned = SampleLog::new("verify-unsigned").unsigned();
+    (0..2).for_each(|_| unsigned.closed_segment());
+    let found = check(&unsigned);
+    assert_eq!((found.exit_code(), found.segments[0].signatures.valid), (0, 0), "{found}");
+    // With a key of one's own, who did not sign is nobody.
+    let other = SampleLog::new("verify-other-key");
+    let found = verify(std::slice::from_ref(&unsigned.dir), &[other.public()]);
+    assert!(matches!(found.segments[0].verdict, Verdict::BadSignature { .. }), "{found}");
+    // A segment that ends where it began.
+    plain.open();
+    plain.end();
+    assert_eq!(check(&plain).exit_code(), 0, "{}", check(&plain));
+}
+
+#[test]
+fn no_byte_of_a_closed_segment_can_be_flipped() {
+    let log = SampleLog::three("verify-flip");
+    let original = std::fs::read(log.path(2)).unwrap();
+    let end = original.len() - log.lines(2)[LENGTH as usize - 1].len();
+    // Here and there in all lines, and everywhere in the last, which is covered in another way.
+    for at in (0..end).step_by(61).chain(end..original.len()) {
+        for bit in [0x01, 0x20] {
+            let mut bytes = original.clone();
+            bytes[at] ^= bit;
+            std::fs::write(log.path(2), &bytes).unwrap();
+            let found = check(&log);
+            assert_eq!(found.exit_code(), 4, "byte {at}, bit {bit}: {found}");
+            let faults: Vec<&str> =
+                found.segments.iter().filter(|s| s.verdict.is_fault()).map(|s| s.name.as_str()).collect();
+            assert_eq!(faults, [log.name(2)], "byte {at}, bit {bit}: {found}");
+        }
+    }
+}
+
+fn tampered(log: &SampleLog, lines: &[Vec<u8>], change: &dyn Fn(&mut Vec<Vec<u8>>)) -> (u64, u64, u64) {
+    let mut changed = lines.to_vec();
+    change(&mut changed);
+    log.write_lines(2, &changed);
+    let found = check(log);
+    assert_eq!(found.segments.iter().filter(|s| s.verdict.is_fault()).count(), 1, "{found}");
+    modified(&verdict(log, 2))
+}
+
+#[test]
+fn the_first_bad_block_is_named() {
+    let log = SampleLog::three("verify-lines");
+    let lines = log.lines(2);
+    // Segment 2 begins with number 21: blocks 22–26, 27–32, 33–38, 39–40.
+    let edit = |at: usize, from: &'static str, to: &'static str| {
+        move |lines: &mut Vec<Vec<u8>>| {
+            let text = String::from_utf8(lines[at].clone()).unwrap();
+            assert!(text.contains(from), "{text}");
+            lines[at] = text.replacen(from, to, 1).into_bytes();
+        }
+    };
+    assert_eq!(tampered(&log, &lines, &edit(2, "story", "story2")), (1, 22, 26), "edited");
+    assert_eq!(tampered(&log, &lines, &|lines| drop(lines.remove(8))), (2, 27, 32), "deleted");
+    assert_eq!(tampered(&log, &lines, &|lines| lines.swap(8, 9)), (2, 27, 32), "swapped");
+    assert_eq!(tampered(&log, &lines, &|lines| lines.insert(8, lines[8].clone())), (2, 27, 32), "inserted");
+    assert_eq!(tampered(&log, &lines, &|lines| drop(lines.drain(7..13))), (2, 27, 38), "a block with its checkpoint");
+    assert_eq!(tampered(&log, &lines, &|lines| drop(lines.drain(6..12))), (1, 22, 32), "a checkpoint, and on");
+    assert_eq!(tampered(&log, &lines, &edit(6, "\"n\":5", "\"n\":6")), (1, 22, 26), "a checkpoint");
+    assert_eq!(
+        tampered(&log, &lines, &edit(6, "\"time\":\"2026", "\"time\":\"2025")),
+        (2, 27, 32),
+        "the time of a checkpoint"
+    );
+    assert_eq!(tampered(&log, &lines, &|lines| drop(lines.remove(0))).0, 1, "the first line");
+    assert_eq!(
+        tampered(&log, &lines, &edit(0, "\"address\":\"truncate\"", "\"address\":\"full\"")),
+        (1, 22, 26),
+        "the first line"
+    );
+    assert_eq!(tampered(&log, &lines, &|lines| lines.truncate(10)), (2, 31, 40), "a tail");
+    assert_eq!(tampered(&log, &lines, &|lines| lines.truncate(19)), (4, 40, 40), "the end");
+    assert_eq!(tampered(&log, &lines, &|lines| lines.push(lines[8].clone())).0, 5, "a line behind the end");
+}
+
+#[test]
+fn segments_cannot_be_taken_away_or_shown_again() {
+    let log = SampleLog::three("verify-segments");
+    let (second, third) = (std::fs::read(log.path(2)).unwrap(), std::fs::read(log.path(3)).unwrap());
+    std::fs::remove_file(log.path(2)).unwrap();
+    let found = check(&log);
+    assert_eq!((found.exit_code(), verdict(&log, 2)), (4, Verdict::Missing), "{found}");
+    assert_eq!(verdict(&log, 3), Verdict::Ok);
+    // Deleted in time is no fault.
+    let retention = format!("{{\"retention\":\"{}.zst\",\"bytes\":1}}\n", log.name(2));
+    std::fs::write(log.dir.join("audit.index"), retention).unwrap();
+    assert_eq!(check(&log).exit_code(), 0, "{}", check(&log));
+    std::fs::remove_file(log.dir.join("audit.index")).unwrap();
+    // The first one in the place of the second, of the third, and behind the last.
+    let first = std::fs::read(log.path(1)).unwrap();
+    std::fs::write(log.path(2), &first).unwrap();
+    assert!(matches!(verdict(&log, 2), Verdict::Modified { .. } | Verdict::Missing), "{}", check(&log));
+    std::fs::write(log.path(2), &second).unwrap();
+    std::fs::write(log.path(3), &second).unwrap();
+    assert!(verdict(&log, 3).is_fault(), "{}", check(&log));
+    std::fs::write(log.path(3), &third).unwrap();
+    std::fs::write(log.path(4), &first).unwrap();
+    assert!(verdict(&log, 4).is_fault(), "{}", check(&log));
+    std::fs::remove_file(log.path(4)).unwrap();
+    // The first ones may have gone, and the last one is only missed by the index.
+    std::fs::remove_file(log.path(1)).unwrap();
+    let found = check(&log);
+    assert_eq!(found.exit_code(), 0, "{found}");
+    assert!(found.to_string().contains("is not here"), "{found}");
+    let index = format!("{{\"closed\":\"{}\",\"last_seq\":{}}}\n", log.name(3), 3 * LENGTH);
+    std::fs::write(log.dir.join("audit.index"), index).unwrap();
+    assert_eq!(check(&log).exit_code(), 0);
+    std::fs::remove_file(log.path(3)).unwrap();
+    assert_eq!(verdict(&log, 3), Verdict::Missing);
+}
+
+#[test]
+fn who_writes_anew_without_the_key_is_found_out() {
+    let log = SampleLog::three("verify-reseal");
+    log.reseal(3, |line| line.replace("story-45", "story-99"));
+    assert!(matches!(verdict(&log, 3), Verdict::BadSignature { .. }), "{}", check(&log));
+    // And with a key of one's own: only a key that was given tells.
+    let theirs = SampleLog::three("verify-their-key");
+    assert_eq!(check(&theirs).exit_code(), 0);
+    let found = verify(std::slice::from_ref(&theirs.dir), &[log.public()]);
+    assert!(found.segments.iter().all(|s| matches!(s.verdict, Verdict::BadSignature { .. })), "{found}");
+    let mut lines = theirs.lines(3);
+    let end = String::from_utf8(lines.pop().unwrap()).unwrap();
+    let bare = end.split_once(",\"key.id\"").unwrap().0.to_owned() + "}\n";
+    lines.push(bare.into_bytes());
+    theirs.write_lines(3, &lines);
+    assert!(matches!(verdict(&theirs, 3), Verdict::BadSignature { seq: 60, .. }), "{}", check(&theirs));
+}
+
+#[test]
+fn the_end_of_the_last_segment_is_known_to_the_index() {
+    let log = SampleLog::three("verify-index-end");
+    let lines = log.lines(3);
+    log.write_lines(3, &lines[..15]);
+    assert_eq!(verdict(&log, 3), Verdict::Unsealed { lines: 2 });
+    let index = format!("{{\"closed\":\"{}\",\"last_seq\":60,\"head\":\"{}\"}}\n", log.name(3), "0".repeat(64));
+    std::fs::write(log.dir.join("audit.index"), index).unwrap();
+    assert_eq!(modified(&verdict(&log, 3)), (3, 56, 60));
+    // What was compressed was closed.
+    std::fs::remove_file(log.dir.join("audit.index")).unwrap();
+    log.compress(3);
+    assert_eq!(modified(&verdict(&log, 3)), (3, 56, 56));
+}
+
+#[test]
+fn a_crash_is_no_fault() {
+    let mut log = SampleLog::new("verify-crash");
+    log.closed_segment();
+    log.open();
+    log.hit("ann");
+    log.checkpoint(false);
+    log.hit("bob");
+    log.hit("cid");
+    log.crash(7);
+    let found = check(&log);
+    assert_eq!((found.exit_code(), verdict(&log, 2)), (0, Verdict::Unsealed { lines: 2 }), "{found}");
+    assert!(found.to_string().contains("7 bytes is torn"), "{found}");
+    log.recover();
+    log.hit("dan");
+    log.checkpoint(true);
+    log.end();
+    assert_eq!(verdict(&log, 2), Verdict::SealedByNext { lines: 2 }, "{}", check(&log));
+    assert_eq!(check(&log).exit_code(), 0);
+    log.compress(2);
+    assert_eq!(verdict(&log, 2), Verdict::SealedByNext { lines: 2 });
+    std::fs::remove_file(log.dir.join(log.name(2) + ".zst")).unwrap();
+    assert_eq!(verdict(&log, 2), Verdict::Missing);
+}
+
+#[test]
+fn lines_behind_the_last_checkpoint_are_counted_by_what_follows() {
+    let mut log = SampleLog::new("verify-crash-cut");
+    log.open();
+    log.hit("ann");
+    log.checkpoint(false);
+    log.hit("bob");
+    log.crash(0);
+    log.recover();
+    log.end();
+    let lines = log.lines(1);
+    log.write_lines(1, &lines[..3]);
+    assert_eq!(modified(&verdict(&log, 1)), (2, 4, 4));
+}
+
+#[test]
+fn older_logs_have_no_checkpoints() {
+    let log = SampleLog::new("verify-legacy");
+    let line = |kind: &str, seq: u64| {
+        format!(
+            "{{\"v\":1,\"time\":\"2026-11-23T20:00:00.000Z\"{kind},\"deckle.seq\":{seq},\"deckle.instance\":\"w1\"}}\n"
+        )
+    };
+    let text = line(",\"deckle.kind\":\"segment\"", 1) + &line("", 2) + &line(",\"deckle.kind\":\"end\"", 3);
+    std::fs::write(log.path(1), &text).unwrap();
+    assert_eq!(verdict(&log, 1), Verdict::NoCheckpoints);
+    assert_eq!(check(&log).exit_code(), 0);
+    // An empty file, and something else.
+    std::fs::write(log.path(2), "").unwrap();
+    assert_eq!(verdict(&log, 2), Verdict::Unsealed { lines: 0 });
+    let other = log.dir.join("access.log");
+    std::fs::write(&other, "203.0.113.7 - - [20/Nov/2026:10:14:07 +0000] \"GET / HTTP/1.0\" 304 -\n").unwrap();
+    let found = verify(&[other, log.dir.join("nothing")], &[]);
+    assert_eq!((found.exit_code(), found.unreadable.len()), (5, 2), "{found}");
+}

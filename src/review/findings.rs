@@ -34,7 +34,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     }
     let articles = facts.articles.count();
     if facts.busiest.0 >= 10 && facts.pace() > FAST {
-        let minutes = (facts.busiest.1.as_secs_f64() / 60.0).max(0.1);
+        let minutes = (f64::from(facts.busiest.1) / 60e3).max(0.1);
         let (pages, pace) = (facts.busiest.0, facts.pace());
         add(30, format!("asked for {pages} pages in {minutes:.1} min ({pace:.0} pages a minute)"));
     } else if articles >= 100 {
@@ -56,7 +56,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     if facts.not_found >= 10 && u64::from(facts.not_found) * 2 > facts.hits {
         add(10, format!("asked {} times for what is not there", facts.not_found));
     }
-    let hours = facts.longest_hours();
+    let hours = if facts.pages > SLEEPLESS * 4 { facts.longest_hours() } else { 0 };
     if hours >= SLEEPLESS && facts.pages > hours * 4 {
         add(10, format!("never paused for an hour in {hours} hours"));
     }

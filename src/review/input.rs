@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::audit::reader::MAX_LINE;
 
 /// Bytes that are read at once.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 18;
 
 /// Where lines come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,10 +147,12 @@ impl Chunks {
             return None;
         }
         let mut chunk = Chunk { bytes: std::mem::take(&mut self.carry), too_long: 0, last: false };
+        // A long line goes on in the next chunks until it is too long.
+        let full = chunk.bytes.len() + CHUNK;
         chunk.bytes.reserve(CHUNK);
         let mut failed = None;
-        while chunk.bytes.len() < CHUNK {
-            let wanted = (CHUNK - chunk.bytes.len()) as u64;
+        while chunk.bytes.len() < full {
+            let wanted = (full - chunk.bytes.len()) as u64;
             let before = chunk.bytes.len();
             match self.reader.by_ref().take(wanted).read_to_end(&mut chunk.bytes) {
                 Ok(0) => {
@@ -210,7 +212,7 @@ impl Chunks {
     fn keep_whole_lines(&mut self, chunk: &mut Chunk) {
         match memchr::memrchr(b'\n', &chunk.bytes) {
             Some(at) => self.carry = chunk.bytes.split_off(at + 1),
-            None if chunk.bytes.len() >= MAX_LINE => {
+            None if chunk.bytes.len() > MAX_LINE => {
                 chunk.bytes.clear();
                 chunk.too_long = 1;
                 self.skipping = true;

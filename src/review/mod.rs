@@ -222,7 +222,10 @@ impl Review {
             gap: self.plan.gap,
             cost_per_gb: self.cost_per_gb,
         };
-        Reviewed { report: reports::report(&counts, &about), errors, bad_lines }
+        let report = reports::report(&counts, &about);
+        // To give back the memory of many visitors takes its time.
+        let _ = std::thread::Builder::new().spawn(move || drop(counts));
+        Reviewed { report, errors, bad_lines }
     }
 }
 

@@ -223,6 +223,14 @@ impl History {
         }
     }
 
+    /// `Crawl-delay` of a robot in the version of this moment, in seconds; no verdict follows from it.
+    pub fn crawl_delay(&self, family: &Family, at: Duration) -> Option<u32> {
+        match self.current(family, at, at)? {
+            Served::Rules(robots) => robots.crawl_delay(&family.token),
+            _ => None,
+        }
+    }
+
     /// Was a robot allowed to fetch this path (with its query) at this moment?
     pub fn judge(&self, family: &Family, path: &str, at: Duration) -> Verdict {
         if CONTROL_TOKENS.iter().any(|token| token.eq_ignore_ascii_case(&family.token)) {

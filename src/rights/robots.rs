@@ -59,6 +59,8 @@ pub struct Group {
     pub usage: Vec<Usage>,
     /// Values of `Content-Signal` (contentsignals.org).
     pub signals: Vec<String>,
+    /// `Crawl-delay` in seconds; not in RFC 9309, and no verdict follows from it.
+    pub crawl_delay: Option<u32>,
     /// Line of the first `User-agent`.
     pub line: usize,
 }
@@ -114,6 +116,12 @@ impl Robots {
                         group.rules.push(Rule { allow: key == "allow", pattern, raw: value, line: index + 1 });
                     }
                 }
+                "crawl-delay" => {
+                    if let Some(group) = groups.last_mut() {
+                        let seconds = value.parse::<f64>().ok().filter(|s| (0.0..86_400.0).contains(s));
+                        group.crawl_delay = group.crawl_delay.or(seconds.map(|seconds| seconds.ceil() as u32));
+                    }
+                }
                 "content-usage" => {
                     if let Some(group) = groups.last_mut() {
                         group.usage.push(usage(&value));
@@ -166,6 +174,11 @@ impl Robots {
             .map(|(_, pref)| *pref)
             .max()
             .unwrap_or_default()
+    }
+
+    /// `Crawl-delay` of an agent, in seconds.
+    pub fn crawl_delay(&self, agent: &str) -> Option<u32> {
+        self.groups_of(agent).find_map(|group| group.crawl_delay)
     }
 
     /// Does any group name this agent?

@@ -17,7 +17,7 @@ pub(crate) fn parse(line: &str, hop: usize) -> Result<Hit<'_>, Skipped> {
     let (prefix, stamp, rest) = around_time(line).ok_or(Skipped::Malformed)?;
     let mut hit = Hit::default();
     client(prefix, hop, &mut hit).ok_or(Skipped::Malformed)?;
-    let mut rest = rest.trim_start();
+    let mut rest = rest.trim_ascii_start();
     let request = quoted(&mut rest).ok_or(Skipped::Malformed)?;
     let (status, bytes, mut rest) = numbers(rest).ok_or(Skipped::Malformed)?;
     hit.status = Some(status);
@@ -44,12 +44,18 @@ fn around_time(line: &str) -> Option<(&str, &str, &str)> {
     }
 }
 
+/// The text before and behind the first of these bytes.
+fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(byte, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 /// Status, bytes, and what follows.
 fn numbers(rest: &str) -> Option<(u16, u64, &str)> {
-    let rest = rest.trim_start();
-    let (status, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let rest = rest.trim_ascii_start();
+    let (status, rest) = cut(rest, b' ').unwrap_or((rest, ""));
     let status: u16 = status.parse().ok().filter(|status| (100..1_000).contains(status))?;
-    let (bytes, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (bytes, rest) = cut(rest, b' ').unwrap_or((rest, ""));
     let bytes = if matches!(bytes, "-" | "") { 0 } else { bytes.parse().ok()? };
     Some((status, bytes, rest))
 }
@@ -57,7 +63,8 @@ fn numbers(rest: &str) -> Option<(u16, u64, &str)> {
 /// The client and the host that was asked, out of what stands before the time.
 fn client<'l>(prefix: &'l str, hop: usize, hit: &mut Hit<'l>) -> Option<()> {
     // The common case: an address and two hyphens.
-    if let Some(address) = prefix.strip_suffix(" - -").filter(|a| !a.contains([' ', ',', '"'])) {
+    let is_plain = |address: &&str| !address.bytes().any(|byte| matches!(byte, b' ' | b',' | b'"'));
+    if let Some(address) = prefix.strip_suffix(" - -").filter(is_plain) {
         hit.address = Cow::Borrowed(address);
         return (!address.is_empty()).then_some(());
     }
@@ -101,7 +108,7 @@ pub(crate) fn is_public(ip: IpAddr) -> bool {
 
 /// A quoted field, unescaped. A missing end takes the rest.
 pub(crate) fn quoted<'l>(rest: &mut &'l str) -> Option<Text<'l>> {
-    let inside = rest.trim_start().strip_prefix('"')?;
+    let inside = rest.trim_ascii_start().strip_prefix('"')?;
     let bytes = inside.as_bytes();
     let mut from = 0;
     loop {
@@ -174,13 +181,14 @@ pub(crate) fn request_line<'l>(request: Text<'l>, hit: &mut Hit<'l>) {
 }
 
 fn split_request<'l>(request: &'l str, hit: &mut Hit<'l>) {
-    let (method, rest) = request.split_once(' ').unwrap_or((request, ""));
+    let (method, rest) = cut(request, b' ').unwrap_or((request, ""));
     let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'_' || b == b'-');
     if !is_method || rest.is_empty() {
         return;
     }
     // Spaces may stand in the path; the protocol is the last word, if it is one.
-    let target = rest.rsplit_once(' ').filter(|(_, last)| is_protocol(last)).map_or(rest, |(target, _)| target);
+    let last = memchr::memrchr(b' ', rest.as_bytes()).filter(|at| rest.get(at + 1..).is_some_and(is_protocol));
+    let target = last.and_then(|at| rest.get(..at)).unwrap_or(rest);
     hit.method = Cow::Borrowed(method);
     split_target(target, hit);
 }
@@ -191,8 +199,8 @@ fn is_protocol(word: &str) -> bool {
 
 /// A request target (RFC 9112 §3.2): path and query, and the host of the absolute form.
 pub(crate) fn split_target<'l>(target: &'l str, hit: &mut Hit<'l>) {
-    let target = target.split_once('#').map_or(target, |(target, _)| target);
-    let (path, query) = match target.split_once('?') {
+    let target = cut(target, b'#').map_or(target, |(target, _)| target);
+    let (path, query) = match cut(target, b'?') {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };

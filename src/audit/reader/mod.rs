@@ -150,20 +150,20 @@ impl Reader {
         if is_binary(line) {
             return Line::Skipped(Skipped::Binary);
         }
-        match String::from_utf8_lossy(line) {
-            Cow::Borrowed(text) => self.read_text(text),
-            Cow::Owned(text) => match self.read_text(&text) {
-                Line::Hit(hit) => Line::Hit(hit.into_owned()),
-                Line::Other(note) => Line::Other(note),
-                Line::Directive => Line::Directive,
-                Line::Empty => Line::Empty,
-                Line::Skipped(reason) => Line::Skipped(reason),
-            },
+        if let Ok(text) = std::str::from_utf8(line) {
+            return self.read_text(text);
+        }
+        match self.read_text(&String::from_utf8_lossy(line)) {
+            Line::Hit(hit) => Line::Hit(hit.into_owned()),
+            Line::Other(note) => Line::Other(note),
+            Line::Directive => Line::Directive,
+            Line::Empty => Line::Empty,
+            Line::Skipped(reason) => Line::Skipped(reason),
         }
     }
 
     fn read_text<'l>(&mut self, text: &'l str) -> Line<'l> {
-        let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
+        let text = text.trim_ascii();
         if text.is_empty() {
             return Line::Empty;
         }
@@ -217,6 +217,10 @@ impl Reader {
 
 /// Mostly control bytes.
 fn is_binary(line: &[u8]) -> bool {
+    // Nearly every line has none, which takes no branch a byte to see.
+    if line.iter().fold(u8::MAX, |least, byte| least.min(*byte)) >= 0x20 {
+        return false;
+    }
     let controls = line.iter().filter(|b| **b < 0x20 && **b != b'\t' && **b != b'\r').count();
     controls > 0 && (memchr::memchr(0, line).is_some() || controls * 10 > line.len() * 3)
 }

@@ -33,11 +33,15 @@ impl Hasher for Ready {
 /// For tables whose keys are hashes.
 pub(crate) type BuildReady = BuildHasherDefault<Ready>;
 
+/// Kept out of line: most visitors have few of anything.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Set(HashSet<u64, BuildReady>);
+
 /// The number of different hashes.
 #[derive(Debug, Clone)]
 pub(crate) enum Distinct {
     Few(Vec<u64>),
-    Many(HashSet<u64, BuildReady>),
+    Many(Box<Set>),
     Sketch(Box<Sketch>),
 }
 
@@ -59,16 +63,15 @@ impl Distinct {
                     few.push(hash);
                     return true;
                 }
-                let mut many: HashSet<u64, BuildReady> = few.drain(..).collect();
-                many.insert(hash);
-                *self = Self::Many(many);
+                let many = few.drain(..).chain([hash]).collect();
+                *self = Self::Many(Box::new(Set(many)));
                 true
             }
             Self::Many(many) => {
-                let new = many.insert(hash);
-                if many.len() > EXACT {
+                let new = many.0.insert(hash);
+                if many.0.len() > EXACT {
                     let mut sketch = Box::<Sketch>::default();
-                    for hash in many.iter() {
+                    for hash in &many.0 {
                         sketch.insert(*hash);
                     }
                     *self = Self::Sketch(sketch);
@@ -83,7 +86,7 @@ impl Distinct {
     pub(crate) fn each(&self, mut take: impl FnMut(u64)) {
         match self {
             Self::Few(few) => few.iter().for_each(|hash| take(*hash)),
-            Self::Many(many) => many.iter().for_each(|hash| take(*hash)),
+            Self::Many(many) => many.0.iter().for_each(|hash| take(*hash)),
             Self::Sketch(_) => {}
         }
     }
@@ -91,7 +94,7 @@ impl Distinct {
     pub(crate) fn count(&self) -> u64 {
         match self {
             Self::Few(few) => few.len() as u64,
-            Self::Many(many) => many.len() as u64,
+            Self::Many(many) => many.0.len() as u64,
             Self::Sketch(sketch) => sketch.estimate(),
         }
     }
@@ -100,7 +103,7 @@ impl Distinct {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Few(few) => few.capacity() * 8,
-            Self::Many(many) => many.capacity() * 10 + 64,
+            Self::Many(many) => many.0.capacity() * 10 + 64,
             Self::Sketch(_) => 1 << BITS,
         }
     }

@@ -10,6 +10,8 @@ use crate::visitor::{Category, Verification};
 
 /// Hours that are kept apart; a visitor of more is one that never sleeps.
 const MAX_HOURS: usize = 2_048;
+/// Hits from which on minutes are counted.
+const OFTEN: u64 = 16;
 /// Different numbers of pages a minute that are kept apart.
 const MAX_PACES: usize = 64;
 /// Steps of one session are measured while they are no longer than this.
@@ -47,22 +49,31 @@ pub(crate) struct Facts {
     pub(crate) steps: (u32, u32),
     last_number: Option<u32>,
     pub(crate) articles: Distinct,
-    pub(crate) directories: Distinct,
+    /// Marks of directories: of 128 places each directory takes one (linear counting).
+    directories: u128,
     pub(crate) first: Duration,
     pub(crate) last: Duration,
     pub(crate) sessions: u32,
     session_start: Duration,
-    last_page: Option<Duration>,
-    run: (u32, Duration),
-    /// Most pages without a pause, and the time they took.
-    pub(crate) busiest: (u32, Duration),
+    last_page: Option<u64>,
+    run: (u32, u64),
+    /// Most pages without a pause, and the milliseconds they took.
+    pub(crate) busiest: (u32, u32),
     gaps: Welford,
-    /// Hits by hour since 1970.
-    pub(crate) hours: Vec<(u32, u32)>,
+    /// The hour of the last hit, since 1970, and the hits in it.
+    hour: (u32, u32),
     minute: (u32, u32),
+    busy: Option<Box<Busy>>,
+    pub(crate) deckle: Option<Box<DeckleFacts>>,
+}
+
+/// Of a visitor that comes for more than an hour, or often.
+#[derive(Debug, Default)]
+struct Busy {
+    /// The hours before, and the hits in each.
+    hours: Vec<(u32, u32)>,
     /// How often there were so many requests in a minute.
     paces: Vec<(u32, u32)>,
-    pub(crate) deckle: Option<Box<DeckleFacts>>,
 }
 
 /// What deckle did with a visitor.
@@ -121,18 +132,18 @@ impl Facts {
             steps: (0, 0),
             last_number: None,
             articles: Distinct::default(),
-            directories: Distinct::default(),
+            directories: 0,
             first: time,
             last: time,
             sessions: 0,
             session_start: time,
             last_page: None,
-            run: (0, time),
-            busiest: (0, Duration::ZERO),
+            run: (0, 0),
+            busiest: (0, 0),
             gaps: Welford::default(),
-            hours: Vec::new(),
+            hour: (0, 0),
             minute: (0, 0),
-            paces: Vec::new(),
+            busy: None,
             deckle: None,
         }
     }
@@ -149,12 +160,11 @@ impl Facts {
         self.last = self.last.max(time);
         let hour = (time.as_secs() / 3_600) as u32;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        let room = self.hours.len() < MAX_HOURS;
-        match self.hours.iter_mut().rev().take(3).find(|(at, _)| *at == hour) {
-            Some((_, hits)) => *hits = hits.saturating_add(weight),
-            None if room => self.hours.push((hour, weight)),
-            None => {}
+        if self.hour.0 != hour {
+            self.end_hour();
+            self.hour.0 = hour;
         }
+        self.hour.1 = self.hour.1.saturating_add(weight);
         let minute = (time.as_secs() / 60) as u32;
         if minute == self.minute.0 {
             self.minute.1 = self.minute.1.saturating_add(1);
@@ -164,18 +174,52 @@ impl Facts {
         }
     }
 
-    fn end_minute(&mut self) {
-        let (_, hits) = self.minute;
+    fn end_hour(&mut self) {
+        let (hour, hits) = std::mem::take(&mut self.hour);
         if hits == 0 {
             return;
         }
-        let room = self.paces.len() < MAX_PACES;
-        match self.paces.iter_mut().find(|(pace, _)| *pace == hits) {
+        let hours = &mut self.busy.get_or_insert_default().hours;
+        let room = hours.len() < MAX_HOURS;
+        match hours.iter_mut().rev().take(3).find(|(at, _)| *at == hour) {
+            Some((_, sum)) => *sum = sum.saturating_add(hits),
+            None if room => hours.push((hour, hits)),
+            None => {}
+        }
+    }
+
+    /// Hits by hour since 1970; an hour may come more than once.
+    pub(crate) fn hours(&self) -> impl Iterator<Item = (u32, u32)> {
+        let before = self.busy.iter().flat_map(|busy| &busy.hours);
+        before.copied().chain(Some(self.hour).filter(|(_, hits)| *hits > 0))
+    }
+
+    /// A page of this directory, by its hash.
+    pub(super) fn note_directory(&mut self, hash: u64) {
+        self.directories |= 1 << (hash % 128);
+    }
+
+    /// Different directories, as an estimate.
+    pub(crate) fn directories(&self) -> f64 {
+        match self.directories.count_zeros() {
+            0 => 128.0 * 128f64.ln(),
+            free => -128.0 * (f64::from(free) / 128.0).ln(),
+        }
+    }
+
+    fn end_minute(&mut self) {
+        let (_, hits) = self.minute;
+        if hits == 0 || self.hits < OFTEN {
+            return;
+        }
+        let paces = &mut self.busy.get_or_insert_default().paces;
+        let room = paces.len() < MAX_PACES;
+        match paces.iter_mut().find(|(pace, _)| *pace == hits) {
             Some((_, times)) => *times += 1,
-            None if room => self.paces.push((hits, 1)),
+            None if room => paces.push((hits, 1)),
             // The nearest one stands for it.
             None => {
-                if let Some(nearest) = self.paces.iter_mut().min_by_key(|(pace, _)| pace.abs_diff(hits)) {
+                if let Some(nearest) = paces.iter_mut().min_by_key(|(pace, _)| pace.abs_diff(hits)) {
                     *nearest = (nearest.0.max(hits), nearest.1 + 1);
                 }
             }
@@ -184,7 +228,7 @@ impl Facts {
 
     /// Requests a minute, of the minutes in which there were any: median, 99th percentile, most.
     pub(crate) fn paces(&self) -> (u32, u32, u32) {
-        let mut all = self.paces.clone();
+        let mut all = self.busy.as_ref().map(|busy| busy.paces.clone()).unwrap_or_default();
         if self.minute.1 > 0 {
             all.push((self.minute.1, 1));
         }
@@ -205,21 +249,23 @@ impl Facts {
     /// A page at this time.
     pub(super) fn note_page(&mut self, time: Duration, gap: Duration, number: Option<u32>) {
         self.pages = self.pages.saturating_add(1);
-        match self.last_page.filter(|last| last.abs_diff(time) <= gap) {
+        let at = time.as_millis() as u64;
+        match self.last_page.filter(|last| last.abs_diff(at) <= gap.as_millis() as u64) {
             Some(last) => {
-                if let Some(gap) = time.checked_sub(last) {
-                    self.gaps.add(gap.as_secs_f32());
+                if let Some(gap) = at.checked_sub(last) {
+                    self.gaps.add(gap as f32 / 1e3);
                 }
-                self.run = (self.run.0 + 1, self.run.1.min(time));
-                self.last_page = Some(last.max(time));
+                self.run = (self.run.0 + 1, self.run.1.min(at));
+                self.last_page = Some(last.max(at));
             }
             None => {
-                self.run = (1, time);
-                self.last_page = Some(time);
+                self.run = (1, at);
+                self.last_page = Some(at);
             }
         }
         if self.run.0 > self.busiest.0 {
-            self.busiest = (self.run.0, self.last_page.unwrap_or(time).saturating_sub(self.run.1));
+            let took = self.last_page.unwrap_or(at).saturating_sub(self.run.1);
+            self.busiest = (self.run.0, u32::try_from(took).unwrap_or(u32::MAX));
         }
         if let Some(number) = number {
             if let Some(last) = self.last_number {
@@ -238,12 +284,12 @@ impl Facts {
 
     /// Pages a minute in the busiest run.
     pub(crate) fn pace(&self) -> f64 {
-        f64::from(self.busiest.0) / (self.busiest.1.as_secs_f64() / 60.0).max(1.0 / 6.0)
+        f64::from(self.busiest.0) / (f64::from(self.busiest.1) / 60e3).max(1.0 / 6.0)
     }
 
     /// The most hours in a row in which there was a request.
     pub(crate) fn longest_hours(&self) -> u32 {
-        let mut hours: Vec<u32> = self.hours.iter().map(|(hour, _)| *hour).collect();
+        let mut hours: Vec<u32> = self.hours().map(|(hour, _)| hour).collect();
         hours.sort_unstable();
         hours.dedup();
         let (mut longest, mut run, mut last) = (0, 0, None);
@@ -259,9 +305,9 @@ impl Facts {
     pub(super) fn size(&self) -> usize {
         let deckle =
             self.deckle.as_ref().map_or(0, |d| size_of::<DeckleFacts>() + d.marks.bytes() + d.signals.len() * 48);
-        let lists = self.hours.capacity() * 8 + self.paces.capacity() * 8;
+        let lists = self.busy.as_ref().map_or(0, |busy| 64 + (busy.hours.capacity() + busy.paces.capacity()) * 8);
         let texts = self.address.len() + self.id.len() + 32;
-        size_of::<Self>() + lists + texts + deckle + self.articles.bytes() + self.directories.bytes()
+        size_of::<Self>() + lists + texts + deckle + self.articles.bytes()
     }
 }
 
@@ -284,16 +330,17 @@ mod tests {
             facts.note_time(Duration::from_secs(1_000_000 + minutes * 60), GAP, 1);
         }
         assert_eq!(facts.sessions, 3, "0–30, 80–90, 200; what comes late starts nothing");
-        assert_eq!(facts.hours.iter().map(|(_, hits)| hits).sum::<u32>(), 7);
+        assert_eq!(facts.hours().map(|(_, hits)| hits).sum::<u32>(), 7);
         assert!(facts.longest_hours() >= 2);
     }
 
     #[test]
     fn paces_are_those_of_busy_minutes() {
         let mut facts = facts();
-        for minute in 0..100u64 {
+        for minute in 0..300u64 {
             let requests = if minute == 50 { 40 } else { 2 };
             for _ in 0..requests {
+                facts.hits += 1;
                 facts.note_time(Duration::from_secs(1_000_020 + minute * 60), GAP, 1);
             }
         }

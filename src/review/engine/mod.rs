@@ -1,7 +1,7 @@
 //! Lines to counts: read by one thread, parsed and counted by several, in bounded memory.
 //!
-//! A round takes a chunk of lines for each thread. They are parsed side by side, and then each thread counts the visitors
-//! that are its own, chunk after chunk: so the order of lines is kept, and the answer is the same with any number of threads.
+//! Each thread parses a chunk of lines; when all have, each counts the visitors that are its own out of all of these chunks,
+//! in their order: so the answer is the same with any number of threads.
 
 mod agents;
 mod articles;
@@ -13,28 +13,33 @@ mod robots;
 mod row;
 mod shard;
 mod tally;
+#[cfg(test)]
+mod tests;
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Barrier, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::filter::Filters;
 use super::input::{InputError, Source};
 use super::report::Quality;
-use crate::audit::reader::{Format, Note, Skipped};
+use crate::audit::reader::{Format, Skipped};
 use crate::visitor::Ranges;
 use agents::{AgentCache, AgentTable};
 use feed::{Batch, Feed};
-use parse::{Parsed, parse};
+use parse::Parsed;
 use shard::Bounds;
 
-pub(crate) use distinct::Sketch;
+pub(crate) use agents::KnownAgent;
+pub(crate) use distinct::{BuildReady, Sketch};
 pub(crate) use facts::Facts;
 pub(crate) use feed::{Problem, Reading, name};
 pub(crate) use robots::RobotsVersions;
-use shard::Shard;
+pub(crate) use shard::Shard;
 
 /// How much is read and kept.
 #[derive(Debug, Clone)]
@@ -69,7 +74,6 @@ pub(crate) struct Counts {
     pub(crate) shards: Vec<Shard>,
     pub(crate) quality: Quality,
     pub(crate) formats: BTreeMap<&'static str, u64>,
-    pub(crate) robots: RobotsVersions,
     pub(crate) errors: Vec<InputError>,
     pub(crate) bad: Vec<BadLine>,
     pub(crate) partial: bool,
@@ -78,6 +82,8 @@ pub(crate) struct Counts {
     lines_of: Vec<u64>,
 }
 
+/// Chunks that are taken at once.
+const ROUND: usize = 64;
 /// Bad lines that are kept.
 const MAX_BAD: usize = 100_000;
 
@@ -86,10 +92,9 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     let ranges = Ranges::shipped();
     let bounds = Bounds { memory: plan.memory / plan.jobs, gap: plan.gap };
     let mut counts = Counts {
-        shards: (0..plan.jobs).map(|_| Shard::new(bounds.clone(), Arc::clone(&ranges))).collect(),
+        shards: (0..plan.jobs).map(|_| Shard::new(bounds.clone(), Arc::clone(&ranges), plan.robots.clone())).collect(),
         quality: Quality::default(),
         formats: BTreeMap::new(),
-        robots: plan.robots.clone(),
         errors: Vec::new(),
         bad: Vec::new(),
         partial: false,
@@ -99,7 +104,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     let agents = AgentTable::default();
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
     std::thread::scope(|scope| {
-        let (send, receive) = sync_channel::<Result<Batch, Problem>>(plan.jobs * 2);
+        let (send, receive) = sync_channel::<Result<Batch, Problem>>(ROUND);
         let reading = plan.reading.clone();
         let files = sources.to_vec();
         scope.spawn(move || {
@@ -113,7 +118,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
                 }
             }
         });
-        let mut round: Vec<Batch> = Vec::with_capacity(plan.jobs);
+        let mut round: Vec<Batch> = Vec::with_capacity(ROUND);
         loop {
             let next = receive.recv().ok();
             let over = next.is_none();
@@ -122,7 +127,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
                 Some(Err(problem)) => counts.note_problem(problem, sources),
                 None => {}
             }
-            if round.len() == plan.jobs || (over && !round.is_empty()) {
+            if round.len() >= ROUND.max(plan.jobs) || (over && !round.is_empty()) {
                 counts.add_round(&round, plan, &agents, &mut caches);
                 round.clear();
                 progress(Progress { bytes: counts.quality.bytes, lines: counts.quality.lines });
@@ -141,7 +146,20 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     counts
 }
 
+type Failure = Box<dyn Any + Send>;
+
+fn keep_failure(failed: &Mutex<Option<Failure>>, work: impl FnOnce()) {
+    if let Err(failure) = catch_unwind(AssertUnwindSafe(work)) {
+        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+    }
+}
+
 impl Counts {
+    /// What robots.txt said, and when.
+    pub(crate) fn robots(&self) -> Option<&RobotsVersions> {
+        self.shards.first().map(|shard| &shard.obedience.versions)
+    }
+
     fn note_problem(&mut self, problem: Problem, sources: &[Source]) {
         let of = |number: usize| sources.get(number).map_or_else(String::new, name);
         match problem {
@@ -157,48 +175,86 @@ impl Counts {
         }
     }
 
+    /// Every thread parses a chunk; when all have, each counts the visitors that are its own, out of all of these chunks.
     fn add_round(&mut self, round: &[Batch], plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
-        let shards = self.shards.len();
-        let mut parsed: Vec<Parsed<'_>> = if let ([batch], [cache]) = (round, &mut *caches) {
-            vec![parse(batch, plan, agents, cache, shards)]
+        let jobs = self.shards.len();
+        let slots: Vec<RwLock<Parsed<'_>>> = (0..jobs).map(|_| RwLock::new(Parsed::new(jobs))).collect();
+        let (together, failed) = (Barrier::new(jobs), Mutex::new(None));
+        let work = |at: usize, shard: &mut Shard, cache: &mut AgentCache| {
+            let mut parse = |chunk: usize| {
+                let Some(slot) = slots.get(at) else { return };
+                let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
+                slot.clear();
+                if let Some(batch) = round.get(chunk) {
+                    slot.parse(chunk, batch, plan, agents, cache);
+                }
+            };
+            let count = |shard: &mut Shard| {
+                for slot in &slots {
+                    shard.add_all(&slot.read().unwrap_or_else(PoisonError::into_inner), at);
+                }
+            };
+            for first in (0..round.len()).step_by(jobs) {
+                // Who fails must not let the others wait for ever.
+                keep_failure(&failed, || parse(first + at));
+                together.wait();
+                keep_failure(&failed, || count(shard));
+                together.wait();
+            }
+        };
+        if let ([shard], [cache]) = (self.shards.as_mut_slice(), &mut *caches) {
+            work(0, shard, cache);
         } else {
             std::thread::scope(|scope| {
-                let started: Vec<_> = round
-                    .iter()
-                    .zip(caches)
-                    .map(|(batch, cache)| scope.spawn(move || parse(batch, plan, agents, cache, shards)))
-                    .collect();
-                // A thread that fails takes the program with it: a report that lacks lines would be a lie.
-                started
-                    .into_iter()
-                    .map(|thread| thread.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
-                    .collect()
-            })
-        };
-        for (batch, parsed) in round.iter().zip(&mut parsed) {
-            self.add_counts(batch, parsed);
+                for ((at, shard), cache) in self.shards.iter_mut().enumerate().zip(caches) {
+                    let work = &work;
+                    scope.spawn(move || work(at, shard, cache));
+                }
+            });
         }
-        let robots = &self.robots;
-        let add = |shard: &mut Shard, at: usize| {
-            for parsed in &parsed {
-                parsed.rows.get(at).into_iter().flatten().for_each(|row| shard.add(row, robots));
-            }
-        };
-        if let [shard] = self.shards.as_mut_slice() {
-            return add(shard, 0);
+        // A report that lacks lines would be a lie.
+        if let Some(failure) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            std::panic::resume_unwind(failure);
         }
-        std::thread::scope(|scope| {
-            for (at, shard) in self.shards.iter_mut().enumerate() {
-                let add = &add;
-                scope.spawn(move || add(shard, at));
+        let mut lines = vec![0; round.len()];
+        let mut bad = Vec::new();
+        for slot in slots {
+            let mut parsed = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
+            for (chunk, of_chunk) in parsed.lines_of.drain(..) {
+                if let Some(place) = lines.get_mut(chunk) {
+                    *place = of_chunk;
+                }
             }
-        });
+            bad.append(&mut parsed.bad);
+            self.add_counts(parsed);
+        }
+        self.add_lines(round, &lines, bad);
     }
 
-    fn add_counts(&mut self, batch: &Batch, parsed: &mut Parsed<'_>) {
+    /// Lines by source; the numbers of bad lines count from the beginning of theirs.
+    fn add_lines(&mut self, round: &[Batch], lines: &[u64], mut bad: Vec<(usize, u64, Skipped, Vec<u8>)>) {
+        bad.sort_by_key(|(chunk, line, ..)| (*chunk, *line));
+        let mut bad = bad.into_iter().peekable();
+        for (at, (batch, of_chunk)) in round.iter().zip(lines).enumerate() {
+            let before = self.lines_of.get(batch.source).copied().unwrap_or(0);
+            while let Some((_, line, reason, text)) = bad.next_if(|(chunk, ..)| *chunk == at) {
+                if self.bad.len() < MAX_BAD {
+                    self.bad.push((batch.source, before + line, reason, text));
+                }
+            }
+            if let Some(sum) = self.lines_of.get_mut(batch.source) {
+                *sum += of_chunk + batch.chunk.too_long;
+            }
+            self.quality.bytes += batch.chunk.bytes.len() as u64;
+            self.quality.lines += of_chunk + batch.chunk.too_long;
+            if batch.chunk.too_long > 0 {
+                *self.quality.skipped.entry(Skipped::TooLong.code()).or_default() += batch.chunk.too_long;
+            }
+        }
+    }
+
+    fn add_counts(&mut self, parsed: Parsed<'_>) {
         let quality = &mut self.quality;
-        quality.bytes += batch.chunk.bytes.len() as u64;
-        quality.lines += parsed.lines + batch.chunk.too_long;
         quality.hits += parsed.hits;
         quality.filtered += parsed.filtered;
         quality.other += parsed.other;
@@ -206,9 +262,8 @@ impl Counts {
         quality.format_switch += parsed.switches;
         quality.out_of_order += parsed.out_of_order;
         quality.ambiguous_time += parsed.ambiguous;
-        if batch.chunk.too_long > 0 {
-            *quality.skipped.entry(Skipped::TooLong.code()).or_default() += batch.chunk.too_long;
-        }
+        quality.dropped = quality.dropped.saturating_add(parsed.dropped);
+        quality.clock_steps += parsed.clock_steps;
         for (reason, number) in Skipped::ALL.iter().zip(parsed.skipped) {
             if number > 0 {
                 *quality.skipped.entry(reason.code()).or_default() += number;
@@ -217,28 +272,10 @@ impl Counts {
         for (format, lines) in &parsed.formats {
             *self.formats.entry(Format::code(*format)).or_default() += lines;
         }
-        let before = self.lines_of.get(batch.source).copied().unwrap_or(0);
-        for (line, reason, text) in parsed.bad.drain(..) {
-            if self.bad.len() < MAX_BAD {
-                self.bad.push((batch.source, before + line, reason, text));
-            }
-        }
-        if let Some(lines) = self.lines_of.get_mut(batch.source) {
-            *lines += parsed.lines + batch.chunk.too_long;
-        }
-        for (instance, (first, last, lines)) in std::mem::take(&mut parsed.numbers) {
+        for (instance, (first, last, lines)) in parsed.numbers {
             let of = self.numbers.entry(instance).or_insert((first, last, 0));
             *of = (of.0.min(first), of.1.max(last), of.2 + lines);
         }
-        for note in parsed.notes.drain(..) {
-            self.add_note(&note);
-        }
-    }
-
-    fn add_note(&mut self, note: &Note) {
-        self.quality.dropped = self.quality.dropped.saturating_add(note.dropped);
-        self.quality.clock_steps += u64::from(note.clock_step);
-        self.robots.add_note(note);
     }
 
     fn finish(&mut self) {

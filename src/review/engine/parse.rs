@@ -12,12 +12,15 @@ use crate::audit::reader::{Format, Hit, Line, Note, Skipped};
 /// A server writes a line when the answer is done: this much disorder is usual.
 const DISORDER: Duration = Duration::from_secs(300);
 
-/// What a chunk holds.
+/// What one thread has read of a round.
 #[derive(Debug, Default)]
 pub(super) struct Parsed<'c> {
-    /// By the shard of their visitors.
+    /// Of the chunk in hand, by the shard of their visitors.
     pub(super) rows: Vec<Vec<Row<'c>>>,
-    pub(super) lines: u64,
+    /// Of the chunk in hand: what it says about the log itself.
+    pub(super) notes: Vec<Note>,
+    /// Lines by chunk.
+    pub(super) lines_of: Vec<(usize, u64)>,
     pub(super) hits: u64,
     pub(super) filtered: u64,
     pub(super) other: u64,
@@ -26,58 +29,76 @@ pub(super) struct Parsed<'c> {
     pub(super) switches: u64,
     pub(super) out_of_order: u64,
     pub(super) ambiguous: u64,
+    pub(super) dropped: u64,
+    pub(super) clock_steps: u64,
     pub(super) formats: BTreeMap<Format, u64>,
-    pub(super) notes: Vec<Note>,
-    pub(super) bad: Vec<(u64, Skipped, Vec<u8>)>,
+    /// Chunk, line in it, reason, text.
+    pub(super) bad: Vec<(usize, u64, Skipped, Vec<u8>)>,
+    /// First and last number, and lines, of each writer.
     pub(super) numbers: BTreeMap<String, (u64, u64, u64)>,
     newest: Duration,
 }
 
-pub(super) fn parse<'c>(
-    batch: &'c Batch,
-    plan: &Plan,
-    agents: &AgentTable,
-    cache: &mut AgentCache,
-    shards: usize,
-) -> Parsed<'c> {
-    let mut out = Parsed { rows: (0..shards).map(|_| Vec::new()).collect(), ..Parsed::default() };
-    let mut reader = batch.reader.clone();
-    let (mut of_format, mut format) = (0, reader.format());
-    for (line, whole) in batch.chunk.lines() {
-        out.lines += 1;
-        let read = reader.read(line);
-        if reader.format() != format {
-            *out.formats.entry(format).or_default() += std::mem::take(&mut of_format);
-            format = reader.format();
-        }
-        match read {
-            Line::Hit(hit) => {
-                of_format += 1;
-                out.add_hit(hit, plan, agents, cache);
-            }
-            Line::Other(note) => {
-                of_format += 1;
-                out.other += 1;
-                out.number(&note.instance, note.seq);
-                out.notes.push(*note);
-            }
-            Line::Directive => out.other += 1,
-            Line::Empty => out.empty += 1,
-            Line::Skipped(reason) => {
-                // deckle's own last line may be cut off by a crash.
-                let torn = !whole && reason == Skipped::Malformed && line.first() == Some(&b'{');
-                out.skip(if torn { Skipped::Torn } else { reason }, line, plan.keep_bad);
-            }
-        }
-    }
-    if of_format > 0 {
-        *out.formats.entry(format).or_default() += of_format;
-    }
-    out.switches = reader.switches();
-    out
-}
-
 impl<'c> Parsed<'c> {
+    pub(super) fn new(shards: usize) -> Self {
+        Self { rows: (0..shards).map(|_| Vec::new()).collect(), ..Self::default() }
+    }
+
+    /// The chunk in hand is done.
+    pub(super) fn clear(&mut self) {
+        self.rows.iter_mut().for_each(Vec::clear);
+        self.notes.clear();
+    }
+
+    pub(super) fn parse(
+        &mut self,
+        chunk: usize,
+        batch: &'c Batch,
+        plan: &Plan,
+        agents: &AgentTable,
+        cache: &mut AgentCache,
+    ) {
+        let mut reader = batch.reader.clone();
+        let (mut of_format, mut format, mut lines) = (0, reader.format(), 0);
+        self.newest = Duration::ZERO;
+        for (line, whole) in batch.chunk.lines() {
+            lines += 1;
+            let read = reader.read(line);
+            if reader.format() != format {
+                *self.formats.entry(format).or_default() += std::mem::take(&mut of_format);
+                format = reader.format();
+            }
+            of_format += u64::from(matches!(read, Line::Hit(_) | Line::Other(_)));
+            match read {
+                Line::Hit(hit) => self.add_hit(hit, plan, agents, cache),
+                Line::Other(note) => self.add_note(*note),
+                Line::Directive => self.other += 1,
+                Line::Empty => self.empty += 1,
+                Line::Skipped(reason) => {
+                    // deckle's own last line may be cut off by a crash.
+                    let torn = !whole && reason == Skipped::Malformed && line.first() == Some(&b'{');
+                    let reason = if torn { Skipped::Torn } else { reason };
+                    self.skip((chunk, lines), reason, line, plan.keep_bad);
+                }
+            }
+        }
+        self.lines_of.push((chunk, lines));
+        self.switches += reader.switches();
+        if of_format > 0 {
+            *self.formats.entry(format).or_default() += of_format;
+        }
+    }
+
+    fn add_note(&mut self, note: Note) {
+        self.other += 1;
+        self.number(&note.instance, note.seq);
+        self.dropped = self.dropped.saturating_add(note.dropped);
+        self.clock_steps += u64::from(note.clock_step);
+        if note.robots_version.is_some() {
+            self.notes.push(note);
+        }
+    }
+
     fn add_hit(&mut self, hit: Hit<'c>, plan: &Plan, agents: &AgentTable, cache: &mut AgentCache) {
         if let Some(fields) = &hit.deckle {
             self.number(&fields.instance, fields.seq);
@@ -109,13 +130,13 @@ impl<'c> Parsed<'c> {
         }
     }
 
-    fn skip(&mut self, reason: Skipped, line: &[u8], keep: bool) {
+    fn skip(&mut self, (chunk, number): (usize, u64), reason: Skipped, line: &[u8], keep: bool) {
         let place = Skipped::ALL.iter().position(|known| *known == reason);
-        if let Some(number) = place.and_then(|at| self.skipped.get_mut(at)) {
-            *number += 1;
+        if let Some(count) = place.and_then(|at| self.skipped.get_mut(at)) {
+            *count += 1;
         }
         if keep && self.bad.len() < super::MAX_BAD {
-            self.bad.push((self.lines, reason, line.to_vec()));
+            self.bad.push((chunk, number, reason, line.to_vec()));
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Who obeyed robots.txt: judged hit by hit, by the versions that were in force.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use data_encoding::BASE64;
 
+use super::distinct::BuildReady;
 use super::row::{Kind, Row};
 use crate::audit::reader::Note;
 use crate::rights::compliance::{Answer, Family, History, Served, Verdict};
@@ -46,10 +48,6 @@ impl RobotsVersions {
         self.number += 1;
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.hosts.is_empty()
-    }
-
     /// Different versions.
     pub(crate) fn count(&self) -> usize {
         self.hosts.values().map(BTreeMap::len).sum()
@@ -57,43 +55,64 @@ impl RobotsVersions {
 }
 
 /// One family of robots, at one degree of certainty.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FamilyFacts {
-    pub(crate) category: Option<Category>,
+    pub(crate) name: Box<str>,
+    pub(crate) proof: Verification,
     pub(crate) requests: u64,
     pub(crate) fetches: u64,
     pub(crate) verdicts: BTreeMap<Verdict, u64>,
-    pub(crate) crawl_delay: Option<f64>,
+    pub(crate) crawl_delay: Option<u32>,
     pub(crate) examples: Vec<Box<str>>,
-    family: Option<Family>,
+    family: Family,
+}
+
+impl FamilyFacts {
+    fn new(name: &str, category: Category, proof: Verification) -> Self {
+        Self {
+            name: name.into(),
+            proof,
+            requests: 0,
+            fetches: 0,
+            verdicts: BTreeMap::new(),
+            crawl_delay: None,
+            examples: Vec::new(),
+            family: family(name, category, proof),
+        }
+    }
 }
 
 /// All families of a shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Obedience {
-    pub(crate) families: HashMap<(Box<str>, Verification), FamilyFacts>,
+    pub(crate) versions: RobotsVersions,
+    pub(crate) families: HashMap<u64, FamilyFacts, BuildReady>,
     histories: BTreeMap<String, History>,
     /// Which versions `histories` hold.
     number: usize,
 }
 
 impl Obedience {
-    pub(super) fn add(&mut self, row: &Row<'_>, verification: Verification, versions: &RobotsVersions) {
+    pub(super) fn new(versions: RobotsVersions) -> Self {
+        Self { versions, families: HashMap::default(), histories: BTreeMap::new(), number: 0 }
+    }
+
+    pub(super) fn add(&mut self, row: &Row<'_>, verification: Verification) {
         let Some(name) = row.name().filter(|_| row.category.is_declared_bot()) else { return };
-        self.follow(versions);
+        self.follow();
         let proof = match verification {
             Verification::Verified | Verification::Failed => verification,
             // What is not proven is of one kind: somebody who says so.
             _ => Verification::Unverifiable,
         };
-        let key = (Box::from(name), proof);
-        if !self.families.contains_key(&key) && self.families.len() >= MAX_FAMILIES {
-            return;
-        }
-        let facts = self.families.entry(key).or_default();
-        facts.category = Some(row.category);
+        let key = twox_hash::XxHash3_64::oneshot_with_seed(proof as u64, name.as_bytes());
+        let known = self.families.len();
+        let facts = match self.families.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(_) if known >= MAX_FAMILIES => return,
+            Entry::Vacant(entry) => entry.insert(FamilyFacts::new(name, row.category, proof)),
+        };
         facts.requests += row.weight;
-        let family = facts.family.get_or_insert_with(|| family(name, row.category, proof));
         let host = bare_host(&row.hit.host);
         // A log without hosts is of one site.
         let history = if host.is_empty() && self.histories.len() == 1 {
@@ -107,6 +126,8 @@ impl Obedience {
             facts.fetches += 1;
         }
         let Some(history) = history else { return };
+        let family = &facts.family;
+        facts.crawl_delay = facts.crawl_delay.or_else(|| history.crawl_delay(family, row.hit.time));
         if row.kind == Kind::Robots
             && let Some(answer) = row.hit.status.and_then(Answer::of)
         {
@@ -120,7 +141,8 @@ impl Obedience {
         }
     }
 
-    fn follow(&mut self, versions: &RobotsVersions) {
+    fn follow(&mut self) {
+        let versions = &self.versions;
         if self.number == versions.number {
             return;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::articles::Articles;
 use super::distinct::{BuildReady, Sketch};
 use super::facts::{DeckleFacts, Facts};
+use super::parse::Parsed;
 use super::robots::{Obedience, RobotsVersions};
 use super::row::{Kind, Row, is_refusal};
 use super::tally::Tally;
@@ -53,7 +54,7 @@ pub(crate) struct LetGo {
 }
 
 impl Shard {
-    pub(crate) fn new(bounds: Bounds, ranges: std::sync::Arc<Ranges>) -> Self {
+    pub(crate) fn new(bounds: Bounds, ranges: std::sync::Arc<Ranges>, robots: RobotsVersions) -> Self {
         Self {
             bounds,
             ranges,
@@ -63,12 +64,22 @@ impl Shard {
             looked_at: 0,
             articles: Articles::default(),
             tally: Tally::default(),
-            obedience: Obedience::default(),
+            obedience: Obedience::new(robots),
             let_go: LetGo::default(),
         }
     }
 
-    pub(crate) fn add(&mut self, row: &Row<'_>, robots: &RobotsVersions) {
+    /// Takes its own out of a chunk.
+    pub(super) fn add_all(&mut self, parsed: &Parsed<'_>, at: usize) {
+        for note in &parsed.notes {
+            self.obedience.versions.add_note(note);
+        }
+        for row in parsed.rows.get(at).into_iter().flatten() {
+            self.add(row);
+        }
+    }
+
+    fn add(&mut self, row: &Row<'_>) {
         let number = match self.by_key.get(&row.key) {
             Some(number) => *number,
             None => self.insert(row),
@@ -81,7 +92,7 @@ impl Shard {
             let new = facts.articles.insert(hash);
             self.articles.add(hash, row, number, new);
         }
-        self.obedience.add(row, facts.verification, robots);
+        self.obedience.add(row, facts.verification);
         if self.visitors.len() >= self.looked_at + LEAST {
             self.mind_memory();
         }
@@ -196,8 +207,8 @@ fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
 fn add_page(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
     let path = row.hit.path.as_ref();
     facts.note_page(row.hit.time, gap, number_in(path));
-    let directory = path.get(..path.rfind('/').unwrap_or(0)).unwrap_or_default();
-    facts.directories.insert(twox_hash::XxHash3_64::oneshot(directory.as_bytes()));
+    let directory = path.get(..memchr::memrchr(b'/', path.as_bytes()).unwrap_or(0)).unwrap_or_default();
+    facts.note_directory(twox_hash::XxHash3_64::oneshot(directory.as_bytes()));
     if row.hit.query.is_some() {
         facts.queries.0 += 1;
         facts.queries.1 += u32::from(row.kind == Kind::Page);
@@ -212,11 +223,19 @@ fn add_page(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
 
 /// The page before is one of the same host, as far as the line says.
 fn comes_from_the_site(row: &Row<'_>) -> bool {
-    let Some((_, rest)) = row.hit.referer.as_deref().and_then(|referer| referer.split_once("://")) else {
+    if row.hit.host.is_empty() {
         return false;
-    };
-    let origin = rest.split('/').next().unwrap_or_default();
-    !row.hit.host.is_empty() && origin.eq_ignore_ascii_case(&row.hit.host)
+    }
+    let origin = row.hit.referer.as_deref().and_then(origin);
+    origin.is_some_and(|(_, host)| host.eq_ignore_ascii_case(&row.hit.host))
+}
+
+/// Scheme and host of a referrer.
+pub(super) fn origin(referer: &str) -> Option<(&str, &str)> {
+    let at = memchr::memchr(b':', referer.as_bytes())?;
+    let (scheme, rest) = (referer.get(..at)?, referer.get(at..)?.strip_prefix("://")?);
+    let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    Some((scheme, rest.get(..end)?))
 }
 
 fn add_deckle(of: &mut DeckleFacts, fields: &crate::audit::reader::DeckleFields<'_>) {

@@ -1,9 +1,12 @@
 //! Counts that need no visitor: by category, hour, status, path, referrer.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::distinct::BuildReady;
 use super::row::{Kind, Row};
+use super::shard::origin;
 use crate::action::Action;
 use crate::suspicion::is_probe;
 use crate::visitor::Category;
@@ -26,6 +29,7 @@ pub(crate) struct CategoryCounts {
 /// One referrer.
 #[derive(Debug, Default)]
 pub(crate) struct ReferrerCounts {
+    pub(crate) name: Box<str>,
     pub(crate) hits: u64,
     pub(crate) visitors: Vec<u32>,
 }
@@ -43,7 +47,7 @@ pub(crate) struct Tally {
     pub(crate) status: BTreeMap<u16, u64>,
     pub(crate) not_found: HashMap<Box<str>, u64>,
     pub(crate) probes: HashMap<Box<str>, u64>,
-    pub(crate) referrers: HashMap<Box<str>, ReferrerCounts>,
+    pub(crate) referrers: HashMap<u64, ReferrerCounts, BuildReady>,
     pub(crate) done: [u64; Action::ALL.len()],
     pub(crate) would: [u64; Action::ALL.len()],
     pub(crate) marks: u64,
@@ -122,19 +126,17 @@ impl Tally {
     }
 
     fn add_referrer(&mut self, referer: &str, host: &str, visitor: u32) {
-        let Some((scheme, rest)) = referer.split_once("://") else { return };
-        let name = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let Some((scheme, name)) = origin(referer) else { return };
         if name.is_empty() || name.eq_ignore_ascii_case(host) || scheme.len() > 8 {
             return;
         }
         let origin = referer.get(..scheme.len() + 3 + name.len()).unwrap_or_default();
-        if !self.referrers.contains_key(origin) {
-            if self.referrers.len() >= MAX_NAMES {
-                return;
-            }
-            self.referrers.insert(origin.into(), ReferrerCounts::default());
-        }
-        let Some(counts) = self.referrers.get_mut(origin) else { return };
+        let (hash, known) = (twox_hash::XxHash3_64::oneshot(origin.as_bytes()), self.referrers.len());
+        let counts = match self.referrers.entry(hash) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(_) if known >= MAX_NAMES => return,
+            Entry::Vacant(entry) => entry.insert(ReferrerCounts { name: origin.into(), ..ReferrerCounts::default() }),
+        };
         counts.hits += 1;
         if counts.visitors.len() < MAX_VISITORS && !counts.visitors.contains(&visitor) {
             counts.visitors.push(visitor);

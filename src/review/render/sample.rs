@@ -184,7 +184,7 @@ fn robots() -> Robots {
         user_triggered: 2,
         not_observable: 1,
         fetches: 3,
-        crawl_delay: Some(10.0),
+        crawl_delay: Some(10),
         examples: vec![hostile("robots.example")],
     };
     Robots { evaluated: true, reason: None, versions: 2, rows: vec![row] }

@@ -150,7 +150,7 @@ fn robots_row(row: &RobotsRow, evaluated: bool) -> Vec<Cell> {
         verdict(row.user_triggered),
         verdict(row.not_observable),
         Count(row.fetches),
-        Cell::decimal(row.crawl_delay),
+        Cell::decimal(row.crawl_delay.map(f64::from)),
         Cell::list(&row.examples),
     ]
 }

@@ -223,7 +223,7 @@ pub struct RobotsRow {
     /// Times that it fetched robots.txt.
     pub fetches: u64,
     /// `Crawl-delay` of its group, in seconds. No verdict follows from it.
-    pub crawl_delay: Option<f64>,
+    pub crawl_delay: Option<u32>,
     /// Paths that it should not have asked for, three at most.
     pub examples: Vec<String>,
 }

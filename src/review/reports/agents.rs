@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Everybody, ROWS, time};
-use crate::review::engine::Facts;
+use crate::review::engine::{BuildReady, Facts, KnownAgent};
 use crate::review::report::{AgentRow, GroupRow, NewAgentRow, NewAgents, RotationRow};
 use crate::visitor::{Category, Ranges, Verification};
 
@@ -23,7 +23,18 @@ const FAR: u64 = 180;
 /// The section.
 pub(super) fn agents(everybody: &Everybody<'_>) -> Vec<AgentRow> {
     let mut rows: BTreeMap<(bool, Category, Verification, Option<&str>), AgentRow> = BTreeMap::new();
-    for (_, _, facts) in everybody.all() {
+    // Visitors are many, user agents are few.
+    let mut sums: HashMap<(*const KnownAgent, Category, Verification), (&Facts, [u64; 4])> = HashMap::new();
+    for (_, _, facts) in everybody.all().filter(|(_, _, facts)| facts.verification != Verification::Failed) {
+        let key = (std::sync::Arc::as_ptr(&facts.agent), facts.category, facts.verification);
+        let (_, sum) = sums.entry(key).or_insert((facts, [0; 4]));
+        let counts = [1, facts.hits, facts.pages.into(), facts.bytes];
+        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(count));
+    }
+    // Of fakes the addresses count, too.
+    let fakes = everybody.all().filter(|(_, _, facts)| facts.verification == Verification::Failed);
+    let fakes = fakes.map(|(_, _, facts)| (facts, [1, facts.hits, facts.pages.into(), facts.bytes]));
+    for (facts, [visitors, hits, pages, bytes]) in sums.into_values().chain(fakes) {
         let fake = facts.verification == Verification::Failed;
         let name = facts.agent.agent.name.as_deref().filter(|_| facts.category != Category::Browser);
         let row = rows.entry((!fake, facts.category, facts.verification, name)).or_insert_with(|| AgentRow {
@@ -37,10 +48,10 @@ pub(super) fn agents(everybody: &Everybody<'_>) -> Vec<AgentRow> {
             note: fake.then(|| note(facts)),
             addresses: Vec::new(),
         });
-        row.visitors += 1;
-        row.hits += facts.hits;
-        row.pages += u64::from(facts.pages);
-        row.bytes = row.bytes.saturating_add(facts.bytes);
+        row.visitors += visitors;
+        row.hits += hits;
+        row.pages += pages;
+        row.bytes = row.bytes.saturating_add(bytes);
         if fake && row.addresses.len() < ADDRESSES && !row.addresses.iter().any(|a| **a == *facts.address) {
             row.addresses.push(facts.address.to_string());
         }
@@ -88,17 +99,18 @@ fn unknown(everybody: &Everybody<'_>) -> Vec<NewAgentRow> {
 
 /// One address under many names. Where addresses are cut, many people share one, and nothing follows.
 fn rotation(everybody: &Everybody<'_>) -> Vec<RotationRow> {
-    let mut rows: HashMap<&str, (u64, u64)> = HashMap::new();
+    let mut rows: HashMap<u64, (u64, u64, &str), BuildReady> = HashMap::default();
     let whole =
         |facts: &Facts| !facts.address.contains('/') && !facts.address.is_empty() && facts.address.as_ref() != "-";
     for (_, _, facts) in everybody.all().filter(|(_, _, facts)| whole(facts)) {
-        let row = rows.entry(&facts.address).or_default();
-        *row = (row.0 + 1, row.1 + facts.hits);
+        let hash = twox_hash::XxHash3_64::oneshot(facts.address.as_bytes());
+        let row = rows.entry(hash).or_insert((0, 0, &facts.address));
+        *row = (row.0 + 1, row.1 + facts.hits, row.2);
     }
     let mut rows: Vec<RotationRow> = rows
-        .into_iter()
-        .filter(|(_, (agents, _))| *agents >= ROTATION)
-        .map(|(address, (user_agents, hits))| RotationRow { address: address.to_owned(), user_agents, hits })
+        .into_values()
+        .filter(|(agents, ..)| *agents >= ROTATION)
+        .map(|(user_agents, hits, address)| RotationRow { address: address.to_owned(), user_agents, hits })
         .collect();
     rows.sort_by(|a, b| (b.user_agents, b.hits, &a.address).cmp(&(a.user_agents, a.hits, &b.address)));
     rows.truncate(ROWS);

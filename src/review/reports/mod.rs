@@ -71,24 +71,37 @@ impl<'c> Everybody<'c> {
 pub(super) fn report(counts: &Counts, about: &About<'_>) -> Report {
     let everybody = Everybody::of(counts);
     let robots = obedience::robots(counts);
-    let content = content::content(&everybody);
+    // These look at every visitor; the others at the suspects.
+    let (agents, new_agents, content, marks, actions) = std::thread::scope(|scope| {
+        let agents = scope.spawn(|| agents::agents(&everybody));
+        let new_agents = scope.spawn(|| agents::new_agents(&everybody));
+        let rest = (content::content(&everybody), tables::marks(&everybody), tables::actions(&everybody));
+        let join = |failure| std::panic::resume_unwind(failure);
+        (
+            agents.join().unwrap_or_else(join),
+            new_agents.join().unwrap_or_else(|f| std::panic::resume_unwind(f)),
+            rest.0,
+            rest.1,
+            rest.2,
+        )
+    });
     let articles_taken = content.taken;
     let suspects = suspects::rows(&everybody);
     Report {
         schema_version: 1,
         source: source(&everybody, about),
         verdict: verdict::verdict(&everybody, &robots, articles_taken, content.section.articles as usize),
-        agents: agents::agents(&everybody),
+        agents,
         robots,
         content: content.section,
         bandwidth: tables::bandwidth(counts, about.cost_per_gb),
         time: times::times(&everybody),
         shape: tables::shape(&everybody),
-        new_agents: agents::new_agents(&everybody),
+        new_agents,
         status: tables::status(counts),
         referrers: tables::referrers(&everybody),
-        marks: tables::marks(&everybody),
-        actions: tables::actions(&everybody),
+        marks,
+        actions,
         quality: counts.quality.clone(),
         suspects,
     }

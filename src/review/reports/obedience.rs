@@ -1,14 +1,16 @@
 //! Who obeyed robots.txt.
 
-use crate::review::engine::Counts;
+use crate::review::engine::{Counts, RobotsVersions};
 use crate::review::report::{Robots, RobotsRow};
 use crate::rights::compliance::Verdict;
 use crate::visitor::Verification;
 
 pub(super) fn robots(counts: &Counts) -> Robots {
-    let evaluated = !counts.robots.is_empty();
+    let versions = counts.robots().map_or(0, RobotsVersions::count);
+    let evaluated = versions > 0;
     let mut rows: Vec<RobotsRow> = Vec::new();
-    for ((name, proof), facts) in counts.shards.iter().flat_map(|shard| &shard.obedience.families) {
+    for facts in counts.shards.iter().flat_map(|shard| shard.obedience.families.values()) {
+        let (name, proof) = (&facts.name, facts.proof);
         let of = |verdict| facts.verdicts.get(&verdict).copied().unwrap_or(0);
         rows.push(RobotsRow {
             agent: name.to_string(),
@@ -38,7 +40,7 @@ pub(super) fn robots(counts: &Counts) -> Robots {
     Robots {
         evaluated,
         reason: (!evaluated).then_some("the log does not hold it; say what it was by --robots FILE"),
-        versions: counts.robots.count(),
+        versions,
         rows,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Everybody, SUSPECTS, time, visitor};
 use crate::action::Action;
-use crate::review::engine::{Counts, Facts};
+use crate::review::engine::{Counts, Facts, Shard};
 use crate::review::findings::{Finding, findings};
 use crate::review::report::Suspect;
 
@@ -24,21 +24,28 @@ pub(super) struct Ranked<'c> {
 
 /// All suspects, the worst first.
 pub(super) fn rank(counts: &Counts) -> Vec<Ranked<'_>> {
-    let mut ranked: Vec<Ranked<'_>> = Vec::new();
-    for (shard, of) in counts.shards.iter().enumerate() {
-        for (number, facts) in of.visitors.iter().enumerate() {
-            let findings = findings(facts);
-            let points = findings.iter().map(|f| f.points).sum::<u32>().max(facts.score.into());
-            if points >= SUSPECT && !findings.is_empty() {
-                ranked.push(Ranked { shard, number: number as u32, facts, points: points.min(100), findings });
-            }
-        }
-    }
+    let mut ranked: Vec<Ranked<'_>> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            counts.shards.iter().enumerate().map(|(at, shard)| scope.spawn(move || suspects_of(at, shard))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|f| std::panic::resume_unwind(f))).collect()
+    });
     // Who took most, of those that are equally suspect.
     let order = |one: &Ranked<'_>| (one.points / 10, one.facts.articles.count(), one.facts.pages, one.facts.hits);
     ranked.sort_by(|a, b| {
         order(b).cmp(&order(a)).then_with(|| a.facts.address.cmp(&b.facts.address)).then(a.facts.key.cmp(&b.facts.key))
     });
+    ranked
+}
+
+fn suspects_of(shard: usize, of: &Shard) -> Vec<Ranked<'_>> {
+    let mut ranked = Vec::new();
+    for (number, facts) in of.visitors.iter().enumerate() {
+        let findings = findings(facts);
+        let points = findings.iter().map(|f| f.points).sum::<u32>().max(facts.score.into());
+        if points >= SUSPECT && !findings.is_empty() {
+            ranked.push(Ranked { shard, number: number as u32, facts, points: points.min(100), findings });
+        }
+    }
     ranked
 }
 
@@ -83,10 +90,10 @@ fn sparkline(facts: &Facts, (first, last): (Duration, Duration)) -> Vec<u32> {
     let mut parts = vec![0u32; PARTS];
     let (first, last) = (first.as_secs() / 3_600, last.as_secs() / 3_600);
     let length = (last - first + 1).max(1);
-    for (hour, hits) in &facts.hours {
-        let at = u64::from(*hour).saturating_sub(first) * PARTS as u64 / length;
+    for (hour, hits) in facts.hours() {
+        let at = u64::from(hour).saturating_sub(first) * PARTS as u64 / length;
         if let Some(part) = parts.get_mut(at as usize) {
-            *part = part.saturating_add(*hits);
+            *part = part.saturating_add(hits);
         }
     }
     parts

@@ -33,10 +33,14 @@ pub(super) fn bandwidth(counts: &Counts, cost_per_gb: Option<f64>) -> Vec<Bandwi
             row.upstream_s = Some(row.upstream_s.unwrap_or(0.0) + of.upstream_us as f64 / 1e6);
         }
     }
+    let mut visitors = [0u64; Category::ALL.len()];
     for facts in counts.shards.iter().flat_map(|shard| &shard.visitors) {
-        if let Some(row) = rows.get_mut(&facts.category) {
-            row.visitors += 1;
+        if let Some(count) = visitors.get_mut(facts.category as usize) {
+            *count += 1;
         }
+    }
+    for (category, row) in &mut rows {
+        row.visitors = visitors.get(*category as usize).copied().unwrap_or(0);
     }
     let all: u64 = rows.values().map(|row| row.bytes).sum();
     let mut rows: Vec<BandwidthRow> = rows.into_values().collect();
@@ -56,7 +60,7 @@ pub(super) fn shape(everybody: &Everybody<'_>) -> Vec<ShapeRow> {
             visitor: visitor(facts),
             name: title(facts),
             pages: facts.pages.into(),
-            breadth: facts.directories.count() as f64 / f64::from(facts.pages.max(1)),
+            breadth: (facts.directories() / f64::from(facts.pages.max(1))).min(1.0),
             sequential: f64::from(sequential) / f64::from(steps.max(1)),
             not_found: f64::from(facts.not_found) / facts.hits.max(1) as f64,
             ways: ways(facts),
@@ -111,13 +115,13 @@ fn most(counts: HashMap<&str, u64>) -> Vec<ProbeRow> {
 pub(super) fn referrers(everybody: &Everybody<'_>) -> Vec<ReferrerRow> {
     let mut rows: HashMap<&str, (u64, bool)> = HashMap::new();
     for (at, shard) in everybody.counts.shards.iter().enumerate() {
-        for (name, counts) in &shard.tally.referrers {
+        for counts in shard.tally.referrers.values() {
             let automated = |number: &u32| {
                 let robot =
                     shard.visitors.get(*number as usize).is_some_and(|facts| facts.category != Category::Browser);
                 robot || everybody.is_suspect(at, *number)
             };
-            let row = rows.entry(name).or_insert((0, true));
+            let row = rows.entry(&counts.name).or_insert((0, true));
             *row = (row.0 + counts.hits, row.1 && counts.visitors.iter().all(automated));
         }
     }

@@ -29,8 +29,8 @@ fn hours(everybody: &Everybody<'_>) -> BTreeMap<u32, [u64; 3]> {
     }
     // What robots say that they are is said already.
     for one in everybody.ranked.iter().filter(|one| !one.facts.category.is_declared_bot()) {
-        for (hour, hits) in &one.facts.hours {
-            hours.entry(*hour).or_default()[2] += u64::from(*hits);
+        for (hour, hits) in one.facts.hours() {
+            hours.entry(hour).or_default()[2] += u64::from(hits);
         }
     }
     hours

@@ -1,0 +1,143 @@
+//! Whole logs, read by one thread or several.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::review::{FilterArgs, Filters, Report, Review, Source};
+
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+/// A file that is gone with the test.
+struct Log(PathBuf);
+
+impl Log {
+    fn new(text: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("deckle-engine-{}-{}.log", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn source(&self) -> Source {
+        Source::Path(self.0.clone())
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn line(address: &str, time: &str, path: &str, agent: &str) -> String {
+    format!("{address} - - [{time} +0000] \"GET {path} HTTP/1.1\" 200 9 \"-\" \"{agent}\"\n")
+}
+
+fn read(review: &Review, text: &str) -> Report {
+    review.read(&[Log::new(text).source()]).report
+}
+
+#[test]
+fn a_reader_is_no_suspect_and_numbers_add_up() {
+    let mut text = String::new();
+    for i in 0..12 {
+        let time = format!("20/Nov/2026:10:{:02}:00", i * 2);
+        for path in [format!("/news/a-b-c-{i}"), "/s.css".into(), "/a.jpg".into()] {
+            text += &line("198.51.100.2", &time, &path, FIREFOX);
+        }
+    }
+    text += "garbage\n\n{\"v\":1,\"time\":\"2026-11-2";
+    let report = read(&Review::default(), &text);
+    assert!(report.suspects.is_empty(), "{:?}", report.suspects);
+    let quality = report.quality;
+    let skipped: u64 = quality.skipped.values().sum();
+    assert_eq!(quality.lines, quality.hits + quality.other + quality.empty + quality.filtered + skipped);
+    assert_eq!((quality.skipped["malformed"], quality.skipped["torn"]), (1, 1));
+}
+
+#[test]
+fn the_order_of_files_makes_no_scraper() {
+    let days: Vec<Log> = (20..23)
+        .map(|day| {
+            let at = |i: u32| format!("{day}/Nov/2026:{:02}:{:02}:00", 8 + i / 3, i % 3 * 17);
+            let text: String = (0..12)
+                .flat_map(|i| [format!("/news/a-b-c-{day}-{i}"), "/s.css".into()].map(|path| (i, path)))
+                .map(|(i, path)| line("203.0.113.9", &at(i), &path, FIREFOX))
+                .collect();
+            Log::new(&text)
+        })
+        .collect();
+    let mut sources: Vec<Source> = days.iter().map(Log::source).collect();
+    let report = |sources: &[Source]| {
+        let mut report = Review::default().read(sources).report;
+        report.source.files.clear();
+        serde_json::to_string(&report).unwrap()
+    };
+    let sorted = report(&sources);
+    sources.reverse();
+    assert_eq!(report(&sources), sorted);
+    assert!(sorted.contains("\"out_of_order\":0") && sorted.contains("Nobody looks like a scraper"), "{sorted}");
+}
+
+/// A crowd of many homes, a robot and a scraper.
+fn crowd(visitors: u32) -> String {
+    let mut text = String::new();
+    for i in 0..visitors {
+        let time = format!("20/Nov/2026:{:02}:{:02}:{:02}", 8 + i / 3_600 % 10, i / 60 % 60, i % 60);
+        let address = format!("10.{}.{}.{}", i >> 16, i >> 8 & 255, i & 255);
+        text += &line(&address, &time, &format!("/news/a-b-c-{}", i % 50), FIREFOX);
+        if i % 40 == 0 {
+            text += &line("203.0.113.9", &time, &format!("/news/a-b-c-{}", i / 40), "curl/8.5.0");
+        }
+    }
+    text
+}
+
+#[test]
+fn threads_change_nothing() {
+    let text = crowd(30_000);
+    let of = |jobs| {
+        let mut report = read(&Review::default().jobs(jobs), &text);
+        report.source.files.clear();
+        serde_json::to_string_pretty(&report).unwrap()
+    };
+    let one = of(1);
+    assert_eq!(of(2), one);
+    assert_eq!(of(5), one);
+}
+
+#[test]
+fn who_matters_stays_when_memory_does_not_reach() {
+    let text = crowd(60_000);
+    let all = read(&Review::default().jobs(1), &text);
+    let few = read(&Review::default().jobs(1).memory(4 << 20), &text);
+    let approximate = few.source.approximate.expect("memory did not reach");
+    assert!(approximate.hits > 10_000 && approximate.short_by < 100, "{approximate:?}");
+    assert_eq!(
+        (few.verdict.hits, &few.bandwidth[0].bytes),
+        (all.verdict.hits, &all.bandwidth[0].bytes),
+        "totals are exact"
+    );
+    let (kept, whole) = (few.verdict.visitors as f64, all.verdict.visitors as f64);
+    assert!((kept / whole - 1.0).abs() < 0.05, "{kept} of {whole}");
+    assert_eq!(few.suspects[0].user_agent.as_deref(), Some("curl/8.5.0"));
+    assert_eq!((few.suspects[0].hits, few.suspects[0].articles), (all.suspects[0].hits, all.suspects[0].articles));
+}
+
+#[test]
+fn filters_leave_out_and_count() {
+    let args = FilterArgs { agent: Some("curl".into()), ..FilterArgs::default() };
+    let filters = Filters::new(&args, std::time::Duration::ZERO).unwrap();
+    let report = read(&Review::default().filters(filters), &crowd(400));
+    assert_eq!((report.quality.hits, report.quality.filtered, report.quality.lines), (10, 400, 410));
+    assert_eq!(report.verdict.visitors, 1);
+}
+
+#[test]
+fn a_reading_that_is_stopped_says_so() {
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let report = read(&Review::default().stop(stop), &crowd(120_000));
+    assert!(report.source.partial);
+    assert!(report.verdict.hits < 123_000, "{}", report.verdict.hits);
+}

@@ -73,6 +73,8 @@ pub(crate) struct Chunk {
     pub(crate) bytes: Vec<u8>,
     /// Lines that were too long, and are left out.
     pub(crate) too_long: u64,
+    /// Their bytes.
+    pub(crate) too_long_bytes: u64,
     /// Nothing comes after it.
     pub(crate) last: bool,
 }
@@ -100,11 +102,15 @@ pub(crate) struct Chunks {
     reader: Box<dyn BufRead + Send>,
     path: String,
     compressed: bool,
+    /// Lines are given out as they come: somebody may write slowly.
+    live: bool,
     /// The beginning of a line.
     carry: Vec<u8>,
     /// The rest of a line that is too long.
     skipping: bool,
     bytes: u64,
+    /// What went wrong behind the lines that were given out.
+    failed: Option<InputError>,
     done: bool,
 }
 
@@ -138,54 +144,66 @@ impl Chunks {
             }
             _ => (Box::new(buffered), false),
         };
-        Ok(Self { reader, path, compressed, carry: Vec::new(), skipping: false, bytes: 0, done: false })
+        let live = path == "-" && !compressed;
+        Ok(Self {
+            reader,
+            path,
+            compressed,
+            live,
+            carry: Vec::new(),
+            skipping: false,
+            bytes: 0,
+            failed: None,
+            done: false,
+        })
     }
 
     /// The next lines; `None` after the last ones. What was read before an error has been given out.
     pub(crate) fn next_chunk(&mut self) -> Option<Result<Chunk, InputError>> {
+        if let Some(error) = self.failed.take() {
+            self.done = true;
+            return Some(Err(error));
+        }
         if self.done {
             return None;
         }
-        let mut chunk = Chunk { bytes: std::mem::take(&mut self.carry), too_long: 0, last: false };
+        let mut chunk = Chunk { bytes: std::mem::take(&mut self.carry), too_long: 0, too_long_bytes: 0, last: false };
         // A long line goes on in the next chunks until it is too long.
         let full = chunk.bytes.len() + CHUNK;
-        chunk.bytes.reserve(CHUNK);
+        chunk.bytes.reserve_exact(CHUNK);
         let mut failed = None;
         while chunk.bytes.len() < full {
-            let wanted = (full - chunk.bytes.len()) as u64;
             let before = chunk.bytes.len();
-            match self.reader.by_ref().take(wanted).read_to_end(&mut chunk.bytes) {
+            // A read as long as the reader's own buffer goes past it.
+            chunk.bytes.resize(full, 0);
+            let read = self.reader.read(chunk.bytes.get_mut(before..).unwrap_or_default());
+            chunk.bytes.truncate(before + read.as_ref().map_or(0, |read| *read));
+            match read {
                 Ok(0) => {
                     chunk.last = true;
                     break;
                 }
                 Ok(read) => self.bytes += read as u64,
+                Err(source) if source.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    self.bytes += (chunk.bytes.len() - before) as u64;
                     failed = Some(self.error(source));
                     chunk.last = true;
                     break;
                 }
             }
-            self.skip_rest_of_line(&mut chunk.bytes);
+            self.skip_rest_of_line(&mut chunk);
+            if self.live && memchr::memchr(b'\n', chunk.bytes.get(before..).unwrap_or_default()).is_some() {
+                break;
+            }
         }
         if chunk.last {
             self.done = failed.is_none();
         } else {
             self.keep_whole_lines(&mut chunk);
         }
-        match failed {
-            None => Some(Ok(chunk)),
-            Some(error) if chunk.bytes.is_empty() => {
-                self.done = true;
-                Some(Err(error))
-            }
-            // The lines first; the decoder says the same again.
-            Some(_) => {
-                chunk.last = false;
-                Some(Ok(chunk))
-            }
-        }
+        // The lines first.
+        self.failed = failed;
+        Some(Ok(chunk))
     }
 
     fn error(&self, source: std::io::Error) -> InputError {
@@ -197,15 +215,12 @@ impl Chunks {
         }
     }
 
-    fn skip_rest_of_line(&mut self, bytes: &mut Vec<u8>) {
+    fn skip_rest_of_line(&mut self, chunk: &mut Chunk) {
         if self.skipping {
-            match memchr::memchr(b'\n', bytes) {
-                Some(at) => {
-                    bytes.drain(..=at);
-                    self.skipping = false;
-                }
-                None => bytes.clear(),
-            }
+            let end = memchr::memchr(b'\n', &chunk.bytes).map_or(chunk.bytes.len(), |at| at + 1);
+            self.skipping = chunk.bytes.get(end.wrapping_sub(1)) != Some(&b'\n');
+            chunk.bytes.drain(..end);
+            chunk.too_long_bytes += end as u64;
         }
     }
 
@@ -213,6 +228,7 @@ impl Chunks {
         match memchr::memrchr(b'\n', &chunk.bytes) {
             Some(at) => self.carry = chunk.bytes.split_off(at + 1),
             None if chunk.bytes.len() > MAX_LINE => {
+                chunk.too_long_bytes += chunk.bytes.len() as u64;
                 chunk.bytes.clear();
                 chunk.too_long = 1;
                 self.skipping = true;

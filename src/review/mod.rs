@@ -33,6 +33,7 @@ pub mod report;
 mod reports;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -65,6 +66,8 @@ pub struct Review {
 pub struct Reviewed {
     /// The answer.
     pub report: Report,
+    /// The most that one visitor did within each span that was asked for.
+    pub windowed: BTreeMap<Window, u64>,
     /// What could not be read, or not to its end.
     pub errors: Vec<InputError>,
     /// Lines that were skipped, if [`Review::keep_bad_lines`] asked for them.
@@ -106,6 +109,8 @@ impl Default for Review {
                 reading: Reading::default(),
                 filters: Arc::default(),
                 robots: RobotsVersions::default(),
+                redact: false,
+                windows: Vec::new(),
                 keep_bad: false,
             },
             cost_per_gb: None,
@@ -181,6 +186,20 @@ impl Review {
         self
     }
 
+    /// Show networks in place of addresses: a report to be handed on. Visitors are still told apart by their addresses.
+    #[must_use]
+    pub fn redact(mut self, redact: bool) -> Self {
+        self.plan.redact = redact;
+        self
+    }
+
+    /// Counts visitors within these spans, too ([`Condition::windows`]).
+    #[must_use]
+    pub fn windows(mut self, windows: Vec<Window>) -> Self {
+        self.plan.windows = windows;
+        self
+    }
+
     /// Keep the lines that are skipped, 100,000 at most.
     #[must_use]
     pub fn keep_bad_lines(mut self, keep: bool) -> Self {
@@ -202,11 +221,14 @@ impl Review {
 
     /// The same, and tells how far it is.
     pub fn read_with(&self, sources: &[Source], progress: &mut dyn FnMut(Progress)) -> Reviewed {
-        let (sources, mut errors) = expand(sources);
+        let (sources, errors) = expand(sources);
         let mut counts = engine::count(&sources, &self.plan, &self.stop, &mut |at| {
             progress(Progress { bytes: at.bytes, lines: at.lines });
         });
-        errors.append(&mut counts.errors);
+        for error in errors {
+            counts.note_error(error);
+        }
+        let errors = std::mem::take(&mut counts.errors);
         let bad_lines = std::mem::take(&mut counts.bad)
             .into_iter()
             .map(|(source, line, reason, text)| BadLine {
@@ -223,9 +245,10 @@ impl Review {
             cost_per_gb: self.cost_per_gb,
         };
         let report = reports::report(&counts, &about);
+        let windowed = counts.windowed();
         // To give back the memory of many visitors takes its time.
         let _ = std::thread::Builder::new().spawn(move || drop(counts));
-        Reviewed { report, errors, bad_lines }
+        Reviewed { report, windowed, errors, bad_lines }
     }
 }
 

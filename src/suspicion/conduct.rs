@@ -242,15 +242,20 @@ pub(super) fn ignores_wait(record: &mut Record, step: &Step) -> bool {
 
 /// Paths of articles end in a headline, a number or a document; those of sections in one word.
 pub(crate) fn looks_like_article(path: &str) -> bool {
-    let last = path.rsplit('/').next().unwrap_or_default();
-    let digits = last.bytes().filter(u8::is_ascii_digit).count();
-    last.matches('-').count() >= 2 || digits >= 3 || last.ends_with(".html") || last.ends_with(".htm")
+    let last = last_segment(path);
+    let (digits, hyphens) = last.bytes().fold((0, 0), |(digits, hyphens), byte| {
+        (digits + u32::from(byte.is_ascii_digit()), hyphens + u32::from(byte == b'-'))
+    });
+    hyphens >= 2 || digits >= 3 || last.ends_with(".html") || last.ends_with(".htm")
+}
+
+fn last_segment(path: &str) -> &str {
+    memchr::memrchr(b'/', path.as_bytes()).and_then(|at| path.get(at + 1..)).unwrap_or(path)
 }
 
 /// The number that names a page: the last one of its last segment, else a date of three segments.
 pub(crate) fn number_in(path: &str) -> Option<u32> {
-    let mut segments = path.rsplit('/');
-    let last = segments.next()?;
+    let last = last_segment(path);
     if let Some(end) = last.bytes().rposition(|b| b.is_ascii_digit()).map(|at| at + 1) {
         let before = last.as_bytes().get(..end)?.iter().rposition(|b| !b.is_ascii_digit());
         let digits = last.get(before.map_or(0, |at| at + 1)..end)?;
@@ -258,7 +263,7 @@ pub(crate) fn number_in(path: &str) -> Option<u32> {
             return digits.parse().ok();
         }
     }
-    let date: Option<Vec<u32>> = segments.take(3).map(|segment| segment.parse().ok()).collect();
+    let date: Option<Vec<u32>> = path.rsplit('/').skip(1).take(3).map(|segment| segment.parse().ok()).collect();
     match date?.as_slice() {
         [day, month, year] if *year < 10_000 && *month <= 12 && *day <= 31 => Some(year * 10_000 + month * 100 + day),
         _ => None,

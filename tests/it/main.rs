@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::manual_assert)]
 
+mod admin;
 mod architecture;
 mod attacks;
 mod audit;
@@ -16,12 +17,14 @@ mod explain;
 mod fields;
 mod hops;
 mod html5lib;
+mod integrity;
 mod layers;
 mod neighbours;
 mod pages;
 mod program;
 mod proxy;
 mod refusals;
+mod review;
 mod robots;
 mod shared;
 #[cfg(feature = "web-bot-auth")]

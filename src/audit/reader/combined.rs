@@ -26,7 +26,22 @@ pub(crate) fn parse(line: &str, hop: usize) -> Result<Hit<'_>, Skipped> {
     request_line(request, &mut hit);
     hit.referer = quoted(&mut rest).and_then(present);
     hit.user_agent = quoted(&mut rest).and_then(present);
+    // A list that is to be trusted may stand in one more field, as nginx is often told to write it.
+    if hop > 0 && !prefix.contains(',') {
+        if let Some(Cow::Borrowed(list)) = quoted(&mut rest).and_then(present) {
+            forwarded(list, hop, &mut hit);
+        }
+    }
     Ok(hit)
+}
+
+/// The client out of `X-Forwarded-For`: the one at this place from the right.
+fn forwarded<'l>(list: &'l str, hop: usize, hit: &mut Hit<'l>) {
+    let addresses: Vec<&str> = list.split([' ', ',']).filter(|word| ip(word).is_some()).collect();
+    let chosen = addresses.len().checked_sub(hop).and_then(|at| addresses.get(at)).or(addresses.first());
+    if let Some(address) = chosen {
+        hit.address = Cow::Borrowed(address);
+    }
 }
 
 /// What stands before ` [time]`, the time, and what follows it.

@@ -168,6 +168,9 @@ impl Reader {
             return Line::Empty;
         }
         if text.starts_with('#') {
+            if !looks_like_directive(text) {
+                return Line::Empty;
+            }
             let is_directive = self.w3c.directive(text) | self.cloudfront.directive(text);
             return if is_directive { Line::Directive } else { Line::Empty };
         }
@@ -213,6 +216,12 @@ impl Reader {
         };
         hit.map_or_else(Line::Skipped, Line::Hit)
     }
+}
+
+/// `#Fields: …`; anything else behind a `#` is a comment.
+fn looks_like_directive(text: &str) -> bool {
+    let name = text.split_once(':').and_then(|(name, _)| name.strip_prefix('#'));
+    name.is_some_and(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-'))
 }
 
 /// Mostly control bytes.

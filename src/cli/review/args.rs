@@ -135,6 +135,9 @@ pub(super) struct OutputArgs {
     /// Write one CSV file a section into DIR.
     #[arg(long, value_name = "DIR")]
     pub(super) csv: Option<PathBuf>,
+    /// Show networks in place of addresses: a report to be handed on.
+    #[arg(long)]
+    redact: bool,
     /// What 10⁹ bytes cost.
     #[arg(long, value_name = "PRICE")]
     cost_per_gb: Option<f64>,
@@ -155,6 +158,8 @@ impl ReviewArgs {
             .trust_xff(*trust_xff)
             .session_gap(session_gap.0)
             .memory(usize::try_from(memory.0)?)
+            .windows(Condition::windows(&self.fail_if))
+            .redact(self.output.redact)
             .keep_bad_lines(self.reading.bad_lines.is_some())
             .filters(self.only.filters(now)?);
         if let Some(jobs) = jobs {

@@ -33,7 +33,7 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
     let mut progress = progress::Line::new(&sources);
     let reviewed = review.read_with(&sources, &mut |at| progress.show(at));
     progress.clear();
-    let Reviewed { report, errors, bad_lines, .. } = reviewed;
+    let Reviewed { report, errors, bad_lines, windowed, .. } = reviewed;
     if let Some(path) = &args.reading.bad_lines {
         write_bad_lines(path, &bad_lines).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -43,7 +43,7 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
     let bad = bad_share(&report);
     let nothing = report.quality.hits + report.quality.other + report.quality.filtered == 0;
     if nothing {
-        let _ = writeln!(std::io::stderr().lock(), "deckle: there is no line of a log in what was given");
+        let _ = writeln!(std::io::stderr().lock(), "deckle: no log lines in what was given");
         return Ok(Exit::NothingFound);
     }
     if bad > args.reading.max_bad {
@@ -52,11 +52,11 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
         let reasons = reasons.join(", ");
         let _ = writeln!(
             std::io::stderr().lock(),
-            "deckle: warning: {percent:.0} % of the lines could not be read ({reasons})"
+            "deckle: warning: {percent:.0} % of the input could not be read ({reasons})"
         );
     }
     write(args, &report)?;
-    let met = met(&args.fail_if, &report);
+    let met = met(&args.fail_if, &Facts { windowed, ..facts(&report) });
     for (condition, value) in &met {
         let _ = writeln!(std::io::stderr().lock(), "deckle: {condition} holds: {value}");
     }
@@ -91,7 +91,8 @@ fn bad_share(report: &Report) -> f64 {
     let quality = &report.quality;
     let skipped: u64 = quality.skipped.values().sum();
     let lines = quality.lines.saturating_sub(quality.empty);
-    if lines == 0 { 0.0 } else { skipped as f64 / lines as f64 }
+    let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    share(skipped, lines).max(share(quality.too_long_bytes, quality.bytes))
 }
 
 fn write_bad_lines(path: &Path, lines: &[BadLine]) -> std::io::Result<()> {
@@ -159,10 +160,9 @@ fn look(full: bool) -> Look {
 }
 
 /// The conditions that hold, and what was found.
-fn met<'c>(conditions: &'c [Condition], report: &Report) -> Vec<(&'c Condition, f64)> {
-    let facts = facts(report);
-    let met = conditions.iter().filter(|condition| condition.met(&facts));
-    met.map(|condition| (condition, condition.value(&facts).unwrap_or(0.0))).collect()
+fn met<'c>(conditions: &'c [Condition], facts: &Facts) -> Vec<(&'c Condition, f64)> {
+    let met = conditions.iter().filter(|condition| condition.met(facts));
+    met.map(|condition| (condition, condition.value(facts).unwrap_or(0.0))).collect()
 }
 
 fn facts(report: &Report) -> Facts {

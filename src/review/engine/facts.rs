@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::agents::KnownAgent;
 use super::distinct::Distinct;
+use super::rolling::Rolling;
 use crate::action::Action;
+use crate::review::Window;
 use crate::visitor::{Category, Verification};
 
 /// Hours that are kept apart; a visitor of more is one that never sleeps.
@@ -74,6 +76,8 @@ struct Busy {
     hours: Vec<(u32, u32)>,
     /// How often there were so many requests in a minute.
     paces: Vec<(u32, u32)>,
+    /// Empty, unless a condition asks.
+    rolling: Vec<Rolling>,
 }
 
 /// What deckle did with a visitor.
@@ -194,6 +198,23 @@ impl Facts {
         before.copied().chain(Some(self.hour).filter(|(_, hits)| *hits > 0))
     }
 
+    /// From now on counted within these spans, too.
+    pub(super) fn roll_over(&mut self, windows: &[Window]) {
+        if !windows.is_empty() {
+            self.busy.get_or_insert_default().rolling = windows.iter().copied().map(Rolling::new).collect();
+        }
+    }
+
+    /// What was counted within spans.
+    pub(super) fn rolling(&mut self) -> &mut [Rolling] {
+        self.busy.as_mut().map_or(&mut [], |busy| &mut busy.rolling)
+    }
+
+    /// The most within each span.
+    pub(crate) fn most_within(&self) -> impl Iterator<Item = (Window, u64)> {
+        self.busy.iter().flat_map(|busy| &busy.rolling).map(|rolling| (rolling.window, rolling.most))
+    }
+
     /// A page of this directory, by its hash.
     pub(super) fn note_directory(&mut self, hash: u64) {
         self.directories |= 1 << (hash % 128);
@@ -305,7 +326,9 @@ impl Facts {
     pub(super) fn size(&self) -> usize {
         let deckle =
             self.deckle.as_ref().map_or(0, |d| size_of::<DeckleFacts>() + d.marks.bytes() + d.signals.len() * 48);
-        let lists = self.busy.as_ref().map_or(0, |busy| 64 + (busy.hours.capacity() + busy.paces.capacity()) * 8);
+        let lists = self.busy.as_ref().map_or(0, |busy| {
+            96 + busy.rolling.len() * size_of::<Rolling>() + (busy.hours.capacity() + busy.paces.capacity()) * 8
+        });
         let texts = self.address.len() + self.id.len() + 32;
         size_of::<Self>() + lists + texts + deckle + self.articles.bytes()
     }

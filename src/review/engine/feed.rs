@@ -40,6 +40,22 @@ struct Open {
     time: Duration,
 }
 
+impl Open {
+    fn read_on(&mut self, tell: &mut dyn FnMut(Problem)) {
+        if self.pending.is_some() {
+            return;
+        }
+        match self.chunks.next_chunk() {
+            Some(Ok(chunk)) => {
+                self.time = first_time(&chunk, &self.reader).unwrap_or(self.time);
+                self.pending = Some(chunk);
+            }
+            Some(Err(error)) => tell(Problem::Unreadable(error)),
+            None => {}
+        }
+    }
+}
+
 /// A source that was looked at.
 struct Looked {
     number: usize,
@@ -75,13 +91,15 @@ impl Feed {
     /// The lines that come next.
     pub(crate) fn next_batch(&mut self, tell: &mut dyn FnMut(Problem)) -> Option<Batch> {
         loop {
+            // Only now: who reads must not wait for the lines behind those that it has.
+            for open in &mut self.open {
+                open.read_on(tell);
+            }
+            self.open.retain(|open| open.pending.is_some());
             self.open_due(tell);
             let (at, _) = self.open.iter().enumerate().min_by_key(|(_, open)| open.time)?;
             let open = self.open.get_mut(at)?;
-            let Some(chunk) = open.pending.take() else {
-                self.open.swap_remove(at);
-                continue;
-            };
+            let Some(chunk) = open.pending.take() else { continue };
             let batch = Batch { source: open.number, reader: open.reader.clone(), chunk };
             // The lines behind must be read as the directives of these say.
             if !open.reader.is_stateless() {
@@ -89,16 +107,6 @@ impl Feed {
                 directives.for_each(|line| {
                     open.reader.read(line);
                 });
-            }
-            if !batch.chunk.last {
-                match open.chunks.next_chunk() {
-                    Some(Ok(chunk)) => {
-                        open.time = first_time(&chunk, &open.reader).unwrap_or(open.time);
-                        open.pending = Some(chunk);
-                    }
-                    Some(Err(error)) => tell(Problem::Unreadable(error)),
-                    None => {}
-                }
             }
             return Some(batch);
         }

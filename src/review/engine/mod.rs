@@ -10,6 +10,7 @@ mod facts;
 mod feed;
 mod parse;
 mod robots;
+mod rolling;
 mod row;
 mod shard;
 mod tally;
@@ -20,15 +21,16 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Barrier, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::conditions::Window;
 use super::filter::Filters;
 use super::input::{InputError, Source};
 use super::report::Quality;
 use crate::audit::reader::{Format, Skipped};
-use crate::visitor::Ranges;
+use crate::visitor::{Ranges, Verification};
 use agents::{AgentCache, AgentTable};
 use feed::{Batch, Feed};
 use parse::Parsed;
@@ -54,6 +56,10 @@ pub(crate) struct Plan {
     pub(crate) filters: Arc<Filters>,
     /// What robots.txt said, as far as it was told beforehand.
     pub(crate) robots: RobotsVersions,
+    /// Addresses are shown as networks.
+    pub(crate) redact: bool,
+    /// Spans within which visitors are counted, too.
+    pub(crate) windows: Vec<Window>,
     /// Keep lines that were skipped.
     pub(crate) keep_bad: bool,
 }
@@ -82,6 +88,8 @@ pub(crate) struct Counts {
     lines_of: Vec<u64>,
 }
 
+/// How often a stop is looked for while nothing comes.
+const LOOK_UP: Duration = Duration::from_millis(100);
 /// Chunks that are taken at once.
 const ROUND: usize = 64;
 /// Bad lines that are kept.
@@ -90,7 +98,8 @@ const MAX_BAD: usize = 100_000;
 /// Reads everything. `stop` ends it early; what was read until then is counted.
 pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress: &mut dyn FnMut(Progress)) -> Counts {
     let ranges = Ranges::shipped();
-    let bounds = Bounds { memory: plan.memory / plan.jobs, gap: plan.gap };
+    let bounds =
+        Bounds { memory: plan.memory / plan.jobs, gap: plan.gap, redact: plan.redact, windows: plan.windows.clone() };
     let mut counts = Counts {
         shards: (0..plan.jobs).map(|_| Shard::new(bounds.clone(), Arc::clone(&ranges), plan.robots.clone())).collect(),
         quality: Quality::default(),
@@ -103,47 +112,49 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     };
     let agents = AgentTable::default();
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
-    std::thread::scope(|scope| {
-        let (send, receive) = sync_channel::<Result<Batch, Problem>>(ROUND);
-        let reading = plan.reading.clone();
-        let files = sources.to_vec();
-        scope.spawn(move || {
-            let mut tell = |problem| {
-                let _ = send.send(Err(problem));
-            };
-            let mut feed = Feed::new(&files, &reading, &mut tell);
-            while let Some(batch) = feed.next_batch(&mut tell) {
-                if send.send(Ok(batch)).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut round: Vec<Batch> = Vec::with_capacity(ROUND);
-        loop {
-            let next = receive.recv().ok();
-            let over = next.is_none();
-            match next {
-                Some(Ok(batch)) => round.push(batch),
-                Some(Err(problem)) => counts.note_problem(problem, sources),
-                None => {}
-            }
-            if round.len() >= ROUND.max(plan.jobs) || (over && !round.is_empty()) {
-                counts.add_round(&round, plan, &agents, &mut caches);
-                round.clear();
-                progress(Progress { bytes: counts.quality.bytes, lines: counts.quality.lines });
-            }
-            if over {
-                break;
-            }
-            if stop.load(Ordering::Relaxed) {
-                counts.partial = true;
-                break;
-            }
+    let receive = read_ahead(sources.to_vec(), plan.reading.clone());
+    let mut round: Vec<Batch> = Vec::with_capacity(ROUND);
+    loop {
+        let mut over = false;
+        match receive.recv_timeout(LOOK_UP) {
+            Ok(Ok(batch)) => round.push(batch),
+            Ok(Err(problem)) => counts.note_problem(problem, sources),
+            // Somebody writes slowly into standard input.
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => over = true,
         }
-        drop(receive);
-    });
+        let stopped = stop.load(Ordering::Relaxed);
+        if round.len() >= ROUND.max(plan.jobs) || ((over || stopped) && !round.is_empty()) {
+            counts.add_round(&round, plan, &agents, &mut caches);
+            round.clear();
+            progress(Progress { bytes: counts.quality.bytes, lines: counts.quality.lines });
+        }
+        counts.partial = stopped && !over;
+        if over || stopped {
+            break;
+        }
+    }
     counts.finish();
     counts
+}
+
+/// A thread that reads, a few chunks ahead. After a stop nobody waits for it: it may wait for somebody itself.
+fn read_ahead(sources: Vec<Source>, reading: Reading) -> Receiver<Result<Batch, Problem>> {
+    let (send, receive) = sync_channel(ROUND);
+    let read = move || {
+        let mut tell = |problem| {
+            let _ = send.send(Err(problem));
+        };
+        let mut feed = Feed::new(&sources, &reading, &mut tell);
+        while let Some(batch) = feed.next_batch(&mut tell) {
+            if send.send(Ok(batch)).is_err() {
+                return;
+            }
+        }
+    };
+    // Without a thread nothing is read, and the report says that there was nothing.
+    let _ = std::thread::Builder::new().name("deckle-read".to_owned()).spawn(read);
+    receive
 }
 
 type Failure = Box<dyn Any + Send>;
@@ -155,9 +166,28 @@ fn keep_failure(failed: &Mutex<Option<Failure>>, work: impl FnOnce()) {
 }
 
 impl Counts {
+    /// The most that anybody did within each span; proven robots do what they are let.
+    pub(crate) fn windowed(&self) -> BTreeMap<Window, u64> {
+        let visitors = self.shards.iter().flat_map(|shard| &shard.visitors);
+        let unproven = visitors.filter(|facts| facts.verification != Verification::Verified);
+        let mut most = BTreeMap::new();
+        for (window, count) in unproven.flat_map(Facts::most_within) {
+            let of = most.entry(window).or_insert(0);
+            *of = count.max(*of);
+        }
+        most
+    }
+
     /// What robots.txt said, and when.
     pub(crate) fn robots(&self) -> Option<&RobotsVersions> {
         self.shards.first().map(|shard| &shard.obedience.versions)
+    }
+
+    /// What was read before it stays.
+    pub(crate) fn note_error(&mut self, error: InputError) {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        self.quality.notes.push(format!("{error}{cause}"));
+        self.errors.push(error);
     }
 
     fn note_problem(&mut self, problem: Problem, sources: &[Source]) {
@@ -167,11 +197,7 @@ impl Counts {
                 self.quality.notes.push(format!("{} is given twice and was read once", of(number)));
             }
             Problem::Empty(number) => self.quality.notes.push(format!("no log lines in {}", of(number))),
-            Problem::Unreadable(error) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                self.quality.notes.push(format!("{error}{cause}"));
-                self.errors.push(error);
-            }
+            Problem::Unreadable(error) => self.note_error(error),
         }
     }
 
@@ -245,7 +271,8 @@ impl Counts {
             if let Some(sum) = self.lines_of.get_mut(batch.source) {
                 *sum += of_chunk + batch.chunk.too_long;
             }
-            self.quality.bytes += batch.chunk.bytes.len() as u64;
+            self.quality.bytes += batch.chunk.bytes.len() as u64 + batch.chunk.too_long_bytes;
+            self.quality.too_long_bytes += batch.chunk.too_long_bytes;
             self.quality.lines += of_chunk + batch.chunk.too_long;
             if batch.chunk.too_long > 0 {
                 *self.quality.skipped.entry(Skipped::TooLong.code()).or_default() += batch.chunk.too_long;

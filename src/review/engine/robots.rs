@@ -1,5 +1,6 @@
 //! Who obeyed robots.txt: judged hit by hit, by the versions that were in force.
 
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -133,7 +134,11 @@ impl Obedience {
         {
             history.fetch(family, row.hit.time, answer);
         }
-        let verdict = history.judge(family, &row.hit.path, row.hit.time);
+        let target = match &row.hit.query {
+            Some(query) => Cow::Owned(format!("{}?{query}", row.hit.path)),
+            None => Cow::Borrowed(row.hit.path.as_ref()),
+        };
+        let verdict = history.judge(family, &target, row.hit.time);
         *facts.verdicts.entry(verdict).or_default() += row.weight;
         let is_new = facts.examples.len() < EXAMPLES && !facts.examples.iter().any(|path| **path == *row.hit.path);
         if verdict.is_violation() && is_new {

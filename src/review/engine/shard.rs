@@ -1,7 +1,11 @@
 //! One part of the visitors, and everything that is counted of them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::articles::Articles;
 use super::distinct::{BuildReady, Sketch};
@@ -11,6 +15,7 @@ use super::robots::{Obedience, RobotsVersions};
 use super::row::{Kind, Row, is_refusal};
 use super::tally::Tally;
 use crate::action::Action;
+use crate::review::{Fact, Window};
 use crate::suspicion::{is_probe, number_in};
 use crate::visitor::{Ranges, Verification};
 
@@ -26,6 +31,10 @@ pub(crate) struct Bounds {
     pub(crate) memory: usize,
     /// Silence after which a session is over.
     pub(crate) gap: Duration,
+    /// Addresses are kept as networks.
+    pub(crate) redact: bool,
+    /// Spans within which each is counted, too.
+    pub(crate) windows: Vec<Window>,
 }
 
 /// One part.
@@ -90,6 +99,9 @@ impl Shard {
         if row.kind == Kind::Article && row.hit.status == Some(200) {
             let hash = twox_hash::XxHash3_64::oneshot(article(row).as_bytes());
             let new = facts.articles.insert(hash);
+            if new {
+                roll(facts, Fact::ArticlesByOne, row);
+            }
             self.articles.add(hash, row, number, new);
         }
         self.obedience.add(row, facts.verification);
@@ -100,8 +112,10 @@ impl Shard {
 
     fn insert(&mut self, row: &Row<'_>) -> u32 {
         let id = row.hit.deckle.as_ref().map_or("", |fields| fields.visitor.as_ref());
-        let mut facts = Facts::new(row.key, &row.hit.address, id, std::sync::Arc::clone(&row.agent), row.hit.time);
+        let address = if self.bounds.redact { network(&row.hit.address) } else { row.hit.address.as_ref().into() };
+        let mut facts = Facts::new(row.key, &address, id, std::sync::Arc::clone(&row.agent), row.hit.time);
         facts.category = row.category;
+        facts.roll_over(&self.bounds.windows);
         facts.verification = self.verification(row);
         let number = self.visitors.len() as u32;
         self.by_key.insert(row.key, number);
@@ -165,6 +179,17 @@ impl Shard {
     }
 }
 
+/// An address cut to its /24 or /48, to be shown to others.
+fn network(address: &str) -> Cow<'_, str> {
+    let cut = |ip: IpAddr| IpNet::new(ip, if ip.is_ipv4() { 24 } else { 48 }).map(|net| net.trunc().to_string());
+    match address.parse::<IpAddr>().map(|ip| cut(ip.to_canonical())) {
+        Ok(Ok(network)) => network.into(),
+        // A network already; or a host name, which may be a person's.
+        _ if address.parse::<IpNet>().is_ok() => address.into(),
+        _ => "[redacted]".into(),
+    }
+}
+
 /// What is kept longest: who looks most like a scraper and asked most.
 fn weight(facts: &Facts) -> u64 {
     let suspicion =
@@ -178,9 +203,16 @@ pub(crate) fn article<'r>(row: &'r Row<'_>) -> &'r str {
     logged.unwrap_or(row.hit.path.as_ref())
 }
 
+fn roll(facts: &mut Facts, of: Fact, row: &Row<'_>) {
+    for rolling in facts.rolling() {
+        rolling.add(of, row.hit.time);
+    }
+}
+
 fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
     let hit = &row.hit;
     facts.hits += row.weight;
+    roll(facts, Fact::RequestsByOne, row);
     facts.bytes = facts.bytes.saturating_add(hit.bytes);
     facts.upstream_us = facts.upstream_us.saturating_add(hit.upstream_us.unwrap_or(0));
     facts.note_time(hit.time, gap, row.weight);
@@ -207,6 +239,7 @@ fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
 fn add_page(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
     let path = row.hit.path.as_ref();
     facts.note_page(row.hit.time, gap, number_in(path));
+    roll(facts, Fact::PagesByOne, row);
     let directory = path.get(..memchr::memrchr(b'/', path.as_bytes()).unwrap_or(0)).unwrap_or_default();
     facts.note_directory(twox_hash::XxHash3_64::oneshot(directory.as_bytes()));
     if row.hit.query.is_some() {

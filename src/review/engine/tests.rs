@@ -135,6 +135,18 @@ fn filters_leave_out_and_count() {
 }
 
 #[test]
+fn a_report_to_be_handed_on_names_no_address() {
+    let text = crowd(900)
+        + &line("2001:db8:1:2::9", "20/Nov/2026:10:00:00", "/a-b-c-1", "curl/8")
+        + &line("pc7.home.example", "20/Nov/2026:10:00:00", "/a-b-c-1", "curl/8");
+    let whole = read(&Review::default(), &text);
+    let cut = read(&Review::default().redact(true), &text);
+    let json = serde_json::to_string(&cut).unwrap();
+    assert!(json.contains("203.0.113.0/24") && !json.contains("203.0.113.9") && !json.contains("pc7"), "{json}");
+    assert_eq!((cut.verdict.visitors, cut.verdict.suspects), (whole.verdict.visitors, whole.verdict.suspects));
+}
+
+#[test]
 fn a_reading_that_is_stopped_says_so() {
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let report = read(&Review::default().stop(stop), &crowd(120_000));

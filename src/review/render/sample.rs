@@ -293,6 +293,7 @@ fn actions() -> Actions {
 
 fn quality() -> Quality {
     Quality {
+        too_long_bytes: 9,
         lines: 1_204_400,
         bytes: 300_000_000,
         hits: 1_204_332,

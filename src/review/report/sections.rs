@@ -299,6 +299,8 @@ pub struct Quality {
     pub lines: u64,
     /// Bytes read, after decompression.
     pub bytes: u64,
+    /// Those of lines that were too long.
+    pub too_long_bytes: u64,
     /// Responses that are in this report.
     pub hits: u64,
     /// Responses that the filters left out.

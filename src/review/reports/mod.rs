@@ -151,5 +151,7 @@ fn title(facts: &Facts) -> String {
         (None, Some(agent)) => agent.split(' ').next().unwrap_or_default().chars().take(40).collect(),
         (None, None) => "no user agent".to_owned(),
     };
+    let program =
+        if facts.verification == crate::visitor::Verification::Failed { format!("fake {program}") } else { program };
     if facts.address.is_empty() { program } else { format!("{program} at {}", facts.address) }
 }

@@ -37,10 +37,11 @@ fn automation(hits: u64, automated: u64, undeclared: u64) -> String {
     match hits {
         0 => "There is no request in this log.".to_owned(),
         _ => format!(
-            "{} of {} requests came from robots; {} of them from suspects that do not say what they are.",
+            "{} of {} requests were automated: {} from declared robots, {} from suspected scrapers.",
             percent(automated, hits),
             group(hits),
-            percent(undeclared, automated.max(1)),
+            percent(automated - undeclared, hits),
+            percent(undeclared, hits),
         ),
     }
 }
@@ -73,6 +74,9 @@ fn obedience(robots: &Robots) -> String {
     let mut violators = robots.rows.iter().filter(broken);
     match violators.next() {
         None if robots.rows.is_empty() => "No declared robot asked for anything.".to_owned(),
+        None if robots.rows.len() == 1 => {
+            "The one declared robot kept to robots.txt, as far as can be told.".to_owned()
+        }
         None => format!("All {} declared robots kept to robots.txt, as far as can be told.", robots.rows.len()),
         Some(first) => {
             let number = first.read_then_ignored + first.never_asked;

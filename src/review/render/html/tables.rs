@@ -230,7 +230,7 @@ pub(super) fn times(report: &Report) -> String {
 
 pub(super) fn shape(report: &Report) -> String {
     let columns = ["Suspect", "Pages", "Breadth", "In order of number", "Not found", "How"];
-    let table = table("How suspects went through the site", &columns, &report.shape, |row| {
+    let table = table("Ways of suspects", &columns, &report.shape, |row| {
         vec![
             raw(&row.name),
             of(row.pages),

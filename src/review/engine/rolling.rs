@@ -1,0 +1,79 @@
+//! The most that one visitor did within a span of time: for conditions such as `articles_by_one>500/1h`.
+
+use std::time::Duration;
+
+use crate::review::{Fact, Window};
+
+/// Parts of a span; what is counted may be short by one of them.
+const PARTS: usize = 60;
+
+/// One visitor and one span.
+#[derive(Debug, Clone)]
+pub(crate) struct Rolling {
+    pub(crate) window: Window,
+    counts: [u32; PARTS],
+    /// The newest part, since 1970.
+    newest: u64,
+    sum: u64,
+    pub(crate) most: u64,
+}
+
+impl Rolling {
+    pub(super) fn new(window: Window) -> Self {
+        Self { window, counts: [0; PARTS], newest: 0, sum: 0, most: 0 }
+    }
+
+    /// Something of this kind, at this time.
+    pub(super) fn add(&mut self, of: Fact, time: Duration) {
+        if of != self.window.fact {
+            return;
+        }
+        let part = (self.window.length / PARTS as u32).as_millis().max(1);
+        let at = (time.as_millis() / part) as u64;
+        while self.newest < at {
+            // Behind a pause of the whole span nothing is left.
+            self.newest = if at - self.newest > PARTS as u64 { at - PARTS as u64 } else { self.newest + 1 };
+            let passed = self.place(self.newest).map_or(0, std::mem::take);
+            self.sum -= u64::from(passed);
+            if self.newest + PARTS as u64 == at {
+                self.counts = [0; PARTS];
+                self.sum = 0;
+            }
+        }
+        if self.newest - at >= PARTS as u64 {
+            return;
+        }
+        if let Some(count) = self.place(at) {
+            *count += 1;
+            self.sum += 1;
+        }
+        self.most = self.most.max(self.sum);
+    }
+
+    fn place(&mut self, part: u64) -> Option<&mut u32> {
+        self.counts.get_mut((part % PARTS as u64) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lies_within_the_span_counts_together() {
+        let window = Window { fact: Fact::PagesByOne, length: Duration::from_secs(3_600) };
+        let most = |seconds: &[u64]| {
+            let mut rolling = Rolling::new(window);
+            for at in seconds {
+                rolling.add(Fact::PagesByOne, Duration::from_secs(1_000_000 + at));
+                rolling.add(Fact::RequestsByOne, Duration::from_secs(1_000_000 + at));
+            }
+            rolling.most
+        };
+        assert_eq!(most(&[0, 60, 600, 3_000]), 4);
+        assert_eq!(most(&[0, 1_800, 3_700, 5_400, 7_300]), 2);
+        assert_eq!(most(&[0, 0, 0, 90_000, 90_001]), 3);
+        assert_eq!(most(&[3_000, 0, 600]), 3, "lines of several files come in any order");
+        assert_eq!(most(&[90_000, 0, 90_010]), 2, "what is too old counts nowhere");
+    }
+}

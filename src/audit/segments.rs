@@ -38,6 +38,12 @@ pub(super) fn segments(dir: &Path, instance: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(_, path)| path).collect()
 }
 
+/// The highest number of a segment of this instance; names are used once.
+pub(super) fn highest_number(dir: &Path, instance: &str) -> u64 {
+    let number = |path: &PathBuf| bare(path.file_name()?.to_str()?).rsplit('-').next()?.parse().ok();
+    segments(dir, instance).iter().filter_map(number).max().unwrap_or(0)
+}
+
 /// Compresses a segment; the original goes only when the copy reads back, byte for byte.
 #[cfg(feature = "proxy")]
 pub(super) fn close_segment(path: &Path, how: Compress) {
@@ -49,6 +55,9 @@ pub(super) fn close_segment(path: &Path, how: Compress) {
         };
         let target = path.with_extension(format!("ndjson.{end}"));
         let temporary = path.with_extension(format!("ndjson.{end}.tmp"));
+        if target.exists() {
+            return Err(std::io::Error::other("there is a compressed segment of this name already"));
+        }
         let mut out = File::create(&temporary)?;
         // As readable as the original, not more.
         out.set_permissions(std::fs::metadata(path)?.permissions())?;

@@ -66,6 +66,8 @@ pub struct Review {
 pub struct Reviewed {
     /// The answer.
     pub report: Report,
+    /// The most articles, pages and requests of one visitor that is no proven robot.
+    pub most_by_one: [u64; 3],
     /// The most that one visitor did within each span that was asked for.
     pub windowed: BTreeMap<Window, u64>,
     /// What could not be read, or not to its end.
@@ -245,10 +247,10 @@ impl Review {
             cost_per_gb: self.cost_per_gb,
         };
         let report = reports::report(&counts, &about);
-        let windowed = counts.windowed();
+        let (windowed, most_by_one) = (counts.windowed(), counts.most_by_one());
         // To give back the memory of many visitors takes its time.
         let _ = std::thread::Builder::new().spawn(move || drop(counts));
-        Reviewed { report, windowed, errors, bad_lines }
+        Reviewed { report, most_by_one, windowed, errors, bad_lines }
     }
 }
 

@@ -27,10 +27,11 @@ pub(crate) fn parse(line: &str, hop: usize) -> Result<Hit<'_>, Skipped> {
     hit.referer = quoted(&mut rest).and_then(present);
     hit.user_agent = quoted(&mut rest).and_then(present);
     // A list that is to be trusted may stand in one more field, as nginx is often told to write it.
-    if hop > 0 && !prefix.contains(',') {
-        if let Some(Cow::Borrowed(list)) = quoted(&mut rest).and_then(present) {
-            forwarded(list, hop, &mut hit);
-        }
+    if hop > 0
+        && !prefix.contains(',')
+        && let Some(Cow::Borrowed(list)) = quoted(&mut rest).and_then(present)
+    {
+        forwarded(list, hop, &mut hit);
     }
     Ok(hit)
 }

@@ -22,6 +22,7 @@ use super::privacy::Pseudonyms;
 use super::record::{AuditRecord, render_time};
 use super::resume::{LeftOpen, Resume, resume};
 use super::robots::{RobotsHistory, Served};
+use super::segments::highest_number;
 use super::sink::{Drops, SinkError, Stats};
 use super::storage::{Output, Storage};
 use super::{Anchor, Fsync, Settings};
@@ -119,6 +120,7 @@ impl Writer {
             return Err(SinkError::Locked { dir: settings.dir.clone(), instance });
         }
         let Resume { seq, previous, left_open } = resume(&dir, &instance);
+        let number = highest_number(&dir, &instance);
         let mut writer = Self {
             pseudonyms: Pseudonyms::in_file(&dir.join(&settings.keys)),
             robots: RobotsHistory::open(&dir, &instance),
@@ -130,7 +132,7 @@ impl Writer {
             _lock: lock,
             segment: None,
             seq,
-            number: 0,
+            number,
             previous,
             policy: None,
             told: Drops::default(),

@@ -33,7 +33,7 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
     let mut progress = progress::Line::new(&sources);
     let reviewed = review.read_with(&sources, &mut |at| progress.show(at));
     progress.clear();
-    let Reviewed { report, errors, bad_lines, windowed, .. } = reviewed;
+    let Reviewed { report, errors, bad_lines, windowed, most_by_one, .. } = reviewed;
     if let Some(path) = &args.reading.bad_lines {
         write_bad_lines(path, &bad_lines).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -56,7 +56,7 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
         );
     }
     write(args, &report)?;
-    let met = met(&args.fail_if, &Facts { windowed, ..facts(&report) });
+    let met = met(&args.fail_if, &Facts { windowed, ..facts(&report, most_by_one) });
     for (condition, value) in &met {
         let _ = writeln!(std::io::stderr().lock(), "deckle: {condition} holds: {value}");
     }
@@ -165,17 +165,16 @@ fn met<'c>(conditions: &'c [Condition], facts: &Facts) -> Vec<(&'c Condition, f6
     met.map(|condition| (condition, condition.value(facts).unwrap_or(0.0))).collect()
 }
 
-fn facts(report: &Report) -> Facts {
-    let most = |of: fn(&crate::review::report::Suspect) -> u64| report.suspects.iter().map(of).max().unwrap_or(0);
+fn facts(report: &Report, [articles_by_one, pages_by_one, requests_by_one]: [u64; 3]) -> Facts {
     let not_found = |row: &&crate::review::report::StatusRow| matches!(row.status, 404 | 410);
     let missing: u64 = report.status.codes.iter().filter(not_found).map(|row| row.hits).sum();
     Facts {
         fake_bots: report.agents.iter().filter(|row| row.verification == "failed").map(|row| row.visitors).sum(),
         violations: report.robots.rows.iter().map(|row| row.read_then_ignored + row.never_asked).sum(),
         suspects: report.verdict.suspects as u64,
-        articles_by_one: most(|suspect| suspect.articles),
-        pages_by_one: most(|suspect| suspect.pages),
-        requests_by_one: most(|suspect| suspect.hits),
+        articles_by_one,
+        pages_by_one,
+        requests_by_one,
         dropped: report.quality.dropped,
         holes: report.quality.holes,
         automated_share: report.verdict.automated_share,

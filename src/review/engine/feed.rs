@@ -78,8 +78,11 @@ impl Feed {
         let (mut waiting, mut seen) = (Vec::new(), HashSet::new());
         for (number, source) in sources.iter().enumerate() {
             match look(number, source, reading) {
-                Ok((_, hash)) if !seen.insert(hash) => tell(Problem::Twice(number)),
-                Ok((Some(looked), _)) => waiting.push(looked),
+                Ok((_, same)) if same.iter().any(|hash| seen.contains(hash)) => tell(Problem::Twice(number)),
+                Ok((Some(looked), same)) => {
+                    seen.extend(same);
+                    waiting.push(looked);
+                }
                 Ok((None, _)) => tell(Problem::Empty(number)),
                 Err(error) => tell(Problem::Unreadable(error)),
             }
@@ -151,18 +154,18 @@ pub(crate) enum Problem {
     Unreadable(InputError),
 }
 
-fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Looked>, u64), InputError> {
+/// With it: what it is known by again.
+fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Looked>, Vec<u64>), InputError> {
     let mut chunks = Chunks::open(source)?;
-    let Some(chunk) = chunks.next_chunk().transpose()? else { return Ok((None, number as u64)) };
-    let start = chunk.bytes.get(..SAME).unwrap_or(&chunk.bytes);
+    let Some(chunk) = chunks.next_chunk().transpose()? else { return Ok((None, Vec::new())) };
     // Two short files of the same lines are not one.
-    let hash = if start.len() < SAME { number as u64 } else { twox_hash::XxHash3_64::oneshot(start) };
-    let hash = identity(source).unwrap_or(hash);
+    let start = chunk.bytes.get(..SAME).map(twox_hash::XxHash3_64::oneshot);
+    let same = identity(source).into_iter().chain(start).collect();
     let reader = reader(source, &chunk, reading)?;
-    let Some(reader) = reader else { return Ok((None, hash)) };
+    let Some(reader) = reader else { return Ok((None, same)) };
     let first = first_time(&chunk, &reader).unwrap_or_default();
     let open = (*source == Source::Stdin).then_some((chunks, chunk));
-    Ok((Some(Looked { number, source: source.clone(), first, open, reader }), hash))
+    Ok((Some(Looked { number, source: source.clone(), first, open, reader }), same))
 }
 
 /// Device and inode.

@@ -166,12 +166,22 @@ fn keep_failure(failed: &Mutex<Option<Failure>>, work: impl FnOnce()) {
 }
 
 impl Counts {
-    /// The most that anybody did within each span; proven robots do what they are let.
-    pub(crate) fn windowed(&self) -> BTreeMap<Window, u64> {
+    /// Everybody but proven robots, which do what they are let.
+    fn unproven(&self) -> impl Iterator<Item = &Facts> {
         let visitors = self.shards.iter().flat_map(|shard| &shard.visitors);
-        let unproven = visitors.filter(|facts| facts.verification != Verification::Verified);
+        visitors.filter(|facts| facts.verification != Verification::Verified)
+    }
+
+    /// The most articles, pages and requests of one visitor.
+    pub(crate) fn most_by_one(&self) -> [u64; 3] {
+        let of = |facts: &Facts| [facts.articles.count(), facts.pages.into(), facts.hits];
+        self.unproven().map(of).fold([0; 3], |[a, b, c], [x, y, z]| [a.max(x), b.max(y), c.max(z)])
+    }
+
+    /// The most that anybody did within each span.
+    pub(crate) fn windowed(&self) -> BTreeMap<Window, u64> {
         let mut most = BTreeMap::new();
-        for (window, count) in unproven.flat_map(Facts::most_within) {
+        for (window, count) in self.unproven().flat_map(Facts::most_within) {
             let of = most.entry(window).or_insert(0);
             *of = count.max(*of);
         }
@@ -291,6 +301,7 @@ impl Counts {
         quality.ambiguous_time += parsed.ambiguous;
         quality.dropped = quality.dropped.saturating_add(parsed.dropped);
         quality.clock_steps += parsed.clock_steps;
+        quality.erased += parsed.erased;
         for (reason, number) in Skipped::ALL.iter().zip(parsed.skipped) {
             if number > 0 {
                 *quality.skipped.entry(reason.code()).or_default() += number;
@@ -314,5 +325,6 @@ impl Counts {
             self.quality.instances.push(instance.clone());
             self.quality.holes += (last - first + 1).saturating_sub(*lines);
         }
+        self.quality.holes = self.quality.holes.saturating_sub(self.quality.erased);
     }
 }

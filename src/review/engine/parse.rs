@@ -31,6 +31,7 @@ pub(super) struct Parsed<'c> {
     pub(super) ambiguous: u64,
     pub(super) dropped: u64,
     pub(super) clock_steps: u64,
+    pub(super) erased: u64,
     pub(super) formats: BTreeMap<Format, u64>,
     /// Chunk, line in it, reason, text.
     pub(super) bad: Vec<(usize, u64, Skipped, Vec<u8>)>,
@@ -91,7 +92,12 @@ impl<'c> Parsed<'c> {
 
     fn add_note(&mut self, note: Note) {
         self.other += 1;
-        self.number(&note.instance, note.seq);
+        // What was erased keeps its number, and not the name of its writer.
+        if note.kind == "erased" {
+            self.erased += 1;
+        } else {
+            self.number(&note.instance, note.seq);
+        }
         self.dropped = self.dropped.saturating_add(note.dropped);
         self.clock_steps += u64::from(note.clock_step);
         if note.robots_version.is_some() {

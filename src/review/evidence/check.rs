@@ -87,7 +87,7 @@ pub fn verify_evidence(dir: &Path, keys: &[PublicKey]) -> Result<PackVerified, E
 
 fn check_manifest(dir: &Path) -> Result<(), EvidenceError> {
     let path = dir.join(MANIFEST);
-    let stated = std::fs::read_to_string(&path).map_err(io(&path))?;
+    let stated = String::from_utf8_lossy(&std::fs::read(&path).map_err(io(&path))?).into_owned();
     let actual = manifest(dir)?;
     if stated == actual {
         return Ok(());

@@ -294,6 +294,7 @@ fn actions() -> Actions {
 fn quality() -> Quality {
     Quality {
         too_long_bytes: 9,
+        erased: 2,
         lines: 1_204_400,
         bytes: 300_000_000,
         hits: 1_204_332,

@@ -321,6 +321,8 @@ pub struct Quality {
     pub dropped: u64,
     /// Times that the writer's clock went back.
     pub clock_steps: u64,
+    /// Lines of deckle's log whose content was erased.
+    pub erased: u64,
     /// Numbers that are missing in deckle's log.
     pub holes: u64,
     /// Writers of deckle's logs.

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use serde::de::{self, Deserialize, Deserializer};
@@ -105,6 +107,8 @@ impl Anchor {
 #[cfg(unix)]
 fn syslog(head: &SignedHead) -> std::io::Result<()> {
     let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    // Whoever does not read must not hold up the log.
+    socket.set_nonblocking(true)?;
     // local0.notice
     socket.send_to(format!("<133>deckle-audit: {head}").as_bytes(), "/dev/log").map(|_| ())
 }
@@ -114,8 +118,25 @@ fn syslog(_: &SignedHead) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
-/// The command runs beside the log, which does not wait for it.
+/// The longest that a command may take.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// The command runs beside the log, which does not wait for it. One at a time: who is slow misses heads.
 fn run(line: &str, head: &SignedHead) -> std::io::Result<()> {
+    static RUNNING: AtomicBool = AtomicBool::new(false);
+    if RUNNING.swap(true, Ordering::AcqRel) {
+        return Err(std::io::Error::other("the command of the head before is still running"));
+    }
+    let started = start(line, head, &RUNNING);
+    if started.is_err() {
+        RUNNING.store(false, Ordering::Release);
+    }
+    started
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, that has nothing else to do")]
+fn start(line: &str, head: &SignedHead, running: &'static AtomicBool) -> std::io::Result<()> {
+    const LOOK: Duration = Duration::from_millis(100);
     let mut child = Command::new("sh")
         .args(["-c", line])
         .stdin(Stdio::piped())
@@ -128,9 +149,22 @@ fn run(line: &str, head: &SignedHead) -> std::io::Result<()> {
         if let Some(mut stdin) = child.stdin.take() {
             let _ = stdin.write_all(text.as_bytes());
         }
-        match child.wait() {
-            Ok(status) if status.success() => {}
-            other => tracing::warn!(target: "deckle::audit", ?other, "The command of `audit.anchor` failed."),
+        let mut left = LONGEST.as_millis() / LOOK.as_millis();
+        let ended = loop {
+            match child.try_wait() {
+                Ok(None) if left == 0 => {
+                    let _ = child.kill();
+                    break child.wait();
+                }
+                Ok(None) => std::thread::sleep(LOOK),
+                Ok(Some(status)) => break Ok(status),
+                Err(error) => break Err(error),
+            }
+            left -= 1;
+        };
+        running.store(false, Ordering::Release);
+        if !ended.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            tracing::warn!(target: "deckle::audit", ?ended, "The command of `audit.anchor` failed.");
         }
     })?;
     Ok(())

@@ -44,6 +44,25 @@ pub(super) fn highest_number(dir: &Path, instance: &str) -> u64 {
     segments(dir, instance).iter().filter_map(number).max().unwrap_or(0)
 }
 
+/// The highest stamp in the names of this instance.
+pub(super) fn highest_stamp(dir: &Path, instance: &str) -> String {
+    let stamp = |path: &PathBuf| bare(path.file_name()?.to_str()?).rsplit('-').nth(1).map(str::to_owned);
+    segments(dir, instance).iter().filter_map(stamp).max().unwrap_or_default()
+}
+
+/// Copies that a process was killed over.
+pub(super) fn remove_unfinished(dir: &Path, instance: &str) {
+    let prefix = format!("audit-{instance}-");
+    for path in std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // An instance whose name begins with ours has more between the hyphens.
+        let own = name.strip_prefix(&prefix).is_some_and(|rest| rest.matches('-').count() == 1);
+        if own && name.ends_with(".tmp") {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
 /// Compresses a segment; the original goes only when the copy reads back, byte for byte.
 #[cfg(feature = "proxy")]
 pub(super) fn close_segment(path: &Path, how: Compress) {
@@ -56,7 +75,8 @@ pub(super) fn close_segment(path: &Path, how: Compress) {
         let target = path.with_extension(format!("ndjson.{end}"));
         let temporary = path.with_extension(format!("ndjson.{end}.tmp"));
         if target.exists() {
-            return Err(std::io::Error::other("there is a compressed segment of this name already"));
+            // The process was killed between the two names; whichever copy is whole stays.
+            return finish(path, &target);
         }
         let mut out = File::create(&temporary)?;
         // As readable as the original, not more.
@@ -89,6 +109,24 @@ pub(super) fn close_segment(path: &Path, how: Compress) {
     if let Err(error) = compress() {
         tracing::warn!(target: "deckle::audit", %error, path = %path.display(), "A closed segment stays uncompressed.");
     }
+}
+
+/// Removes the original of a segment that was compressed, if the copy says the same.
+#[cfg(feature = "proxy")]
+fn finish(path: &Path, target: &Path) -> std::io::Result<()> {
+    let copy = File::open(target)?;
+    let mut copy: Box<dyn Read> = if target.extension().is_some_and(|end| end == "gz") {
+        Box::new(flate2::read::GzDecoder::new(copy))
+    } else {
+        Box::new(zstd::stream::read::Decoder::new(copy)?)
+    };
+    let (mut copy, mut original) = (Hashing::new(&mut copy), Hashing::new(File::open(path)?));
+    let is_whole = std::io::copy(&mut copy, &mut std::io::sink()).is_ok();
+    std::io::copy(&mut original, &mut std::io::sink())?;
+    if is_whole && copy.digest() == original.digest() {
+        return std::fs::remove_file(path);
+    }
+    Err(std::io::Error::other("there is another compressed segment of this name"))
 }
 
 #[cfg(not(feature = "proxy"))]
@@ -175,6 +213,28 @@ mod tests {
                 assert!(std::fs::metadata(path.with_extension(format!("ndjson.{end}"))).unwrap().len() < 200);
             }
         }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn names_go_on_from_the_highest() {
+        let dir = std::env::temp_dir().join(format!("deckle-names-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        assert_eq!((highest_number(&dir, "a"), highest_stamp(&dir, "a")), (0, String::new()));
+        for name in [
+            "audit-a-20300101T000000Z-9.ndjson.zst",
+            "audit-a-20260102T000000Z-10.ndjson.gz",
+            "audit-a-b-20990101T000000Z-99.ndjson",
+            "audit-a-20260102T000000Z-3.ndjson.zst.tmp",
+            "audit-a-b-20260102T000000Z-3.ndjson.zst.tmp",
+        ] {
+            std::fs::write(dir.join(name), "x").unwrap();
+        }
+        assert_eq!(highest_number(&dir, "a"), 10);
+        assert_eq!(highest_stamp(&dir, "a"), "20300101T000000Z");
+        remove_unfinished(&dir, "a");
+        assert!(!dir.join("audit-a-20260102T000000Z-3.ndjson.zst.tmp").exists());
+        assert!(dir.join("audit-a-b-20260102T000000Z-3.ndjson.zst.tmp").exists(), "of another instance");
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -223,8 +223,16 @@ impl Review {
 
     /// The same, and tells how far it is.
     pub fn read_with(&self, sources: &[Source], progress: &mut dyn FnMut(Progress)) -> Reviewed {
+        let mut plan = self.plan.clone();
+        for source in sources {
+            if let Source::Path(path) = source
+                && path.is_dir()
+            {
+                plan.robots.add_history(path);
+            }
+        }
         let (sources, errors) = expand(sources);
-        let mut counts = engine::count(&sources, &self.plan, &self.stop, &mut |at| {
+        let mut counts = engine::count(&sources, &plan, &self.stop, &mut |at| {
             progress(Progress { bytes: at.bytes, lines: at.lines });
         });
         for error in errors {

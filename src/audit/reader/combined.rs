@@ -41,7 +41,7 @@ fn forwarded<'l>(list: &'l str, hop: usize, hit: &mut Hit<'l>) {
     let addresses: Vec<&str> = list.split([' ', ',']).filter(|word| ip(word).is_some()).collect();
     let chosen = addresses.len().checked_sub(hop).and_then(|at| addresses.get(at)).or(addresses.first());
     if let Some(address) = chosen {
-        hit.address = Cow::Borrowed(address);
+        hit.address = Cow::Borrowed(without_port(address));
     }
 }
 
@@ -81,7 +81,7 @@ fn client<'l>(prefix: &'l str, hop: usize, hit: &mut Hit<'l>) -> Option<()> {
     // The common case: an address and two hyphens.
     let is_plain = |address: &&str| !address.bytes().any(|byte| matches!(byte, b' ' | b',' | b'"'));
     if let Some(address) = prefix.strip_suffix(" - -").filter(is_plain) {
-        hit.address = Cow::Borrowed(address);
+        hit.address = Cow::Borrowed(without_port(address));
         return (!address.is_empty()).then_some(());
     }
     let names = prefix.split_once(" - ").map(|(before, _)| before);
@@ -94,7 +94,7 @@ fn client<'l>(prefix: &'l str, hop: usize, hit: &mut Hit<'l>) -> Option<()> {
     };
     let first = words().next()?;
     let address = match (chosen, names) {
-        (Some((word, _)), _) => word,
+        (Some((word, _)), _) => without_port(word),
         // A host name in place of an address; the last word where `ident` is `-`, else the first of three.
         (None, Some(_)) => words().next_back()?,
         (None, None) => first,
@@ -104,6 +104,14 @@ fn client<'l>(prefix: &'l str, hop: usize, hit: &mut Hit<'l>) -> Option<()> {
         hit.host = Cow::Borrowed(first);
     }
     Some(())
+}
+
+/// Each connection has another port, and is no other visitor.
+fn without_port(word: &str) -> &str {
+    let Some(at) = memchr::memrchr(b':', word.as_bytes()) else { return word };
+    let has_port = word.parse::<std::net::SocketAddr>().is_ok();
+    let bare = word.get(..at).filter(|_| has_port).unwrap_or(word);
+    bare.strip_prefix('[').and_then(|bare| bare.strip_suffix(']')).unwrap_or(bare)
 }
 
 /// An address, with a port behind it or not.
@@ -257,7 +265,8 @@ mod tests {
             ("news.example 203.0.113.7 - -", 0, "203.0.113.7", "news.example"),
             ("news.example:443 203.0.113.7 - -", 0, "203.0.113.7", "news.example:443"),
             ("2001:db8::1 - -", 0, "2001:db8::1", ""),
-            ("203.0.113.7:5123 - -", 0, "203.0.113.7:5123", ""),
+            ("203.0.113.7:5123 - -", 0, "203.0.113.7", ""),
+            ("[2001:db8::1]:443 - -", 0, "2001:db8::1", ""),
             ("6.6.6.6, 203.0.113.7 - -", 0, "203.0.113.7", ""),
             ("6.6.6.6, 203.0.113.7, 10.0.0.1 - -", 0, "203.0.113.7", ""),
             ("10.0.0.2, 10.0.0.1 - -", 0, "10.0.0.1", ""),

@@ -27,6 +27,9 @@ pub use detect::{Detection, Format, detect};
 pub use hit::{DeckleFields, Hit, Skipped, Text};
 pub use log_format::LogFormatError;
 
+#[cfg(feature = "proxy")]
+pub(crate) use time::rfc3339;
+
 use formats::{cloudfront, w3c};
 use log_format::LogFormat;
 

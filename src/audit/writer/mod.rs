@@ -90,6 +90,11 @@ pub(in crate::audit) struct Writer {
     looked_free_at: Option<Duration>,
     /// Wall clock minus running time.
     drift: Option<Duration>,
+    /// The wall clock has jumped ahead: nothing is too old by it.
+    jumped: bool,
+    /// Segments that the next one has to seal.
+    unsealed: Vec<LeftOpen>,
+    cleaned_at: Option<Duration>,
 }
 
 struct Segment {
@@ -139,9 +144,21 @@ impl Writer {
             retry_at: None,
             looked_free_at: None,
             drift: None,
+            jumped: false,
+            unsealed: Vec::new(),
+            cleaned_at: None,
         };
-        writer.start_segment().map_err(io(&writer.dir.clone()))?;
-        writer.seal(left_open);
+        match writer.start_segment() {
+            Ok(()) => writer.seal(left_open),
+            // A site must start without a place for its log, too; the log goes on when there is one.
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                tracing::error!(target: "deckle::audit", %error, "There is no room for the audit log; records are dropped and counted.");
+                writer.unsealed = left_open;
+                writer.back_off(writer.outside.clock.elapsed());
+            }
+            Err(error) => return Err(io(&writer.dir)(error)),
+        }
+        writer.finish_interrupted();
         Ok(writer)
     }
 
@@ -201,6 +218,7 @@ impl Writer {
         if due {
             self.rotate("rotate");
         }
+        self.make_room();
         self.tell_clock_step();
         self.tell_policy();
         self.tell_losses();
@@ -254,6 +272,8 @@ impl Writer {
             self.back_off(now);
             return None;
         }
+        let unsealed = std::mem::take(&mut self.unsealed);
+        self.seal(unsealed);
         self.mind_cut_file();
         let segment = self.segment.as_ref()?;
         Some(Draft { bytes: Vec::new(), chain: segment.chain.clone(), seq: self.seq, fresh: segment.fresh })
@@ -312,14 +332,25 @@ impl Writer {
             }
             Err(error) => {
                 // Somebody may have cut the file meanwhile: it must not be made longer.
-                let length = segment.out.length().unwrap_or(0);
-                let _ = segment.out.cut(segment.bytes.min(length));
+                let length = segment.out.length();
+                let is_cut = length.and_then(|length| segment.out.cut(segment.bytes.min(length)));
                 tracing::error!(target: "deckle::audit", %error, path = %segment.path.display(),
                     "The audit log cannot be written; records are dropped and counted.");
+                if is_cut.is_err() {
+                    self.give_up_segment();
+                }
                 self.back_off(now);
                 Err(Some(error))
             }
         }
+    }
+
+    /// Half a line may stand at its end: the next one seals it up to the last whole one.
+    fn give_up_segment(&mut self) {
+        let Some(Segment { path, name, chain, .. }) = self.segment.take() else { return };
+        let head = chain.head();
+        self.previous = Some((name.clone(), head));
+        self.unsealed.push(LeftOpen { path, name, torn: 0, head: Some(head), seq: self.seq });
     }
 
     fn back_off(&mut self, now: Duration) {

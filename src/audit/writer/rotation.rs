@@ -9,9 +9,12 @@ use super::{Segment, Writer};
 use crate::audit::chain::{Chain, Digest};
 use crate::audit::draft::Sign;
 use crate::audit::json::ObjectWriter;
-use crate::audit::resume::{LeftOpen, Resume, resume};
-use crate::audit::segments::{close_segment, retain};
+use crate::audit::resume::{LeftOpen, Resume, bare_name, is_ended, resume};
+use crate::audit::segments::{close_segment, highest_stamp, remove_unfinished, retain, segments};
 use crate::audit::storage::Output;
+
+/// How often room is made while nothing can be written.
+const CLEAN_EVERY: Duration = Duration::from_secs(60);
 
 impl Writer {
     /// After a panic: nobody knows what the segment holds, so that the next one seals it.
@@ -72,6 +75,8 @@ impl Writer {
         let stamp = jiff::Timestamp::from_second(now.as_secs() as i64)
             .map(|t| t.strftime("%Y%m%dT%H%M%SZ").to_string())
             .unwrap_or_default();
+        // Names are in the order of the segments, whatever the clock says.
+        let stamp = stamp.max(highest_stamp(&self.dir, &self.instance));
         loop {
             self.number += 1;
             let name = format!("audit-{}-{stamp}-{}.ndjson", self.instance, self.number);
@@ -134,7 +139,24 @@ impl Writer {
             self.back_off(self.outside.clock.elapsed());
         }
         self.robots.retain(self.settings.max_age_robots.0, self.outside.clock.unix());
-        let (dir, instance, settings) = (self.dir.clone(), self.instance.clone(), self.settings.clone());
+        self.clean_up(closed);
+    }
+
+    /// What is over age and size goes, even while nothing can be written: that may be why.
+    pub(super) fn make_room(&mut self) {
+        let now = self.outside.clock.elapsed();
+        let due = self.cleaned_at.is_none_or(|at| now.saturating_sub(at) >= CLEAN_EVERY);
+        if self.segment.is_none() && due {
+            self.clean_up(None);
+        }
+    }
+
+    fn clean_up(&mut self, closed: Option<PathBuf>) {
+        self.cleaned_at = Some(self.outside.clock.elapsed());
+        let (dir, instance, mut settings) = (self.dir.clone(), self.instance.clone(), self.settings.clone());
+        if self.jumped {
+            settings.max_age.0 = Duration::MAX;
+        }
         let (now, index) = (self.outside.clock.unix(), self.index.clone());
         let current = self.segment.as_ref().map(|s| s.path.clone());
         // Compressing a large segment must not hold up the records behind it.
@@ -144,5 +166,21 @@ impl Writer {
             }
             retain(&dir, &instance, current.as_deref(), &settings, now, &index);
         });
+    }
+
+    /// What the process before has left half done: copies that are not whole, and segments that were ended and not
+    /// compressed.
+    pub(super) fn finish_interrupted(&self) {
+        remove_unfinished(&self.dir, &self.instance);
+        let sealed = |path: &PathBuf| bare_name(path).is_some_and(|name| self.index.is_sealed(&name));
+        let current = self.segment.as_ref().map(|segment| &segment.path);
+        let whole: Vec<PathBuf> = segments(&self.dir, &self.instance)
+            .into_iter()
+            .filter(|path| Some(path) != current && path.extension().is_some_and(|end| end == "ndjson"))
+            .filter(|path| sealed(path) || is_ended(path))
+            .collect();
+        let compress = self.settings.compress;
+        let close = move || whole.iter().for_each(|path| close_segment(path, compress));
+        let _ = std::thread::Builder::new().name("deckle-audit-close".to_owned()).spawn(close);
     }
 }

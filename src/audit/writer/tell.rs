@@ -10,6 +10,8 @@ use crate::rights::robots::RobotsText;
 
 /// A wall clock that goes back by more than this is told of.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
+/// One that goes ahead by more than this is not believed when it comes to what is too old.
+const JUMP: Duration = Duration::from_secs(86_400);
 
 impl Writer {
     /// A `robots` line: what the site said from now on; the text only once.
@@ -63,6 +65,8 @@ impl Writer {
         let drift = self.outside.clock.unix().saturating_sub(self.outside.clock.elapsed());
         let before = *self.drift.get_or_insert(drift);
         let back = before.saturating_sub(drift);
+        // Nothing has become old by that.
+        self.jumped |= drift.saturating_sub(before) > JUMP;
         if back > CLOCK_STEP {
             let delta = back.as_millis() as u64;
             self.note("gap", |object| {

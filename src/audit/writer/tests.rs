@@ -20,6 +20,8 @@ struct Broken {
     files: Mutex<Vec<(PathBuf, Vec<u8>)>>,
     room: AtomicU64,
     panics: AtomicBool,
+    /// Nothing can be cut off.
+    uncut: AtomicBool,
     writes: AtomicU64,
 }
 
@@ -52,6 +54,9 @@ impl Output for Handle {
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
+        if self.0.uncut.load(Ordering::SeqCst) {
+            return Err(ErrorKind::Other.into());
+        }
         self.0.files.lock().unwrap()[self.1].1.truncate(usize::try_from(length).unwrap());
         Ok(())
     }
@@ -149,6 +154,33 @@ fn a_full_disk_costs_records_that_are_counted_and_nothing_else() {
     for (line, next) in lines.iter().zip(lines.iter().skip(1)) {
         assert_eq!(next["deckle.seq"].as_u64(), line["deckle.seq"].as_u64().map(|seq| seq + 1), "{line} {next}");
     }
+}
+
+#[test]
+fn without_room_it_starts_and_writes_when_there_is_some() {
+    let rig = Rig::new("no-room", 0, 0);
+    rig.record_until(|| rig.sink.stats().drops().sum() > 0);
+    rig.disk.room.store(10_000_000, Ordering::SeqCst);
+    rig.clock.advance(Duration::from_secs(60));
+    rig.record_until(|| rig.sink.stats().written() > 0);
+    rig.sink.close();
+    assert_eq!(of_kind(&rig.lines(), "end").len(), 1);
+}
+
+#[test]
+fn a_segment_that_cannot_be_cut_back_is_sealed_by_the_next() {
+    let rig = Rig::new("uncut", 60_000, 0);
+    rig.disk.uncut.store(true, Ordering::SeqCst);
+    rig.record_until(|| rig.sink.stats().drops().disk_full > 0);
+    rig.disk.room.store(10_000_000, Ordering::SeqCst);
+    rig.clock.advance(Duration::from_secs(60));
+    let written = rig.sink.stats().written();
+    rig.record_until(|| rig.sink.stats().written() > written);
+    rig.sink.close();
+    let files = rig.disk.files.lock().unwrap();
+    assert_eq!(files.len(), 2);
+    let next = String::from_utf8_lossy(&files[1].1);
+    assert!(next.contains("\"deckle.kind\":\"recovery\"") && next.contains("\"previous.head\""), "{next}");
 }
 
 #[test]

@@ -84,7 +84,8 @@ pub(super) enum Entry {
 /// # Errors
 /// [`AdminError`] for a file that cannot be read, or that others can read.
 pub(super) fn read_token(file: Option<&str>) -> Result<Option<Zeroizing<String>>, AdminError> {
-    if let Ok(token) = std::env::var(TOKEN_VARIABLE) {
+    // An empty variable is what is left of one that nobody has set.
+    if let Some(token) = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()) {
         return Ok(Some(Zeroizing::new(token)));
     }
     let Some(path) = file else { return Ok(None) };

@@ -43,7 +43,15 @@ impl AdminListener {
         }
         let token = read_token(settings.admin_token_file.as_deref())?;
         let refuse = |source| ProxyError::Listen { address: settings.admin.clone(), source };
-        let listener = TcpListener::bind(&settings.admin).await.map_err(refuse)?;
+        let listener = match TcpListener::bind(&settings.admin).await {
+            Ok(listener) => listener,
+            // Nobody has asked for it.
+            Err(error) if settings.admin == ProxySettings::default().admin => {
+                tracing::warn!(target: "deckle", %error, "There is no dashboard: its address cannot be had.");
+                return Ok(None);
+            }
+            Err(error) => return Err(refuse(error)),
+        };
         let address = listener.local_addr().map_err(refuse)?;
         let access = Access::new(&settings.admin, address, token)?;
         let ready = Arc::clone(&sources.ready);

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::time::Duration;
 
 use data_encoding::BASE64;
 
 use super::distinct::BuildReady;
 use super::row::{Kind, Row};
-use crate::audit::reader::Note;
+use crate::audit::reader::{Note, rfc3339};
 use crate::rights::compliance::{Answer, Family, History, Served, Verdict};
 use crate::visitor::{Category, Verification, bare_host};
 
@@ -17,6 +18,14 @@ use crate::visitor::{Category, Verification, bare_host};
 const MAX_FAMILIES: usize = 4_096;
 /// Paths that are given as examples.
 const EXAMPLES: usize = 3;
+
+/// A line of `robots/history-*.ndjson`.
+#[derive(serde::Deserialize)]
+struct Change {
+    time: String,
+    host: String,
+    version: String,
+}
 
 /// What robots.txt said, host by host, and from when on. The host without a name stands for all that are not named.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +40,25 @@ impl RobotsVersions {
     /// `--robots FILE@TIME`: of every host.
     pub(crate) fn add(&mut self, text: &[u8], since: Duration) {
         self.insert(String::new(), since, text);
+    }
+
+    /// What stands beside a log of deckle: it outlives the segments.
+    pub(crate) fn add_history(&mut self, log_dir: &Path) {
+        let dir = log_dir.join("robots");
+        for path in std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path.extension().is_none_or(|extension| extension != "ndjson") {
+                continue;
+            }
+            let lines = std::fs::read_to_string(&path).unwrap_or_default();
+            for line in lines.lines().filter_map(|line| serde_json::from_str::<Change>(line).ok()) {
+                let is_name = line.version.bytes().all(|byte| byte.is_ascii_hexdigit());
+                let text = is_name.then(|| std::fs::read(dir.join(format!("{}.txt", line.version))).ok()).flatten();
+                if let (Some(text), Some(time)) = (text, rfc3339(&line.time)) {
+                    self.insert(bare_host(&line.host).to_owned(), time, &text);
+                    self.texts.insert(line.version, text);
+                }
+            }
+        }
     }
 
     /// A `robots` line of deckle's log; it holds the text only where that is new.

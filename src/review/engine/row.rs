@@ -66,7 +66,7 @@ impl<'l> Row<'l> {
             id => twox_hash::XxHash3_64::oneshot_with_seed(1, id.as_bytes()),
         };
         let sample = hit.deckle.as_ref().and_then(|fields| fields.sample);
-        let weight = sample.map_or(1, |share| (1.0 / share).round() as u64);
+        let weight = sample.map_or(1, |share| (1.0 / share.max(0.001)).round() as u64);
         Self { kind: kind(&hit), hit, agent, category, key, weight }
     }
 

@@ -94,6 +94,13 @@ impl Shard {
             None => self.insert(row),
         };
         let Some(facts) = self.visitors.get_mut(number as usize) else { return };
+        // A check by DNS ends after the first request; deckle says so in the later ones.
+        if let Some(fields) = &row.hit.deckle
+            && let Some(proof @ (Verification::Verified | Verification::Failed)) =
+                Verification::from_code(&fields.verification)
+        {
+            facts.verification = proof;
+        }
         self.tally.add(row, number);
         add_hit(facts, row, self.bounds.gap);
         if row.kind == Kind::Article && row.hit.status == Some(200) {

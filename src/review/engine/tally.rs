@@ -13,6 +13,8 @@ use crate::visitor::Category;
 
 /// Paths and referrers that are told apart.
 const MAX_NAMES: usize = 65_536;
+/// Longest name of a host (RFC 1035 §2.3.4), and a port.
+const MAX_ORIGIN: usize = 261;
 /// Visitors of one referrer that are remembered.
 const MAX_VISITORS: usize = 32;
 
@@ -127,7 +129,7 @@ impl Tally {
 
     fn add_referrer(&mut self, referer: &str, host: &str, visitor: u32) {
         let Some((scheme, name)) = origin(referer) else { return };
-        if name.is_empty() || name.eq_ignore_ascii_case(host) || scheme.len() > 8 {
+        if name.is_empty() || name.len() > MAX_ORIGIN || name.eq_ignore_ascii_case(host) || scheme.len() > 8 {
             return;
         }
         let origin = referer.get(..scheme.len() + 3 + name.len()).unwrap_or_default();

@@ -126,6 +126,34 @@ fn who_matters_stays_when_memory_does_not_reach() {
 }
 
 #[test]
+fn what_a_later_line_proves_counts() {
+    let line = |second: u32, state: &str| {
+        format!(
+            "{{\"v\":1,\"time\":\"2026-11-20T10:00:{second:02}.000Z\",\"deckle.seq\":{second},\"url.path\":\"/a-b-c\",\"http.response.status_code\":200,\"client.address\":\"203.0.113.9\",\"deckle.visitor.id\":\"x\",\"deckle.visitor.category\":\"search\",\"deckle.visitor.agent\":\"Googlebot\",\"deckle.visitor.verification\":\"{state}\",\"deckle.page.kind\":\"article\"}}\n"
+        )
+    };
+    let text = line(1, "pending") + &line(2, "failed") + &line(3, "pending");
+    let report = read(&Review::default(), &text);
+    assert_eq!((report.agents[0].verification, report.agents[0].hits), ("failed", 3));
+    assert!(report.suspects[0].reasons[0].contains("and is not"), "{:?}", report.suspects);
+}
+
+#[test]
+fn what_stands_beside_a_log_outlives_its_segments() {
+    let dir = std::env::temp_dir().join(format!("deckle-beside-{}", std::process::id()));
+    std::fs::create_dir_all(dir.join("robots")).unwrap();
+    let change = r#"{"time":"2026-10-01T00:00:00.000Z","host":"news.example:443","version":"0123456789ab"}"#;
+    std::fs::write(dir.join("robots/history-w1.ndjson"), change).unwrap();
+    std::fs::write(dir.join("robots/0123456789ab.txt"), "User-agent: *\nDisallow: /a\n").unwrap();
+    let hit = r#"{"v":1,"time":"2026-11-20T10:00:00.000Z","deckle.seq":1,"server.address":"news.example","url.path":"/a-b-c","http.response.status_code":200,"client.address":"203.0.113.9","deckle.visitor.id":"x","deckle.visitor.category":"ai-train","deckle.visitor.agent":"GPTBot","deckle.visitor.verification":"unverifiable","deckle.page.kind":"article"}"#;
+    std::fs::write(dir.join("audit-w1-20261120T000000Z-1.ndjson"), format!("{hit}\n")).unwrap();
+    let report = Review::default().read(&[Source::Path(dir.clone())]).report;
+    assert!(report.robots.evaluated);
+    assert_eq!(report.robots.rows[0].never_asked, 1, "{:?}", report.robots.rows);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn filters_leave_out_and_count() {
     let args = FilterArgs { agent: Some("curl".into()), ..FilterArgs::default() };
     let filters = Filters::new(&args, std::time::Duration::ZERO).unwrap();

@@ -40,6 +40,9 @@ pub enum InputError {
         /// The cause.
         source: std::io::Error,
     },
+    /// What reads has failed by itself.
+    #[error("reading ended early, by a fault of deckle")]
+    Fault,
     /// A directory without logs.
     #[error("`{path}` holds no log (audit-*.ndjson, *.log)")]
     NoLog {
@@ -122,7 +125,7 @@ impl Chunks {
             Source::Stdin => ("-".to_owned(), Box::new(std::io::stdin())),
             Source::Path(path) => {
                 let name = path.display().to_string();
-                let file = File::open(path).map_err(|source| InputError::Io { path: name.clone(), source })?;
+                let file = open(path).map_err(|source| InputError::Io { path: name.clone(), source })?;
                 (name, Box::new(file))
             }
         };
@@ -235,6 +238,21 @@ impl Chunks {
             }
             None => self.carry = std::mem::take(&mut chunk.bytes),
         }
+    }
+}
+
+/// A segment may have been compressed since it was found.
+fn open(path: &Path) -> std::io::Result<File> {
+    let opened = File::open(path);
+    let gone = opened.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    let named = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        File::open(name).ok()
+    };
+    match [".zst", ".gz"].into_iter().find_map(|end| if gone { named(end) } else { None }) {
+        Some(file) => Ok(file),
+        None => opened,
     }
 }
 

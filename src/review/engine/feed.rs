@@ -146,6 +146,8 @@ impl Feed {
 /// What is wrong with a source; its number.
 #[derive(Debug)]
 pub(crate) enum Problem {
+    /// None: everything has been read.
+    End,
     /// The same file again.
     Twice(usize),
     /// No line in it.

@@ -118,10 +118,15 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         let mut over = false;
         match receive.recv_timeout(LOOK_UP) {
             Ok(Ok(batch)) => round.push(batch),
+            Ok(Err(Problem::End)) => over = true,
             Ok(Err(problem)) => counts.note_problem(problem, sources),
             // Somebody writes slowly into standard input.
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => over = true,
+            // A report that lacks lines must say so.
+            Err(RecvTimeoutError::Disconnected) => {
+                over = true;
+                counts.note_error(InputError::Fault);
+            }
         }
         let stopped = stop.load(Ordering::Relaxed);
         if round.len() >= ROUND.max(plan.jobs) || ((over || stopped) && !round.is_empty()) {
@@ -151,6 +156,7 @@ fn read_ahead(sources: Vec<Source>, reading: Reading) -> Receiver<Result<Batch, 
                 return;
             }
         }
+        tell(Problem::End);
     };
     // Without a thread nothing is read, and the report says that there was nothing.
     let _ = std::thread::Builder::new().name("deckle-read".to_owned()).spawn(read);
@@ -203,6 +209,7 @@ impl Counts {
     fn note_problem(&mut self, problem: Problem, sources: &[Source]) {
         let of = |number: usize| sources.get(number).map_or_else(String::new, name);
         match problem {
+            Problem::End => {}
             Problem::Twice(number) => {
                 self.quality.notes.push(format!("{} is given twice and was read once", of(number)));
             }

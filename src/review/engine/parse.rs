@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Plan;
 use super::agents::{AgentCache, AgentTable};
 use super::feed::Batch;
-use super::row::Row;
+use super::row::{Kind, Row};
 use crate::audit::reader::{Format, Hit, Line, Note, Skipped};
 
 /// A server writes a line when the answer is done: this much disorder is usual.
@@ -112,12 +112,17 @@ impl<'c> Parsed<'c> {
         self.ambiguous += u64::from(hit.ambiguous_time);
         self.out_of_order += u64::from(hit.time + DISORDER < self.newest);
         self.newest = self.newest.max(hit.time);
-        let row = Row::new(hit, agents, cache);
+        let mut row = Row::new(hit, agents, cache);
         if !plan.filters.is_empty() && !plan.filters.keeps(&row.subject()) {
             self.filtered += 1;
-            return;
+            // Whoever has read robots.txt has read it, whatever is looked at.
+            if row.kind != Kind::Robots || !row.category.is_declared_bot() {
+                return;
+            }
+            row.unseen = true;
+        } else {
+            self.hits += 1;
         }
-        self.hits += 1;
         let shard = row.shard(self.rows.len());
         if let Some(rows) = self.rows.get_mut(shard) {
             rows.push(row);

@@ -141,7 +141,9 @@ impl Obedience {
             Entry::Vacant(_) if known >= MAX_FAMILIES => return,
             Entry::Vacant(entry) => entry.insert(FamilyFacts::new(name, row.category, proof)),
         };
-        facts.requests += row.weight;
+        if !row.unseen {
+            facts.requests += row.weight;
+        }
         let host = bare_host(&row.hit.host);
         // A log without hosts is of one site.
         let history = if host.is_empty() && self.histories.len() == 1 {
@@ -151,7 +153,7 @@ impl Obedience {
         } else {
             self.histories.get_mut("")
         };
-        if row.kind == Kind::Robots {
+        if row.kind == Kind::Robots && !row.unseen {
             facts.fetches += 1;
         }
         let Some(history) = history else { return };
@@ -161,6 +163,9 @@ impl Obedience {
             && let Some(answer) = row.hit.status.and_then(Answer::of)
         {
             history.fetch(family, row.hit.time, answer);
+        }
+        if row.unseen {
+            return;
         }
         let target = match &row.hit.query {
             Some(query) => Cow::Owned(format!("{}?{query}", row.hit.path)),

@@ -52,6 +52,8 @@ pub(crate) struct Row<'l> {
     pub(crate) key: u64,
     /// So many hits stand behind this one.
     pub(crate) weight: u64,
+    /// A filter has left it out: it only tells that a robot has read robots.txt.
+    pub(crate) unseen: bool,
 }
 
 impl<'l> Row<'l> {
@@ -67,7 +69,7 @@ impl<'l> Row<'l> {
         };
         let sample = hit.deckle.as_ref().and_then(|fields| fields.sample);
         let weight = sample.map_or(1, |share| (1.0 / share.max(0.001)).round() as u64);
-        Self { kind: kind(&hit), hit, agent, category, key, weight }
+        Self { kind: kind(&hit), hit, agent, category, key, weight, unseen: false }
     }
 
     pub(crate) fn subject(&self) -> Subject<'_> {

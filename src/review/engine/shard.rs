@@ -89,6 +89,10 @@ impl Shard {
     }
 
     fn add(&mut self, row: &Row<'_>) {
+        if row.unseen {
+            let proof = self.verification(row);
+            return self.obedience.add(row, proof);
+        }
         let number = match self.by_key.get(&row.key) {
             Some(number) => *number,
             None => self.insert(row),

@@ -163,6 +163,20 @@ fn filters_leave_out_and_count() {
 }
 
 #[test]
+fn who_has_read_robots_txt_has_read_it_whatever_is_looked_at() {
+    let bot = "CCBot/2.0 (https://commoncrawl.org/faq/)";
+    let text = line("203.0.113.9", "20/Nov/2026:10:00:00", "/robots.txt", bot)
+        + &line("203.0.113.9", "20/Nov/2026:10:30:00", "/private/a-b-c", bot);
+    let args = FilterArgs { path: Some("/private/**".into()), ..FilterArgs::default() };
+    let filters = Filters::new(&args, std::time::Duration::ZERO).unwrap();
+    let robots = b"User-agent: *\nDisallow: /private/\n";
+    let report = read(&Review::default().filters(filters).robots(robots, std::time::Duration::ZERO), &text);
+    let row = &report.robots.rows[0];
+    assert_eq!((row.requests, row.fetches, row.read_then_ignored, row.never_asked), (1, 0, 1, 0), "{row:?}");
+    assert_eq!((report.quality.hits, report.quality.filtered), (1, 1));
+}
+
+#[test]
 fn a_report_to_be_handed_on_names_no_address() {
     let text = crowd(900)
         + &line("2001:db8:1:2::9", "20/Nov/2026:10:00:00", "/a-b-c-1", "curl/8")

@@ -11,6 +11,9 @@ pub(super) fn robots(counts: &Counts) -> Robots {
     let mut rows: Vec<RobotsRow> = Vec::new();
     for facts in counts.shards.iter().flat_map(|shard| shard.obedience.families.values()) {
         let (name, proof) = (&facts.name, facts.proof);
+        if facts.requests == 0 {
+            continue;
+        }
         let of = |verdict| facts.verdicts.get(&verdict).copied().unwrap_or(0);
         rows.push(RobotsRow {
             agent: name.to_string(),

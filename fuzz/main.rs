@@ -11,6 +11,8 @@ mod chunks;
 mod generate;
 #[cfg(feature = "web-bot-auth")]
 mod identity;
+#[cfg(feature = "proxy")]
+mod logs;
 mod targets;
 #[path = "../tests/it/undo.rs"]
 mod undo;
@@ -30,6 +32,10 @@ const TARGETS: &[(&str, Target)] = &[
     ("forwarded", targets::forwarded),
     ("robots", targets::robots),
     ("content-usage", targets::content_usage),
+    #[cfg(feature = "proxy")]
+    ("logs", logs::lines),
+    #[cfg(feature = "proxy")]
+    ("log-formats", logs::typed),
     #[cfg(feature = "web-bot-auth")]
     ("signatures", identity::signatures),
     #[cfg(feature = "web-bot-auth")]

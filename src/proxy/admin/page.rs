@@ -77,15 +77,7 @@ fn bar(x: usize, step: &Step, most: u64) -> String {
 
 /// "1 204 332", with narrow spaces that do not break.
 pub(super) fn number(value: u64) -> String {
-    let digits = value.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push('\u{202F}');
-        }
-        out.push(digit);
-    }
-    out
+    crate::unit::grouped(value, '\u{202F}')
 }
 
 /// Decimal units, as networks are sold.

@@ -55,15 +55,7 @@ pub(super) fn size(bytes: u64) -> String {
 
 /// A number with its thousands apart.
 pub(super) fn group(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    crate::unit::grouped(number, ',')
 }
 
 /// A share of 0–1 as per cent; what is not quite nothing or everything does not look like it.

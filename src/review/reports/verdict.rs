@@ -102,13 +102,5 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 fn group(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    crate::unit::grouped(number, ',')
 }

@@ -159,7 +159,7 @@ pub(crate) enum Problem {
 /// With it: what it is known by again.
 fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Looked>, Vec<u64>), InputError> {
     let mut chunks = Chunks::open(source)?;
-    let Some(chunk) = chunks.next_chunk().transpose()? else { return Ok((None, Vec::new())) };
+    let Some(chunk) = first_lines(&mut chunks)? else { return Ok((None, Vec::new())) };
     // Two short files of the same lines are not one.
     let start = chunk.bytes.get(..SAME).map(twox_hash::XxHash3_64::oneshot);
     let same = identity(source).into_iter().chain(start).collect();
@@ -168,6 +168,20 @@ fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Loo
     let first = first_time(&chunk, &reader).unwrap_or_default();
     let open = (*source == Source::Stdin).then_some((chunks, chunk));
     Ok((Some(Looked { number, source: source.clone(), first, open, reader }), same))
+}
+
+/// The first chunk with a line: the first line may be longer than a chunk.
+fn first_lines(chunks: &mut Chunks) -> Result<Option<Chunk>, InputError> {
+    let (mut too_long, mut too_long_bytes) = (0, 0);
+    while let Some(mut chunk) = chunks.next_chunk().transpose()? {
+        too_long += chunk.too_long;
+        too_long_bytes += chunk.too_long_bytes;
+        if chunk.last || !chunk.bytes.is_empty() {
+            (chunk.too_long, chunk.too_long_bytes) = (too_long, too_long_bytes);
+            return Ok(Some(chunk));
+        }
+    }
+    Ok(None)
 }
 
 /// Device and inode.

@@ -177,6 +177,17 @@ fn who_has_read_robots_txt_has_read_it_whatever_is_looked_at() {
 }
 
 #[test]
+fn a_first_line_longer_than_a_chunk_hides_nothing() {
+    for length in [300_000, 900_000, 3_000_000] {
+        let long = line("198.51.100.2", "20/Nov/2026:10:00:00", &format!("/{}", "x".repeat(length)), FIREFOX);
+        let report = read(&Review::default(), &(long + &crowd(80)));
+        let too_long = report.quality.skipped.get("too_long").copied().unwrap_or(0);
+        assert_eq!((report.quality.lines, report.quality.hits + too_long), (83, 83), "{length}: {:?}", report.quality);
+        assert_eq!(too_long, u64::from(length > 1 << 20));
+    }
+}
+
+#[test]
 fn a_report_to_be_handed_on_names_no_address() {
     let text = crowd(900)
         + &line("2001:db8:1:2::9", "20/Nov/2026:10:00:00", "/a-b-c-1", "curl/8")

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::audit::reader::MAX_LINE;
@@ -83,20 +84,22 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
+    /// Where each line stands, without its line feed, and whether it had one.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (Range<usize>, bool)> + Clone {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let rest = self.bytes.get(from..).filter(|rest| !rest.is_empty())?;
+            let found = memchr::memchr(b'\n', rest);
+            let start = from;
+            let end = start + found.unwrap_or(rest.len());
+            from = end + 1;
+            Some((start..end, found.is_some()))
+        })
+    }
+
     /// Each line without its line feed, and whether it had one.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], bool)> + Clone {
-        let mut rest = self.bytes.as_slice();
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let (line, whole, next) = match memchr::memchr(b'\n', rest) {
-                Some(at) => (rest.get(..at)?, true, rest.get(at + 1..)?),
-                None => (rest, false, &[][..]),
-            };
-            rest = next;
-            Some((line, whole))
-        })
+        self.spans().filter_map(|(span, whole)| Some((self.bytes.get(span)?, whole)))
     }
 }
 
@@ -115,6 +118,8 @@ pub(crate) struct Chunks {
     /// What went wrong behind the lines that were given out.
     failed: Option<InputError>,
     done: bool,
+    /// Memory for the next chunk.
+    spare: Vec<u8>,
 }
 
 impl Chunks {
@@ -130,6 +135,11 @@ impl Chunks {
             }
         };
         Self::new(path, input)
+    }
+
+    /// Memory of a chunk that is done: what is new comes from the system page by page.
+    pub(crate) fn reuse(&mut self, spare: Vec<u8>) {
+        self.spare = spare;
     }
 
     fn new(path: String, input: Box<dyn Read + Send>) -> Result<Self, InputError> {
@@ -158,6 +168,7 @@ impl Chunks {
             bytes: 0,
             failed: None,
             done: false,
+            spare: Vec::new(),
         })
     }
 
@@ -170,23 +181,27 @@ impl Chunks {
         if self.done {
             return None;
         }
-        let mut chunk = Chunk { bytes: std::mem::take(&mut self.carry), too_long: 0, too_long_bytes: 0, last: false };
         // A long line goes on in the next chunks until it is too long.
-        let full = chunk.bytes.len() + CHUNK;
-        chunk.bytes.reserve_exact(CHUNK);
+        let mut filled = self.carry.len();
+        let full = filled + CHUNK;
+        let mut bytes = std::mem::take(&mut self.spare);
+        // What is there already costs nothing.
+        bytes.resize(full, 0);
+        bytes.splice(..filled, self.carry.drain(..));
+        let mut chunk = Chunk { bytes, too_long: 0, too_long_bytes: 0, last: false };
         let mut failed = None;
-        while chunk.bytes.len() < full {
-            let before = chunk.bytes.len();
+        while filled < full {
+            let before = filled;
             // A read as long as the reader's own buffer goes past it.
-            chunk.bytes.resize(full, 0);
-            let read = self.reader.read(chunk.bytes.get_mut(before..).unwrap_or_default());
-            chunk.bytes.truncate(before + read.as_ref().map_or(0, |read| *read));
-            match read {
+            match self.reader.read(chunk.bytes.get_mut(before..full).unwrap_or_default()) {
                 Ok(0) => {
                     chunk.last = true;
                     break;
                 }
-                Ok(read) => self.bytes += read as u64,
+                Ok(read) => {
+                    self.bytes += read as u64;
+                    filled += read;
+                }
                 Err(source) if source.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     failed = Some(self.error(source));
@@ -194,11 +209,17 @@ impl Chunks {
                     break;
                 }
             }
-            self.skip_rest_of_line(&mut chunk);
-            if self.live && memchr::memchr(b'\n', chunk.bytes.get(before..).unwrap_or_default()).is_some() {
+            if self.skipping {
+                chunk.bytes.truncate(filled);
+                self.skip_rest_of_line(&mut chunk);
+                filled = chunk.bytes.len();
+                chunk.bytes.resize(full, 0);
+            }
+            if self.live && memchr::memchr(b'\n', chunk.bytes.get(before..filled).unwrap_or_default()).is_some() {
                 break;
             }
         }
+        chunk.bytes.truncate(filled);
         if chunk.last {
             self.done = failed.is_none();
         } else {
@@ -219,12 +240,10 @@ impl Chunks {
     }
 
     fn skip_rest_of_line(&mut self, chunk: &mut Chunk) {
-        if self.skipping {
-            let end = memchr::memchr(b'\n', &chunk.bytes).map_or(chunk.bytes.len(), |at| at + 1);
-            self.skipping = chunk.bytes.get(end.wrapping_sub(1)) != Some(&b'\n');
-            chunk.bytes.drain(..end);
-            chunk.too_long_bytes += end as u64;
-        }
+        let end = memchr::memchr(b'\n', &chunk.bytes).map_or(chunk.bytes.len(), |at| at + 1);
+        self.skipping = chunk.bytes.get(end.wrapping_sub(1)) != Some(&b'\n');
+        chunk.bytes.drain(..end);
+        chunk.too_long_bytes += end as u64;
     }
 
     fn keep_whole_lines(&mut self, chunk: &mut Chunk) {

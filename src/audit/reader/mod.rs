@@ -19,6 +19,8 @@ mod hit;
 mod log_format;
 mod own;
 mod time;
+#[cfg(feature = "proxy")]
+mod usual;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -88,6 +90,8 @@ pub struct Reader {
     cloudfront: cloudfront::Fields,
     custom: Option<LogFormat>,
     hop: usize,
+    #[cfg(feature = "proxy")]
+    day: time::Day,
     now: Duration,
     switches: u64,
 }
@@ -103,6 +107,8 @@ impl Reader {
             cloudfront: cloudfront::Fields::default(),
             custom: None,
             hop: 0,
+            #[cfg(feature = "proxy")]
+            day: time::Day::default(),
             now,
             switches: 0,
         }
@@ -163,6 +169,18 @@ impl Reader {
             Line::Empty => Line::Empty,
             Line::Skipped(reason) => Line::Skipped(reason),
         }
+    }
+
+    /// Reads a line into `hit` if it is of the most usual form; else `hit` is of no use, and [`read`](Self::read) says what
+    /// it is.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn read_usual<'l>(&mut self, line: &'l str, hit: &mut Hit<'l>) -> bool {
+        self.format == Format::Combined
+            && self.hop == 0
+            && line.len() <= MAX_LINE
+            && !is_binary(line.as_bytes())
+            && usual::parse(line, &mut self.day, hit).is_some()
+            && time::plausible(hit.time, self.now)
     }
 
     fn read_text<'l>(&mut self, text: &'l str) -> Line<'l> {

@@ -93,6 +93,40 @@ pub(crate) fn clf(text: &str) -> Option<Duration> {
     }
 }
 
+/// The day of the last time that was read: most lines are of the day of the line before them.
+#[cfg(feature = "proxy")]
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Day {
+    /// `20/Nov/2026` and ` +0100`.
+    date: [u8; 11],
+    zone: [u8; 6],
+    /// Its midnight.
+    start: Duration,
+}
+
+#[cfg(feature = "proxy")]
+impl Day {
+    /// As [`clf`], of `20/Nov/2026:10:14:07 +0100` and nothing longer or shorter.
+    pub(crate) fn clf(&mut self, stamp: &[u8]) -> Option<Duration> {
+        let (date, rest) = stamp.split_first_chunk::<11>()?;
+        let (clock, zone) = rest.split_first_chunk::<9>()?;
+        if *date != self.date || *zone != self.zone {
+            self.start = Duration::ZERO;
+            let text = [&date[..], b":00:00:00", zone].concat();
+            let start = clf(std::str::from_utf8(&text).ok()?)?;
+            *self = Self { date: *date, zone: zone.try_into().ok()?, start };
+        }
+        let [b':', hour, hour_2, b':', minute, minute_2, b':', second, second_2] = *clock else { return None };
+        let two = |high: u8, low: u8| {
+            let (high, low) = (high.wrapping_sub(b'0'), low.wrapping_sub(b'0'));
+            (high < 10 && low < 10).then(|| u64::from(high * 10 + low))
+        };
+        let (hour, minute, second) = (two(hour, hour_2)?, two(minute, minute_2)?, two(second, second_2)?);
+        (hour < 24 && minute < 60 && second <= 60).then_some(())?;
+        Some(self.start + Duration::from_secs(hour * 3_600 + minute * 60 + second.min(59)))
+    }
+}
+
 trait Digits {
     fn trim_ascii_start_digits(&self) -> &[u8];
 }

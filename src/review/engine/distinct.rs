@@ -40,6 +40,9 @@ pub(crate) struct Set(HashSet<u64, BuildReady>);
 /// The number of different hashes.
 #[derive(Debug, Clone)]
 pub(crate) enum Distinct {
+    None,
+    /// Most visitors have one of anything, and that takes no memory of its own.
+    One(u64),
     Few(Vec<u64>),
     Many(Box<Set>),
     Sketch(Box<Sketch>),
@@ -47,7 +50,7 @@ pub(crate) enum Distinct {
 
 impl Default for Distinct {
     fn default() -> Self {
-        Self::Few(Vec::new())
+        Self::None
     }
 }
 
@@ -55,6 +58,15 @@ impl Distinct {
     /// Is it new? A sketch says yes where it learns something.
     pub(crate) fn insert(&mut self, hash: u64) -> bool {
         match self {
+            Self::None => {
+                *self = Self::One(hash);
+                true
+            }
+            Self::One(one) if *one == hash => false,
+            Self::One(one) => {
+                *self = Self::Few(vec![*one, hash]);
+                true
+            }
             Self::Few(few) => {
                 if few.contains(&hash) {
                     return false;
@@ -85,6 +97,8 @@ impl Distinct {
     /// Each one, while they are kept one by one.
     pub(crate) fn each(&self, mut take: impl FnMut(u64)) {
         match self {
+            Self::None => {}
+            Self::One(hash) => take(*hash),
             Self::Few(few) => few.iter().for_each(|hash| take(*hash)),
             Self::Many(many) => many.0.iter().for_each(|hash| take(*hash)),
             Self::Sketch(_) => {}
@@ -93,6 +107,8 @@ impl Distinct {
 
     pub(crate) fn count(&self) -> u64 {
         match self {
+            Self::None => 0,
+            Self::One(_) => 1,
             Self::Few(few) => few.len() as u64,
             Self::Many(many) => many.0.len() as u64,
             Self::Sketch(sketch) => sketch.estimate(),
@@ -102,6 +118,7 @@ impl Distinct {
     /// Bytes on the heap, about.
     pub(super) fn bytes(&self) -> usize {
         match self {
+            Self::None | Self::One(_) => 0,
             Self::Few(few) => few.capacity() * 8,
             Self::Many(many) => many.0.capacity() * 10 + 64,
             Self::Sketch(_) => 1 << BITS,

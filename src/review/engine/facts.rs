@@ -19,6 +19,22 @@ const MAX_PACES: usize = 64;
 /// Steps of one session are measured while they are no longer than this.
 const LONGEST_SESSION: Duration = Duration::from_secs(86_400);
 
+/// A time since 1970 in half the memory of a [`Duration`]: there are very many visitors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Micros(u64);
+
+impl From<Duration> for Micros {
+    fn from(time: Duration) -> Self {
+        Self(time.as_micros() as u64)
+    }
+}
+
+impl From<Micros> for Duration {
+    fn from(time: Micros) -> Self {
+        Self::from_micros(time.0)
+    }
+}
+
 /// One visitor.
 #[derive(Debug)]
 pub(crate) struct Facts {
@@ -52,11 +68,11 @@ pub(crate) struct Facts {
     last_number: Option<u32>,
     pub(crate) articles: Distinct,
     /// Marks of directories: of 128 places each directory takes one (linear counting).
-    directories: u128,
-    pub(crate) first: Duration,
-    pub(crate) last: Duration,
+    directories: [u64; 2],
+    first: Micros,
+    last: Micros,
     pub(crate) sessions: u32,
-    session_start: Duration,
+    session_start: Micros,
     last_page: Option<u64>,
     run: (u32, u64),
     /// Most pages without a pause, and the milliseconds they took.
@@ -136,11 +152,11 @@ impl Facts {
             steps: (0, 0),
             last_number: None,
             articles: Distinct::default(),
-            directories: 0,
-            first: time,
-            last: time,
+            directories: [0; 2],
+            first: Micros::from(time),
+            last: Micros::from(time),
             sessions: 0,
-            session_start: time,
+            session_start: Micros::from(time),
             last_page: None,
             run: (0, 0),
             busiest: (0, 0),
@@ -152,16 +168,26 @@ impl Facts {
         }
     }
 
+    /// When it came first.
+    pub(crate) fn first(&self) -> Duration {
+        self.first.into()
+    }
+
+    /// When it came last.
+    pub(crate) fn last(&self) -> Duration {
+        self.last.into()
+    }
+
     /// A request at this time.
     pub(super) fn note_time(&mut self, time: Duration, gap: Duration, weight: u64) {
         // Lines of several files come in any order; a session never starts backwards.
-        let silent = time > self.last + gap || time + gap < self.first;
-        if silent || self.sessions == 0 || time.saturating_sub(self.session_start) > LONGEST_SESSION {
+        let silent = time > self.last() + gap || time + gap < self.first();
+        if silent || self.sessions == 0 || time.saturating_sub(self.session_start.into()) > LONGEST_SESSION {
             self.sessions += 1;
-            self.session_start = time;
+            self.session_start = time.into();
         }
-        self.first = self.first.min(time);
-        self.last = self.last.max(time);
+        self.first = self.first.min(time.into());
+        self.last = self.last.max(time.into());
         let hour = (time.as_secs() / 3_600) as u32;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         if self.hour.0 != hour {
@@ -217,13 +243,14 @@ impl Facts {
 
     /// A page of this directory, by its hash.
     pub(super) fn note_directory(&mut self, hash: u64) {
-        self.directories |= 1 << (hash % 128);
+        let [low, high] = &mut self.directories;
+        *(if hash & 64 == 0 { low } else { high }) |= 1 << (hash % 64);
     }
 
     /// Different directories, as an estimate.
     pub(crate) fn directories(&self) -> f64 {
-        match self.directories.count_zeros() {
-            0 => 128.0 * 128f64.ln(),
+        match self.directories.iter().map(|half| half.count_zeros()).sum() {
+            0u32 => 128.0 * 128f64.ln(),
             free => -128.0 * (f64::from(free) / 128.0).ln(),
         }
     }

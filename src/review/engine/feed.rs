@@ -1,6 +1,7 @@
 //! Sources in the order of time: each is looked at first, then they are read side by side where they overlap.
 
 use std::collections::HashSet;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crate::audit::reader::{Detection, Format, Line, Reader, detect};
@@ -41,9 +42,12 @@ struct Open {
 }
 
 impl Open {
-    fn read_on(&mut self, tell: &mut dyn FnMut(Problem)) {
+    fn read_on(&mut self, spare: &Receiver<Vec<u8>>, tell: &mut dyn FnMut(Problem)) {
         if self.pending.is_some() {
             return;
+        }
+        if let Ok(spare) = spare.try_recv() {
+            self.chunks.reuse(spare);
         }
         match self.chunks.next_chunk() {
             Some(Ok(chunk)) => {
@@ -70,11 +74,18 @@ struct Looked {
 pub(crate) struct Feed {
     waiting: Vec<Looked>,
     open: Vec<Open>,
+    /// Memory of chunks that are done.
+    spare: Receiver<Vec<u8>>,
 }
 
 impl Feed {
     /// Looks at each source. What cannot be read is told and left out.
-    pub(crate) fn new(sources: &[Source], reading: &Reading, tell: &mut dyn FnMut(Problem)) -> Self {
+    pub(crate) fn new(
+        sources: &[Source],
+        reading: &Reading,
+        spare: Receiver<Vec<u8>>,
+        tell: &mut dyn FnMut(Problem),
+    ) -> Self {
         let (mut waiting, mut seen) = (Vec::new(), HashSet::new());
         for (number, source) in sources.iter().enumerate() {
             match look(number, source, reading) {
@@ -88,7 +99,7 @@ impl Feed {
             }
         }
         waiting.sort_by_key(|looked| std::cmp::Reverse((looked.first, looked.number)));
-        Self { waiting, open: Vec::new() }
+        Self { waiting, open: Vec::new(), spare }
     }
 
     /// The lines that come next.
@@ -96,7 +107,7 @@ impl Feed {
         loop {
             // Only now: who reads must not wait for the lines behind those that it has.
             for open in &mut self.open {
-                open.read_on(tell);
+                open.read_on(&self.spare, tell);
             }
             self.open.retain(|open| open.pending.is_some());
             self.open_due(tell);

@@ -1,7 +1,7 @@
 //! Lines to counts: read by one thread, parsed and counted by several, in bounded memory.
 //!
-//! Each thread parses a chunk of lines; when all have, each counts the visitors that are its own out of all of these chunks,
-//! in their order: so the answer is the same with any number of threads.
+//! Each thread parses some chunks of lines; when all have, each counts the visitors that are its own out of all of these
+//! chunks, in their order: so the answer is the same with any number of threads.
 
 mod agents;
 mod articles;
@@ -21,7 +21,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::sync::{Arc, Barrier, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -92,6 +92,8 @@ pub(crate) struct Counts {
 const LOOK_UP: Duration = Duration::from_millis(100);
 /// Chunks that are taken at once.
 const ROUND: usize = 64;
+/// Chunks that each of several threads parses in a turn.
+const TURN: usize = 4;
 /// Bad lines that are kept.
 const MAX_BAD: usize = 100_000;
 
@@ -112,7 +114,8 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     };
     let agents = AgentTable::default();
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
-    let receive = read_ahead(sources.to_vec(), plan.reading.clone());
+    let (give_back, spare) = channel();
+    let receive = read_ahead(sources.to_vec(), plan.reading.clone(), spare);
     let mut round: Vec<Batch> = Vec::with_capacity(ROUND);
     loop {
         let mut over = false;
@@ -131,7 +134,9 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         let stopped = stop.load(Ordering::Relaxed);
         if round.len() >= ROUND.max(plan.jobs) || ((over || stopped) && !round.is_empty()) {
             counts.add_round(&round, plan, &agents, &mut caches);
-            round.clear();
+            for batch in round.drain(..) {
+                let _ = give_back.send(batch.chunk.bytes);
+            }
             progress(Progress { bytes: counts.quality.bytes, lines: counts.quality.lines });
         }
         counts.partial = stopped && !over;
@@ -144,13 +149,13 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
 }
 
 /// A thread that reads, a few chunks ahead. After a stop nobody waits for it: it may wait for somebody itself.
-fn read_ahead(sources: Vec<Source>, reading: Reading) -> Receiver<Result<Batch, Problem>> {
+fn read_ahead(sources: Vec<Source>, reading: Reading, spare: Receiver<Vec<u8>>) -> Receiver<Result<Batch, Problem>> {
     let (send, receive) = sync_channel(ROUND);
     let read = move || {
         let mut tell = |problem| {
             let _ = send.send(Err(problem));
         };
-        let mut feed = Feed::new(&sources, &reading, &mut tell);
+        let mut feed = Feed::new(&sources, &reading, spare, &mut tell);
         while let Some(batch) = feed.next_batch(&mut tell) {
             if send.send(Ok(batch)).is_err() {
                 return;
@@ -218,31 +223,40 @@ impl Counts {
         }
     }
 
-    /// Every thread parses a chunk; when all have, each counts the visitors that are its own, out of all of these chunks.
+    /// Every thread parses a few chunks; when all have, each counts the visitors that are its own, out of all of these
+    /// chunks, and parses the next ones. So they wait for one another once a turn.
     fn add_round(&mut self, round: &[Batch], plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
         let jobs = self.shards.len();
-        let slots: Vec<RwLock<Parsed<'_>>> = (0..jobs).map(|_| RwLock::new(Parsed::new(jobs))).collect();
+        // Who is alone waits for nobody, and finds in its cache what it has just parsed.
+        let (of_turn, sets) = if jobs == 1 { (1, 1) } else { (TURN, 2) };
+        let set = || (0..jobs).map(|_| RwLock::new(Parsed::new(jobs))).collect();
+        let sets: Vec<Vec<RwLock<Parsed<'_>>>> = (0..sets).map(|_| set()).collect();
+        let turns = round.len().div_ceil(jobs * of_turn);
         let (together, failed) = (Barrier::new(jobs), Mutex::new(None));
+        let slots = |turn: usize| sets.get(turn % sets.len()).map(Vec::as_slice).unwrap_or_default();
         let work = |at: usize, shard: &mut Shard, cache: &mut AgentCache| {
-            let mut parse = |chunk: usize| {
-                let Some(slot) = slots.get(at) else { return };
+            let mut parse = |turn: usize| {
+                let Some(slot) = slots(turn).get(at) else { return };
                 let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
                 slot.clear();
-                if let Some(batch) = round.get(chunk) {
+                let first = (turn * jobs + at) * of_turn;
+                for (chunk, batch) in round.iter().enumerate().skip(first).take(of_turn) {
                     slot.parse(chunk, batch, plan, agents, cache);
                 }
             };
-            let count = |shard: &mut Shard| {
-                for slot in &slots {
+            let count = |turn: usize, shard: &mut Shard| {
+                for slot in slots(turn) {
                     shard.add_all(&slot.read().unwrap_or_else(PoisonError::into_inner), at);
                 }
             };
-            for first in (0..round.len()).step_by(jobs) {
-                // Who fails must not let the others wait for ever.
-                keep_failure(&failed, || parse(first + at));
+            // Who fails must not let the others wait for ever.
+            keep_failure(&failed, || parse(0));
+            for turn in 0..turns {
                 together.wait();
-                keep_failure(&failed, || count(shard));
-                together.wait();
+                keep_failure(&failed, || count(turn, shard));
+                if turn + 1 < turns {
+                    keep_failure(&failed, || parse(turn + 1));
+                }
             }
         };
         if let ([shard], [cache]) = (self.shards.as_mut_slice(), &mut *caches) {
@@ -261,7 +275,7 @@ impl Counts {
         }
         let mut lines = vec![0; round.len()];
         let mut bad = Vec::new();
-        for slot in slots {
+        for slot in sets.into_iter().flatten() {
             let mut parsed = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
             for (chunk, of_chunk) in parsed.lines_of.drain(..) {
                 if let Some(place) = lines.get_mut(chunk) {

@@ -12,11 +12,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::args::CheckArgs;
-use super::fetch::{Document, Fetcher, join};
+use super::fetch::{Document, Fetcher};
 use super::output::{self, Exit};
 use crate::config::Config;
 use crate::page::encoding::decoded;
-use crate::page::{Findings, Marking, PageFacts, PageReport, ProtectLayer};
+use crate::page::{Findings, Marking, PageFacts, PageReport, ProtectLayer, join};
 use crate::rights::lint::{self, Lint};
 use crate::rights::robots::Robots;
 use crate::rights::{Pref, Use};

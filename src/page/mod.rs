@@ -47,6 +47,8 @@ mod rewrite;
 mod scan;
 mod signature;
 mod sniff;
+#[allow(dead_code, unused_imports, reason = "pages are not asked yet")]
+mod style;
 mod tail;
 mod text;
 mod window;
@@ -68,6 +70,9 @@ pub use policy::PagePolicy;
 pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture};
 pub use replace::Replace;
 pub use report::{PageFacts, PageReport, Rewrite};
+#[cfg(feature = "cli")]
+pub(crate) use style::join;
+pub use style::Styles;
 
 /// Section `[page]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

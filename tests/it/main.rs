@@ -29,6 +29,7 @@ mod robots;
 mod shared;
 #[cfg(feature = "web-bot-auth")]
 mod signatures;
+mod sinks;
 mod streaming;
 mod support;
 mod traps;

@@ -38,20 +38,15 @@ pub(crate) type BuildReady = BuildHasherDefault<Ready>;
 pub(crate) struct Set(HashSet<u64, BuildReady>);
 
 /// The number of different hashes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) enum Distinct {
+    #[default]
     None,
     /// Most visitors have one of anything, and that takes no memory of its own.
     One(u64),
     Few(Vec<u64>),
     Many(Box<Set>),
     Sketch(Box<Sketch>),
-}
-
-impl Default for Distinct {
-    fn default() -> Self {
-        Self::None
-    }
 }
 
 impl Distinct {
@@ -97,11 +92,10 @@ impl Distinct {
     /// Each one, while they are kept one by one.
     pub(crate) fn each(&self, mut take: impl FnMut(u64)) {
         match self {
-            Self::None => {}
             Self::One(hash) => take(*hash),
             Self::Few(few) => few.iter().for_each(|hash| take(*hash)),
             Self::Many(many) => many.0.iter().for_each(|hash| take(*hash)),
-            Self::Sketch(_) => {}
+            Self::None | Self::Sketch(_) => {}
         }
     }
 

@@ -329,7 +329,8 @@ impl Facts {
         let lists = self.busy.as_ref().map_or(0, |busy| {
             96 + busy.rolling.len() * size_of::<Rolling>() + (busy.hours.capacity() + busy.paces.capacity()) * 8
         });
-        let texts = self.address.len() + self.id.len() + 32;
+        // With its place in the tables, and what each allocation takes for itself.
+        let texts = self.address.len() + self.id.len() + 64;
         size_of::<Self>() + lists + texts + deckle + self.articles.bytes()
     }
 }

@@ -20,8 +20,9 @@ mod undo;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// Runs one input of this seed.
+/// Runs one input out of this generator.
 type Input = dyn FnMut(&mut fastrand::Rng);
+/// Makes what runs inputs.
 type Target = fn() -> Box<Input>;
 
 /// No input takes longer. Twice: the machine may have been busy.
@@ -69,8 +70,8 @@ fn run(name: &str, target: Target, count: u64, time: Duration) -> bool {
     while done < count && (done % 64 != 0 || start.elapsed() < time) {
         let seed = first.wrapping_add(done);
         let is_slow = |took: Option<Duration>| took.is_some_and(|took| took > LONGEST);
-        let took = one(&mut *target, seed);
-        if took.is_none() || (is_slow(took) && is_slow(one(&mut *target, seed))) {
+        let took = one(target.as_mut(), seed);
+        if took.is_none() || (is_slow(took) && is_slow(one(target.as_mut(), seed))) {
             println!("{name}: {}, seed {seed}", if took.is_none() { "FAILED" } else { "TOO SLOW" });
             return false;
         }

@@ -387,7 +387,7 @@ def people_and_bots(cast, forms):
                 levels = [judged(report, actor.address) for actor in cast.of(label) if actor.name == name]
                 rows.append((name, label, len(levels), *(levels.count(level) for level in range(3))))
             levels = [judged(report, actor.address) for actor in cast.of(label)]
-            rows.append((f"**all**", label, len(levels), *(levels.count(level) for level in range(3))))
+            rows.append(("**all**", label, len(levels), *(levels.count(level) for level in range(3))))
         print(f"{form}:\n")
         table(("who", "label", "sessions", "not suspected", "suspected", "at `challenge` or above"), rows)
         people = [judged(report, actor.address) for actor in cast.of("person")]
@@ -457,7 +457,7 @@ def main():
     parser.add_argument("--keep")
     options = parser.parse_args()
     deckle, rng = os.path.abspath(options.deckle), random.Random(options.seed)
-    work = tempfile.mkdtemp(prefix="deckle-labelled-")
+    work = tempfile.tempdir = tempfile.mkdtemp(prefix="deckle-labelled-")
     server, site, own = start(deckle, work)
     log = AccessLog()
     try:

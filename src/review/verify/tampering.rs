@@ -45,10 +45,10 @@ impl<'l> Victim<'l> {
     }
 
     /// The same with one line changed.
-    fn with(&self, at: usize, change: impl FnOnce(&mut Vec<u8>)) -> Option<Vec<Vec<u8>>> {
+    fn with(&self, at: usize, change: impl FnOnce(&mut Vec<u8>)) -> Vec<Vec<u8>> {
         let mut lines = self.lines.to_vec();
         change(&mut lines[at]);
-        Some(lines)
+        lines
     }
 }
 
@@ -84,7 +84,7 @@ fn flip(victim: &Victim<'_>, rng: &mut Rng) -> Tampered {
     let block = victim.block(at);
     // A checkpoint closes a block and is the first line of the next one.
     let last = block + u64::from(victim.seals.contains(&at));
-    (victim.with(at, |line| line[byte] ^= bit), Expected::Block((block..=last).collect()))
+    (Some(victim.with(at, |line| line[byte] ^= bit)), Expected::Block((block..=last).collect()))
 }
 
 fn delete(victim: &Victim<'_>, rng: &mut Rng) -> Tampered {
@@ -130,7 +130,7 @@ fn edit_number(victim: &Victim<'_>, rng: &mut Rng) -> Tampered {
     let digits: Vec<usize> = (0..line.len()).filter(|byte| line[*byte].is_ascii_digit()).collect();
     let (byte, add) = (*rng.choice(&digits).unwrap(), rng.u8(1..10));
     let edited = victim.with(at, |line| line[byte] = b'0' + (line[byte] - b'0' + add) % 10);
-    (edited, Expected::Block(vec![victim.block(at)]))
+    (Some(edited), Expected::Block(vec![victim.block(at)]))
 }
 
 /// The seal no longer fits its block.
@@ -142,7 +142,7 @@ fn edit_seal(victim: &Victim<'_>, rng: &mut Rng) -> Tampered {
         let byte = memchr::memmem::find(line, key.as_bytes()).unwrap() + key.len() + within;
         line[byte] = if line[byte] == b'1' { b'2' } else { b'1' };
     });
-    (edited, Expected::Block(vec![victim.block(at)]))
+    (Some(edited), Expected::Block(vec![victim.block(at)]))
 }
 
 fn write_segment(log: &mut SampleLog, rng: &mut Rng, blocks: RangeInclusive<usize>) {

@@ -129,7 +129,7 @@ impl Review {
         self
     }
 
-    /// Bytes for what is kept of visitors; default 384 MiB. Beyond, those that matter least are let go, and the report says
+    /// Bytes that reading takes, about; default 384 MiB. Beyond, visitors that matter least are let go, and the report says
     /// so.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {

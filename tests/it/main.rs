@@ -17,6 +17,7 @@ mod explain;
 mod fields;
 mod hops;
 mod html5lib;
+mod injection;
 mod integrity;
 mod layers;
 mod neighbours;

@@ -358,8 +358,9 @@ impl Facts {
         let lists = self.busy.as_ref().map_or(0, |busy| {
             96 + busy.rolling.len() * size_of::<Rolling>() + (busy.hours.capacity() + busy.paces.capacity()) * 8
         });
+        // With its place in the tables, and what an allocation takes for itself.
         let heap = if self.address.is_heap_allocated() { self.address.len() + 16 } else { 0 };
-        let texts = heap + self.id.len() + 16;
+        let texts = heap + self.id.len() + 48;
         size_of::<Self>() + lists + texts + deckle + self.articles.bytes()
     }
 }

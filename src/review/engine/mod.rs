@@ -48,7 +48,7 @@ pub(crate) use shard::Shard;
 pub(crate) struct Plan {
     /// Threads that parse and count; at least one.
     pub(crate) jobs: usize,
-    /// Bytes for all visitors.
+    /// Bytes for all of it; most are for visitors.
     pub(crate) memory: usize,
     /// Silence after which a session is over.
     pub(crate) gap: Duration,
@@ -90,18 +90,21 @@ pub(crate) struct Counts {
 
 /// How often a stop is looked for while nothing comes.
 const LOOK_UP: Duration = Duration::from_millis(100);
-/// Chunks that are taken at once.
-const ROUND: usize = 64;
+/// Chunks that are taken at once; as many wait, so that sixteen megabytes are on the way.
+const ROUND: usize = 32;
 /// Chunks that each of several threads parses in a turn.
 const TURN: usize = 4;
+/// What a reading takes apart from visitors: the program, chunks on the way, tables with bounds of their own.
+const RESERVED: usize = 40 << 20;
 /// Bad lines that are kept.
 const MAX_BAD: usize = 100_000;
 
 /// Reads everything. `stop` ends it early; what was read until then is counted.
 pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress: &mut dyn FnMut(Progress)) -> Counts {
     let ranges = Ranges::shipped();
+    let memory = plan.memory - RESERVED.min(plan.memory / 3);
     let bounds =
-        Bounds { memory: plan.memory / plan.jobs, gap: plan.gap, redact: plan.redact, windows: plan.windows.clone() };
+        Bounds { memory: memory / plan.jobs, gap: plan.gap, redact: plan.redact, windows: plan.windows.clone() };
     let mut counts = Counts {
         shards: (0..plan.jobs).map(|_| Shard::new(bounds.clone(), Arc::clone(&ranges), plan.robots.clone())).collect(),
         quality: Quality::default(),

@@ -111,7 +111,7 @@ fn source(everybody: &Everybody<'_>, about: &About<'_>) -> SourceInfo {
     let counts = everybody.counts;
     let own = counts.formats.contains_key("deckle");
     let let_go = || counts.shards.iter().map(|shard| &shard.let_go);
-    let mut keys = super::engine::Sketch::default();
+    let mut keys = super::engine::Sketch::wide();
     let_go().for_each(|of| keys.merge(&of.keys));
     let hits: u64 = let_go().map(|of| of.hits).sum();
     let short_by = let_go().map(|of| of.short_by).max().unwrap_or(0);

@@ -11,10 +11,13 @@ mod challenge;
 mod clients;
 mod corpus;
 mod decoys;
+mod difference;
 mod dom;
 mod exchanges;
 mod explain;
 mod fields;
+#[cfg(unix)]
+mod follow;
 mod hops;
 mod html5lib;
 mod injection;

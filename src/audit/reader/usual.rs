@@ -29,6 +29,7 @@ pub(super) fn parse<'l>(line: &'l str, day: &mut Day, hit: &mut Hit<'l>) -> Opti
     let status = u16::try_from(status).ok().filter(|status| (100..1_000).contains(status))?;
     forget(hit);
     hit.time = time;
+    hit.local_time = false;
     hit.address = address;
     hit.status = Some(status);
     hit.bytes = bytes;
@@ -124,6 +125,7 @@ mod tests {
             duration_us: Some(1),
             upstream_us: Some(1),
             ambiguous_time: true,
+            local_time: true,
             deckle: Some(Box::default()),
             ..Hit::default()
         };

@@ -243,6 +243,12 @@ impl Facts {
         self.busy.iter().flat_map(|busy| &busy.rolling).map(|rolling| (rolling.window, rolling.most))
     }
 
+    /// The most within the last of each span before this time.
+    pub(crate) fn within(&self, now: Duration) -> impl Iterator<Item = (Window, u64)> {
+        let rolling = self.busy.iter().flat_map(|busy| &busy.rolling);
+        rolling.map(move |rolling| (rolling.window, rolling.at(now)))
+    }
+
     /// A page of this directory, by its hash.
     pub(super) fn note_directory(&mut self, hash: u64) {
         let [low, high] = &mut self.directories;

@@ -3,6 +3,7 @@
 mod agents;
 mod content;
 mod obedience;
+mod profile;
 mod suspects;
 mod tables;
 mod times;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use super::engine::{Counts, Facts, name};
 use super::input::Source;
 use super::report::{Approximate, Report, SourceInfo};
+pub(super) use profile::profile;
 use suspects::Ranked;
 
 /// Rows of a table; `--json` has them all where that is bounded by itself.
@@ -91,6 +93,7 @@ pub(super) fn report(counts: &Counts, about: &About<'_>) -> Report {
         schema_version: 1,
         source: source(&everybody, about),
         verdict: verdict::verdict(&everybody, &robots, articles_taken, content.section.articles as usize),
+        difference: None,
         agents,
         robots,
         content: content.section,

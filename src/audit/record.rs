@@ -4,8 +4,10 @@
 //! an absent value is an absent key. `docs/reference/record.md` explains each.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use uuid::Uuid;
 
 use super::cut::{Notes, cut, cut_referer};
@@ -16,6 +18,7 @@ use crate::action::{Action, ChallengeStep, Decision};
 use crate::rights::robots::RobotsText;
 use crate::suspicion::Assessment;
 use crate::visitor::{Category, Method, RouteClass, Verification, Visitor, bare_host};
+use crate::watermark::PlanNote;
 
 /// Longest path, query, header values in bytes.
 const MAX_PATH: usize = 2_048;
@@ -87,10 +90,18 @@ pub struct PageSummary {
     pub encoding: Option<(&'static str, &'static str)>,
     /// The mark of the copy.
     pub mark: Option<String>,
+    /// How much the page may be marked.
+    pub mark_level: &'static str,
     /// Channel and number of places, such as `s:13`.
     pub carriers: Vec<String>,
+    /// What is told of the page, the same for all its copies.
+    pub plan: Option<Arc<PlanNote>>,
     /// Why there is no mark.
     pub mark_skip: Option<&'static str>,
+    /// Channels that were not used here, and why: `w:css_unknown`.
+    pub mark_off: Vec<&'static str>,
+    /// The mark of another copy, which the request brought along.
+    pub mark_seen: Option<String>,
     /// What the upstream did wrong.
     pub error: Option<&'static str>,
     /// A robots.txt that left whole.
@@ -103,7 +114,7 @@ impl AuditRecord {
         self.decision.as_ref().is_some_and(|d| d.action > Action::Allow)
     }
 
-    fn address(&self) -> Option<IpAddr> {
+    pub(super) fn address(&self) -> Option<IpAddr> {
         self.visitor.as_ref().and_then(|v| v.address.ip)
     }
 
@@ -154,7 +165,7 @@ impl AuditRecord {
         object.number_if("deckle.upstream_us", self.upstream.map(micros));
         object.number_if("deckle.decide_us", self.assessment.as_ref().map(|a| micros(a.took)));
         object.flag("deckle.complete", self.complete);
-        object.text_if("deckle.error", self.page.as_ref().and_then(|p| p.error).or(self.error));
+        object.text_if("deckle.error", self.fault());
         if sample < 1.0 {
             object.decimal("deckle.sample", sample);
         }
@@ -177,10 +188,41 @@ impl AuditRecord {
         object.text("url.scheme", self.scheme);
         let known = settings.hosts.is_empty() || settings.hosts.iter().any(|h| h.as_str() == bare_host(&self.host));
         object.text("server.address", if self.host.is_empty() || !known { "_other" } else { &self.host });
-        object.text("url.path", &notes.text("url.path", &settings.redact_path(&self.path), MAX_PATH));
-        if let Some(query) = self.query.as_deref().filter(|q| !q.is_empty()) {
-            object.text("url.query", &notes.text("url.query", &settings.redact_query(query), MAX_QUERY));
-        }
+        object.text("url.path", &self.path_text(notes, settings));
+        object.text_if("url.query", self.query_text(notes, settings).as_deref());
+    }
+
+    /// The path, redacted and cut.
+    pub(super) fn path_text(&self, notes: &mut Notes, settings: &Settings) -> String {
+        notes.text("url.path", &settings.redact_path(&self.path), MAX_PATH)
+    }
+
+    /// The query, redacted and cut; `None`: there is none, or nothing in it.
+    pub(super) fn query_text(&self, notes: &mut Notes, settings: &Settings) -> Option<String> {
+        let query = self.query.as_deref().filter(|query| !query.is_empty())?;
+        Some(notes.text("url.query", &settings.redact_query(query), MAX_QUERY))
+    }
+
+    /// `User-Agent`, cut.
+    pub(super) fn user_agent_text(&self, notes: &mut Notes) -> Option<String> {
+        Some(notes.bytes("user_agent.original", self.user_agent.as_deref()?, MAX_HEADER))
+    }
+
+    /// `Referer`, cut and redacted.
+    pub(super) fn referer_text(&self, notes: &mut Notes, settings: &Settings) -> Option<String> {
+        let text = notes.bytes("http.request.header.referer", self.referer.as_deref()?, MAX_HEADER);
+        Some(settings.redact_path(&cut_referer(&text, &self.host)))
+    }
+
+    /// The pseudonym of the visitor; `None`: without an address there is none.
+    pub(super) fn visitor_id(&self, settings: &Settings, pseudonyms: &mut Pseudonyms) -> Option<String> {
+        let client = self.visitor.as_ref()?.address.client();
+        pseudonyms.visitor_id(self.time, client, self.user_agent.as_deref(), &settings.site)
+    }
+
+    /// What went wrong, of the page first.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        self.page.as_ref().and_then(|page| page.error).or(self.error)
     }
 
     fn write_response(&self, object: &mut ObjectWriter<'_>) {
@@ -210,16 +252,10 @@ impl AuditRecord {
                 object.number("deckle.client.hops", visitor.address.hops.into());
             }
         }
-        if let Some(agent) = &self.user_agent {
-            object.text("user_agent.original", &notes.bytes("user_agent.original", agent, MAX_HEADER));
-        }
-        if let Some(referer) = self.referer.as_deref() {
-            let text = notes.bytes("http.request.header.referer", referer, MAX_HEADER);
-            object.text("http.request.header.referer", &settings.redact_path(&cut_referer(&text, &self.host)));
-        }
+        object.text_if("user_agent.original", self.user_agent_text(notes).as_deref());
+        object.text_if("http.request.header.referer", self.referer_text(notes, settings).as_deref());
         let Some(visitor) = &self.visitor else { return };
-        let id = pseudonyms.visitor_id(self.time, visitor.address.client(), self.user_agent.as_deref(), &settings.site);
-        object.text_if("deckle.visitor.id", id.as_deref());
+        object.text_if("deckle.visitor.id", self.visitor_id(settings, pseudonyms).as_deref());
         object.text("deckle.visitor.category", visitor.agent.category.code());
         object.text_if("deckle.visitor.agent", visitor.agent.name.as_deref());
         object.text("deckle.visitor.verification", visitor.verification.code());
@@ -266,9 +302,13 @@ impl AuditRecord {
         let Some(page) = &self.page else { return };
         if let Some(mark) = &page.mark {
             object.text("deckle.mark.id", mark);
-            object.text("deckle.mark.level", "invisible-safe");
+            object.text("deckle.mark.level", page.mark_level);
             object.list("deckle.mark.carriers", &page.carriers);
-        } else {
+            object.text_if("deckle.mark.plan", page.plan.as_ref().map(|plan| HEXLOWER.encode(&plan.id)).as_deref());
+        }
+        object.list("deckle.mark.off", &page.mark_off);
+        object.text_if("deckle.mark.seen", page.mark_seen.as_deref());
+        if page.mark.is_none() {
             object.text_if("deckle.mark.skip", page.mark_skip);
         }
         object.text_if("deckle.robots.version", page.robots.as_ref().map(|r| r.version.as_str()));
@@ -398,6 +438,44 @@ mod tests {
         assert_eq!(json["http.request.header.referer"], "https://google.com/");
         record.referer = Some(b"https://news.example/a?x=1#f".to_vec());
         assert_eq!(line(&record)["http.request.header.referer"], "https://news.example/a");
+    }
+
+    #[test]
+    fn what_is_known_of_a_mark_stands_in_its_order() {
+        let keys = |page: PageSummary| -> Vec<(String, serde_json::Value)> {
+            let mut out = Vec::new();
+            let record = AuditRecord { page: Some(page), ..blank() };
+            record.write(&mut out, 7, &Settings::default(), 1.0, &mut Pseudonyms::in_memory());
+            let text = String::from_utf8(out).unwrap();
+            let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let mut keys: Vec<_> = json.as_object().unwrap().clone().into_iter().collect();
+            keys.retain(|(key, _)| key.starts_with("deckle.mark."));
+            keys.sort_by_key(|(key, _)| text.find(&format!("\"{key}\"")));
+            keys
+        };
+        let marked = PageSummary {
+            mark: Some("k1-0123456789ab".into()),
+            mark_level: "typographic",
+            carriers: vec!["s:13".into(), "t:9".into()],
+            plan: Some(Arc::new(PlanNote { id: [0, 1, 2, 3, 252, 253, 254, 255], ..PlanNote::default() })),
+            mark_skip: Some("not told"),
+            mark_off: vec!["w:css_unknown"],
+            mark_seen: Some("k0-000000000001".into()),
+            ..PageSummary::default()
+        };
+        let expect = [
+            ("deckle.mark.id", serde_json::json!("k1-0123456789ab")),
+            ("deckle.mark.level", "typographic".into()),
+            ("deckle.mark.carriers", serde_json::json!(["s:13", "t:9"])),
+            ("deckle.mark.plan", "00010203fcfdfeff".into()),
+            ("deckle.mark.off", serde_json::json!(["w:css_unknown"])),
+            ("deckle.mark.seen", "k0-000000000001".into()),
+        ];
+        assert_eq!(keys(marked.clone()), expect.map(|(key, value)| (key.to_owned(), value)));
+        let unmarked = PageSummary { mark: None, mark_off: Vec::new(), mark_skip: Some("learning"), ..marked };
+        let expect = [("deckle.mark.seen", "k0-000000000001"), ("deckle.mark.skip", "learning")];
+        assert_eq!(keys(unmarked), expect.map(|(key, value)| (key.to_owned(), serde_json::Value::from(value))));
+        assert!(keys(PageSummary::default()).is_empty());
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub mod guard;
 mod head;
 mod headers;
 mod learn;
+mod marks;
 mod markup;
 pub mod notice;
 mod output;
@@ -47,6 +48,7 @@ mod rewrite;
 mod scan;
 mod signature;
 mod sniff;
+mod splice;
 #[allow(dead_code, unused_imports, reason = "pages are not asked yet")]
 mod style;
 mod tail;

@@ -22,7 +22,7 @@ pub(crate) fn parse(line: &str, hop: usize) -> Result<Hit<'_>, Skipped> {
     let (status, bytes, mut rest) = numbers(rest).ok_or(Skipped::Malformed)?;
     hit.status = Some(status);
     hit.bytes = bytes;
-    hit.time = clf(stamp).ok_or(Skipped::BadTime)?;
+    clf(stamp).ok_or(Skipped::BadTime)?.set(&mut hit);
     request_line(request, &mut hit);
     hit.referer = quoted(&mut rest).and_then(present);
     hit.user_agent = quoted(&mut rest).and_then(present);

@@ -21,6 +21,7 @@ mod own;
 mod time;
 #[cfg(feature = "proxy")]
 mod usual;
+mod zone;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use std::time::Duration;
 pub use detect::{Detection, Format, detect};
 pub use hit::{DeckleFields, Hit, Skipped, Text};
 pub use log_format::LogFormatError;
+pub use zone::{Zone, ZoneError};
 
 #[cfg(feature = "proxy")]
 pub(crate) use time::rfc3339;
@@ -92,6 +94,7 @@ pub struct Reader {
     hop: usize,
     #[cfg(feature = "proxy")]
     day: time::Day,
+    zone: Option<Zone>,
     now: Duration,
     switches: u64,
 }
@@ -109,6 +112,7 @@ impl Reader {
             hop: 0,
             #[cfg(feature = "proxy")]
             day: time::Day::default(),
+            zone: None,
             now,
             switches: 0,
         }
@@ -126,6 +130,13 @@ impl Reader {
     #[must_use]
     pub fn trust_xff(mut self, hop: usize) -> Self {
         self.hop = hop;
+        self
+    }
+
+    /// Times that lines give without an offset are of this zone; without one they are UTC.
+    #[must_use]
+    pub fn zone(mut self, zone: Option<Zone>) -> Self {
+        self.zone = zone;
         self
     }
 
@@ -214,9 +225,19 @@ impl Reader {
 
     fn checked<'l>(&self, line: Line<'l>) -> Line<'l> {
         match line {
-            Line::Hit(hit) if !time::plausible(hit.time, self.now) => Line::Skipped(Skipped::BadTime),
+            Line::Hit(hit) => self.dated(hit),
             other => other,
         }
+    }
+
+    fn dated<'l>(&self, mut hit: Hit<'l>) -> Line<'l> {
+        if hit.local_time
+            && let Some(zone) = &self.zone
+        {
+            let Some((time, twice)) = zone.utc(hit.time) else { return Line::Skipped(Skipped::BadTime) };
+            (hit.time, hit.ambiguous_time) = (time, twice);
+        }
+        if time::plausible(hit.time, self.now) { Line::Hit(hit) } else { Line::Skipped(Skipped::BadTime) }
     }
 
     fn parse<'l>(&self, format: Format, text: &'l str) -> Line<'l> {
@@ -276,6 +297,7 @@ impl Hit<'_> {
             foreign_signal: self.foreign_signal.map(own),
             duration_us: self.duration_us,
             upstream_us: self.upstream_us,
+            local_time: self.local_time,
             ambiguous_time: self.ambiguous_time,
             deckle: self.deckle.map(|fields| Box::new(fields.into_owned())),
         }

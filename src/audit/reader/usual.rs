@@ -16,6 +16,8 @@ const LONGEST: usize = 46;
 
 /// Reads into `hit`, whatever it held before; `None`: not the usual form, and `hit` is of no use.
 pub(super) fn parse<'l>(line: &'l str, day: &mut Day, hit: &mut Hit<'l>) -> Option<()> {
+    // Nothing is escaped: each quote ends something.
+    memchr::memchr(b'\\', line.as_bytes()).is_none().then_some(())?;
     let (address, rest) = address(line)?;
     let rest = rest.strip_prefix(" - - [")?;
     let time = day.clf(rest.as_bytes().get(..STAMP)?)?;
@@ -27,6 +29,7 @@ pub(super) fn parse<'l>(line: &'l str, day: &mut Day, hit: &mut Hit<'l>) -> Opti
     let status = u16::try_from(status).ok().filter(|status| (100..1_000).contains(status))?;
     forget(hit);
     hit.time = time;
+    hit.local_time = false;
     hit.address = address;
     hit.status = Some(status);
     hit.bytes = bytes;
@@ -75,10 +78,9 @@ fn address(line: &str) -> Option<(Text<'_>, &str)> {
     Some((Cow::Borrowed(line.get(..end)?), line.get(end..)?))
 }
 
-/// What stands before the next quote, if nothing in it is escaped, and what follows the quote.
+/// What stands before the next quote, and what follows it.
 fn plain(text: &str) -> Option<(&str, &str)> {
-    let at = memchr::memchr2(b'"', b'\\', text.as_bytes())?;
-    (text.as_bytes().get(at) == Some(&b'"')).then_some(())?;
+    let at = memchr::memchr(b'"', text.as_bytes())?;
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
@@ -123,6 +125,7 @@ mod tests {
             duration_us: Some(1),
             upstream_us: Some(1),
             ambiguous_time: true,
+            local_time: true,
             deckle: Some(Box::default()),
             ..Hit::default()
         };

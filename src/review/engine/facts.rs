@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use compact_str::CompactString;
+
 use super::agents::KnownAgent;
 use super::distinct::Distinct;
 use super::rolling::Rolling;
@@ -40,7 +42,7 @@ impl From<Micros> for Duration {
 pub(crate) struct Facts {
     pub(crate) key: u64,
     /// As the log has it.
-    pub(crate) address: Box<str>,
+    pub(crate) address: CompactString,
     /// deckle's pseudonym; empty in foreign logs.
     pub(crate) id: Box<str>,
     pub(crate) agent: Arc<KnownAgent>,
@@ -129,7 +131,7 @@ impl Facts {
     pub(super) fn new(key: u64, address: &str, id: &str, agent: Arc<KnownAgent>, time: Duration) -> Self {
         Self {
             key,
-            address: address.get(..address.floor_char_boundary(64)).unwrap_or_default().into(),
+            address: CompactString::new(address.get(..address.floor_char_boundary(64)).unwrap_or_default()),
             id: id.get(..id.floor_char_boundary(64)).unwrap_or_default().into(),
             category: agent.category(),
             agent,
@@ -188,14 +190,14 @@ impl Facts {
         }
         self.first = self.first.min(time.into());
         self.last = self.last.max(time.into());
-        let hour = (time.as_secs() / 3_600) as u32;
+        let minute = (time.as_secs() / 60) as u32;
+        let hour = minute / 60;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         if self.hour.0 != hour {
             self.end_hour();
             self.hour.0 = hour;
         }
         self.hour.1 = self.hour.1.saturating_add(weight);
-        let minute = (time.as_secs() / 60) as u32;
         if minute == self.minute.0 {
             self.minute.1 = self.minute.1.saturating_add(1);
         } else {
@@ -239,6 +241,12 @@ impl Facts {
     /// The most within each span.
     pub(crate) fn most_within(&self) -> impl Iterator<Item = (Window, u64)> {
         self.busy.iter().flat_map(|busy| &busy.rolling).map(|rolling| (rolling.window, rolling.most))
+    }
+
+    /// The most within the last of each span before this time.
+    pub(crate) fn within(&self, now: Duration) -> impl Iterator<Item = (Window, u64)> {
+        let rolling = self.busy.iter().flat_map(|busy| &busy.rolling);
+        rolling.map(move |rolling| (rolling.window, rolling.at(now)))
     }
 
     /// A page of this directory, by its hash.
@@ -356,7 +364,9 @@ impl Facts {
         let lists = self.busy.as_ref().map_or(0, |busy| {
             96 + busy.rolling.len() * size_of::<Rolling>() + (busy.hours.capacity() + busy.paces.capacity()) * 8
         });
-        let texts = self.address.len() + self.id.len() + 32;
+        // With its place in the tables, and what an allocation takes for itself.
+        let heap = if self.address.is_heap_allocated() { self.address.len() + 16 } else { 0 };
+        let texts = heap + self.id.len() + 48;
         size_of::<Self>() + lists + texts + deckle + self.articles.bytes()
     }
 }

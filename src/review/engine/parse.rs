@@ -25,6 +25,8 @@ pub(super) struct Parsed<'c> {
     /// Lines by chunk.
     pub(super) lines_of: Vec<(usize, u64)>,
     pub(super) hits: u64,
+    /// First and last time of all hits.
+    pub(super) span: Option<(Duration, Duration)>,
     pub(super) filtered: u64,
     pub(super) other: u64,
     pub(super) empty: u64,
@@ -140,6 +142,8 @@ impl<'c> Parsed<'c> {
         self.ambiguous += u64::from(hit.ambiguous_time);
         self.out_of_order += u64::from(hit.time + DISORDER < self.newest);
         self.newest = self.newest.max(hit.time);
+        let (first, last) = self.span.unwrap_or((hit.time, hit.time));
+        self.span = Some((first.min(hit.time), last.max(hit.time)));
         row.complete(agents, cache);
         if !plan.filters.is_empty() && !plan.filters.keeps(&row.subject()) {
             self.filtered += 1;

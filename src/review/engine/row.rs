@@ -56,7 +56,7 @@ pub(crate) struct Row<'l> {
     pub(crate) unseen: bool,
 }
 
-impl<'l> Row<'l> {
+impl Row<'_> {
     /// One that is to be filled.
     pub(crate) fn blank(table: &AgentTable, cache: &mut AgentCache) -> Self {
         let (_, agent) = cache.get(table, None);

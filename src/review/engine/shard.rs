@@ -56,12 +56,18 @@ pub(crate) struct Shard {
 }
 
 /// Visitors that memory did not reach for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LetGo {
     pub(crate) keys: Sketch,
     pub(crate) hits: u64,
     /// The most by which a visitor that came back is counted short.
     pub(crate) short_by: u64,
+}
+
+impl Default for LetGo {
+    fn default() -> Self {
+        Self { keys: Sketch::wide(), hits: 0, short_by: 0 }
+    }
 }
 
 impl Shard {
@@ -176,29 +182,31 @@ impl Shard {
         let at = weights.len() / LET_GO;
         let (_, bound, _) = weights.select_nth_unstable(at);
         let bound = *bound;
-        let (mut round, mut left) = (0, Vec::with_capacity(self.visitors.len()));
+        let (mut round, mut goes, mut left) = (0, at, 0);
         let mut moved = vec![u32::MAX; self.visitors.len()];
-        let mut goes = at;
-        for (number, facts) in std::mem::take(&mut self.visitors).into_iter().enumerate() {
-            let weight = weight(&facts);
+        let mut places = moved.iter_mut();
+        let (by_key, let_go) = (&mut self.by_key, &mut self.let_go);
+        // In place: memory is short.
+        self.visitors.retain(|facts| {
+            let (weight, place) = (weight(facts), places.next());
             if weight < bound || (weight == bound && goes > 0) {
                 goes = goes.saturating_sub(1);
-                self.let_go.keys.insert(facts.key);
-                self.let_go.hits += facts.hits;
+                let_go.keys.insert(facts.key);
+                let_go.hits += facts.hits;
                 round = round.max(facts.hits);
-                self.by_key.remove(&facts.key);
-                continue;
+                by_key.remove(&facts.key);
+                return false;
             }
-            if let Some(place) = moved.get_mut(number) {
-                *place = left.len() as u32;
+            if let Some(place) = place {
+                *place = left;
             }
-            self.by_key.insert(facts.key, left.len() as u32);
-            left.push(facts);
-        }
+            by_key.insert(facts.key, left);
+            left += 1;
+            true
+        });
         self.let_go.short_by += round;
         self.articles.renumber(&moved);
         self.tally.renumber(&moved);
-        self.visitors = left;
         self.looked_at = self.visitors.len();
         self.bytes = self.visitors.iter().map(Facts::size).sum();
     }

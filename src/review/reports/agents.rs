@@ -102,8 +102,7 @@ fn unknown(everybody: &Everybody<'_>) -> Vec<NewAgentRow> {
 /// One address under many names. Where addresses are cut, many people share one, and nothing follows.
 fn rotation(everybody: &Everybody<'_>) -> Vec<RotationRow> {
     let mut rows: HashMap<u64, (u64, u64, &str), BuildReady> = HashMap::default();
-    let whole =
-        |facts: &Facts| !facts.address.contains('/') && !facts.address.is_empty() && facts.address.as_ref() != "-";
+    let whole = |facts: &Facts| !facts.address.contains('/') && !facts.address.is_empty() && facts.address != "-";
     for (_, _, facts) in everybody.all().filter(|(_, _, facts)| whole(facts)) {
         let hash = twox_hash::XxHash3_64::oneshot(facts.address.as_bytes());
         let row = rows.entry(hash).or_insert((0, 0, &facts.address));

@@ -6,8 +6,9 @@ use crate::review::report::{Robots, Verdict};
 pub(super) fn verdict(everybody: &Everybody<'_>, robots: &Robots, taken: usize, seen: usize) -> Verdict {
     let tallies = || everybody.counts.shards.iter().map(|shard| &shard.tally);
     let hits: u64 = tallies().map(|tally| tally.hits).sum();
-    let declared: u64 = tallies()
-        .flat_map(|tally| tally.categories())
+    let shards = everybody.counts.shards.iter();
+    let declared: u64 = shards
+        .flat_map(|shard| shard.tally.categories())
         .filter(|(category, _)| category.is_declared_bot())
         .map(|(_, counts)| counts.hits)
         .sum();

@@ -28,6 +28,10 @@ pub use hit::{DeckleFields, Hit, Skipped, Text};
 pub use log_format::LogFormatError;
 
 #[cfg(feature = "proxy")]
+pub(crate) use hit::Evidence;
+#[cfg(feature = "proxy")]
+pub(crate) use own::evidence;
+#[cfg(feature = "proxy")]
 pub(crate) use time::rfc3339;
 
 use formats::{cloudfront, w3c};

@@ -29,6 +29,7 @@ use super::conditions::Window;
 use super::filter::Filters;
 use super::input::{InputError, Source};
 use super::report::Quality;
+use super::simulate::{self, Event, PolicyNote, SimulatedPolicy, Simulator};
 use crate::audit::reader::{Format, Skipped};
 use crate::visitor::{Ranges, Verification};
 use agents::{AgentCache, AgentTable};
@@ -41,6 +42,7 @@ pub(crate) use distinct::{BuildReady, Sketch};
 pub(crate) use facts::Facts;
 pub(crate) use feed::{Problem, Reading, name};
 pub(crate) use robots::RobotsVersions;
+pub(crate) use row::Row;
 pub(crate) use shard::Shard;
 
 /// How much is read and kept.
@@ -62,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) windows: Vec<Window>,
     /// Keep lines that were skipped.
     pub(crate) keep_bad: bool,
+    /// Decide again under this policy.
+    pub(crate) simulated: Option<Arc<SimulatedPolicy>>,
 }
 
 /// How far it is.
@@ -83,6 +87,11 @@ pub(crate) struct Counts {
     pub(crate) errors: Vec<InputError>,
     pub(crate) bad: Vec<BadLine>,
     pub(crate) partial: bool,
+    /// What another policy would have done.
+    pub(crate) simulation: Option<simulate::Tally>,
+    /// Of the round in hand: what is decided again.
+    events: Vec<Event>,
+    policies: Vec<PolicyNote>,
     /// First and last number, and lines, of each writer.
     numbers: BTreeMap<String, (u64, u64, u64)>,
     lines_of: Vec<u64>,
@@ -107,9 +116,13 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         errors: Vec::new(),
         bad: Vec::new(),
         partial: false,
+        simulation: None,
+        events: Vec::new(),
+        policies: Vec::new(),
         numbers: BTreeMap::new(),
         lines_of: vec![0; sources.len()],
     };
+    let simulator = counts.start_simulation(plan);
     let agents = AgentTable::default();
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
     let receive = read_ahead(sources.to_vec(), plan.reading.clone());
@@ -131,6 +144,9 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         let stopped = stop.load(Ordering::Relaxed);
         if round.len() >= ROUND.max(plan.jobs) || ((over || stopped) && !round.is_empty()) {
             counts.add_round(&round, plan, &agents, &mut caches);
+            if let Some(simulator) = &simulator {
+                counts.feed(simulator, round.len());
+            }
             round.clear();
             progress(Progress { bytes: counts.quality.bytes, lines: counts.quality.lines });
         }
@@ -139,6 +155,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
             break;
         }
     }
+    counts.simulation = simulator.map(Simulator::finish);
     counts.finish();
     counts
 }
@@ -206,6 +223,26 @@ impl Counts {
         self.errors.push(error);
     }
 
+    /// A report without what was asked for must say so.
+    fn start_simulation(&mut self, plan: &Plan) -> Option<Simulator> {
+        let reason = match Simulator::start(plan.simulated.as_ref()?) {
+            Ok(Some(simulator)) => return Some(simulator),
+            Ok(None) => "there is no thread for it".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.quality.notes.push(format!("nothing was simulated: {reason}"));
+        None
+    }
+
+    /// Hands over what was read in a round. The chunks behind begin later than its last one, but for what a server writes
+    /// late.
+    fn feed(&mut self, simulator: &Simulator, chunks: usize) {
+        let last = |event: &&Event| event.place.0 as usize + 1 == chunks;
+        let first = self.events.iter().filter(last).min_by_key(|event| event.place.1);
+        let border = first.map(|event| event.time.saturating_sub(parse::DISORDER));
+        simulator.feed(std::mem::take(&mut self.events), std::mem::take(&mut self.policies), border);
+    }
+
     fn note_problem(&mut self, problem: Problem, sources: &[Source]) {
         let of = |number: usize| sources.get(number).map_or_else(String::new, name);
         match problem {
@@ -269,6 +306,8 @@ impl Counts {
                 }
             }
             bad.append(&mut parsed.bad);
+            self.events.append(&mut parsed.events);
+            self.policies.append(&mut parsed.policies);
             self.add_counts(parsed);
         }
         self.add_lines(round, &lines, bad);

@@ -124,6 +124,7 @@ mod tests {
             "referrers",
             "marks",
             "actions",
+            "simulation",
             "quality",
         ] {
             assert!(names.contains(&format!("{section}.csv").as_str()), "{section}");

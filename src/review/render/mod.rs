@@ -9,6 +9,7 @@ mod markdown;
 #[cfg(test)]
 mod sample;
 mod sections;
+mod simulation;
 mod terminal;
 mod text;
 

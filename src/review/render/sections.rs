@@ -2,6 +2,7 @@
 
 use super::cells::Cell::{self, Bytes, Count, Decimal, Share, Shown};
 use super::cells::{Section, Table, fact, name, not_evaluated, warnings};
+use super::simulation::simulation;
 use super::text;
 use crate::review::report::{
     Actions, AgentRow, Approximate, BandwidthRow, Content, Marks, NewAgents, Quality, ReferrerRow, Report, Robots,
@@ -14,7 +15,7 @@ pub(super) const WEEKDAYS: &[&str] = &["Mon", "Tue", "Wed", "Thu", "Fri", "Sat",
 
 /// All sections, in the order of `--json`.
 pub(super) fn sections(report: &Report) -> Vec<Section> {
-    vec![
+    let mut sections = vec![
         verdict(report),
         suspects(&report.suspects),
         agents(&report.agents),
@@ -28,8 +29,10 @@ pub(super) fn sections(report: &Report) -> Vec<Section> {
         referrers(&report.referrers),
         marks(&report.marks),
         actions(&report.actions),
-        quality(&report.quality, &report.source),
-    ]
+    ];
+    sections.extend(report.simulation.as_ref().map(simulation));
+    sections.push(quality(&report.quality, &report.source));
+    sections
 }
 
 pub(super) fn numbers(verdict: &Verdict) -> Vec<(String, Cell)> {

@@ -4,6 +4,7 @@
 use super::cells::{Cell, Section, Table, head, name, not_evaluated, warnings};
 use super::grid::{GAP, Grid, INDENT, Line, Style, bold, dim, marked, pad, paint, paragraph, plain, shown};
 use super::sections::sections;
+use super::simulation::{COLUMNS, summary};
 use super::text::{ascii, clean, columns, cut, group, moment, size, wrap};
 use crate::review::report::{Quality, Report, Suspect};
 
@@ -141,8 +142,15 @@ fn blocks(report: &Report, look: Look, is_airy: bool) -> Vec<Block> {
         let items = vec![vec![plain(format!("  {}", clean(&not_evaluated(&report.robots))))]];
         Some(Block { head: bold("robots.txt"), items, first: 1 })
     };
+    let simulated = report.simulation.as_ref().map(|of| {
+        let words = wrap(&clean(&summary(of)), look.width, INDENT, INDENT).into_iter().map(plain).collect();
+        Block { head: bold("Simulated policy"), items: vec![words], first: 1 }
+    });
     let blocks = [
         Some(Block { head, items: suspects, first: if is_airy { 3 } else { 1 } }),
+        simulated,
+        block("simulation.csv", "Was, and would be", COLUMNS),
+        block("simulation_human.csv", "Newly affected readers", &["name", "action", "requests", "hits"]),
         block("agents.csv", "Agents", &["agent", "verification", "category", "hits", "bytes"]),
         robots,
         block("content_articles.csv", "Articles taken", &["path", "suspects", "visitors"]),
@@ -353,7 +361,7 @@ mod tests {
         assert!(place("Possibly disturbed readers") < place("Requests by action"));
         let titles: Vec<usize> =
             sections(&sample()).iter().map(|section| place(&format!("\n{}\n", section.title))).collect();
-        assert!(titles.len() == 14 && titles.is_sorted(), "{text}");
+        assert!(titles.len() == 15 && titles.is_sorted(), "{text}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! (`docs/reference/review.md`).
 
 mod sections;
+mod simulation;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ pub use sections::{
     Marks, NewAgentRow, NewAgents, PaceRow, ProbeRow, Quality, ReferrerRow, RotationRow, SeriesRow, ShapeRow,
     StatusRow, StatusTable, Times,
 };
+pub use simulation::{AffectedClass, AffectedRow, AffectedVisitors, MatrixCell, Simulation, UnavailableRow};
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
@@ -47,6 +49,9 @@ pub struct Report {
     pub marks: Marks,
     /// What deckle did, and whom it may have done wrong.
     pub actions: Actions,
+    /// What another policy would have done, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub simulation: Option<Simulation>,
     /// How good the data is.
     pub quality: Quality,
 }

@@ -3,6 +3,7 @@
 mod agents;
 mod content;
 mod obedience;
+mod simulation;
 mod suspects;
 mod tables;
 mod times;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use super::engine::{Counts, Facts, name};
 use super::input::Source;
 use super::report::{Approximate, Report, SourceInfo};
+use super::simulate::SimulatedPolicy;
 use suspects::Ranked;
 
 /// Rows of a table; `--json` has them all where that is bounded by itself.
@@ -28,6 +30,7 @@ pub(super) struct About<'a> {
     pub(super) filters: Vec<String>,
     pub(super) gap: Duration,
     pub(super) cost_per_gb: Option<f64>,
+    pub(super) simulated: Option<&'a SimulatedPolicy>,
 }
 
 /// The visitors of all shards, and who of them is suspected.
@@ -102,6 +105,7 @@ pub(super) fn report(counts: &Counts, about: &About<'_>) -> Report {
         referrers: tables::referrers(&everybody),
         marks,
         actions,
+        simulation: about.simulated.and_then(|policy| simulation::simulation(&everybody, policy)),
         quality: counts.quality.clone(),
         suspects,
     }

@@ -1,6 +1,7 @@
 //! The report as one HTML file: no script, nothing from elsewhere, every value escaped, never more than 2 MiB.
 
 mod charts;
+mod simulation;
 mod tables;
 
 use charts::{bytes, count, number, percent, time};
@@ -41,7 +42,7 @@ const fn section(
     Section { id, link, title, body, by_visitor }
 }
 
-const SECTIONS: [Section; 13] = [
+const SECTIONS: [Section; 14] = [
     section("suspects", "Suspects", "Suspected scrapers", suspects, true),
     section("agents", "Agents", "Agents by kind and verification", tables::agents, true),
     section("robots", "robots.txt", "Who obeyed robots.txt", tables::robots, true),
@@ -54,6 +55,7 @@ const SECTIONS: [Section; 13] = [
     section("referrers", "Referrers", "Where requests say they come from", tables::referrers, false),
     section("marks", "Marks", "Marks in copies", tables::marks, true),
     section("actions", "Actions", "What deckle did", tables::actions, true),
+    section("simulation", "Simulation", "What the policy would have done", simulation::simulation, true),
     section("quality", "Data quality", "How good the data is", tables::quality, false),
 ];
 
@@ -69,8 +71,10 @@ pub fn html(report: &Report) -> String {
          <style>\n{STYLE}</style>\n</head>\n",
         period(verdict)
     );
-    let links: String = SECTIONS.iter().map(|s| format!("<li><a href=\"#{}\">{}</a></li>\n", s.id, s.link)).collect();
-    let sections: String = SECTIONS.iter().map(|s| framed(s, report)).collect();
+    let is_simulated = report.simulation.is_some();
+    let all = || SECTIONS.iter().filter(move |s| s.id != "simulation" || is_simulated);
+    let links: String = all().map(|s| format!("<li><a href=\"#{}\">{}</a></li>\n", s.id, s.link)).collect();
+    let sections: String = all().map(|s| framed(s, report)).collect();
     format!(
         "{head}<body>\n<a class=\"skip\" href=\"#main\">Skip to the report</a>\n{}\
          <nav aria-label=\"Sections\">\n<ul>\n<li><a href=\"#overview\">In short</a></li>\n{links}</ul>\n</nav>\n\
@@ -532,6 +536,10 @@ mod tests {
             "mark.name",
             "candidate.name",
             "loads images",
+            "affected.name",
+            "affected.rule",
+            "affected.reason",
+            "simulation.note",
             "file",
             "instance",
             "ranges_date",
@@ -549,6 +557,7 @@ mod tests {
             assert!(html.contains(sentence), "{sentence}");
         }
         assert!(!html.contains("class=\"banner\"") && !html.contains("NaN"));
+        assert!(!html.contains("id=\"simulation\"") && !html.contains("#simulation"), "nobody asked for it");
         assert!(!html.contains("<ul>\n</ul>") && !html.contains("<p></p>"));
     }
 
@@ -571,6 +580,20 @@ mod tests {
         rows.truncate(1);
         change(&mut rows[0]);
         *rows = vec![rows[0].clone(); 200];
+    }
+
+    fn simulation_rows(long: &str) -> Vec<crate::review::report::AffectedRow> {
+        let row = crate::review::report::AffectedRow {
+            visitor: long.to_owned(),
+            name: long.to_owned(),
+            requests: u64::MAX,
+            hits: u64::MAX,
+            action: "block",
+            rule: long.to_owned(),
+            bytes_saved: u64::MAX,
+            reasons: vec![long.to_owned(); 9],
+        };
+        vec![row; 20]
     }
 
     #[test]
@@ -610,6 +633,13 @@ mod tests {
         many(&mut report.actions.candidates, |row| {
             (row.name, row.evidence) = (long.clone(), vec![long.clone(); 9]);
         });
+        let simulation = report.simulation.as_mut().unwrap();
+        many(&mut simulation.notes, |text| text.clone_from(&long));
+        for class in
+            [&mut simulation.affected.human, &mut simulation.affected.verified, &mut simulation.affected.suspected]
+        {
+            class.rows = simulation_rows(&long);
+        }
         for texts in [
             &mut report.quality.notes,
             &mut report.quality.instances,

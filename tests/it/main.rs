@@ -29,6 +29,7 @@ mod robots;
 mod shared;
 #[cfg(feature = "web-bot-auth")]
 mod signatures;
+mod simulate;
 mod streaming;
 mod support;
 mod traps;

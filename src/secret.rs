@@ -271,6 +271,9 @@ mod tests {
         assert_eq!(first_bytes("deckle-etag-1", "mark"), "f5d4becd0bc8c31a");
         assert_eq!(first_bytes("deckle-challenge-1", "mac"), "cc054aa79ce96574");
         assert_eq!(first_bytes("deckle-trap-1", "mac"), "d8a3ac64b1761e14");
+        assert_eq!(first_bytes("deckle-decoy-1", "seed"), "b6e8b0f7f28fb047");
+        assert_eq!(first_bytes("deckle-shared-1", "key"), "92e7677265b7735a");
+        assert_eq!(first_bytes("deckle-limit-1", "pk"), "56ae6148114f3182");
         assert_eq!(first_bytes("deckle-proxy-1", "via"), "220254cdaa51d2c5");
         assert_eq!(first_bytes("deckle-secret-1", "id"), "aabfa0dbb39a59e6");
         assert_eq!(first_bytes("deckle-watermark-1", "row"), "246a71f1276a1b88");

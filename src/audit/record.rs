@@ -4,8 +4,10 @@
 //! an absent value is an absent key. `docs/reference/record.md` explains each.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use uuid::Uuid;
 
 use super::cut::{Notes, cut, cut_referer, trace_context};
@@ -16,6 +18,7 @@ use crate::action::{Action, ChallengeStep, Decision};
 use crate::rights::robots::RobotsText;
 use crate::suspicion::Assessment;
 use crate::visitor::{Category, Method, RouteClass, Verification, Visitor, bare_host};
+use crate::watermark::PlanNote;
 
 /// Longest path, query, header values in bytes.
 const MAX_PATH: usize = 2_048;
@@ -87,10 +90,18 @@ pub struct PageSummary {
     pub encoding: Option<(&'static str, &'static str)>,
     /// The mark of the copy.
     pub mark: Option<String>,
+    /// How much the page may be marked.
+    pub mark_level: &'static str,
     /// Channel and number of places, such as `s:13`.
     pub carriers: Vec<String>,
+    /// What is told of the page, the same for all its copies.
+    pub plan: Option<Arc<PlanNote>>,
     /// Why there is no mark.
     pub mark_skip: Option<&'static str>,
+    /// Channels that were not used here, and why: `w:css_unknown`.
+    pub mark_off: Vec<&'static str>,
+    /// The mark of another copy, which the request brought along.
+    pub mark_seen: Option<String>,
     /// What the upstream did wrong.
     pub error: Option<&'static str>,
     /// A robots.txt that left whole.
@@ -314,9 +325,13 @@ impl AuditRecord {
         let Some(page) = &self.page else { return };
         if let Some(mark) = &page.mark {
             object.text("deckle.mark.id", mark);
-            object.text("deckle.mark.level", "invisible-safe");
+            object.text("deckle.mark.level", page.mark_level);
             object.list("deckle.mark.carriers", &page.carriers);
-        } else {
+            object.text_if("deckle.mark.plan", page.plan.as_ref().map(|plan| HEXLOWER.encode(&plan.id)).as_deref());
+        }
+        object.list("deckle.mark.off", &page.mark_off);
+        object.text_if("deckle.mark.seen", page.mark_seen.as_deref());
+        if page.mark.is_none() {
             object.text_if("deckle.mark.skip", page.mark_skip);
         }
         object.text_if("deckle.robots.version", page.robots.as_ref().map(|r| r.version.as_str()));
@@ -475,6 +490,44 @@ mod tests {
         let json = line(&record(&visitor, &none));
         assert_eq!(json["deckle.circumstances"], serde_json::json!(["warm_up"]));
         assert_eq!(json["deckle.visitor.token"], "shared", "it goes around");
+    }
+
+    #[test]
+    fn what_is_known_of_a_mark_stands_in_its_order() {
+        let keys = |page: PageSummary| -> Vec<(String, serde_json::Value)> {
+            let mut out = Vec::new();
+            let record = AuditRecord { page: Some(page), ..blank() };
+            record.write(&mut out, 7, &Settings::default(), 1.0, &mut Pseudonyms::in_memory());
+            let text = String::from_utf8(out).unwrap();
+            let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let mut keys: Vec<_> = json.as_object().unwrap().clone().into_iter().collect();
+            keys.retain(|(key, _)| key.starts_with("deckle.mark."));
+            keys.sort_by_key(|(key, _)| text.find(&format!("\"{key}\"")));
+            keys
+        };
+        let marked = PageSummary {
+            mark: Some("k1-0123456789ab".into()),
+            mark_level: "typographic",
+            carriers: vec!["s:13".into(), "t:9".into()],
+            plan: Some(Arc::new(PlanNote { id: [0, 1, 2, 3, 252, 253, 254, 255], ..PlanNote::default() })),
+            mark_skip: Some("not told"),
+            mark_off: vec!["w:css_unknown"],
+            mark_seen: Some("k0-000000000001".into()),
+            ..PageSummary::default()
+        };
+        let expect = [
+            ("deckle.mark.id", serde_json::json!("k1-0123456789ab")),
+            ("deckle.mark.level", "typographic".into()),
+            ("deckle.mark.carriers", serde_json::json!(["s:13", "t:9"])),
+            ("deckle.mark.plan", "00010203fcfdfeff".into()),
+            ("deckle.mark.off", serde_json::json!(["w:css_unknown"])),
+            ("deckle.mark.seen", "k0-000000000001".into()),
+        ];
+        assert_eq!(keys(marked.clone()), expect.map(|(key, value)| (key.to_owned(), value)));
+        let unmarked = PageSummary { mark: None, mark_off: Vec::new(), mark_skip: Some("learning"), ..marked };
+        let expect = [("deckle.mark.seen", "k0-000000000001"), ("deckle.mark.skip", "learning")];
+        assert_eq!(keys(unmarked), expect.map(|(key, value)| (key.to_owned(), serde_json::Value::from(value))));
+        assert!(keys(PageSummary::default()).is_empty());
     }
 
     #[test]

@@ -342,9 +342,10 @@ impl Builder {
 
     #[cfg(feature = "html")]
     fn protect(&self, secrets: Option<Secrets>, keys: &Secrets) -> Result<crate::page::ProtectLayer, BuildError> {
-        use crate::page::{Marking, ProtectLayer};
+        use crate::page::{Marking, PageError, ProtectLayer};
         use crate::watermark::Level;
         let config = &self.config;
+        config.watermark.check().map_err(|(key, message)| PageError::Value { key, message })?;
         let protect = ProtectLayer::new(&config.page, &self.rights(keys), &config.visitor.routes.mount)?
             .activated(self.activated);
         let protect = protect.robots(Arc::clone(&self.robots)).links(config.suspicion.trap.links);

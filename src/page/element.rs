@@ -84,9 +84,16 @@ pub(super) fn effect(name: &[u8], value: &[u8]) -> Option<Effect> {
 
 /// Classes of text that is not shown, or is not the article's.
 fn hides(classes: &[u8]) -> bool {
-    const PARTS: [&[u8]; 3] = [b"hide", b"sr-only", b"screen-reader"];
-    PARTS.iter().any(|part| contains(classes, part))
-        || tokens(classes).any(|token| token == b"notranslate" || token == b"comments")
+    tokens(classes).any(|token| token == b"notranslate" || token == b"comments" || names_hiding(token))
+}
+
+/// `hidden-xs`, `js-hide`, `visually-hidden`; not `overflow-hidden`, which often stands around a whole article.
+fn names_hiding(class: &[u8]) -> bool {
+    const PARTS: [&[u8]; 3] = [b"sr-only", b"screen-reader", b"visually-hidden"];
+    class.starts_with(b"hide")
+        || class.starts_with(b"hidden")
+        || PARTS.iter().any(|part| contains(class, part))
+        || class.split(|b| matches!(b, b'-' | b'_')).any(|part| part == b"hide")
 }
 
 fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -121,7 +128,7 @@ mod tests {
     #[test]
     fn attributes_have_effects() {
         #[rustfmt::skip]
-        let table: [(&str, &str, Option<Effect>); 33] = [
+        let table: [(&str, &str, Option<Effect>); 45] = [
             ("hidden", "", Some(Effect::Skip)), ("HIDDEN", "until-found", Some(Effect::Skip)),
             ("contenteditable", "false", Some(Effect::Skip)),
             ("translate", "No", Some(Effect::Skip)), ("translate", "yes", None),
@@ -129,6 +136,12 @@ mod tests {
             ("class", "a notranslate b", Some(Effect::Skip)), ("class", "a-notranslate", None),
             ("class", "x sr-only-focusable", Some(Effect::Skip)), ("class", "screen-reader-text", Some(Effect::Skip)),
             ("class", "js-hide", Some(Effect::Skip)), ("class", "comments", Some(Effect::Skip)),
+            ("class", "hidden", Some(Effect::Skip)), ("class", "a hidden-xs b", Some(Effect::Skip)),
+            ("class", "visually-hidden", Some(Effect::Skip)), ("class", "u-visually-hidden", Some(Effect::Skip)),
+            ("class", "visually-hidden-focusable", Some(Effect::Skip)), ("class", "hide-on-mobile", Some(Effect::Skip)),
+            ("class", "hideme", Some(Effect::Skip)), ("class", "mobile_hide", Some(Effect::Skip)),
+            ("class", "overflow-hidden", None), ("class", "md:overflow-x-hidden", None), ("class", "js-hideous", None),
+            ("class", "lead overflow-hidden sr-only", Some(Effect::Skip)),
             ("class", "no-comments", None), ("Class", "lead", None), ("title", "hide", None),
             ("style", "white-space: pre", Some(Effect::Skip)), ("style", "color: red", None),
             ("id", "comment-12", Some(Effect::Skip)), ("id", "my-comment", None),

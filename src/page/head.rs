@@ -145,9 +145,10 @@ impl HeadFindings {
     }
 }
 
-/// `<html>` with the attributes that decide what is marked.
+/// `<html>` with the attributes that decide what is marked, or that selectors of the site may ask for.
 fn html_tag(element: &Element<'_, '_>) -> Vec<u8> {
-    const KEPT: [&str; 7] = ["translate", "class", "hidden", "contenteditable", "data-deckle", "aria-hidden", "style"];
+    const KEPT: [&str; 10] =
+        ["translate", "class", "hidden", "contenteditable", "data-deckle", "aria-hidden", "style", "id", "lang", "dir"];
     let mut tag = String::from("<html");
     for attribute in element.attributes().iter().filter(|a| KEPT.contains(&a.name().as_str())) {
         // Values come undecoded; only the quote around them is ours.

@@ -55,7 +55,7 @@ impl Findings {
 
     /// Reads a page that is here as a whole, and remembers what it shows for every host that is not known better.
     pub fn learn_page(&self, page: &[u8]) {
-        if let Some(finding) = super::rewrite::survey(page) {
+        if let Some(finding) = super::splice::survey(page) {
             self.learn(ANY_HOST, "/", finding);
         }
     }

@@ -13,7 +13,7 @@ use super::plan::{Confirm, Known, Log, PlanCache, Skip};
 use super::report::{PageFacts, Rewrite};
 use super::rewrite::{Job, Outcome, Rewriter};
 use super::sniff;
-use crate::slot::{Choose, Unmarked};
+use crate::slot::{Carriers, Choose, Unmarked};
 
 /// Bytes that are held until the first one that is not white space tells markup from something else.
 const MAX_BLANK: usize = 1_024;
@@ -66,7 +66,7 @@ enum Stage {
     /// Not a page after all.
     Copy(Skip),
     /// Part of it has left by a plan, and the rest cannot be read.
-    GivenUp { seals: u32, gaps: u32 },
+    GivenUp(Carriers),
 }
 
 /// One page's way.
@@ -202,7 +202,7 @@ impl Pipeline {
                 drop_sent(&mut text, sent);
                 page.own(text);
             }
-            Stage::Copy(_) | Stage::GivenUp { .. } => page.share(source),
+            Stage::Copy(_) | Stage::GivenUp(_) => page.share(source),
         }
     }
 
@@ -229,7 +229,7 @@ impl Pipeline {
             return;
         };
         let Work { job, mut choose, place } = *work;
-        let Outcome { seals, gaps, .. } = confirm.outcome();
+        let carriers = confirm.outcome().carriers;
         let difference = confirm.into_difference();
         let log = place.as_ref().map_or(Log::Nothing, |place| Log::Draft(Box::new(place.cache.draft())));
         let mut rewriter = Box::new(Rewriter::new(job).keep(log));
@@ -249,7 +249,7 @@ impl Pipeline {
             debug_assert!(ended.is_some(), "a scan finds other edits than the plan of the same source");
             tracing::warn!(target: "deckle", ?ended, "A page was planned and cannot be read now; its rest is copied.");
             difference.source.pass_from(difference.left, page);
-            self.stage = Stage::GivenUp { seals, gaps };
+            self.stage = Stage::GivenUp(carriers);
             return;
         }
         let mut sent = self.written as usize + page.len();
@@ -275,7 +275,7 @@ impl Pipeline {
 
     fn outcome(&self) -> Option<Outcome> {
         match &self.stage {
-            Stage::Start { .. } | Stage::Copy(_) | Stage::GivenUp { .. } => None,
+            Stage::Start { .. } | Stage::Copy(_) | Stage::GivenUp(_) => None,
             Stage::Confirm { confirm, .. } => Some(confirm.outcome()),
             Stage::Rewrite { rewriter, .. } => Some(rewriter.outcome()),
         }
@@ -324,17 +324,18 @@ impl Pipeline {
                 facts.mark = None;
             }
             // Its mark stays in the log: what has left carries it.
-            (Stage::GivenUp { seals, gaps }, _) => {
+            (Stage::GivenUp(carriers), _) => {
                 facts.rewrite = Rewrite::Partial;
                 facts.skip = Some(Skip::Memory);
-                (facts.seals, facts.gaps) = (*seals, *gaps);
+                facts.carriers = *carriers;
             }
             (_, None) => {}
             (_, Some(outcome)) => {
                 facts.guard_placed = outcome.head_placed;
                 facts.notice_placed = outcome.footer_placed;
-                facts.seals = outcome.seals;
-                facts.gaps = outcome.gaps;
+                facts.carriers = outcome.carriers;
+                facts.mark_off = outcome.off.codes();
+                facts.plan = outcome.note;
                 facts.mark_skip = facts.mark_skip.or(outcome.no_slots);
                 let ended = outcome.ended.or(outcome.no_slots.filter(|why| *why == "bad_utf8"));
                 facts.skip = ended.map(Skip::from_code);
@@ -391,17 +392,26 @@ mod tests {
 
     use super::*;
     use crate::page::PageReport;
+    use crate::page::marks::MarkRules;
     use crate::page::replace::{Replace, Replacer};
+    use crate::slot::{Form, PlaceHash, PlaceKind};
 
     /// Chooses by the column, as a row does.
     struct Row;
 
     impl Choose for Row {
-        fn column(&self, context: &[u8]) -> Option<u16> {
-            Some(context.iter().fold(7, |sum: u16, b| sum.wrapping_mul(31).wrapping_add((*b).into())) % 4_096)
+        fn hash(&self, _: PlaceKind, context: &[u8]) -> Option<PlaceHash> {
+            let hash = context.iter().fold(7, |sum: u16, b| sum.wrapping_mul(31).wrapping_add((*b).into()));
+            Some(PlaceHash(hash.into()))
         }
-        fn gap(&mut self, column: u16) -> u8 {
-            if column.is_multiple_of(3) { b'\n' } else { b' ' }
+        fn gap(&mut self, column: u16) -> Option<u8> {
+            Some(if column.is_multiple_of(3) { b'\n' } else { b' ' })
+        }
+        fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
+            Some(form.written(column.is_multiple_of(2)))
+        }
+        fn variant(&mut self, column: u16) -> usize {
+            usize::from(column % 2)
         }
         fn seal(&mut self) -> Option<Bytes> {
             Some(Bytes::from_static(b"<seal/>"))
@@ -433,6 +443,7 @@ mod tests {
             max_page: 4 << 20,
             foot: false,
             esi: false,
+            marks: MarkRules::default(),
         }
     }
 
@@ -479,7 +490,7 @@ mod tests {
 
     fn same(name: &str, got: &(Vec<u8>, PageFacts), expect: &(Vec<u8>, PageFacts)) {
         assert!(got.0 == expect.0, "{name}: {} bytes, not {}", got.0.len(), expect.0.len());
-        let facts = |f: &PageFacts| (f.rewrite, f.skip, f.body_in, f.body_out, f.seals, f.gaps, f.notice_placed);
+        let facts = |f: &PageFacts| (f.rewrite, f.skip, f.body_in, f.body_out, f.carriers, f.notice_placed);
         assert_eq!(facts(&got.1), facts(&expect.1), "{name}");
         assert_eq!(got.1.guard_placed, expect.1.guard_placed, "{name}");
     }
@@ -606,9 +617,74 @@ mod tests {
             let (copy, facts) = sent_with(small, Some(&cache), page.as_bytes(), &[pieces], None);
             assert!(without(&copy) == without(page.as_bytes()), "{pieces}");
             let seals = copy.windows(7).filter(|w| *w == b"<seal/>").count();
-            assert_eq!(facts.seals as usize, seals, "{pieces}: the log knows of every seal");
+            assert_eq!(facts.carriers.seals as usize, seals, "{pieces}: the log knows of every seal");
             assert_eq!(facts.rewrite == Rewrite::Partial, pieces != 1_000);
         }
+    }
+
+    /// Marks no white space, and nothing at all where `seals` is false.
+    struct Quiet {
+        seals: bool,
+    }
+
+    impl Choose for Quiet {
+        fn hash(&self, kind: PlaceKind, context: &[u8]) -> Option<PlaceHash> {
+            Row.hash(kind, context)
+        }
+        fn gap(&mut self, _: u16) -> Option<u8> {
+            None
+        }
+        fn form(&mut self, _: Form, _: u16) -> Option<&'static str> {
+            None
+        }
+        fn variant(&mut self, _: u16) -> usize {
+            0
+        }
+        fn seal(&mut self) -> Option<Bytes> {
+            self.seals.then(|| Bytes::from_static(b"<seal/>"))
+        }
+    }
+
+    /// One plan serves copies whose channels differ: its places are those of the page, not of the copy.
+    #[test]
+    fn a_plan_leaves_the_source_where_a_channel_is_off() {
+        fn bare(charset: Charset) -> Job {
+            Job {
+                insert: Box::new(|_| crate::page::rewrite::Inserted::default()),
+                replacer: Replacer::default(),
+                ..job(charset)
+            }
+        }
+        let words =
+            "<p>one two\tthree  four five six seven eight nine ten eleven twelve thirteen fourteen, and no end. </p>\n";
+        let page = format!("<!doctype html><title>t</title><article>{}", words.repeat(400));
+        let cache = PlanCache::new(8 << 20).unwrap();
+        let copy = |choose: Box<dyn Choose>| {
+            let place = Some(Place { cache: Arc::clone(&cache), key: 1, now: 0 });
+            let start = Box::new(move |charset, _| Work { job: bare(charset), choose, place });
+            let utf_8 = encoding_rs::UTF_8;
+            let mut pipeline =
+                Pipeline::new(&[], Coding::Identity, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}));
+            let mut frames = Output::default();
+            pipeline.push(Bytes::copy_from_slice(page.as_bytes()), &mut frames).unwrap();
+            pipeline.finish(&mut frames).unwrap();
+            let report = PageReport::new(Rewrite::Done, None);
+            pipeline.report(&mut report.facts_mut());
+            let bytes: Vec<u8> = std::iter::from_fn(|| frames.take()).flatten().collect();
+            (String::from_utf8(bytes).unwrap(), report.facts())
+        };
+        for known in [false, true] {
+            let (text, facts) = copy(Box::new(Quiet { seals: false }));
+            assert!(text == page && facts.carriers == Carriers::default(), "{facts:?}");
+            assert_eq!(facts.known, known);
+        }
+        let (text, facts) = copy(Box::new(Quiet { seals: true }));
+        assert!(facts.known && text == page.replacen(". </p>", ".<seal/></p>", 60), "{facts:?}");
+        assert_eq!(facts.carriers, Carriers { seals: 60, ..Carriers::default() });
+        let (text, facts) = copy(Box::new(Row));
+        assert!(facts.known && !text.contains("three  four"), "{facts:?}");
+        // All but the first and the last of a paragraph, and the one behind the comma.
+        assert_eq!(facts.carriers, Carriers { seals: 60, white: 400 * 13, ..Carriers::default() });
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::encoding::Coding;
 use super::plan::Skip;
 use crate::rights::robots::RobotsText;
+use crate::slot::{Carriers, PlanNote};
 
 /// How far the rewriting went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +52,20 @@ pub struct PageFacts {
     pub coding_in: Option<Coding>,
     /// The coding of the answer.
     pub coding_out: Option<Coding>,
+    /// Places that carry the mark.
+    pub carriers: Carriers,
+    /// What the log is told of the page, the same for all its copies.
+    pub plan: Option<Arc<PlanNote>>,
     /// The mark of this copy, if it carries one.
     pub mark: Option<String>,
-    /// Seals and gaps that were marked.
-    pub seals: u32,
-    /// Gaps that were marked.
-    pub gaps: u32,
+    /// How much the page may be marked.
+    pub mark_level: &'static str,
     /// Why the copy carries no mark.
     pub mark_skip: Option<&'static str>,
+    /// Channels that were not used here, and why: `w:css_unknown`.
+    pub mark_off: Vec<&'static str>,
+    /// The mark of another copy, which the request brought along.
+    pub mark_seen: Option<String>,
     /// The page was seen before: its edits come from a plan, it was not parsed.
     pub known: bool,
     /// What the upstream did wrong.
@@ -90,10 +97,13 @@ impl PageReport {
             body_out: 0,
             coding_in: None,
             coding_out: None,
+            carriers: Carriers::default(),
+            plan: None,
             mark: None,
-            seals: 0,
-            gaps: 0,
+            mark_level: "off",
             mark_skip: None,
+            mark_off: Vec::new(),
+            mark_seen: None,
             known: false,
             error: None,
             robots: None,

@@ -3,19 +3,50 @@
 use bytes::Bytes;
 
 use super::code::{Keys, Mark, Row, symbol_char};
+use super::{Scope, SealMarkup, Settings};
 use crate::secret::Secrets;
-use crate::slot::Choose;
+use crate::slot::{Choose, Class, Form, PlaceHash, PlaceKind};
 
 /// Marks copies under the active secret.
 #[derive(Debug, Clone)]
 pub struct Marker {
     keys: Keys,
+    scope: Scope,
+    markup: SealMarkup,
+}
+
+/// Who gets a copy, of what.
+#[derive(Debug, Clone, Copy)]
+pub struct MarkSubject<'s> {
+    /// What tells visitors apart.
+    pub visitor: &'s [u8],
+    /// UTC days since 1970.
+    pub unix_day: u32,
+    /// The id of the request, as it is logged.
+    pub request_id: &'s [u8],
+    /// The path of the page.
+    pub path: &'s str,
+}
+
+/// What may be used to mark a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Channels {
+    /// Seals at the end of paragraphs.
+    pub seal: bool,
+    /// White space between words.
+    pub white: bool,
+    /// Characters that are spelled in two ways.
+    pub forms: bool,
+    /// Alternatives of the author; without it the first one stands in each copy.
+    pub variants: bool,
+    /// Tags.
+    pub tokens: bool,
 }
 
 impl Marker {
     /// A marker.
-    pub fn new(secrets: &Secrets) -> Self {
-        Self { keys: Keys::new(secrets.active()) }
+    pub fn new(secrets: &Secrets, settings: &Settings) -> Self {
+        Self { keys: Keys::new(secrets.active()), scope: settings.scope, markup: settings.seal_markup }
     }
 
     /// Which secret it marks with.
@@ -23,22 +54,30 @@ impl Marker {
         self.keys.kid()
     }
 
-    /// The mark of a visitor's copies on a day (UTC days since 1970).
-    pub fn mark_for(&self, visitor: &[u8], unix_day: u32) -> Mark {
-        self.keys.visit_mark(visitor, unix_day)
+    /// The mark of a copy: which copies share one is the scope's business.
+    pub fn mark_for(&self, who: &MarkSubject<'_>) -> Mark {
+        match self.scope {
+            Scope::Visit => self.keys.visit_mark(who.visitor, who.unix_day),
+            Scope::Response => self.keys.response_mark(who.request_id),
+            Scope::Bucket(n) => self.keys.bucket_mark(n, who.visitor, who.path.as_bytes()),
+        }
     }
 
-    /// The choices of a mark. `gaps`: white space may be chosen, too.
-    pub fn choices(&self, mark: Mark, gaps: bool, form: SealForm) -> Choices {
+    /// The choices of a mark.
+    pub fn choices(&self, mark: Mark, channels: Channels, form: SealForm) -> Choices {
+        let seal = if channels.seal { self.seal(mark, form) } else { Bytes::new() };
+        Choices { keys: self.keys.clone(), mark: mark.id, channels, seal, white: None, forms: None, variants: None }
+    }
+
+    fn seal(&self, mark: Mark, form: SealForm) -> Bytes {
         let symbols: String = self.keys.seal(mark.id).iter().map(|s| symbol_char(*s)).collect();
-        let seal = match form {
-            SealForm::Characters => format!("<span inert=\"\">{symbols}</span>"),
-            SealForm::References => {
-                let references: String = symbols.chars().map(|c| format!("&#x{:X};", u32::from(c))).collect();
-                format!("<span inert=\"\">{references}</span>")
-            }
+        let symbols = match form {
+            SealForm::Characters => symbols,
+            SealForm::References => symbols.chars().map(|c| format!("&#x{:X};", u32::from(c))).collect(),
         };
-        Choices { keys: self.keys.clone(), mark: mark.id, row: None, gaps, seal: Bytes::from(seal) }
+        // Extractors take out what is `true` in lower case; browsers do not mind the case.
+        let hidden = if self.markup == SealMarkup::InertAria { " aria-hidden=\"TRUE\"" } else { "" };
+        Bytes::from(format!("<span inert=\"\"{hidden}>{symbols}</span>"))
     }
 }
 
@@ -51,29 +90,53 @@ pub enum SealForm {
     References,
 }
 
-/// The choices of one mark; the row is made when the first gap is met.
+/// The choices of one mark; the row of a class is made when its first place is met.
 #[derive(Debug)]
 pub struct Choices {
     keys: Keys,
     mark: u64,
-    row: Option<Box<Row>>,
-    gaps: bool,
+    channels: Channels,
     seal: Bytes,
+    white: Option<Box<Row>>,
+    forms: Option<Box<Row>>,
+    variants: Option<Box<Row>>,
+}
+
+impl Choices {
+    fn bit(&mut self, class: Class, column: u16) -> bool {
+        let (keys, mark) = (&self.keys, self.mark);
+        let row = match class {
+            Class::White => &mut self.white,
+            Class::Typographic => &mut self.forms,
+            Class::Variant => &mut self.variants,
+        };
+        row.get_or_insert_with(|| Box::new(keys.row(class, mark))).bit(usize::from(column))
+    }
 }
 
 impl Choose for Choices {
-    fn column(&self, context: &[u8]) -> Option<u16> {
-        self.gaps.then(|| self.keys.column(context) as u16)
+    fn hash(&self, kind: PlaceKind, context: &[u8]) -> Option<PlaceHash> {
+        Some(self.keys.hash(kind, context))
     }
 
-    fn gap(&mut self, column: u16) -> u8 {
-        let (keys, mark) = (&self.keys, self.mark);
-        let row = self.row.get_or_insert_with(|| Box::new(keys.row(mark)));
-        if row.bit(usize::from(column)) { b'\n' } else { b' ' }
+    fn gap(&mut self, column: u16) -> Option<u8> {
+        self.channels.white.then(|| if self.bit(Class::White, column) { b'\n' } else { b' ' })
+    }
+
+    fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
+        self.channels.forms.then(|| form.written(self.bit(Class::Typographic, column)))
+    }
+
+    fn variant(&mut self, column: u16) -> usize {
+        usize::from(self.channels.variants && self.bit(Class::Variant, column))
     }
 
     fn seal(&mut self) -> Option<Bytes> {
-        Some(self.seal.clone())
+        self.channels.seal.then(|| self.seal.clone())
+    }
+
+    fn token(&mut self) -> Option<Bytes> {
+        self.channels.tokens.then(|| Bytes::copy_from_slice(&self.keys.token(self.mark)))
     }
 }
 
@@ -83,9 +146,20 @@ mod tests {
     use crate::secret::Secret;
     use crate::slot::{SEPARATOR, Words, fold};
 
+    const ALL: Channels = Channels { seal: true, white: true, forms: true, variants: true, tokens: true };
+    const READER: MarkSubject<'static> =
+        MarkSubject { visitor: b"203.0.113.7", unix_day: 20_600, request_id: b"7", path: "/a" };
+
+    fn secrets() -> Secrets {
+        Secrets::from(Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap())
+    }
+
+    fn marker() -> Marker {
+        Marker::new(&secrets(), &Settings::default())
+    }
+
     #[test]
     fn the_sentence_of_the_reference_gets_its_bits() {
-        let secrets = Secrets::from(Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap());
         let text = "The committee said on Monday that it won’t publish the full report before the end of June, because \
             members can’t agree on the wording of three chapters.";
         let words: Vec<_> = Words::new(text).collect();
@@ -97,31 +171,83 @@ mod tests {
                 out
             })
             .collect();
-        let bits = |mark: u64| -> String {
-            let mut choices = Marker::new(&secrets).choices(Mark { kid: 1, id: mark }, true, SealForm::Characters);
+        let choose = |mark: u64| -> (Vec<u16>, String) {
+            let mut choices = marker().choices(Mark { kid: 1, id: mark }, ALL, SealForm::Characters);
             (1..words.len() - 2)
                 .filter(|i| text[words[*i].end..words[i + 1].start].trim().is_empty())
                 .map(|i| {
-                    let column = choices.column(&folded[i - 1..i + 3].join(&SEPARATOR)).unwrap();
-                    choices.gap(column)
+                    let hash = choices.hash(PlaceKind::Space, &folded[i - 1..i + 3].join(&SEPARATOR)).unwrap();
+                    let column = hash.column(Class::White);
+                    (column, if choices.gap(column) == Some(b'\n') { '1' } else { '0' })
                 })
-                .map(|byte| if byte == b'\n' { '1' } else { '0' })
-                .collect()
+                .unzip()
         };
-        assert_eq!(bits(0x0123_4567_89ab), "00110010011000100000001");
-        assert_eq!(bits(0x0123_4567_89ac), "10110010001001011010101");
+        let (columns, bits) = choose(0x0123_4567_89ab);
+        assert_eq!(bits, "00110010011000100000001");
+        assert_eq!(
+            columns,
+            [
+                350, 3404, 1227, 3895, 1574, 1945, 3137, 3295, 62, 669, 919, 1136, 2238, 50, 2359, 3838, 1238, 1282,
+                927, 788, 1256, 3816, 4093
+            ]
+        );
+        assert_eq!(choose(0x0123_4567_89ac), (columns, "10110010001001011010101".to_owned()));
     }
 
     #[test]
     fn a_seal_is_an_inert_span_in_either_form() {
-        let secrets = Secrets::from(Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap());
-        let marker = Marker::new(&secrets);
-        let mark = marker.mark_for(b"203.0.113.7", 20_600);
-        let raw = marker.choices(mark, false, SealForm::Characters).seal().unwrap();
+        let marker = marker();
+        let mark = marker.mark_for(&READER);
+        let seal = |marker: &Marker, form| marker.choices(mark, ALL, form).seal().unwrap();
+        let raw = seal(&marker, SealForm::Characters);
         let text = std::str::from_utf8(&raw).unwrap();
         assert!(text.starts_with("<span inert=\"\">\u{FE07}") && text.ends_with("</span>"), "{text:?}");
-        let ascii = marker.choices(mark, false, SealForm::References).seal().unwrap();
+        let ascii = seal(&marker, SealForm::References);
         assert!(ascii.is_ascii() && ascii.starts_with(b"<span inert=\"\">&#xFE07;"));
-        assert_eq!(marker.choices(mark, false, SealForm::References).column(b"a\x1Fb\x1Fc\x1Fd"), None);
+        let hidden = Marker::new(&secrets(), &Settings { seal_markup: SealMarkup::InertAria, ..Settings::default() });
+        let tag = "<span inert=\"\" aria-hidden=\"TRUE\">";
+        assert_eq!(
+            seal(&hidden, SealForm::Characters),
+            text.replace("<span inert=\"\">", tag),
+            "and nothing else is different"
+        );
+    }
+
+    #[test]
+    fn a_channel_that_is_off_leaves_the_source() {
+        let mark = Mark { kid: 1, id: 0x0123_4567_89ab };
+        let mut off = marker().choices(mark, Channels::default(), SealForm::Characters);
+        let hash = off.hash(PlaceKind::Space, b"the\x1Fcommittee\x1Fsaid\x1Fon");
+        assert_eq!(hash, Some(PlaceHash(0x76dc_3450_631f_e15e)), "a place is a place, whatever is done there");
+        assert_eq!((off.gap(350), off.form(Form::Apostrophe, 231), off.seal(), off.token()), (None, None, None, None));
+        let mut on = marker().choices(mark, ALL, SealForm::Characters);
+        assert_eq!((on.gap(350), on.form(Form::Apostrophe, 231)), (Some(b' '), Some("&#0039;")));
+        assert_eq!(on.token().unwrap(), "easgrlhrgvt2q5s");
+        // The first bits of the rows of the reference.
+        let bits = |choices: &mut Choices| [0, 1, 2, 6].map(|column| choices.variant(column));
+        assert_eq!((bits(&mut on), bits(&mut off)), ([1, 0, 1, 0], [0; 4]));
+        let quotes = [8, 9].map(|column| on.form(Form::QuoteClose, column));
+        assert_eq!(quotes, [Some("&#8221;"), Some("&#0034;")]);
+    }
+
+    #[test]
+    fn the_scope_says_which_copies_share_a_mark() {
+        let of = |scope, who: MarkSubject<'_>| {
+            Marker::new(&secrets(), &Settings { scope, ..Settings::default() }).mark_for(&who).to_string()
+        };
+        let tomorrow = MarkSubject { unix_day: 20_601, ..READER };
+        let reload = MarkSubject { request_id: b"8", ..READER };
+        let next = MarkSubject { path: "/b", ..READER };
+        let other = MarkSubject { visitor: b"198.51.100.9", ..READER };
+        for (scope, mark, changes) in [
+            (Scope::Visit, "k1-0a7637d9891c", [true, false, false, true]),
+            (Scope::Bucket(64), "k1-b9f6ea15abed", [false, false, true, true]),
+        ] {
+            assert_eq!(of(scope, READER), mark);
+            assert_eq!([tomorrow, reload, next, other].map(|who| of(scope, who) != mark), changes, "{scope}");
+        }
+        let response = of(Scope::Response, READER);
+        let changes = [tomorrow, reload, next, other].map(|who| of(Scope::Response, who) != response);
+        assert_eq!(changes, [false, true, false, false]);
     }
 }

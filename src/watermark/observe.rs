@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::code::{COLUMNS, Keys, Mark, SEAL_SYMBOLS, char_symbol};
-use crate::slot::{SEPARATOR, Words, fold};
+use crate::slot::{Class, PlaceKind, SEPARATOR, Words, fold};
 
 /// Distinct seals of one copy that are kept.
 const MAX_SEALS: usize = 10_000;
@@ -55,7 +55,8 @@ impl Copy {
             wrapped += usize::from(line_feed.is_some_and(|at| wraps(text, at, next_end, longest)));
             let context = last.iter().map(|w| w.folded.as_slice()).collect::<Vec<_>>().join(&SEPARATOR);
             for (votes, keys) in votes.iter_mut().zip(keys) {
-                if let Some(vote) = votes.get_mut(keys.column(&context)) {
+                let column = keys.hash(PlaceKind::Space, &context).column(Class::White);
+                if let Some(vote) = votes.get_mut(usize::from(column)) {
                     *vote = vote.saturating_add(if line_feed.is_some() { 1 } else { -1 });
                 }
             }
@@ -80,6 +81,11 @@ impl Copy {
     /// Did any run look like a seal?
     pub fn has_runs(&self) -> bool {
         !self.runs.is_empty()
+    }
+
+    /// Places where a seal could stand: each of them is a chance for an accident.
+    pub fn windows(&self) -> u64 {
+        self.runs.iter().map(|run| (run.len() + 1).saturating_sub(SEAL_SYMBOLS) as u64).sum()
     }
 
     /// The seals that verify under these keys.
@@ -270,15 +276,17 @@ mod tests {
     fn gaps_of_one_column_are_merged_by_majority_under_each_key() {
         let keys = [0u8, 1]
             .map(|kid| Keys::new(&crate::secret::Secret::new(kid, &(kid..kid + 32).collect::<Vec<u8>>()).unwrap()));
+        let column =
+            |keys: &Keys| usize::from(keys.hash(PlaceKind::Space, b"one\x1Ftwo\x1Fthree\x1Ffour").column(Class::White));
         let text = "one two\nthree four. one two three four. one two\nthree four.";
         let copy = Copy::read(text, &keys);
         for (observation, keys) in copy.observations().zip(&keys) {
-            let column = keys.column(b"one\x1Ftwo\x1Fthree\x1Ffour");
+            let column = column(keys);
             let (word, mask) = (column / 64, 1u64 << (column % 64));
             assert_ne!(observation.live[word] & observation.bits[word] & mask, 0, "two of three are line feeds");
         }
         let tie = Copy::read("one two\nthree four. one two three four.", &keys);
-        let column = keys[0].column(b"one\x1Ftwo\x1Fthree\x1Ffour");
+        let column = column(&keys[0]);
         let observation = tie.observations().next().unwrap();
         assert_eq!(observation.live[column / 64] >> (column % 64) & 1, 0, "a tie says nothing");
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::code::{Keys, Mark, Row};
+use super::code::{Keys, Mark, WHITE_WORDS};
 use super::observe::{Copy, Observation};
 use super::tail::ln_tail;
 use crate::secret::Secrets;
@@ -119,10 +119,10 @@ impl Tracer {
     }
 
     fn add_seals(&self, copy: &Copy, log: &BTreeSet<Mark>, trace: &mut Trace) {
+        // A random run verifies with 2^-24 and then names one of the logged marks with N·2^-48; a long one is many.
+        let p = (copy.windows() as f64 * 2f64.powi(-72)).min(1.0);
         for keys in &self.keys {
             for hit in copy.seals(keys) {
-                // A random run verifies with 2^-24 and then names one of the logged marks with N·2^-48.
-                let p = 2f64.powi(-72);
                 let evidence = Evidence { channel: "seal", live: hit.paragraphs, agree: hit.paragraphs, p };
                 trace.hits.push(Hit {
                     mark: hit.mark,
@@ -142,11 +142,13 @@ impl Tracer {
         let mut best: Vec<Hit> = Vec::new();
         for (keys, observation) in self.keys.iter().zip(copy.observations()) {
             let (rare, live) = (observation.rare(), observation.live());
+            let mut row = [0; WHITE_WORDS];
             let mut scored: Vec<(u32, u32, Mark)> = log
                 .iter()
                 .filter(|m| m.kid == keys.kid())
                 .map(|mark| {
-                    let (score, agree) = score(&observation, &keys.row(mark.id));
+                    keys.white_row(mark.id, &mut row);
+                    let (score, agree) = score(&observation, &row);
                     (score, agree, *mark)
                 })
                 .collect();
@@ -166,8 +168,8 @@ impl Tracer {
 }
 
 /// Agreements weigh 4 where an innocent mark agrees with chance 1/4, and 2 where with 3/4.
-fn score(observation: &Observation, row: &Row) -> (u32, u32) {
-    let words = observation.live.iter().zip(&observation.bits).zip(&observation.rare).zip(&row.bits);
+fn score(observation: &Observation, row: &[u64; WHITE_WORDS]) -> (u32, u32) {
+    let words = observation.live.iter().zip(&observation.bits).zip(&observation.rare).zip(row);
     words.fold((0, 0), |(score, agree), (((live, bits), rare), row)| {
         let same = !(bits ^ row) & live;
         let (four, all) = ((same & rare).count_ones(), same.count_ones());
@@ -223,11 +225,22 @@ fn conclude(trace: &mut Trace, copy: &Copy) {
 mod tests {
     use super::*;
     use crate::secret::Secret;
-    use crate::slot::{Choose, SEPARATOR, Words, fold};
-    use crate::watermark::{Marker, SealForm};
+    use crate::slot::{Choose, Class, PlaceKind, SEPARATOR, Words, fold};
+    use crate::watermark::{Channels, Choices, Marker, SealForm, Settings};
 
     fn secrets() -> Secrets {
         Secrets::from(Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap())
+    }
+
+    fn choices(secrets: &Secrets, mark: Mark) -> Choices {
+        let channels = Channels { seal: true, white: true, ..Channels::default() };
+        Marker::new(secrets, &Settings::default()).choices(mark, channels, SealForm::Characters)
+    }
+
+    /// What stands in the gap with this context.
+    fn gap(choices: &mut Choices, context: &[u8]) -> u8 {
+        let column = choices.hash(PlaceKind::Space, context).unwrap().column(Class::White);
+        choices.gap(column).unwrap()
     }
 
     fn article(seed: u64, words: usize) -> String {
@@ -251,7 +264,7 @@ mod tests {
 
     /// Marks the gaps of a plain text as the page does.
     fn marked(text: &str, mark: Mark) -> String {
-        let mut choices = Marker::new(&secrets()).choices(mark, true, SealForm::Characters);
+        let mut choices = choices(&secrets(), mark);
         let words: Vec<_> = Words::new(text).collect();
         let folded = |i: usize| {
             let mut out = Vec::new();
@@ -261,8 +274,7 @@ mod tests {
         let mut out = text.as_bytes().to_vec();
         for i in 1..words.len() - 2 {
             let context = [folded(i - 1), folded(i), folded(i + 1), folded(i + 2)].join(&SEPARATOR);
-            let column = choices.column(&context).unwrap();
-            out[words[i].end] = choices.gap(column);
+            out[words[i].end] = gap(&mut choices, &context);
         }
         String::from_utf8(out).unwrap()
     }
@@ -272,7 +284,7 @@ mod tests {
     }
 
     fn sealed(mark: Mark) -> String {
-        let seal = Marker::new(&secrets()).choices(mark, false, SealForm::Characters).seal().unwrap();
+        let seal = choices(&secrets(), mark).seal().unwrap();
         std::str::from_utf8(&seal).unwrap().replace("<span inert=\"\">", "").replace("</span>", "")
     }
 
@@ -316,13 +328,12 @@ mod tests {
             let feeds = text.replace(' ', "\n");
             let foreign = {
                 let other = Secrets::from(Secret::new(1, &(1..33).collect::<Vec<u8>>()).unwrap());
-                let mut choices = Marker::new(&other).choices(Mark { kid: 1, id: 5 }, true, SealForm::Characters);
+                let mut choices = choices(&other, Mark { kid: 1, id: 5 });
                 let mut i = 0u32;
                 text.chars()
                     .map(|c| {
                         i += 1;
-                        let column = choices.column(&i.to_be_bytes()).unwrap();
-                        if c == ' ' { char::from(choices.gap(column)) } else { c }
+                        if c == ' ' { char::from(gap(&mut choices, &i.to_be_bytes())) } else { c }
                     })
                     .collect::<String>()
             };
@@ -347,6 +358,27 @@ mod tests {
         assert!(trace.notes.contains(&"log_missing"));
         let broken = format!("{}.{}", article(3, 40), sealed(mark).chars().rev().collect::<String>());
         assert!(Tracer::new(&secrets()).trace(&broken, &log).notes.contains(&"foreign_seal"));
+    }
+
+    /// In twenty million symbols one run or another verifies sooner or later.
+    #[test]
+    fn a_seal_among_many_symbols_proves_less() {
+        let log = log(5_000);
+        let mark = *log.iter().next().unwrap();
+        let evidence = |copy: &str| {
+            let trace = Tracer::new(&secrets()).trace(copy, &log);
+            let hit = trace.hits.iter().find(|hit| hit.mark == mark).unwrap();
+            (hit.evidence[0].p / 2f64.powi(-72), hit.p_value / 2f64.powi(-72) / 5_000.0)
+        };
+        let seal = sealed(mark);
+        for (windows, copy) in [
+            (1.0, format!("{}.{seal}", article(3, 40))),
+            (2.0, format!("{}.{seal}\n\n{}.{seal}", article(3, 40), article(4, 40))),
+            (100_001.0, format!("{}.{seal}{}", article(3, 40), "\u{FE06}".repeat(100_000))),
+        ] {
+            let (one, all) = evidence(&copy);
+            assert!((one / windows - 1.0).abs() < 1e-9 && (all / windows - 1.0).abs() < 1e-9, "{windows}: {one} {all}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("action", &["visitor", "suspicion", "rights", "clock", "secret", "unit"]),
     ("page", &["slot", "rights", "unit"]),
     ("page/protect", &["page", "slot", "rights", "visitor", "watermark", "action", "secret", "unit"]),
-    ("watermark", &["slot", "secret"]),
+    ("watermark", &["slot", "secret", "unit"]),
     ("audit", &["visitor", "suspicion", "action", "page", "rights", "watermark", "clock", "secret", "unit"]),
     ("config", &["visitor", "suspicion", "action", "page", "rights", "watermark", "audit", "unit"]),
     (

@@ -733,6 +733,26 @@ fn marks_behind_a_shared_cache_are_refused() {
     assert!(build("[page]\nshared_cache = true", false).is_ok());
 }
 
+#[test]
+fn settings_of_marks_that_do_not_hold_are_named() {
+    let build = |keys: &str| {
+        let config = Config::from_toml(&format!("[watermark]\n{keys}")).unwrap();
+        DeckleLayer::builder().config(config).sink(Memory::default()).secret(secrets()).build()
+    };
+    for (keys, named) in [
+        ("canary = true", "`watermark.canary`"),
+        ("typographic.kinds = [\"a\", \"x\"]", "`watermark.typographic.kinds`: `x`"),
+    ] {
+        let error = build(keys).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+    let all = "level = \"variants\"\nscope = \"bucket(64)\"\nseal_markup = \"inert+aria\"\nhydrated = \"mark\"\n\
+        typographic = { kinds = [\"a\", \"d\"], consistency = \"block\" }\nmax_page = \"1MiB\"";
+    assert!(build(all).is_ok());
+    let error = Config::from_toml("[watermark]\nscope = \"bucket(1)\"").unwrap_err().to_string();
+    assert!(error.contains("bucket(2) to bucket(65536)"), "{error}");
+}
+
 #[tokio::test]
 async fn of_two_layers_in_one_process_the_inner_one_does_the_work() {
     let rights = Config::from_toml("[rights]\nholder = \"The Post\"").unwrap().rights;

@@ -197,9 +197,9 @@ async fn a_known_page_is_the_same_copy_as_a_parsed_one() {
         let (expected, plain) = whole(&parsed, visitor, Pipe::of(&frames).end()).await;
         assert_eq!((facts.known, plain.known), (visit > 0, false), "{visit}");
         assert!(copy == expected, "visit {visit} of visitor {visitor}");
-        assert_eq!((facts.seals, facts.gaps, facts.body_out), (plain.seals, plain.gaps, copy.len() as u64));
+        assert_eq!((facts.carriers, facts.body_out), (plain.carriers, copy.len() as u64));
         assert!(facts.guard_placed && facts.notice_placed, "{facts:?}");
-        assert!(facts.seals == 60 && facts.gaps == 15_000, "{facts:?}");
+        assert!(facts.carriers.seals == 60 && facts.carriers.white == 15_000, "{facts:?}");
     }
 }
 

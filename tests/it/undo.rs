@@ -1,6 +1,7 @@
 //! Takes deckle's edits back out of a page.
 
 use deckle::slot::{Edit, Slot, What};
+use deckle::watermark::code::TOKEN_LETTERS;
 
 const SEAL: &str = "<span inert=\"\">";
 
@@ -19,6 +20,18 @@ pub(crate) fn undo(copy: &[u8], source: &[u8], edits: &[Edit]) -> Result<Vec<u8>
             }
             What::Choice(Slot::Gap { .. }) => {
                 matches!(rest.first(), Some(b' ' | b'\n')).then_some(1).ok_or("no gap")?
+            }
+            What::Choice(Slot::Form { form, .. }) => {
+                let written = [form.written(false), form.written(true)].map(str::as_bytes);
+                let mut texts = written.into_iter().chain([&source[start..end]]);
+                texts.find(|text| rest.starts_with(text)).ok_or("no spelling")?.len()
+            }
+            What::Choice(Slot::Variant { alternatives, .. }) => {
+                alternatives.iter().find(|text| rest.starts_with(text)).ok_or("no alternative")?.len()
+            }
+            What::Choice(Slot::Token(token)) => {
+                let (before, after) = token.frame();
+                if rest.starts_with(before.as_bytes()) { before.len() + TOKEN_LETTERS + after.len() } else { 0 }
             }
             What::Choice(Slot::Trim | Slot::Fill(_)) => 0,
             What::Choice(Slot::Seal) => {

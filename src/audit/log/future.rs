@@ -118,8 +118,7 @@ impl Open {
 #[cfg(feature = "html")]
 fn summary(report: &crate::page::PageReport) -> crate::audit::PageSummary {
     let facts = report.facts();
-    let carriers = [("s", facts.seals), ("w", facts.gaps)];
-    let carriers: Vec<String> = carriers.iter().filter(|(_, n)| *n > 0).map(|(c, n)| format!("{c}:{n}")).collect();
+    let carriers = facts.carriers.codes();
     let marked = !carriers.is_empty();
     crate::audit::PageSummary {
         rewrite: facts.rewrite.code(),
@@ -129,7 +128,11 @@ fn summary(report: &crate::page::PageReport) -> crate::audit::PageSummary {
         encoding: facts.coding_in.zip(facts.coding_out).map(|(a, b)| (a.code(), b.code())),
         mark_skip: facts.mark_skip.or((facts.mark.is_some() && !marked).then_some("no_article")),
         mark: facts.mark.filter(|_| marked),
+        mark_level: facts.mark_level,
         carriers,
+        plan: facts.plan,
+        mark_off: facts.mark_off,
+        mark_seen: facts.mark_seen,
         error: facts.error,
         robots: facts.robots,
     }

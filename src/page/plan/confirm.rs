@@ -10,7 +10,8 @@ use super::cache::PlanCache;
 use super::edits::{CHUNK, Kind, Plan, PlanEdit};
 use crate::page::output::Output;
 use crate::page::rewrite::Outcome;
-use crate::slot::Choose;
+use crate::page::splice::places;
+use crate::slot::{Carriers, Choose};
 
 /// Most bytes of source that are held at once for pages that may turn out to be others.
 const MAX_HELD: usize = 128 << 20;
@@ -30,8 +31,7 @@ pub(crate) struct Confirm {
     left: usize,
     /// Edits that were applied.
     applied: usize,
-    gaps: u32,
-    seals: u32,
+    carriers: Carriers,
 }
 
 /// It is another page.
@@ -55,7 +55,7 @@ impl Confirm {
     pub(crate) fn new(cache: Arc<PlanCache>, plans: Vec<Arc<Plan>>) -> Option<Self> {
         let plan = Arc::clone(plans.first()?);
         let source = Source::new(&cache)?;
-        Some(Self { cache, plans, plan, source, confirmed: 0, left: 0, applied: 0, gaps: 0, seals: 0 })
+        Some(Self { cache, plans, plan, source, confirmed: 0, left: 0, applied: 0, carriers: Carriers::default() })
     }
 
     /// Takes a piece of the source and gives what may leave. False: it is another page.
@@ -109,22 +109,53 @@ impl Confirm {
         let mut at = self.left;
         for edit in self.plan.edits.get(self.applied..edits).unwrap_or_default() {
             let (start, end) = (edit.at as usize, edit.at as usize + edit.len as usize);
-            self.source.pass(at..start, out);
+            // Where the source stays it goes on with what follows, in one piece.
             match edit.kind {
-                Kind::Fixed(index) => out.copy(self.plan.fixed.get(usize::from(index)).map_or(&[], |bytes| bytes)),
+                Kind::Fixed(index) => {
+                    self.source.pass(at..start, out);
+                    out.copy(self.plan.fixed.get(usize::from(index)).map_or(&[], |bytes| bytes));
+                }
                 Kind::Gap(column) => {
-                    out.push(choose.gap(column));
-                    self.gaps += 1;
+                    let Some(byte) = choose.gap(column) else { continue };
+                    self.source.pass(at..start, out);
+                    out.push(byte);
+                    self.carriers.white += 1;
                 }
                 // The white space goes only where the seal comes.
-                Kind::Trim if choose.seal().is_none() => self.source.pass(start..end, out),
-                Kind::Trim => {}
-                Kind::Fill(fill) => out.copy(&choose.fill(fill).unwrap_or_default()),
+                Kind::Trim if choose.seal().is_none() => continue,
+                Kind::Trim => self.source.pass(at..start, out),
                 Kind::Seal => {
-                    if let Some(seal) = choose.seal() {
-                        out.copy(&seal);
-                        self.seals += 1;
+                    let Some(seal) = choose.seal() else { continue };
+                    self.source.pass(at..start, out);
+                    out.copy(&seal);
+                    self.carriers.seals += 1;
+                }
+                Kind::Form { form, column } => {
+                    let Some(written) = choose.form(form, column) else { continue };
+                    self.source.pass(at..start, out);
+                    out.copy(written.as_bytes());
+                    self.carriers.forms += places(form);
+                }
+                Kind::Variant { column, index } => {
+                    self.source.pass(at..start, out);
+                    if let Some([first, second]) = self.plan.variants.get(usize::from(index)) {
+                        let chosen = if choose.variant(column) == 0 { first } else { second };
+                        out.copy(chosen);
+                        self.carriers.variants += 1;
                     }
+                }
+                Kind::Token(token) => {
+                    let Some(letters) = choose.token() else { continue };
+                    self.source.pass(at..start, out);
+                    let (before, after) = token.frame();
+                    for part in [before.as_bytes(), &letters, after.as_bytes()] {
+                        out.copy(part);
+                    }
+                    self.carriers.tokens += 1;
+                }
+                Kind::Fill(fill) => {
+                    self.source.pass(at..start, out);
+                    out.copy(&choose.fill(fill).unwrap_or_default());
                 }
             }
             at = end;
@@ -140,7 +171,7 @@ impl Confirm {
 
     /// What the scan said of the page, with what this copy carries.
     pub(crate) fn outcome(&self) -> Outcome {
-        Outcome { gaps: self.gaps, seals: self.seals, ..self.plan.outcome.clone() }
+        Outcome { carriers: self.carriers, ..self.plan.outcome.clone() }
     }
 
     pub(crate) fn into_difference(self) -> Difference {

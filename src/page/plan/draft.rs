@@ -24,6 +24,7 @@ pub(crate) struct Draft {
     chunks: Vec<Chunk>,
     edits: Vec<PlanEdit>,
     fixed: Vec<Bytes>,
+    variants: Vec<[Bytes; 2]>,
 }
 
 impl Log {
@@ -50,7 +51,7 @@ impl Log {
         }
     }
 
-    /// An edit was applied; a gap in this column.
+    /// An edit was applied; its place is in this column.
     pub(crate) fn edit(&mut self, edit: Edit, column: Option<u16>) {
         match self {
             Self::Nothing => {}
@@ -74,6 +75,7 @@ impl Draft {
             chunks: Vec::new(),
             edits: Vec::new(),
             fixed: Vec::new(),
+            variants: Vec::new(),
         }
     }
 
@@ -85,16 +87,22 @@ impl Draft {
     /// False: it does not fit.
     fn edit(&mut self, edit: &Edit, column: Option<u16>) -> bool {
         let kind = match (&edit.what, column) {
-            (What::Fixed(bytes), _) => {
-                let Ok(index) = u16::try_from(self.fixed.len()) else { return false };
-                self.fixed.push(bytes.clone());
+            // Without a column the first alternative is the same for everybody.
+            (What::Fixed(bytes), _) | (What::Choice(Slot::Variant { alternatives: [bytes, _], .. }), None) => {
+                let Some(index) = keep(&mut self.fixed, bytes) else { return false };
                 Kind::Fixed(index)
             }
+            (What::Choice(Slot::Variant { alternatives, .. }), Some(column)) => {
+                let Some(index) = keep(&mut self.variants, alternatives) else { return false };
+                Kind::Variant { column, index }
+            }
             (What::Choice(Slot::Gap { .. }), Some(column)) => Kind::Gap(column),
-            // White space that is not marked: the source stays.
-            (What::Choice(Slot::Gap { .. }), None) => return true,
+            (What::Choice(Slot::Form { form, .. }), Some(column)) => Kind::Form { form: *form, column },
+            // Nobody has a key for it: the source stays.
+            (What::Choice(Slot::Gap { .. } | Slot::Form { .. }), None) => return true,
             (What::Choice(Slot::Trim), _) => Kind::Trim,
             (What::Choice(Slot::Seal), _) => Kind::Seal,
+            (What::Choice(Slot::Token(token)), _) => Kind::Token(*token),
             (What::Choice(Slot::Fill(fill)), _) => Kind::Fill(*fill),
         };
         let len = edit.range.end - edit.range.start;
@@ -110,7 +118,15 @@ impl Draft {
             chunks: self.chunks.into(),
             edits: self.edits.into(),
             fixed: self.fixed.into(),
+            variants: self.variants.into(),
             outcome,
         }
     }
+}
+
+/// The index of a text that is kept; `None`: there are too many.
+fn keep<T: Clone>(texts: &mut Vec<T>, text: &T) -> Option<u16> {
+    let index = u16::try_from(texts.len()).ok()?;
+    texts.push(text.clone());
+    Some(index)
 }

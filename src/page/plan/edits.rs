@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::page::rewrite::Outcome;
-use crate::slot::Fill;
+use crate::slot::{Fill, Form, Token};
 
 /// Bytes of source that are compared at once.
 pub(crate) const CHUNK: usize = 16 * 1024;
@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(super) edits: Box<[PlanEdit]>,
     /// What is the same for everybody.
     pub(super) fixed: Box<[Bytes]>,
+    /// Alternatives of the author.
+    pub(super) variants: Box<[[Bytes; 2]]>,
     /// What the scan said of the page.
     pub(super) outcome: Outcome,
 }
@@ -52,16 +54,27 @@ pub(super) enum Kind {
     Gap(u16),
     Trim,
     Seal,
+    Form {
+        form: Form,
+        column: u16,
+    },
+    /// One of the two at an index of [`Plan::variants`].
+    Variant {
+        column: u16,
+        index: u16,
+    },
+    Token(Token),
     Fill(Fill),
 }
 
 impl Plan {
     /// Bytes in memory.
     pub(super) fn size(&self) -> usize {
+        let texts = self.fixed.iter().chain(self.variants.as_flattened());
         size_of::<Self>()
             + size_of_val(&*self.chunks)
             + size_of_val(&*self.edits)
-            + self.fixed.iter().map(|bytes| bytes.len() + size_of::<Bytes>()).sum::<usize>()
+            + texts.map(|bytes| bytes.len() + size_of::<Bytes>()).sum::<usize>()
     }
 
     /// The same source?
@@ -75,5 +88,15 @@ impl Plan {
     pub(super) fn agrees(&self, other: &Self, count: usize) -> bool {
         let (own, others) = (self.edits.get(..count), other.edits.get(..count));
         own.is_some() && own == others
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_takes_16_bytes() {
+        assert_eq!(size_of::<PlanEdit>(), 16);
     }
 }

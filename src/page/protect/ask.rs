@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, header};
+use uuid::Uuid;
 
 use super::document::{self, Document};
 use super::site::Site;
@@ -13,7 +14,7 @@ use crate::page::etag::EntityTag;
 use crate::page::headers::{self, Expected};
 use crate::visitor::trap::Offers;
 use crate::visitor::{ASSET_EXTENSIONS, RouteClass, Visitor, normalise};
-use crate::watermark::Mark;
+use crate::watermark::{Mark, MarkSubject};
 
 const DAY: u64 = 86_400;
 
@@ -85,7 +86,7 @@ impl Site {
         };
         let enabled = self.settings.enabled && !self.skip.is_match(&path);
         let arrived = visitor.map_or_else(today, |v| v.arrived.as_secs());
-        let (mark, unmarked) = self.mark_of(visitor, arrived);
+        let (mark, unmarked) = self.mark_of(visitor, arrived, &path);
         let prepared = head.extensions.get::<Prepared>().cloned();
         let sent_tags = match &prepared {
             Some(Prepared(tags)) => Arc::clone(tags),
@@ -131,13 +132,16 @@ impl Site {
         ask
     }
 
-    fn mark_of(&self, visitor: Option<&Visitor>, arrived: u64) -> (Option<Mark>, Option<&'static str>) {
+    fn mark_of(&self, visitor: Option<&Visitor>, arrived: u64, path: &str) -> (Option<Mark>, Option<&'static str>) {
         let (Some((_, marker, _)), Some(visitor)) = (&self.marking, visitor) else { return (None, Some("level_off")) };
         // A proven search engine gets the unmarked page, so that its snippets stay clean.
         if visitor.indexer {
             return (None, Some("verified_search"));
         }
-        (Some(marker.mark_for(&visitor.key.0, (arrived / DAY) as u32)), None)
+        let mut buffer = Uuid::encode_buffer();
+        let request_id = visitor.request_id.hyphenated().encode_lower(&mut buffer).as_bytes();
+        let who = MarkSubject { visitor: &visitor.key.0, unix_day: (arrived / DAY) as u32, request_id, path };
+        (Some(marker.mark_for(&who)), None)
     }
 }
 

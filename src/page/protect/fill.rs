@@ -9,7 +9,7 @@ use http_body_util::Full;
 use super::ask::Ask;
 use super::site::Site;
 use crate::page::plan::has_directive;
-use crate::slot::{Choose, Fill};
+use crate::slot::{Choose, Fill, Form, PlaceHash, PlaceKind};
 use crate::visitor::{TrapForm, Visitor};
 
 /// The texts of one copy.
@@ -105,16 +105,28 @@ struct Filled {
 }
 
 impl Choose for Filled {
-    fn column(&self, context: &[u8]) -> Option<u16> {
-        self.marks.column(context)
+    fn hash(&self, kind: PlaceKind, context: &[u8]) -> Option<PlaceHash> {
+        self.marks.hash(kind, context)
     }
 
-    fn gap(&mut self, column: u16) -> u8 {
+    fn gap(&mut self, column: u16) -> Option<u8> {
         self.marks.gap(column)
+    }
+
+    fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
+        self.marks.form(form, column)
+    }
+
+    fn variant(&mut self, column: u16) -> usize {
+        self.marks.variant(column)
     }
 
     fn seal(&mut self) -> Option<Bytes> {
         self.marks.seal()
+    }
+
+    fn token(&mut self) -> Option<Bytes> {
+        self.marks.token()
     }
 
     fn fill(&mut self, place: Fill) -> Option<Bytes> {

@@ -141,6 +141,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
                 facts.coding_in = Some(codings.last().copied().unwrap_or(Coding::Identity));
                 facts.coding_out = Some(coding);
                 facts.mark = mark.map(|m| m.to_string());
+                facts.mark_level = site.level().code();
                 facts.mark_skip = no_mark;
             }
             site.edit_headers(ask, &wish, &mut head.headers, coding, false);

@@ -10,7 +10,7 @@ use crate::rights;
 use crate::rights::RobotsMemory;
 use crate::secret::Secrets;
 use crate::slot::Edit;
-use crate::watermark::{self, Level, Whitespace};
+use crate::watermark::{self, Channels, Level, Whitespace};
 
 /// Layer that rewrites outgoing pages.
 ///
@@ -55,10 +55,17 @@ pub struct Marking {
 }
 
 impl Marking {
-    /// May white space be marked?
-    pub(super) fn gaps(&self) -> bool {
-        // `auto` waits until the style sheets of a page are known to collapse white space.
-        self.settings.channels.whitespace == Whitespace::Always
+    /// What may be used to mark a copy.
+    pub(super) fn channels(&self) -> Channels {
+        let settings = &self.settings;
+        Channels {
+            seal: settings.channels.seal,
+            // `auto` waits until the style sheets of a page are known to collapse white space.
+            white: settings.channels.whitespace == Whitespace::Always,
+            forms: self.level() >= Level::Typographic,
+            variants: self.level() >= Level::Variants,
+            tokens: settings.markup,
+        }
     }
 
     pub(super) fn level(&self) -> Level {

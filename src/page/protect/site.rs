@@ -20,11 +20,13 @@ use crate::page::etag::{EntityTag, TagMap};
 use crate::page::guard::Guard;
 use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Expected, Made};
+use crate::page::marks::MarkRules;
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, Place, Work, unmarked};
 use crate::page::plan::{Log, Obeys, PlanCache};
 use crate::page::replace::{ENOUGH_PAGES, ReplaceWatch, Replacer};
-use crate::page::rewrite::{self, Job, Outcome, Rewriter};
+use crate::page::rewrite::{Job, Outcome, Rewriter};
+use crate::page::splice::survey;
 use crate::page::{Finding, PageError, Settings};
 use crate::rights;
 use crate::rights::RobotsMemory;
@@ -107,7 +109,7 @@ impl Site {
 
     pub(super) fn mark_with(&mut self, marking: Marking) {
         if marking.level() != Level::Off {
-            let marker = Marker::new(&marking.secrets);
+            let marker = Marker::new(&marking.secrets, &marking.settings);
             let etag_key = marking.secrets.active().derive("deckle-etag-1", "mark");
             let mut hash = Sha256::new();
             hash.update(self.version.to_be_bytes());
@@ -116,6 +118,11 @@ impl Site {
             self.version = first_32_bits(&hash.finalize());
             self.marking = Some((marking, marker, etag_key));
         }
+    }
+
+    /// How much its pages may be marked.
+    pub(super) fn level(&self) -> Level {
+        self.marking.as_ref().map_or(Level::Off, |(marking, ..)| marking.level())
     }
 
     /// The first 32 bits of a hash over everything that shapes a page.
@@ -271,7 +278,7 @@ impl Site {
             (Some((marking, marker, _)), Some(mark)) if no_slots.is_none() => {
                 let form =
                     if charset.text_kind() == TextKind::Utf8 { SealForm::Characters } else { SealForm::References };
-                Box::new(marker.choices(mark, marking.gaps(), form))
+                Box::new(marker.choices(mark, marking.channels(), form))
             }
             _ => unmarked(),
         };
@@ -291,6 +298,7 @@ impl Site {
             esi: self.settings.esi,
             max_page: MAX_MARKED,
             foot: self.links,
+            marks: MarkRules::default(),
         };
         Work { job, choose, place }
     }
@@ -305,7 +313,7 @@ impl Site {
             charset::decide(charset::from_header(&headers), page, charset::fallback(&self.settings.fallback_charset));
         let (mut head, ()) = http::Request::new(()).into_parts();
         let ask = self.ask(&mut head);
-        let shown = rewrite::survey(page);
+        let shown = survey(page);
         let no_slots = shown.filter(|f| f.hydrated).map(|_| "hydrated");
         let mut response = Response::new(()).into_parts().0;
         response.headers = headers.clone();

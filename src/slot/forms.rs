@@ -1,0 +1,111 @@
+//! Characters that are spelled in two ways.
+
+use super::PlaceKind;
+
+/// One of the characters that are spelled in two ways. The two of a pair of quotes have one context and one bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// `'` or `’` within a word.
+    Apostrophe,
+    /// `"` or `“` before what is quoted.
+    QuoteOpen,
+    /// `"` or `”` behind it.
+    QuoteClose,
+    /// `...` or `…`.
+    Ellipsis,
+    /// `—` or ` – ` between words.
+    Dash,
+}
+
+impl Form {
+    /// What it is.
+    pub fn kind(self) -> PlaceKind {
+        match self {
+            Self::Apostrophe => PlaceKind::Apostrophe,
+            Self::QuoteOpen | Self::QuoteClose => PlaceKind::Quotes,
+            Self::Ellipsis => PlaceKind::Ellipsis,
+            Self::Dash => PlaceKind::Dash,
+        }
+    }
+
+    /// The spelling that stands for a bit, as it is written in a page: in ASCII, right in every charset. The two of an
+    /// apostrophe or a quote are equally long, so that the length of a page does not depend on the visitor.
+    pub fn written(self, bit: bool) -> &'static str {
+        match (self, bit) {
+            (Self::Apostrophe, false) => "&#0039;",
+            (Self::Apostrophe, true) => "&#8217;",
+            (Self::QuoteOpen | Self::QuoteClose, false) => "&#0034;",
+            (Self::QuoteOpen, true) => "&#8220;",
+            (Self::QuoteClose, true) => "&#8221;",
+            (Self::Ellipsis, false) => "...",
+            (Self::Ellipsis, true) => "&#8230;",
+            (Self::Dash, false) => "&#8212;",
+            (Self::Dash, true) => " &#8211; ",
+        }
+    }
+}
+
+/// Some of the kinds `a` (apostrophes), `q` (quotes), `e` (ellipses), `d` (dashes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct FormKinds(u8);
+
+impl FormKinds {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+    /// All four.
+    pub const ALL: Self = Self(0b1111);
+
+    /// Those whose letters are in `kinds`; other letters mean nothing.
+    pub fn of(kinds: &str) -> Self {
+        Self(kinds.bytes().fold(0, |all, letter| all | Self::bit(letter)))
+    }
+
+    /// Those that are in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Is this one among them?
+    pub fn has(self, kind: PlaceKind) -> bool {
+        self.0 & Self::bit(kind.byte()) != 0
+    }
+
+    fn bit(letter: u8) -> u8 {
+        match letter {
+            b'a' => 0b0001,
+            b'q' => 0b0010,
+            b'e' => 0b0100,
+            b'd' => 0b1000,
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORMS: [Form; 5] = [Form::Apostrophe, Form::QuoteOpen, Form::QuoteClose, Form::Ellipsis, Form::Dash];
+
+    #[test]
+    fn spellings_are_ascii_and_those_of_quotes_and_apostrophes_equally_long() {
+        for form in FORMS {
+            let (zero, one) = (form.written(false), form.written(true));
+            assert!(zero.is_ascii() && one.is_ascii() && zero != one, "{form:?}");
+            let same = matches!(form.kind(), PlaceKind::Apostrophe | PlaceKind::Quotes);
+            assert_eq!(zero.len() == one.len(), same, "{form:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_are_sets_of_letters() {
+        assert_eq!(FormKinds::of("aqed"), FormKinds::ALL);
+        assert_eq!(FormKinds::of("sv "), FormKinds::NONE);
+        let some = FormKinds::of("ad");
+        let has = |kinds: FormKinds| FORMS.map(|form| kinds.has(form.kind()));
+        assert_eq!(has(some), [true, false, false, false, true]);
+        assert_eq!(has(some.and(FormKinds::of("qd"))), [false, false, false, false, true]);
+        assert!(!FormKinds::ALL.has(PlaceKind::Space) && !FormKinds::ALL.has(PlaceKind::Variant));
+    }
+}

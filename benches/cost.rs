@@ -157,6 +157,7 @@ fn protect(page: &Bytes) -> ProtectLayer {
         secrets,
         settings,
         findings,
+        styles: Arc::default(),
     })
 }
 

@@ -91,6 +91,9 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
         (None, Some(page)) => page,
         (None, None) => bail!("an address or a file is missing"),
     };
+    if args.learn {
+        return super::learn::run(page, &config);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     #[cfg_attr(not(feature = "redis"), expect(unused_mut, reason = "nothing else is asked"))]
     let mut report = runtime.block_on(report(&config, page))?;
@@ -161,7 +164,8 @@ impl Stage<'_> {
         }
         // The marks are nobody's: how many there are is the same under any secret.
         let (secrets, findings) = (Secrets::random()?, Arc::new(Findings::default()));
-        Ok(layer.marking(Marking { secrets, settings: config.watermark.clone(), findings }))
+        let (settings, styles) = (config.watermark.clone(), Arc::default());
+        Ok(layer.marking(Marking { secrets, settings, findings, styles }))
     }
 
     /// The document as it leaves the stage.

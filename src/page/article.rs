@@ -14,6 +14,7 @@ use super::deletion::Deletions;
 use super::element::{self, Effect, Kind};
 use super::replace::Replacer;
 use super::scan::{Border, Reading, Scanner};
+use super::style::NamedStyle;
 use super::text::Text;
 use super::window::Window;
 use crate::slot::{Edit, Fill, Slot, What};
@@ -22,8 +23,8 @@ use crate::slot::{Edit, Fill, Slot, What};
 const HYDRATION_CALL: &str = "self.__next_f";
 
 /// The selectors in the order of their handlers, parsed once.
-static PARSED: LazyLock<[Option<Selector>; 3]> = LazyLock::new(|| {
-    ["*", "script", "p, li, blockquote, dd"].map(|selector| {
+static PARSED: LazyLock<[Option<Selector>; 4]> = LazyLock::new(|| {
+    ["*", "script", "p, li, blockquote, dd", "style"].map(|selector| {
         let parsed = selector.parse::<Selector>();
         debug_assert!(parsed.is_ok(), "all selectors are constants, and `{selector}` is none");
         parsed.ok()
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     /// A script of a framework compares the page's text with its own.
     pub(crate) hydrated: bool,
     pub(crate) deletions: Deletions,
+    /// What the page says of its style.
+    pub(crate) style: NamedStyle,
     footer: Option<Bytes>,
     /// Something may be filled in behind it.
     foot: bool,
@@ -61,6 +64,7 @@ impl Shared {
             footer_placed: false,
             hydrated: false,
             deletions: Deletions::default(),
+            style: NamedStyle::default(),
             footer: None,
             foot: false,
             ambiguity: Ambiguity::default(),
@@ -147,8 +151,11 @@ fn handlers(settings: Settings<'static, 'static>, shared: &Handle) -> Settings<'
         ElementContentHandlers::default().element(on_start(shared)),
         ElementContentHandlers::default().text(on_script(shared)),
         ElementContentHandlers::default().text(on_text(shared)),
+        ElementContentHandlers::default().text(on_style(shared)),
     ];
-    for (selector, handlers) in PARSED.iter().zip(all) {
+    // Where nothing is marked nobody asks for the text of style elements.
+    let wanted = if lock(shared).style.is_active() { all.len() } else { all.len() - 1 };
+    for (selector, handlers) in PARSED.iter().zip(all).take(wanted) {
         if let Some(selector) = selector {
             settings = settings.append_element_content_handler((Cow::Borrowed(selector), handlers));
         }
@@ -176,6 +183,9 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         state.ambiguous = true;
         return;
     }
+    if matches!(name, "link" | "base") {
+        state.style.element(name, |attribute| element.get_attribute(attribute));
+    }
     let mut ending = Ending { ambiguity: matches!(name, "select" | "template"), ..Ending::default() };
     let kind = element::kind(name);
     match kind {
@@ -200,6 +210,7 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         ending.skip |= ending.deletion.is_some();
     }
     if kind == Kind::Block {
+        state.style.close();
         state.blocks += 1;
         ending.block = Some(state.blocks);
     }
@@ -308,6 +319,19 @@ fn on_script(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lol_html::Han
         drop_output(chunk);
         let mut state = lock(&shared);
         state.hydrated |= found;
+        state.border.event(end);
+        Ok(())
+    }
+}
+
+/// Hands the text of a style element on.
+fn on_style(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lol_html::HandlerResult + Send + 'static {
+    let shared = Arc::clone(shared);
+    move |chunk: &mut TextChunk<'_>| {
+        let end = chunk.source_location().bytes().end as u64;
+        let mut state = lock(&shared);
+        state.style.text(chunk.as_str(), chunk.last_in_text_node());
+        drop_output(chunk);
         state.border.event(end);
         Ok(())
     }

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use http::Uri;
 use lol_html::Selector;
 
+use super::style::HostStyles;
 use crate::slot::FormKinds;
 
 /// What of a page may carry marks. Built once a site, cheap to clone. The default is what holds where nothing is set.
@@ -34,6 +36,12 @@ pub(crate) struct MarkRules {
     pub(crate) note: bool,
     /// Stands for all that shapes a page but its source.
     pub(crate) version: u32,
+    /// What is known of the style sheets of its host; `None`: nothing is marked.
+    pub(crate) sheets: Option<Arc<HostStyles>>,
+    /// White space is used only where all sheets of a page are known.
+    pub(crate) prove_white: bool,
+    /// The address of the page, by which its sheets are told.
+    pub(crate) base: Option<Uri>,
 }
 
 /// What becomes of alternatives that an author has written.

@@ -49,9 +49,9 @@ mod scan;
 mod signature;
 mod sniff;
 mod splice;
-#[allow(dead_code, unused_imports, reason = "pages are not asked yet")]
 mod style;
 mod tail;
+mod tee;
 mod text;
 mod window;
 
@@ -72,9 +72,11 @@ pub use policy::PagePolicy;
 pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture};
 pub use replace::Replace;
 pub use report::{PageFacts, PageReport, Rewrite};
-#[cfg(feature = "cli")]
-pub(crate) use style::join;
 pub use style::Styles;
+#[cfg(feature = "proxy")]
+pub(crate) use style::{ANY_HOST, MAX_SHEET, name as sheet_name};
+#[cfg(feature = "cli")]
+pub(crate) use style::{imports as sheet_imports, join};
 
 /// Section `[page]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use super::plan::{Confirm, Known, Log, PlanCache, Skip};
 use super::report::{PageFacts, Rewrite};
 use super::rewrite::{Job, Outcome, Rewriter};
 use super::sniff;
+use super::style::PageGate;
 use crate::slot::{Carriers, Choose, Unmarked};
 
 /// Bytes that are held until the first one that is not white space tells markup from something else.
@@ -354,7 +355,8 @@ impl Work {
         let known = self.place.as_ref().map(|place| place.cache.look_up(place.key, place.now));
         let (place, log) = match (&self.place, known) {
             (Some(place), Some(Known::Plans(plans))) => {
-                if let Some(confirm) = Confirm::new(Arc::clone(&place.cache), plans) {
+                let gate = PageGate::new(&self.job.marks);
+                if let Some(confirm) = Confirm::new(Arc::clone(&place.cache), plans, gate) {
                     return Stage::Confirm { confirm, work: Box::new(self) };
                 }
                 (None, Log::Nothing)

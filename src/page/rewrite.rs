@@ -18,6 +18,7 @@ use super::plan::Log;
 use super::replace::Replacer;
 use super::scan::{Border, Reading, Scanner};
 use super::splice::apply;
+use super::style::{Gated, NamedStyle, PageGate, PageSheets, depends_on_style};
 use super::text::Text;
 use super::window::Window;
 use crate::slot::{Carriers, Choose, Edit, Fill, PlanNote, Slot, What};
@@ -76,6 +77,8 @@ pub(crate) struct Outcome {
     pub(crate) carriers: Carriers,
     /// Channels that were not used here.
     pub(crate) off: Gate,
+    /// What the page says of its style.
+    pub(crate) sheets: Arc<PageSheets>,
     /// What the log is told of the page.
     pub(crate) note: Option<Arc<PlanNote>>,
     /// Learned only when the page was read to its end.
@@ -117,6 +120,7 @@ pub(crate) struct Rewriter {
     reading: Reading,
     log: Log,
     learn: bool,
+    gate: PageGate,
 }
 
 impl Rewriter {
@@ -128,15 +132,18 @@ impl Rewriter {
             head::handlers(settings, &findings, &border, &job.exempt)
         });
         let text = Text::new(job.charset, job.no_slots, job.body_is_root, job.window, job.max_page);
+        let mut shared = Shared::new(Window::default(), text);
+        shared.style = NamedStyle::new(&job.marks);
         Self {
             phase: Phase::Head(scanner),
-            shared: Arc::new(Mutex::new(Shared::new(Window::default(), text))),
+            shared: Arc::new(Mutex::new(shared)),
             findings,
             fed: 0,
             outcome: Outcome { no_slots: job.no_slots, ..Outcome::default() },
             reading,
             log: Log::Nothing,
             learn: job.learn,
+            gate: PageGate::new(&job.marks),
             job: Some(job),
         }
     }
@@ -214,6 +221,7 @@ impl Rewriter {
         self.outcome.footer_placed = footer_placed;
         self.outcome.replaced = replaced;
         self.outcome.no_slots = self.outcome.no_slots.or(text_stop);
+        self.outcome.sheets = Arc::new(self.state(|s| s.style.found().clone()));
         if complete {
             let amp = self.head_findings(|f| f.amp);
             self.outcome.finding = Some(Finding { has_root: saw_root, hydrated, amp });
@@ -325,6 +333,11 @@ impl Rewriter {
         let edits: Vec<Edit> = shared.edits.drain(..ready).collect();
         // An edit that is not complete yet keeps its source here.
         let safe = shared.edits.first().map_or(safe, |e| e.range.start.min(safe));
+        if edits.iter().any(|edit| depends_on_style(&edit.what)) {
+            // The scan has come to a block, so that it knows what the head names.
+            self.outcome.off = self.gate.reach(shared.style.found());
+        }
+        let choose: &mut dyn Choose = &mut Gated::new(choose, self.gate.known());
         let mut at = shared.window.base();
         for edit in edits {
             let Some(before) = shared.window.get(at..edit.range.start) else {

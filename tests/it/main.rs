@@ -36,6 +36,7 @@ mod signatures;
 mod simulate;
 mod sinks;
 mod streaming;
+mod styles;
 mod support;
 mod traps;
 mod undo;

@@ -11,6 +11,7 @@ use super::edits::{CHUNK, Kind, Plan, PlanEdit};
 use crate::page::output::Output;
 use crate::page::rewrite::Outcome;
 use crate::page::splice::places;
+use crate::page::style::{Gated, PageGate};
 use crate::slot::{Carriers, Choose};
 
 /// Most bytes of source that are held at once for pages that may turn out to be others.
@@ -32,6 +33,7 @@ pub(crate) struct Confirm {
     /// Edits that were applied.
     applied: usize,
     carriers: Carriers,
+    gate: PageGate,
 }
 
 /// It is another page.
@@ -52,10 +54,11 @@ impl Difference {
 
 impl Confirm {
     /// `None`: there is no plan.
-    pub(crate) fn new(cache: Arc<PlanCache>, plans: Vec<Arc<Plan>>) -> Option<Self> {
+    pub(crate) fn new(cache: Arc<PlanCache>, plans: Vec<Arc<Plan>>, gate: PageGate) -> Option<Self> {
         let plan = Arc::clone(plans.first()?);
         let source = Source::new(&cache)?;
-        Some(Self { cache, plans, plan, source, confirmed: 0, left: 0, applied: 0, carriers: Carriers::default() })
+        let carriers = Carriers::default();
+        Some(Self { cache, plans, plan, source, confirmed: 0, left: 0, applied: 0, carriers, gate })
     }
 
     /// Takes a piece of the source and gives what may leave. False: it is another page.
@@ -106,8 +109,13 @@ impl Confirm {
         if left <= self.left {
             return;
         }
+        let now = self.plan.edits.get(self.applied..edits).unwrap_or_default();
+        if now.iter().any(|edit| matches!(edit.kind, Kind::Gap(_) | Kind::Trim | Kind::Seal)) {
+            self.gate.reach(&self.plan.outcome.sheets);
+        }
+        let choose: &mut dyn Choose = &mut Gated::new(choose, self.gate.known());
         let mut at = self.left;
-        for edit in self.plan.edits.get(self.applied..edits).unwrap_or_default() {
+        for edit in now {
             let (start, end) = (edit.at as usize, edit.at as usize + edit.len as usize);
             // Where the source stays it goes on with what follows, in one piece.
             match edit.kind {
@@ -171,7 +179,7 @@ impl Confirm {
 
     /// What the scan said of the page, with what this copy carries.
     pub(crate) fn outcome(&self) -> Outcome {
-        Outcome { carriers: self.carriers, ..self.plan.outcome.clone() }
+        Outcome { carriers: self.carriers, off: self.gate.known(), ..self.plan.outcome.clone() }
     }
 
     pub(crate) fn into_difference(self) -> Difference {

@@ -75,6 +75,7 @@ impl Plan {
             + size_of_val(&*self.chunks)
             + size_of_val(&*self.edits)
             + texts.map(|bytes| bytes.len() + size_of::<Bytes>()).sum::<usize>()
+            + self.outcome.sheets.size()
     }
 
     /// The same source?

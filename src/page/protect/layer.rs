@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use super::service::Protect;
 use super::site::Site;
-use crate::page::{Findings, PageError, Settings};
+use crate::page::{Findings, PageError, Settings, Styles};
 use crate::rights;
 use crate::rights::RobotsMemory;
 use crate::secret::Secrets;
@@ -52,6 +52,8 @@ pub struct Marking {
     pub settings: watermark::Settings,
     /// What was learned about the site; shared, so that it can outlive a reload.
     pub findings: Arc<Findings>,
+    /// What is known of the site's style sheets; shared for the same reason.
+    pub styles: Arc<Styles>,
 }
 
 impl Marking {
@@ -60,8 +62,8 @@ impl Marking {
         let settings = &self.settings;
         Channels {
             seal: settings.channels.seal,
-            // `auto` waits until the style sheets of a page are known to collapse white space.
-            white: settings.channels.whitespace == Whitespace::Always,
+            // `auto` is judged page by page.
+            white: settings.channels.whitespace != Whitespace::Off,
             forms: self.level() >= Level::Typographic,
             variants: self.level() >= Level::Variants,
             tokens: settings.markup,

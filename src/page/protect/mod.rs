@@ -7,6 +7,7 @@ mod fill;
 mod future;
 mod layer;
 mod service;
+mod sheets;
 mod site;
 mod wish;
 

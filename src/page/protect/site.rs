@@ -20,7 +20,6 @@ use crate::page::etag::{EntityTag, TagMap};
 use crate::page::guard::Guard;
 use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Expected, Made};
-use crate::page::marks::MarkRules;
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, Place, Work, unmarked};
 use crate::page::plan::{Log, Obeys, PlanCache};
@@ -76,6 +75,8 @@ struct Shape<'a> {
     no_slots: Option<&'static str>,
     body_is_root: bool,
     links: bool,
+    /// What style sheets say of places.
+    style: u64,
 }
 
 impl Site {
@@ -225,6 +226,7 @@ impl Site {
         let learn = Box::new(move |outcome: &Outcome| {
             if let (Some((marking, ..)), Some(finding), true) = (&site.marking, outcome.finding, teaches) {
                 marking.findings.learn(&for_learning.host, &for_learning.path, finding);
+                site.learn_style(&for_learning, outcome);
             }
             if teaches && site.replaced.is_useless(&site.settings.guard.replace, outcome.replaced) {
                 tracing::warn!(
@@ -254,6 +256,7 @@ impl Site {
         no_slots: Option<&'static str>,
         body_is_root: bool,
     ) -> Work {
+        let marks = self.style_rules(ask);
         let shape = Shape {
             version: self.version,
             host: &ask.host,
@@ -266,6 +269,7 @@ impl Site {
             no_slots,
             body_is_root,
             links: self.links,
+            style: marks.sheets.as_ref().map_or(0, |sheets| sheets.fingerprint()),
         };
         // A nonce is another one each time, in the page as in its head.
         let same = !self.settings.length_jitter && wish.policies.as_ref().is_none_or(|p| p.nonce().is_none());
@@ -298,7 +302,7 @@ impl Site {
             esi: self.settings.esi,
             max_page: MAX_MARKED,
             foot: self.links,
-            marks: MarkRules::default(),
+            marks,
         };
         Work { job, choose, place }
     }
@@ -356,7 +360,12 @@ mod tests {
             let mut settings = watermark::Settings { level, ..watermark::Settings::default() };
             settings.channels.whitespace = whitespace;
             let secret = Secret::new(kid, &(0..32).collect::<Vec<u8>>()).unwrap();
-            site.mark_with(Marking { secrets: Secrets::from(secret), settings, findings: Arc::default() });
+            site.mark_with(Marking {
+                secrets: Secrets::from(secret),
+                settings,
+                findings: Arc::default(),
+                styles: Arc::default(),
+            });
             site
         };
         let mut guard = Settings::default();
@@ -409,6 +418,7 @@ mod tests {
             secrets: Secrets::from(secret),
             settings: watermark::Settings::default(),
             findings: Arc::new(Findings::default()),
+            styles: Arc::default(),
         });
         let (mut head, ()) = http::Request::builder().uri("/a").body(()).unwrap().into_parts();
         let mut ask = site.ask(&mut head);

@@ -1,8 +1,8 @@
 //! What follows from style sheets for one page: where a scan looks for places, and which channels the page shuts out.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Uri;
 use lol_html::Selector;
@@ -12,12 +12,15 @@ use super::address;
 use super::reader;
 use super::rules::SheetRules;
 use super::selector::{self, Complex};
+use crate::page::marks::Gate;
 
 /// Regions that a scan looks for by selector; classes are looked up.
 const MAX_SELECTORS: usize = 24;
 const MAX_CLASSES: usize = 8_192;
 /// Sheets that one page names.
 const MAX_NAMED: usize = 32;
+/// Codings of one sheet that are known again.
+const MAX_FORMS: usize = 4;
 /// How pages write what may stand in a class.
 const REFERENCES: [(&str, &str); 5] = [("&gt;", ">"), ("&lt;", "<"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
 
@@ -33,6 +36,8 @@ pub(super) struct Sheet {
     imports: Option<Box<[u64]>>,
     /// A page has named it.
     pub(super) wanted: AtomicBool,
+    /// Hashes of the forms in which it came: most come again.
+    forms: Mutex<Vec<u64>>,
 }
 
 impl Sheet {
@@ -40,7 +45,22 @@ impl Sheet {
         let base: Option<Uri> = format!("http://{name}").parse().ok();
         let import = |to: &String| Some(address::hash(&address::resolve(base.as_ref()?, to)?));
         let imports = rules.as_deref().and_then(|rules| rules.imports.iter().map(import).collect());
-        Self { name, content, rules, imports, wanted: AtomicBool::new(false) }
+        Self { name, content, rules, imports, wanted: AtomicBool::new(false), forms: Mutex::default() }
+    }
+}
+
+impl Sheet {
+    /// It came in this form.
+    pub(super) fn came(&self, form: u64) {
+        let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
+        if !forms.contains(&form) {
+            forms.truncate(MAX_FORMS - 1);
+            forms.insert(0, form);
+        }
+    }
+
+    fn has_come(&self, form: u64) -> bool {
+        self.forms.lock().is_ok_and(|forms| forms.contains(&form))
     }
 }
 
@@ -53,6 +73,8 @@ pub(crate) struct PageSheets {
     unknown: bool,
     /// What its own `<style>` elements say.
     inline: Arc<SheetRules>,
+    /// And those that come too late for this page.
+    late: Arc<SheetRules>,
 }
 
 impl PageSheets {
@@ -78,31 +100,34 @@ impl PageSheets {
         Arc::make_mut(&mut self.inline).merge(&rules, usize::MAX);
     }
 
+    /// The same, behind the first block.
+    pub(crate) fn late_style(&mut self, css: &[u8]) {
+        if let Some(rules) = reader::read(css) {
+            Arc::make_mut(&mut self.late).merge(&rules, usize::MAX);
+        }
+    }
+
     /// Something that cannot be read.
     pub(crate) fn unread(&mut self) {
         self.unknown = true;
     }
 
     /// What the page says itself.
-    pub(crate) fn inline(&self) -> &SheetRules {
+    pub(super) fn inline(&self) -> &SheetRules {
         &self.inline
+    }
+
+    pub(super) fn late(&self) -> &SheetRules {
+        &self.late
     }
 
     /// Bytes of memory, for a cache.
     pub(crate) fn size(&self) -> usize {
-        let texts = [&self.inline.preserve, &self.inline.unsealed, &self.inline.boxed];
-        let texts: usize = texts.into_iter().flatten().map(|text| text.len() + size_of::<String>()).sum();
+        let texts = [&self.inline, &self.late].map(|rules| [&rules.preserve, &rules.unsealed, &rules.boxed]);
+        let texts = texts.into_iter().flatten().flatten();
+        let texts: usize = texts.map(|text| text.len() + size_of::<String>()).sum();
         self.sheets.len() * size_of::<u64>() + texts
     }
-}
-
-/// Channels that a page shuts out, and why, as the log names them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    /// White space; `None`: it may be used.
-    pub(crate) white: Option<&'static str>,
-    /// Seals.
-    pub(crate) seal: Option<&'static str>,
 }
 
 /// Elements of a page, told by their classes or by selectors.
@@ -112,6 +137,8 @@ struct Regions {
     classes: BTreeSet<String>,
     selectors: BTreeSet<String>,
     parsed: Arc<[Selector]>,
+    /// All of them as they were told: pages tell the same ones again and again.
+    told: BTreeSet<String>,
 }
 
 /// How a region is looked for.
@@ -137,6 +164,14 @@ impl Told {
 impl Regions {
     /// False: there is no room for it.
     fn add(&mut self, region: &str) -> bool {
+        let added = self.told.contains(region) || self.place(region);
+        if added {
+            self.told.insert(region.to_owned());
+        }
+        added
+    }
+
+    fn place(&mut self, region: &str) -> bool {
         match Told::of(region) {
             Told::Never => true,
             Told::Classes(classes) if self.classes.len() + classes.len() <= MAX_CLASSES => {
@@ -150,6 +185,10 @@ impl Regions {
     }
 
     fn holds(&self, region: &str) -> bool {
+        self.told.contains(region) || self.covers(region)
+    }
+
+    fn covers(&self, region: &str) -> bool {
         match Told::of(region) {
             Told::Never => true,
             Told::Classes(classes) => classes.iter().all(|class| self.classes.contains(class)),
@@ -163,15 +202,14 @@ impl Regions {
             return true;
         }
         let all: Vec<&str> = self.selectors.iter().map(String::as_str).collect();
-        match all.join(", ").parse::<Selector>() {
-            Ok(selector) => self.parsed = Arc::new([selector]),
-            Err(_) => return false,
-        }
+        let Ok(selector) = all.join(", ").parse::<Selector>() else { return false };
+        self.parsed = Arc::new([selector]);
         true
     }
 }
 
 /// What the classes of an element mean.
+#[allow(dead_code, reason = "asked by a scan that leaves regions out")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ClassEffects {
     /// White space in it stays as it is.
@@ -239,6 +277,10 @@ impl HostStyles {
             &self.unsealed.selectors,
             &self.boxed,
         ];
+        if lists.iter().all(|list| list.is_empty()) {
+            // As where nothing is known.
+            return 0;
+        }
         let mut text = Vec::new();
         for list in lists {
             for entry in list {
@@ -248,6 +290,11 @@ impl HostStyles {
             text.push(1);
         }
         XxHash3_64::oneshot(&text)
+    }
+
+    /// Has this sheet come in this form before, and is it known? Then there is nothing to read.
+    pub(crate) fn has_come(&self, name: &str, form: u64) -> bool {
+        self.sheets.get(&address::hash(name)).is_some_and(|sheet| sheet.has_come(form))
     }
 
     /// Stands for all that decides where a scan looks for places: part of what shapes a page.
@@ -261,11 +308,13 @@ impl HostStyles {
     }
 
     /// Does any class mean something?
+    #[allow(dead_code, reason = "asked by a scan that leaves regions out")]
     pub(crate) fn reads_classes(&self) -> bool {
         !(self.preserve.classes.is_empty() && self.unsealed.classes.is_empty() && self.boxed.is_empty())
     }
 
-    /// What the value of a `class` means, as it is written; `block`: it is that of a block that may be sealed.
+    /// What the value of a `class` means to a scan, as it is written; `block`: it is that of a block that may be sealed.
+    #[allow(dead_code, reason = "asked by a scan that leaves regions out")]
     pub(crate) fn classes(&self, value: &[u8], block: bool) -> ClassEffects {
         let mut effects = ClassEffects::default();
         let mut text = String::from_utf8_lossy(value).to_ascii_lowercase();
@@ -281,14 +330,33 @@ impl HostStyles {
         effects
     }
 
+    /// Does white space stay anywhere?
+    pub(crate) fn has_preserved(&self) -> bool {
+        !(self.preserve.classes.is_empty() && self.preserve.selectors.is_empty())
+    }
+
+    fn holds_preserved(&self, rules: &SheetRules) -> bool {
+        rules.preserve.iter().all(|region| self.preserve.holds(region))
+    }
+
+    fn holds_boxed(&self, rules: &SheetRules) -> bool {
+        rules.unsealed.iter().all(|region| self.unsealed.holds(region))
+            && rules
+                .boxed
+                .iter()
+                .all(|class| self.boxed.contains(class) || self.boxed.contains(&class.to_ascii_lowercase()))
+    }
+
+    /// Is all that the page says itself known?
+    pub(crate) fn knows(&self, page: &PageSheets) -> bool {
+        [page.inline(), page.late()].into_iter().all(|rules| self.holds_preserved(rules) && self.holds_boxed(rules))
+    }
+
     /// Which channels a page shuts out.
-    pub(crate) fn judge(&self, page: &PageSheets) -> Verdict {
-        let inline = &*page.inline;
-        let preserves = inline.white_off || !inline.preserve.iter().all(|region| self.preserve.holds(region));
-        let boxed = |class: &String| self.boxed.contains(&class.to_ascii_lowercase());
-        let boxes = inline.seal_off
-            || !inline.unsealed.iter().all(|region| self.unsealed.holds(region))
-            || !inline.boxed.iter().all(boxed);
+    pub(crate) fn judge(&self, page: &PageSheets) -> Gate {
+        let inline = page.inline();
+        let preserves = inline.white_off || !self.holds_preserved(inline);
+        let boxes = inline.seal_off || !self.holds_boxed(inline);
         let white = if self.white_off || preserves {
             Some("w:css_preserves")
         } else if page.unknown | !self.are_read(&page.sheets) {
@@ -296,7 +364,7 @@ impl HostStyles {
         } else {
             None
         };
-        Verdict { white, seal: (self.seal_off || boxes).then_some("s:css_boxes") }
+        Gate { white, seal: (self.seal_off || boxes).then_some("s:css_boxes") }
     }
 
     /// All of these, and what they import. All are asked, so that all are known to be wanted.
@@ -374,7 +442,7 @@ mod tests {
             (NONE, ".new{display:flex}", None, Some("s:css_boxes")),
             (NONE, "*{padding:1px}", None, Some("s:css_boxes")),
         ] {
-            let expect = Verdict { white, seal };
+            let expect = Gate { white, seal };
             assert_eq!(known.judge(&page(links, css)), expect, "{links:?} {css}");
         }
         let many: Vec<String> = (0..=MAX_NAMED).map(|i| format!("/ok.css?{i}")).collect();
@@ -386,13 +454,13 @@ mod tests {
     fn what_sheets_forbid_is_forbidden_on_the_whole_host() {
         let off = styles(&[("news.example/a.css", ".post :is(p,li){white-space:break-spaces}span{float:left}")]);
         let verdict = off.judge(&PageSheets::default());
-        assert_eq!(verdict, Verdict { white: Some("w:css_preserves"), seal: Some("s:css_boxes") });
+        assert_eq!(verdict, Gate { white: Some("w:css_preserves"), seal: Some("s:css_boxes") });
         let many: String =
             (0..=MAX_SELECTORS).map(|i| format!("#x{i}{{white-space:pre}}#x{i} span{{float:left}}")).collect();
         assert_eq!(styles(&[("news.example/a.css", &many)]).judge(&PageSheets::default()), verdict);
         // Classes are looked up, so that there may be many.
         let many: String = (0..500).map(|i| format!(".x{i}{{display:flex}}")).collect();
-        assert_eq!(styles(&[("news.example/a.css", &many)]).judge(&PageSheets::default()), Verdict::default());
+        assert_eq!(styles(&[("news.example/a.css", &many)]).judge(&PageSheets::default()), Gate::default());
     }
 
     #[test]
@@ -441,7 +509,7 @@ mod tests {
             include_str!("../../../assets/demo/css/article.css")
         );
         let known = styles(&[("news.example/a.css", all)]);
-        assert_eq!(known.judge(&page(&["/a.css"], "")), Verdict::default());
+        assert_eq!(known.judge(&page(&["/a.css"], "")), Gate::default());
         assert!(known.classes(b"byline", true).unsealed && known.classes(b"by", true).unsealed);
         assert!(!known.classes(b"body", true).unsealed && !known.classes(b"reading", false).unsealed);
         assert_eq!(known.selectors().0.len(), 0);

@@ -7,15 +7,21 @@
 mod address;
 mod declared;
 mod fit;
+mod gate;
 mod judge;
+mod named;
 mod reader;
 mod rules;
 mod selector;
 mod styles;
 
-pub(crate) use address::{host, join, name};
-pub(crate) use judge::{ClassEffects, HostStyles, PageSheets, Verdict};
+pub(crate) use address::{join, name};
+pub(crate) use gate::{Gated, PageGate, depends_on_style};
+pub(crate) use judge::{HostStyles, PageSheets};
+pub(crate) use named::NamedStyle;
 pub(crate) use reader::MAX_SHEET;
-pub(crate) use rules::SheetRules;
+#[cfg(feature = "cli")]
+pub(crate) use reader::imports;
+#[cfg(feature = "proxy")]
 pub(crate) use styles::ANY_HOST;
 pub use styles::Styles;

@@ -40,6 +40,12 @@ pub(crate) fn read(css: &[u8]) -> Option<SheetRules> {
     sheet.finish()
 }
 
+/// The sheets that a sheet imports, as it names them.
+#[cfg(feature = "cli")]
+pub(crate) fn imports(css: &[u8]) -> BTreeSet<String> {
+    read(css).map(|rules| rules.imports).unwrap_or_default()
+}
+
 /// UTF-8, with or without a byte-order mark. Another `@charset` is believed of bytes that mean the same everywhere.
 fn text(css: &[u8]) -> Option<&str> {
     if css.len() > MAX_SHEET {

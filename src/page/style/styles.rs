@@ -1,6 +1,6 @@
 //! What is known of the style sheets of a site: by host, and for the next start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
 use super::address;
-use super::judge::{HostStyles, Sheet};
+use super::judge::{HostStyles, PageSheets, Sheet};
 use super::reader;
 use super::rules::SheetRules;
 
@@ -85,6 +85,27 @@ impl Styles {
         rules
     }
 
+    /// A sheet that is known came in this form.
+    pub(crate) fn came(&self, host: &str, name: &str, form: u64) {
+        self.with(|hosts| {
+            let host = address::host(host);
+            let known = hosts.iter().filter(|known| known.name == host).flat_map(|known| &known.sheets);
+            known.filter(|sheet| sheet.name == name).for_each(|sheet| sheet.came(form));
+        });
+    }
+
+    /// Sheets of other hosts that are not among these count no longer.
+    pub fn keep_shared(&self, names: &BTreeSet<String>) {
+        self.with(|hosts| {
+            let Some(shared) = hosts.iter_mut().find(|host| host.name == ANY_HOST) else { return };
+            let before = shared.sheets.len();
+            shared.sheets.retain(|sheet| names.contains(&sheet.name));
+            if shared.sheets.len() != before {
+                self.publish(hosts, ANY_HOST);
+            }
+        });
+    }
+
     /// A sheet that is known has another text, which cannot be read.
     pub(crate) fn forget(&self, host: &str, name: &str) {
         let host = address::host(host);
@@ -96,13 +117,13 @@ impl Styles {
     }
 
     /// What the `<style>` elements of a page have said, for the next page.
-    pub(crate) fn learn_page(&self, host: &str, rules: &SheetRules) {
-        if rules.preserve.is_empty() && rules.unsealed.is_empty() && rules.boxed.is_empty() {
-            return;
-        }
+    pub(crate) fn learn_page(&self, host: &str, page: &PageSheets) {
         self.with(|hosts| {
             let host = address::host(host);
-            let new = entry(hosts, &host).is_some_and(|known| known.pages.add_regions(rules, MAX_OF_PAGES));
+            let new = entry(hosts, &host).is_some_and(|known| {
+                let rules = [page.inline(), page.late()];
+                rules.map(|rules| known.pages.add_regions(rules, MAX_OF_PAGES)).contains(&true)
+            });
             if new {
                 self.publish(hosts, &host);
             }
@@ -152,7 +173,8 @@ impl Styles {
         })
     }
 
-    /// Reads [`Styles::to_json`]; what does not parse, or was read in another way, is nothing.
+    /// Reads [`Styles::to_json`] of an earlier process, or of another one beside this: what is known here stays, but for sheets
+    /// of other hosts. What does not parse, or was read in another way, is nothing.
     pub fn load_json(&self, text: &str) {
         let Ok(saved) = serde_json::from_str::<Saved<SheetRules>>(text) else { return };
         if saved.reader != READER {
@@ -161,14 +183,15 @@ impl Styles {
         let contents: BTreeMap<u64, Arc<SheetRules>> =
             saved.contents.into_iter().filter_map(|(content, rules)| Some((content, Arc::new(rules?)))).collect();
         self.with(|hosts| {
-            hosts.clear();
             for one in saved.hosts.into_iter().take(MAX_HOSTS) {
-                let mut host = Host { name: one.name, ..Host::default() };
+                let Some(host) = entry(hosts, &one.name) else { continue };
                 host.pages.add_regions(&one.pages, MAX_OF_PAGES);
                 for (name, content) in one.sheets {
-                    host.put(Sheet::new(name, content, contents.get(&content).cloned()));
+                    let known = host.sheets.iter().find(|sheet| sheet.name == name);
+                    if known.is_none_or(|known| host.name == ANY_HOST && known.content != content) {
+                        host.put(Sheet::new(name, content, contents.get(&content).cloned()));
+                    }
                 }
-                hosts.push(host);
             }
             self.publish(hosts, ANY_HOST);
         });
@@ -208,7 +231,7 @@ mod tests {
     use http::Uri;
 
     use super::*;
-    use crate::page::style::{PageSheets, Verdict};
+    use crate::page::marks::Gate;
 
     fn page(host: &str, links: &[&str]) -> PageSheets {
         let base: Uri = format!("http://{host}/").parse().unwrap();
@@ -237,13 +260,26 @@ mod tests {
         styles.learn("a.example", "a.example/s.css", b"p{white-space:var(--x)}:is(p){white-space:pre}");
         assert_eq!(white(&styles, "a.example", &["/s.css"]), Some("w:css_preserves"));
         assert_ne!(before.fingerprint(), styles.host("a.example").fingerprint());
-        assert_eq!(before.judge(&page("a.example", &["/s.css"])), Verdict::default(), "who is on the way stays there");
+        assert_eq!(before.judge(&page("a.example", &["/s.css"])), Gate::default(), "who is on the way stays there");
         assert_eq!(styles.learn("a.example", "a.example/s.css", b"/*"), None);
         assert_eq!(white(&styles, "a.example", &["/s.css"]), UNKNOWN);
         styles.learn("a.example", "a.example/s.css", b"");
         styles.forget("a.example", "a.example/s.css");
         styles.forget("a.example", "a.example/other.css");
         assert_eq!(white(&styles, "a.example", &["/s.css"]), UNKNOWN);
+    }
+
+    #[test]
+    fn a_form_that_came_before_is_known_until_the_text_changes() {
+        let styles = Styles::default();
+        let (host, name) = ("a.example", "a.example/s.css");
+        styles.came(host, name, 7);
+        assert!(!styles.host(host).has_come(name, 7), "nothing is known of it");
+        styles.learn(host, name, b"");
+        (0..9).for_each(|form| styles.came(host, name, form));
+        assert_eq!([0, 4, 5, 8].map(|form| styles.host(host).has_come(name, form)), [false, false, true, true]);
+        styles.learn(host, name, b"p{margin:0}");
+        assert!(!styles.host(host).has_come(name, 8));
     }
 
     #[test]
@@ -265,16 +301,16 @@ mod tests {
         let mut one = page("a.example", &[]);
         one.style(None, b".poem{white-space:pre}");
         assert_eq!(styles.host("a.example").judge(&one).white, Some("w:css_preserves"));
-        styles.learn_page("a.example", one.inline());
+        styles.learn_page("a.example", &one);
         let known = styles.host("a.example");
-        assert_eq!(known.judge(&one), Verdict::default());
+        assert_eq!(known.judge(&one), Gate::default());
         assert!(known.classes(b"poem", false).preserve);
         for i in 0..2_000 {
             let mut one = page("a.example", &[]);
             one.style(None, format!("#x{i} :not(b){{white-space:pre}}").as_bytes());
-            styles.learn_page("a.example", one.inline());
+            styles.learn_page("a.example", &one);
         }
-        assert_eq!(styles.host("a.example").judge(&one), Verdict::default(), "too many shut out themselves alone");
+        assert_eq!(styles.host("a.example").judge(&one), Gate::default(), "too many shut out themselves alone");
         assert!(styles.to_json().len() < 64 << 10);
     }
 
@@ -311,6 +347,16 @@ mod tests {
         assert_eq!(white(&copy, "a.example", &["/s.css", "//cdn.example/s.css"]), None);
         assert_eq!(white(&copy, "a.example", &["/cut.css"]), UNKNOWN);
         assert_eq!(copy.host("a.example").fingerprint(), styles.host("a.example").fingerprint());
+        copy.learn("a.example", "a.example/o.css", b"p{color:red}");
+        copy.learn(ANY_HOST, "cdn.example/s.css", b"p{color:red}");
+        copy.load_json(&styles.to_json());
+        copy.with(|hosts| {
+            let content = |name: &str| hosts.iter().flat_map(|h| &h.sheets).find(|s| s.name == name).unwrap().content;
+            assert_eq!(content("a.example/o.css"), XxHash3_64::oneshot(b"p{color:red}"), "what is known here stays");
+            assert_eq!(content("cdn.example/s.css"), XxHash3_64::oneshot(b""), "what somebody has fetched is taken");
+        });
+        copy.keep_shared(&BTreeSet::new());
+        assert_eq!(white(&copy, "a.example", &["//cdn.example/s.css"]), UNKNOWN);
         let kept = copy.to_json();
         copy.load_json("not json");
         copy.load_json(&kept.replace(&format!("\"reader\":{READER}"), "\"reader\":0"));

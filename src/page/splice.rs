@@ -68,8 +68,8 @@ pub(super) fn apply(
                 carriers.seals += 1;
             }
         }
-        What::Choice(Slot::Form { form, context }) => {
-            let column = column(choose, form.kind(), context);
+        What::Choice(Slot::Form { form, kind, context }) => {
+            let column = column(choose, *kind, context);
             match column.and_then(|column| choose.form(*form, column)) {
                 Some(written) => {
                     out.extend_from_slice(written.as_bytes());
@@ -160,7 +160,7 @@ mod tests {
     fn a_place_is_marked_where_its_channel_is_on_and_else_stays() {
         let context = Bytes::from_static(b"a\x1Fb\x1Fc\x1Fd");
         let alternatives = [Bytes::from_static(b"although"), Bytes::from_static(b"though")];
-        let form = |form| Slot::Form { form, context: context.clone() };
+        let form = |form: Form| Slot::Form { form, kind: form.kind(), context: context.clone() };
         let variant = |context| Slot::Variant { context, alternatives: alternatives.clone() };
         let none = Carriers::default();
         #[rustfmt::skip]

@@ -6,7 +6,7 @@ use super::learn::Finding;
 use super::marks::MarkRules;
 use super::replace::Replacer;
 use super::rewrite::{Inserted, Job, Outcome, Rewriter};
-use crate::slot::{Choose, Class, Form, PlaceKind, Slot, Unmarked, What};
+use crate::slot::{Choose, Form, PlaceKind, Slot, Unmarked, What};
 
 /// What a page shows that is here as a whole; `None` when it cannot be read to its end.
 pub(super) fn survey(page: &[u8]) -> Option<Finding> {
@@ -116,6 +116,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::slot::Class;
     use crate::slot::{Carriers, Fill, PlaceHash, Token};
 
     /// Chooses by the column; without a key it marks nothing.

@@ -157,7 +157,7 @@ impl Stage<'_> {
         let config = self.0;
         let layer = ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?;
         if config.watermark.level == Some(crate::watermark::Level::Off) {
-            return Ok(layer);
+            return Ok(layer.first_alternatives());
         }
         // The marks are nobody's: how many there are is the same under any secret.
         let (secrets, findings) = (Secrets::random()?, Arc::new(Findings::default()));

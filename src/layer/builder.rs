@@ -350,7 +350,8 @@ impl Builder {
             .activated(self.activated);
         let protect = protect.robots(Arc::clone(&self.robots)).links(config.suspicion.trap.links);
         match (secrets, config.watermark.level) {
-            (_, Some(Level::Off)) | (None, None) => Ok(protect),
+            (_, Some(Level::Off)) => Ok(protect.first_alternatives()),
+            (None, None) => Ok(protect),
             (None, Some(_)) => Err(BuildError::NoSecret),
             (Some(_), _) if config.page.shared_cache => Err(BuildError::SharedCache),
             (Some(secrets), _) => {

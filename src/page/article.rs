@@ -15,6 +15,8 @@ use super::element::{self, Effect, Kind};
 use super::replace::Replacer;
 use super::scan::{Border, Reading, Scanner};
 use super::text::Text;
+use super::tokens::Tokens;
+use super::variants::OpenVariants;
 use super::window::Window;
 use crate::slot::{Edit, Fill, Slot, What};
 
@@ -40,6 +42,8 @@ pub(crate) struct Shared {
     /// A script of a framework compares the page's text with its own.
     pub(crate) hydrated: bool,
     pub(crate) deletions: Deletions,
+    pub(crate) variants: OpenVariants,
+    pub(super) tokens: Tokens,
     footer: Option<Bytes>,
     /// Something may be filled in behind it.
     foot: bool,
@@ -52,10 +56,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(window: Window, text: Text) -> Self {
+    pub(crate) fn new(window: Window, text: Text, variants: OpenVariants) -> Self {
         Self {
             window,
             text,
+            variants,
+            tokens: Tokens::default(),
             edits: Vec::new(),
             ambiguous: false,
             footer_placed: false,
@@ -93,7 +99,8 @@ impl Shared {
     /// All bytes before this may leave.
     pub(crate) fn safe(&mut self, fed: u64) -> u64 {
         let settled = self.source_of(self.border.settled()).min(fed);
-        let holds = [self.text.hold(settled), self.deletions.hold(settled)];
+        self.text.settle(settled, &mut self.edits);
+        let holds = [self.text.hold(settled), self.deletions.hold(settled), self.variants.hold(settled)];
         holds.into_iter().flatten().fold(settled, u64::min)
     }
 
@@ -176,7 +183,9 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         state.ambiguous = true;
         return;
     }
+    state.variants.give_up();
     let mut ending = Ending { ambiguity: matches!(name, "select" | "template"), ..Ending::default() };
+    let mut alternatives = None;
     let kind = element::kind(name);
     match kind {
         Kind::Root => ending.root = true,
@@ -192,6 +201,8 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
             Some(Effect::Skip) => ending.skip = true,
             Some(Effect::Hydration) => state.hydrated = true,
             Some(Effect::Notice) => state.footer = None,
+            Some(Effect::Language) => ending.foreign |= state.text.is_foreign(bytes(attribute.value_source_location())),
+            Some(Effect::Variant) => alternatives = attribute.value_source_location(),
             None => {}
         }
     }
@@ -203,6 +214,14 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         state.blocks += 1;
         ending.block = Some(state.blocks);
     }
+    let start = state.source(element.source_location().bytes().start);
+    if let Some(value) = alternatives.filter(|_| name == "span" && !state.deletions.is_open()) {
+        let value = state.bytes(&value).to_vec();
+        ending.variant = state.variants.start_tag(start, &value).then_some(start);
+    }
+    if name == "base" || (!ending.skip && state.text.takes_marks()) {
+        put_token(state, element, name, kind == Kind::Block);
+    }
     if ending == Ending::default() {
         return;
     }
@@ -211,6 +230,7 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
             let end = state.source(element.source_location().bytes().end);
             state.deletions.without_content(name, end, &mut state.edits);
         }
+        state.variants.forget();
         return;
     }
     if ending.root {
@@ -219,9 +239,26 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
     if ending.skip {
         state.text.enter_skip();
     }
-    if let Some(id) = ending.block {
-        state.text.block_start(name, id);
+    if ending.foreign {
+        state.text.enter_foreign();
     }
+    if ending.variant.is_some() {
+        state.variant_start(start);
+    }
+    if let Some(id) = ending.block {
+        state.text.block_start(name, id, start);
+    }
+}
+
+/// Puts the mark into a tag, if it may hold it.
+fn put_token(state: &mut Shared, element: &Element<'_, '_>, name: &str, is_block: bool) {
+    let Some(key) = state.tokens.attribute_of(name, is_block) else { return };
+    // Of two attributes of one name the first one counts.
+    let attribute = element.attributes().iter().find(|attribute| attribute.name() == key);
+    let place = attribute.and_then(|attribute| Some(attribute.value_source_location()?.bytes()));
+    let value = place.map(|place| state.source(place.start)..state.source(place.end));
+    let tag = state.source(element.source_location().bytes().start);
+    state.put_token(key, name, tag, attribute.is_some(), value);
 }
 
 /// Does this element belong to an older plugin, or may its text?
@@ -249,10 +286,13 @@ fn deletion(state: &mut Shared, element: &Element<'_, '_>, name: &str) -> Option
 struct Ending {
     root: bool,
     skip: bool,
+    foreign: bool,
     ambiguity: bool,
     page: bool,
     /// It may be taken out, by this name.
     deletion: Option<u64>,
+    /// One of its alternatives may take its place; it is named by its start.
+    variant: Option<u64>,
     block: Option<u64>,
 }
 
@@ -260,7 +300,8 @@ struct Ending {
 fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: Ending) -> bool {
     let Some(handlers) = element.end_tag_handlers() else { return false };
     let shared = Arc::clone(shared);
-    let own = (ending.page || ending.deletion.is_some()).then(|| name.to_owned());
+    let named = ending.page || ending.deletion.is_some() || ending.variant.is_some();
+    let own = named.then(|| name.to_owned());
     handlers.push(Box::new(move |end: &mut EndTag<'_>| {
         let mut state = lock(&shared);
         let place = end.source_location().bytes();
@@ -272,6 +313,11 @@ fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: En
                 let own = own.as_deref() == Some(end.name().as_str());
                 let Shared { window, deletions, edits, .. } = &mut *state;
                 deletions.end_tag(name, tag, own, window, edits);
+            }
+            if let Some(name) = ending.variant {
+                let own = own.as_deref() == Some(end.name().as_str());
+                let end = state.source(place.end);
+                state.variant_end(name, end, own);
             }
             end_tag(&mut state, ending, own.as_deref(), &end.name(), at);
         }
@@ -286,6 +332,9 @@ fn end_tag(state: &mut Shared, ending: Ending, own: Option<&str>, name: &str, at
     }
     if ending.skip {
         state.text.leave_skip();
+    }
+    if ending.foreign {
+        state.text.leave_foreign();
     }
     if ending.ambiguity {
         state.ambiguity.end(name);

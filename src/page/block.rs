@@ -5,9 +5,10 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::decode::Decoded;
+use super::forms::BlockForms;
 use super::tail::{self, Tail};
 use super::window::Window;
-use crate::slot::{Edit, SEPARATOR, Slot, What, Words, fold};
+use crate::slot::{Edit, SEPARATOR, Slot, What, Words, fold, is_apostrophe};
 
 const SEAL_WORDS: u32 = 12;
 const SEAL_CHARS: u32 = 80;
@@ -55,10 +56,14 @@ pub(super) struct Block {
     /// Folded words, separated; `known` points into it.
     arena: Vec<u8>,
     open: Option<Open>,
+    /// The next text may go on with a word that is not known.
+    glued: bool,
+    /// Spellings and alternatives, if they are looked for.
+    pub(super) forms: Option<Box<BlockForms>>,
 }
 
 impl Block {
-    pub(super) fn new(id: u64, name: &str) -> Self {
+    pub(super) fn new(id: u64, name: &str, forms: Option<Box<BlockForms>>) -> Self {
         Self {
             id,
             name: name.to_owned(),
@@ -69,6 +74,8 @@ impl Block {
             known: Vec::new(),
             arena: Vec::new(),
             open: None,
+            glued: false,
+            forms,
         }
     }
 
@@ -83,6 +90,10 @@ impl Block {
     ) {
         let source_at = |at: usize| start + decoded.source(at);
         let mut from = 0;
+        if std::mem::take(&mut self.glued) {
+            from = first_word_end(&decoded.text);
+            self.glued = from > 0 && from == decoded.text.len();
+        }
         if let Some(open) = self.open.take() {
             let near = start.saturating_sub(open.end) <= REACH;
             let joins = near && window.get(open.end..start).is_some_and(tail::is_inline);
@@ -187,6 +198,12 @@ impl Block {
         self.arena.clear();
     }
 
+    /// Alternatives end: which of them a copy shows is not known here, so no gap has them among its words.
+    pub(super) fn glue(&mut self) {
+        self.forget_words();
+        self.glued = true;
+    }
+
     fn is_sealable(&self) -> bool {
         !self.unsealable && self.words >= SEAL_WORDS && self.chars >= SEAL_CHARS
     }
@@ -210,8 +227,16 @@ impl Block {
         let gap = self.known.last().and_then(|w| w.gap_before.as_ref()).and_then(|g| within(g.start, REACH));
         let open = self.open.as_ref().map(|o| o.gap_before.as_ref().map_or(o.end, |g| g.start));
         let open = open.and_then(|at| within(at, REACH));
-        [tail, gap, open].into_iter().flatten().min()
+        let forms = self.forms.as_ref().and_then(|forms| forms.hold(next));
+        [tail, gap, open, forms].into_iter().flatten().min()
     }
+}
+
+/// Behind the word that a text begins with; 0: it begins with none.
+fn first_word_end(text: &str) -> usize {
+    let word = text.trim_start_matches(is_apostrophe);
+    let quoted = text.len() - word.len();
+    Words::new(word).next().filter(|first| first.start == 0).map_or(0, |first| quoted + first.end)
 }
 
 /// Scripts whose lines may break between any two letters: there a line feed and a space are not the same.

@@ -27,6 +27,10 @@ pub(super) enum Effect {
     Hydration,
     /// The site has placed its own visible notice.
     Notice,
+    /// It is in another language, perhaps.
+    Language,
+    /// The author has written alternatives.
+    Variant,
 }
 
 /// Longer names mean nothing here.
@@ -66,6 +70,7 @@ pub(super) fn effect(name: &[u8], value: &[u8]) -> Option<Effect> {
         2 if is("id") && (value == b"__nuxt" || value == b"__NEXT_DATA__") => Some(Effect::Hydration),
         2 if is("id") && value.starts_with(b"comment") => Some(Effect::Skip),
         4 if is("role") && says("main") => Some(Effect::Root),
+        4 if is("lang") => Some(Effect::Language),
         5 if is("class") && hides(value) => Some(Effect::Skip),
         5 if is("style") && contains(value, b"white-space") => Some(Effect::Skip),
         6 if is("hidden") => Some(Effect::Skip),
@@ -75,6 +80,7 @@ pub(super) fn effect(name: &[u8], value: &[u8]) -> Option<Effect> {
         11 if is("data-deckle") && says("off") => Some(Effect::Skip),
         11 if is("data-deckle") && says("notice") => Some(Effect::Notice),
         11 if is("aria-hidden") && says("true") => Some(Effect::Skip),
+        12 if is("data-variant") => Some(Effect::Variant),
         14 if is("data-reactroot") => Some(Effect::Hydration),
         15 if is("contenteditable") => Some(Effect::Skip),
         22 if is("data-sveltekit-hydrate") => Some(Effect::Hydration),
@@ -128,7 +134,7 @@ mod tests {
     #[test]
     fn attributes_have_effects() {
         #[rustfmt::skip]
-        let table: [(&str, &str, Option<Effect>); 45] = [
+        let table: [(&str, &str, Option<Effect>); 47] = [
             ("hidden", "", Some(Effect::Skip)), ("HIDDEN", "until-found", Some(Effect::Skip)),
             ("contenteditable", "false", Some(Effect::Skip)),
             ("translate", "No", Some(Effect::Skip)), ("translate", "yes", None),
@@ -150,6 +156,7 @@ mod tests {
             ("role", "main", Some(Effect::Root)), ("role", "navigation", None),
             ("itemprop", "headline articleBody", Some(Effect::Root)), ("itemprop", "articlebody", None),
             ("id", "__nuxt", Some(Effect::Hydration)), ("id", "__NEXT_DATA__", Some(Effect::Hydration)),
+            ("Lang", "de", Some(Effect::Language)), ("data-variant", "a|b", Some(Effect::Variant)),
             ("ng-version", "17", Some(Effect::Hydration)), ("data-reactroot", "", Some(Effect::Hydration)),
             ("data-sveltekit-hydrate", "x", Some(Effect::Hydration)),
         ];

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use lol_html::Selector;
 
+use super::article::Shared;
+use super::forms::Spelling;
+use super::tokens::Tokens;
 use crate::slot::FormKinds;
 
 /// What of a page may carry marks. Built once a site, cheap to clone. The default is what holds where nothing is set.
@@ -37,7 +40,7 @@ pub(crate) struct MarkRules {
 }
 
 /// What becomes of alternatives that an author has written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Variants {
     /// Nothing: they stay as they are written.
     #[default]
@@ -46,6 +49,20 @@ pub(crate) enum Variants {
     First,
     /// The mark chooses.
     Choose,
+}
+
+impl Shared {
+    /// What may carry marks, now that the language of the page is known.
+    pub(super) fn mark(&mut self, rules: &MarkRules, language: Option<&str>) {
+        self.text.spell(Spelling::new(rules, language));
+        self.tokens = Tokens::new(rules);
+    }
+
+    /// The page is over, or no more of it is looked at.
+    pub(super) fn finish(&mut self) {
+        self.variants.forget();
+        self.text.finish(&mut self.edits);
+    }
 }
 
 /// Channels that a page shuts out, and why: codes of the log, such as `w:css_unknown`.

@@ -29,6 +29,7 @@ mod deletion;
 mod element;
 pub mod encoding;
 mod etag;
+mod forms;
 pub mod guard;
 mod head;
 mod headers;
@@ -51,6 +52,8 @@ mod sniff;
 mod splice;
 mod tail;
 mod text;
+mod tokens;
+mod variants;
 mod window;
 
 use serde::{Deserialize, Serialize};

@@ -444,6 +444,7 @@ mod tests {
             foot: false,
             esi: false,
             marks: MarkRules::default(),
+            language: None,
         }
     }
 

@@ -13,12 +13,13 @@ use super::charset::Charset;
 use super::csp::{self, Policies};
 use super::head::{self, HeadFindings, Place};
 use super::learn::Finding;
-use super::marks::{Gate, MarkRules};
+use super::marks::{Gate, MarkRules, Variants};
 use super::plan::Log;
 use super::replace::Replacer;
 use super::scan::{Border, Reading, Scanner};
 use super::splice::apply;
 use super::text::Text;
+use super::variants::OpenVariants;
 use super::window::Window;
 use crate::slot::{Carriers, Choose, Edit, Fill, PlanNote, Slot, What};
 
@@ -51,8 +52,9 @@ pub(crate) struct Job {
     /// Something may be filled in before the end of the body.
     pub(crate) foot: bool,
     /// What of the page may carry marks.
-    #[allow(dead_code, reason = "the scan takes these rules up one by one")]
     pub(crate) marks: MarkRules,
+    /// What its head says of its language, if the page does not.
+    pub(crate) language: Option<String>,
 }
 
 /// What goes into a page besides its marks.
@@ -82,6 +84,8 @@ pub(crate) struct Outcome {
     pub(crate) finding: Option<Finding>,
     /// Pieces of older plugins that were taken out.
     pub(crate) replaced: u32,
+    /// An author has written more than two alternatives.
+    pub(crate) too_many_alternatives: bool,
     /// Edits that came too late: a bug, never a broken page.
     pub(crate) late: u32,
 }
@@ -128,9 +132,10 @@ impl Rewriter {
             head::handlers(settings, &findings, &border, &job.exempt)
         });
         let text = Text::new(job.charset, job.no_slots, job.body_is_root, job.window, job.max_page);
+        let variants = OpenVariants::new(job.marks.variants, job.charset);
         Self {
             phase: Phase::Head(scanner),
-            shared: Arc::new(Mutex::new(Shared::new(Window::default(), text))),
+            shared: Arc::new(Mutex::new(Shared::new(Window::default(), text, variants))),
             findings,
             fed: 0,
             outcome: Outcome { no_slots: job.no_slots, ..Outcome::default() },
@@ -208,11 +213,15 @@ impl Rewriter {
         if let Err(end) = result {
             self.end(end.code());
         }
+        self.state(Shared::finish);
         self.splice(self.fed, choose, out);
-        let (text_stop, saw_root, footer_placed, hydrated, replaced) =
-            self.state(|s| (s.text.stopped, s.text.saw_root, s.footer_placed, s.hydrated, s.deletions.count));
+        let (text_stop, saw_root, footer_placed, hydrated, replaced, too_many) = self.state(|s| {
+            let (text, too_many) = (&s.text, s.variants.too_many);
+            (text.stopped, text.saw_root, s.footer_placed, s.hydrated, s.deletions.count, too_many)
+        });
         self.outcome.footer_placed = footer_placed;
         self.outcome.replaced = replaced;
+        self.outcome.too_many_alternatives = too_many;
         self.outcome.no_slots = self.outcome.no_slots.or(text_stop);
         if complete {
             let amp = self.head_findings(|f| f.amp);
@@ -284,12 +293,15 @@ impl Rewriter {
         }
         let footer = inserted.footer;
         let foot = job.foot && document && !findings.amp;
-        let nothing_to_do = footer.is_none() && !foot && !self.learn && job.replacer.is_idle();
+        let varies = job.marks.variants != Variants::Ignore;
+        let nothing_to_do = footer.is_none() && !foot && !self.learn && !varies && job.replacer.is_idle();
         let idle = nothing_to_do && self.state(|s| s.text.stopped.is_some());
         if idle || !more {
             self.phase = Phase::Copy;
             return;
         }
+        let language = findings.lang.as_deref().or(job.language.as_deref());
+        self.state(|s| s.mark(&job.marks, language));
         let mut scanner =
             article::scanner(&self.shared, start, &findings.prefix, (footer, foot), job.replacer, self.reading);
         let seen = self.state(|s| s.window.get(start..self.fed).map(<[u8]>::to_vec)).unwrap_or_default();
@@ -303,6 +315,7 @@ impl Rewriter {
     /// From here on the source is copied.
     fn end(&mut self, why: &'static str) {
         self.phase = Phase::Copy;
+        self.state(Shared::finish);
         self.outcome.ended.get_or_insert(why);
     }
 
@@ -450,6 +463,7 @@ mod tests {
             max_page: 4 << 20,
             foot: true,
             marks: MarkRules::default(),
+            language: None,
         }
     }
 

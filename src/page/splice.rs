@@ -26,6 +26,7 @@ pub(super) fn survey(page: &[u8]) -> Option<Finding> {
         max_page: 0,
         foot: false,
         marks: MarkRules::default(),
+        language: None,
     };
     let mut rewriter = Rewriter::new(job);
     let mut out = Vec::new();

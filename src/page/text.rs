@@ -10,6 +10,8 @@ use std::ops::Range;
 use super::block::Block;
 use super::charset::{Charset, TextKind};
 use super::decode::Decoded;
+use super::forms::Spelling;
+use super::variants::Variant;
 use super::window::Window;
 use crate::slot::Edit;
 
@@ -35,6 +37,13 @@ pub(crate) struct Text {
     seals: u32,
     window_cap: u64,
     max_page: u64,
+    spelling: Spelling,
+    /// Open elements in another language.
+    foreign: u32,
+    /// Alternatives of the author are open.
+    varies: u32,
+    /// Edits of blocks that are over.
+    settled: Vec<Edit>,
 }
 
 impl Text {
@@ -64,7 +73,34 @@ impl Text {
             seals: 0,
             window_cap,
             max_page,
+            spelling: Spelling::default(),
+            foreign: 0,
+            varies: 0,
+            settled: Vec::new(),
         }
+    }
+
+    /// What may be spelled in two ways, once the language of the page is known.
+    pub(crate) fn spell(&mut self, spelling: Spelling) {
+        self.spelling = spelling;
+    }
+
+    /// May a tag that begins here hold a mark?
+    pub(crate) fn takes_marks(&self) -> bool {
+        self.stopped.is_none() && self.roots > 0 && self.skip == 0
+    }
+
+    pub(crate) fn is_foreign(&self, lang: &[u8]) -> bool {
+        self.spelling.is_foreign(lang)
+    }
+
+    /// An element in another language than the page: its spelling stays.
+    pub(crate) fn enter_foreign(&mut self) {
+        self.foreign += 1;
+    }
+
+    pub(crate) fn leave_foreign(&mut self) {
+        self.foreign = self.foreign.saturating_sub(1);
     }
 
     /// No more slots.
@@ -79,6 +115,9 @@ impl Text {
 
     pub(crate) fn leave_root(&mut self) {
         self.roots = self.roots.saturating_sub(1);
+        if self.roots == 0 {
+            self.break_words();
+        }
     }
 
     /// An element in which nothing is marked.
@@ -91,8 +130,42 @@ impl Text {
         self.skip = self.skip.saturating_sub(1);
     }
 
-    /// A block starts; the answer names it for [`Text::block_end`].
-    pub(crate) fn block_start(&mut self, name: &str, id: u64) {
+    /// Alternatives of the author start at `at`: until their end no text is read.
+    pub(crate) fn variant_start(&mut self, at: u64, window: &Window, edits: &mut Vec<Edit>) {
+        self.varies += 1;
+        if let Some(block) = self.blocks.last_mut() {
+            block.forget_words();
+            if let Some(forms) = &mut block.forms {
+                forms.approach(at, window, edits);
+            }
+        }
+    }
+
+    /// Their end; without a variant the element stays as it is.
+    pub(super) fn variant_end(&mut self, variant: Option<Variant>, edits: &mut Vec<Edit>) {
+        self.varies = self.varies.saturating_sub(1);
+        let chosen = self.takes_marks() && self.spelling.chooses();
+        let Some(block) = self.blocks.last_mut() else {
+            return edits.extend(variant.map(|variant| variant.edit(None)));
+        };
+        block.glue();
+        if let Some(variant) = &variant {
+            block.tail_from = Some(variant.range.end).filter(|_| self.skip == 0 && variant.is_tight());
+        }
+        match (variant, &mut block.forms) {
+            (Some(variant), Some(forms)) if chosen => forms.variant(variant, edits),
+            (variant, forms) => {
+                edits.extend(variant.map(|variant| variant.edit(None)));
+                if let Some(forms) = forms {
+                    forms.opaque(edits);
+                }
+            }
+        }
+    }
+
+    /// A block starts at `at`; the answer names it for [`Text::block_end`].
+    pub(crate) fn block_start(&mut self, name: &str, id: u64, at: u64) {
+        self.end_forms(at);
         // A paragraph cannot hold another one: the first has ended without an end tag.
         if name == "p" && self.blocks.last().is_some_and(|b| b.name == "p") {
             self.blocks.pop();
@@ -105,12 +178,23 @@ impl Text {
             // Lists without end tags look nested: the oldest is certainly over.
             self.blocks.remove(0);
         }
-        self.blocks.push(Block::new(id, name));
+        self.blocks.push(Block::new(id, name, self.spelling.block()));
+    }
+
+    /// The text of the innermost block is over, or that of another one begins in it.
+    fn end_forms(&mut self, at: u64) {
+        let Some(forms) = self.blocks.last_mut().and_then(|block| block.forms.as_mut()) else { return };
+        if self.stopped.is_none() {
+            forms.end(at, &mut self.settled);
+        } else {
+            forms.give_up(&mut self.settled);
+        }
     }
 
     /// An end tag at `at` closes a block, or an ancestor that takes it along.
     pub(crate) fn block_end(&mut self, id: u64, end_name: &str, at: u64, window: &Window, edits: &mut Vec<Edit>) {
         let Some(index) = self.blocks.iter().rposition(|b| b.id == id) else { return };
+        self.end_forms(at);
         let innermost = index + 1 == self.blocks.len();
         if let Some(block) = self.blocks.get_mut(index)
             && innermost
@@ -123,7 +207,9 @@ impl Text {
             }
         }
         self.blocks.truncate(index);
-        self.break_words();
+        if let Some(parent) = self.blocks.last_mut() {
+            parent.forget_words();
+        }
     }
 
     /// Part of a text node in a block.
@@ -156,14 +242,20 @@ impl Text {
             self.break_words();
             return self.note_tail(start, source, true);
         }
+        if self.varies > 0 {
+            return self.note_tail(start, source, false);
+        }
         let Ok(decoded) = Decoded::new(source, self.kind, self.encoding) else {
             return self.stop("bad_utf8");
         };
         self.note_tail(start, source, false);
-        let node = self.nodes;
+        let (node, quiet) = (self.nodes, self.foreign > 0);
         let Some(block) = self.blocks.last_mut() else { return };
         block.chars = block.chars.saturating_add(decoded.text.chars().count() as u32);
         block.read(start, node, &decoded, window, edits);
+        if let Some(forms) = &mut block.forms {
+            forms.read(start, &decoded, quiet, window, edits);
+        }
     }
 
     /// The tail of the block starts behind the last character; a seal never follows text that nothing is marked in.
@@ -184,7 +276,36 @@ impl Text {
     fn break_words(&mut self) {
         if let Some(block) = self.blocks.last_mut() {
             block.forget_words();
+            if let Some(forms) = &mut block.forms {
+                forms.opaque(&mut self.settled);
+            }
         }
+    }
+
+    /// Gives the edits that wait for nothing more; `settled` is how far the scan has come.
+    pub(crate) fn settle(&mut self, settled: u64, edits: &mut Vec<Edit>) {
+        let next = self.next_text(settled);
+        if let Some(forms) = self.blocks.last_mut().and_then(|block| block.forms.as_mut()) {
+            if self.stopped.is_none() {
+                forms.give_up_far(next, edits);
+            } else {
+                forms.give_up(edits);
+            }
+        }
+        edits.append(&mut self.settled);
+    }
+
+    /// The page is over, or no more of it is looked at.
+    pub(crate) fn finish(&mut self, edits: &mut Vec<Edit>) {
+        if let Some(forms) = self.blocks.last_mut().and_then(|block| block.forms.as_mut()) {
+            forms.give_up(edits);
+        }
+        edits.append(&mut self.settled);
+    }
+
+    /// The next word cannot start before this.
+    fn next_text(&self, settled: u64) -> u64 {
+        self.node.as_ref().map_or(settled, |node| node.start)
     }
 
     /// The source from here on must stay in the window; `settled` is how far the scan has come. What is let go here is
@@ -194,8 +315,7 @@ impl Text {
             return None;
         }
         let node = self.node.as_ref().filter(|n| n.end - n.start <= self.window_cap).map(|n| n.start);
-        // The next word cannot start before this.
-        let next = self.node.as_ref().map_or(settled, |n| n.start);
+        let next = self.next_text(settled);
         let block = self.blocks.last().and_then(|b| b.hold(next));
         match (node, block) {
             (Some(a), Some(b)) => Some(a.min(b)),

@@ -74,12 +74,12 @@ fn read(note: &VariantNote) -> Option<(Box<[u8]>, Place)> {
     let [older, newer, next, last] = words.as_slice() else { return None };
     let rest = note.alternatives.each_ref().map(|alternative| {
         let (arena, words) = folded(&plain(&String::from_utf8_lossy(alternative)));
-        let own = words.into_iter().filter_map(|range| arena.get(range)).map(Box::from);
-        own.chain([Box::from(*next), Box::from(*last)]).collect::<Vec<Box<[u8]>>>()
+        let own = words.into_iter().filter_map(|range| arena.get(range)).map(Box::<[u8]>::from);
+        own.chain([*next, *last].map(Box::<[u8]>::from)).collect::<Vec<_>>()
     });
     let left = [*older, *newer].join(&SEPARATOR).into();
     let [first, second] = &rest;
-    (first != second).then(|| (left, Place { context: Box::from(&*note.context), rest }))
+    (first != second).then(|| (left, Place { context: Box::<[u8]>::from(&*note.context), rest }))
 }
 
 /// The folded words of a text: their letters in one piece, and where each begins and ends.

@@ -136,9 +136,10 @@ impl FormScan {
         pending.chain(apostrophes).chain(now.into_iter().flatten())
     }
 
-    /// Does it depend on what stands between the last piece of text and the next one, how the last one is read?
+    /// Does it matter what stands between the last piece and the next one?
     pub fn is_open(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| !held.c.is_whitespace())
+        let dashed = self.pause.as_ref().is_some_and(|pause| pause.dashed);
+        self.edge || dashed || self.held.as_ref().is_some_and(|held| !held.c.is_whitespace())
     }
 
     fn text(&mut self, text: &str, place: &dyn Fn(usize) -> u64, found: &mut Vec<Found>) {
@@ -195,7 +196,8 @@ impl FormScan {
                 return;
             }
             self.raw.push(c);
-            if joins && matches!(c, '\'' | '’') && before.is_some_and(is_letter) && next.is_some_and(is_letter) {
+            let spelled = matches!(c, '\'' | '’') && self.kinds.has(PlaceKind::Apostrophe);
+            if joins && spelled && before.is_some_and(is_letter) && next.is_some_and(is_letter) {
                 self.apostrophes.push((held.at, c == '’'));
             }
         } else {
@@ -236,7 +238,7 @@ impl FormScan {
             }
         }
         for (at, bit) in apostrophes {
-            self.add(PlaceKind::Apostrophe, Waiting::Form(Form::Apostrophe, at, bit));
+            self.add(Waiting::Form(Form::Apostrophe, at, bit));
         }
         self.release(found);
     }
@@ -245,8 +247,10 @@ impl FormScan {
     fn sign(&mut self, Char { c, at, seam }: Char, before: Option<char>, next: Option<char>) {
         match c {
             '.' | '…' => {
-                if let Some((at, bit)) = Dots::read(&mut self.dots, c, at, seam, before, next) {
-                    self.add(PlaceKind::Ellipsis, Waiting::Form(Form::Ellipsis, at, bit));
+                if let Some((at, bit)) = Dots::read(&mut self.dots, c, at, seam, before, next)
+                    && self.kinds.has(PlaceKind::Ellipsis)
+                {
+                    self.add(Waiting::Form(Form::Ellipsis, at, bit));
                 }
                 self.pause = None;
             }
@@ -255,8 +259,10 @@ impl FormScan {
                 self.pause = None;
             }
             _ => {
-                if let Some((at, bit)) = Pause::read(&mut self.pause, c, at, seam, before, next) {
-                    self.add(PlaceKind::Dash, Waiting::Form(Form::Dash, at, bit));
+                if let Some((at, bit)) = Pause::read(&mut self.pause, c, at, seam, before, next)
+                    && self.kinds.has(PlaceKind::Dash)
+                {
+                    self.add(Waiting::Form(Form::Dash, at, bit));
                 }
             }
         }
@@ -271,7 +277,7 @@ impl FormScan {
             (Side::Unclear, _) => self.unquote(),
             (Side::Opening, None) => {
                 self.quote = Some(Quote { curly, depth: 1, nested: false, words: 0 });
-                self.add(PlaceKind::Quotes, Waiting::Quotes { open: at, close: None, bit: curly });
+                self.add(Waiting::Quotes { open: at, close: None, bit: curly });
             }
             (Side::Opening, Some(quote)) => {
                 (quote.depth, quote.nested) = (quote.depth + 1, true);
@@ -307,8 +313,8 @@ impl FormScan {
     }
 
     /// A place behind the last word.
-    fn add(&mut self, kind: PlaceKind, what: Waiting) {
-        if self.kinds.has(kind) && self.clear == 2 && self.pending.len() < MAX_PENDING {
+    fn add(&mut self, what: Waiting) {
+        if self.clear == 2 && self.pending.len() < MAX_PENDING {
             self.pending.push(Pending::new(what, &self.left));
         }
     }

@@ -78,7 +78,7 @@ pub(super) struct Pause {
     pub(super) at: Range<u64>,
     word: char,
     /// The dash is there.
-    dashed: bool,
+    pub(super) dashed: bool,
 }
 
 impl Pause {

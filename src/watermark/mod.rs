@@ -27,6 +27,7 @@
 //! ```
 
 pub mod code;
+mod incoming;
 mod mark;
 mod observe;
 mod settings;
@@ -34,6 +35,7 @@ mod tail;
 mod trace;
 
 pub use code::{Keys, Mark, Row};
+pub use incoming::Incoming;
 pub use mark::{Channels, Choices, MarkSubject, Marker, SealForm};
 pub use observe::{Copy, Observation, SealHit};
 pub use settings::{

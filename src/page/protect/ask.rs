@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Uri, header};
 use uuid::Uuid;
 
 use super::document::{self, Document};
+use super::seen::take_mark;
 use super::site::Site;
 use crate::action::Action;
 use crate::page::encoding::{Coding, preferred};
@@ -43,6 +44,8 @@ pub(super) struct Ask {
     pub(super) enabled: bool,
     /// The mark that this visitor's copies carry.
     pub(super) mark: Option<Mark>,
+    /// The mark of a copy that the request came out of.
+    pub(super) seen: Option<Mark>,
     /// Copies differ by visitor, even if this one carries no mark.
     pub(super) per_visitor: bool,
     pub(super) unmarked: Option<&'static str>,
@@ -76,6 +79,7 @@ fn sent_tags(headers: &HeaderMap) -> Arc<[EntityTag]> {
 impl Site {
     /// Reads a request, and changes it so that its answer can be rewritten.
     pub(super) fn ask(&self, head: &mut Parts) -> Ask {
+        let seen = self.incoming.as_ref().and_then(|incoming| take_mark(&mut head.uri, incoming));
         let visitor = head.extensions.get::<Visitor>();
         let path = visitor.map_or_else(|| normalise(head.uri.path()), |v| v.path.to_string());
         let asset = visitor.map_or_else(|| has_asset_extension(&path), |v| v.asset_path);
@@ -115,6 +119,7 @@ impl Site {
             enabled,
             per_visitor: self.marking.is_some(),
             mark,
+            seen,
             unmarked,
         };
         if ask.card {

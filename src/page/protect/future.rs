@@ -72,6 +72,14 @@ where
 }
 
 fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Response<R>) -> Response<PageBody<R>> {
+    let response = answer(ask, site, response);
+    if let (Some(mark), Some(report)) = (ask.seen, response.extensions().get::<PageReport>()) {
+        report.facts_mut().mark_seen = Some(mark.to_string());
+    }
+    response
+}
+
+fn answer<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Response<R>) -> Response<PageBody<R>> {
     if let Some(kept) = document::stand_in(ask, site, response.status()) {
         return kept;
     }

@@ -89,6 +89,14 @@ impl ProtectLayer {
         Self { site: Arc::new(site) }
     }
 
+    /// Marks nothing, but knows the alternatives that authors have written (`data-variant`): the first one stands in every copy,
+    /// and the element around it goes.
+    pub fn first_alternatives(self) -> Self {
+        let mut site = Arc::unwrap_or_clone(self.site);
+        site.first_alternatives();
+        Self { site: Arc::new(site) }
+    }
+
     /// When the present way of rewriting began, in seconds since 1970: copies that are older are fetched anew.
     pub fn activated(self, seconds: u64) -> Self {
         let mut site = Arc::unwrap_or_clone(self.site);

@@ -6,6 +6,8 @@ mod document;
 mod fill;
 mod future;
 mod layer;
+mod rules;
+mod seen;
 mod service;
 mod site;
 mod wish;

@@ -13,6 +13,7 @@ use super::ask::Ask;
 use super::beacon::Beacon;
 use super::fill::{self, Fills};
 use super::layer::Marking;
+use super::rules::Told;
 use super::wish::Wish;
 use crate::page::charset::{self, Charset, TextKind};
 use crate::page::encoding::Coding;
@@ -20,7 +21,7 @@ use crate::page::etag::{EntityTag, TagMap};
 use crate::page::guard::Guard;
 use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Expected, Made};
-use crate::page::marks::MarkRules;
+use crate::page::marks::{MarkRules, Variants};
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, Place, Work, unmarked};
 use crate::page::plan::{Log, Obeys, PlanCache};
@@ -33,7 +34,7 @@ use crate::rights::RobotsMemory;
 use crate::secret::hmac_sha256;
 use crate::slot::{Edit, Unmarked};
 use crate::visitor::{PathGlobs, check_mount};
-use crate::watermark::{Level, Mark, Marker, SealForm};
+use crate::watermark::{Incoming, Level, Mark, Marker, SealForm};
 
 /// Slots end at this offset of a page.
 const MAX_MARKED: u64 = 4 << 20;
@@ -58,6 +59,11 @@ pub(super) struct Site {
     pub(super) unguarded: PathGlobs,
     exempt: Arc<[lol_html::Selector]>,
     pub(super) marking: Option<(Marking, Marker, [u8; 32])>,
+    /// Reads the marks that requests bring along.
+    pub(super) incoming: Option<Incoming>,
+    /// What of a page may carry marks.
+    pub(super) rules: MarkRules,
+    told: Arc<Told>,
     pub(super) version: u32,
     pub(super) activated: u64,
 }
@@ -76,6 +82,7 @@ struct Shape<'a> {
     no_slots: Option<&'static str>,
     body_is_root: bool,
     links: bool,
+    variants: Variants,
 }
 
 impl Site {
@@ -100,6 +107,9 @@ impl Site {
             exempt: settings.guard.skip.selectors.iter().filter_map(|s| s.parse().ok()).collect(),
             settings: settings.clone(),
             marking: None,
+            incoming: None,
+            rules: MarkRules::default(),
+            told: Arc::default(),
             version: 0,
             activated: 0,
         };
@@ -116,8 +126,17 @@ impl Site {
             hash.update([marker.kid()]);
             hash.update(serde_json::to_vec(&marking.settings).unwrap_or_default());
             self.version = first_32_bits(&hash.finalize());
+            self.incoming = Some(Incoming::new(&marking.secrets));
+            self.rules = marking.rules(&self.mount);
             self.marking = Some((marking, marker, etag_key));
         }
+    }
+
+    /// Of alternatives that authors have written the first one stands in every copy.
+    pub(super) fn first_alternatives(&mut self) {
+        let hash = Sha256::new().chain_update(self.version.to_be_bytes()).chain_update("alternatives");
+        self.version = first_32_bits(&hash.finalize());
+        self.rules.variants = Variants::First;
     }
 
     /// How much its pages may be marked.
@@ -226,6 +245,9 @@ impl Site {
             if let (Some((marking, ..)), Some(finding), true) = (&site.marking, outcome.finding, teaches) {
                 marking.findings.learn(&for_learning.host, &for_learning.path, finding);
             }
+            if outcome.too_many_alternatives {
+                site.told.too_many_alternatives(&for_learning.path);
+            }
             if teaches && site.replaced.is_useless(&site.settings.guard.replace, outcome.replaced) {
                 tracing::warn!(
                     target: "deckle",
@@ -266,6 +288,7 @@ impl Site {
             no_slots,
             body_is_root,
             links: self.links,
+            variants: self.rules.variants,
         };
         // A nonce is another one each time, in the page as in its head.
         let same = !self.settings.length_jitter && wish.policies.as_ref().is_none_or(|p| p.nonce().is_none());
@@ -283,6 +306,7 @@ impl Site {
             _ => unmarked(),
         };
         let (site, year) = (Arc::clone(self), ask.year);
+        let language = wish.language.clone();
         let job = Job {
             charset,
             policies: wish.policies.clone(),
@@ -298,7 +322,8 @@ impl Site {
             esi: self.settings.esi,
             max_page: MAX_MARKED,
             foot: self.links,
-            marks: MarkRules::default(),
+            marks: self.rules_for(ask),
+            language,
         };
         Work { job, choose, place }
     }

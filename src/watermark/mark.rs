@@ -81,6 +81,24 @@ impl Marker {
     }
 }
 
+/// Reads the marks that tags of other copies have brought along, under every secret.
+#[derive(Debug, Clone, Default)]
+pub struct Incoming {
+    keys: Vec<Keys>,
+}
+
+impl Incoming {
+    /// Under these secrets, retired ones included.
+    pub fn new(secrets: &Secrets) -> Self {
+        Self { keys: secrets.iter().map(Keys::new).collect() }
+    }
+
+    /// The mark of a token; `None`: it is none of ours.
+    pub fn read(&self, token: &str) -> Option<Mark> {
+        self.keys.iter().find_map(|keys| keys.untoken(token.as_bytes()))
+    }
+}
+
 /// How the symbols of a seal are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealForm {
@@ -228,6 +246,22 @@ mod tests {
         assert_eq!((bits(&mut on), bits(&mut off)), ([1, 0, 1, 0], [0; 4]));
         let quotes = [8, 9].map(|column| on.form(Form::QuoteClose, column));
         assert_eq!(quotes, [Some("&#8221;"), Some("&#0034;")]);
+    }
+
+    #[test]
+    fn tokens_of_every_secret_are_read_and_others_are_not() {
+        let lines = format!("2 {}\n1 {} retired=2026-01-01T00:00:00Z", "11".repeat(31) + "22", {
+            (0..32).map(|byte| format!("{byte:02x}")).collect::<String>()
+        });
+        let incoming = Incoming::new(&Secrets::parse(&lines).unwrap());
+        assert_eq!(incoming.read("easgrlhrgvt2q5s"), Some(Mark { kid: 1, id: 0x0123_4567_89ab }), "retired");
+        let active = Marker::new(&Secrets::parse(&lines).unwrap(), &Settings::default());
+        let token = active.choices(Mark { kid: 2, id: 7 }, ALL, SealForm::Characters).token().unwrap();
+        assert_eq!(incoming.read(std::str::from_utf8(&token).unwrap()), Some(Mark { kid: 2, id: 7 }));
+        for other in ["", "easgrlhrgvt2q5t", "EASGRLHRGVT2Q5S", "aasgrlhrgv4ndyr", "1"] {
+            assert_eq!(incoming.read(other), None, "{other}");
+        }
+        assert_eq!(Incoming::default().read("easgrlhrgvt2q5s"), None);
     }
 
     #[test]

@@ -6,10 +6,10 @@ mod document;
 mod fill;
 mod future;
 mod layer;
-mod rules;
-mod seen;
+mod marks;
 mod service;
 mod site;
+mod told;
 mod wish;
 
 pub use future::ResponseFuture;

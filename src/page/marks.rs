@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use lol_html::Selector;
 
+use super::PageError;
 use crate::slot::FormKinds;
+
+/// Selectors of all lists together: each one is tried on every element.
+pub(crate) const MAX_SELECTORS: usize = 24;
 
 /// What of a page may carry marks. Built once a site, cheap to clone. The default is what holds where nothing is set.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +38,43 @@ pub(crate) struct MarkRules {
     pub(crate) note: bool,
     /// Stands for all that shapes a page but its source.
     pub(crate) version: u32,
+    /// Channels that every page shuts out.
+    pub(crate) gate: Gate,
+}
+
+impl MarkRules {
+    /// With the selectors of a site: where its articles are, where nothing is marked, and where white space counts.
+    ///
+    /// # Errors
+    /// One that does not hold, by its key and its place in the list; too many.
+    pub(crate) fn select(self, roots: &[String], skip: &[String], preserve: &[String]) -> Result<Self, PageError> {
+        if roots.len() + skip.len() + preserve.len() > MAX_SELECTORS {
+            let message = format!("`roots`, `skip` and `preserve` hold more than {MAX_SELECTORS} selectors");
+            return Err(PageError::Value { key: "watermark.skip", message });
+        }
+        Ok(Self {
+            roots: parse("watermark.roots", roots)?,
+            skip: parse("watermark.skip", skip)?,
+            preserve: parse("watermark.preserve", preserve)?,
+            ..self
+        })
+    }
+
+    /// Which channels a page shuts out that names these style sheets before its first block.
+    pub(crate) fn judge(&self, _: &Sheets) -> Gate {
+        self.gate
+    }
+}
+
+fn parse(key: &'static str, texts: &[String]) -> Result<Arc<[Selector]>, PageError> {
+    let one = |(index, text): (usize, &String)| {
+        text.parse::<Selector>().map_err(|error| {
+            let message =
+                format!("`{text}`, number {} in the list, is no selector that can be used: {error}", index + 1);
+            PageError::Value { key, message }
+        })
+    };
+    texts.iter().enumerate().map(one).collect()
 }
 
 /// What becomes of alternatives that an author has written.
@@ -48,6 +89,20 @@ pub(crate) enum Variants {
     Choose,
 }
 
+/// The style sheets that a page names before its first block.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sheets {
+    /// Their addresses, hashed.
+    pub(crate) linked: Vec<u64>,
+}
+
+impl Sheets {
+    /// Bytes in memory, besides its own.
+    pub(crate) fn size(&self) -> usize {
+        size_of_val(&*self.linked)
+    }
+}
+
 /// Channels that a page shuts out, and why: codes of the log, such as `w:css_unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Gate {
@@ -60,5 +115,31 @@ impl Gate {
     /// As they stand in the log, sorted by channel.
     pub(crate) fn codes(self) -> Vec<&'static str> {
         [self.seal, self.white].into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_that_does_not_hold_is_named() {
+        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let select = |roots: &[&str], skip: &[&str]| MarkRules::default().select(&list(roots), &list(skip), &[]);
+        let rules = select(&["article.story", "div > p"], &[".byline"]).unwrap();
+        assert_eq!((rules.roots.len(), rules.skip.len(), rules.preserve.len()), (2, 1, 0));
+        let error = select(&["main", "p:has(b)"], &[]).unwrap_err().to_string();
+        assert!(error.starts_with("`watermark.roots`: `p:has(b)`, number 2 in the list"), "{error}");
+        let error = select(&[], &["p["]).unwrap_err().to_string();
+        assert!(error.starts_with("`watermark.skip`: `p[`, number 1"), "{error}");
+        assert!(select(&["main"; 12], &["nav"; 12]).is_ok());
+        assert!(select(&["main"; 12], &["nav"; 13]).unwrap_err().to_string().contains("more than 24"));
+    }
+
+    #[test]
+    fn gates_are_logged_by_channel() {
+        assert!(Gate::default().codes().is_empty());
+        let shut = Gate { white: Some("w:css_unknown"), seal: Some("s:css_boxes") };
+        assert_eq!(shut.codes(), ["s:css_boxes", "w:css_unknown"]);
     }
 }

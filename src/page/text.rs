@@ -3,13 +3,15 @@
 //! Text is judged per text node on the source itself, never per chunk, so chunk borders cannot matter. A *gap* is white
 //! space in one text node with a word directly on both sides and two words before and behind it in the block. A *seal*
 //! stands before the explicit end tag of a block of 12 words and 80 characters or more, when nothing but white space,
-//! ends of inline elements and empty ones come after its last character.
+//! ends of inline elements and empty ones come after its last character. In some regions of a page there are none of one
+//! kind, or none at all.
 
 use std::ops::Range;
 
 use super::block::Block;
 use super::charset::{Charset, TextKind};
 use super::decode::Decoded;
+use super::tail;
 use super::window::Window;
 use crate::slot::Edit;
 
@@ -17,6 +19,19 @@ use crate::slot::Edit;
 const MAX_SEALS: u32 = 60;
 /// Open blocks; beyond, the page has no more slots.
 const MAX_DEPTH: usize = 256;
+
+/// A part of a page in which other rules hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Region {
+    /// Its blocks may carry marks.
+    Root,
+    /// Nothing is marked.
+    Skip,
+    /// White space counts: it stays as it is.
+    Preserve,
+    /// No block is sealed whose last text is in it.
+    Unsealed,
+}
 
 /// The state of the search.
 #[derive(Debug)]
@@ -28,11 +43,17 @@ pub(crate) struct Text {
     roots: u32,
     pub(crate) saw_root: bool,
     skip: u32,
+    preserve: u32,
+    unsealed: u32,
     /// The open text node: where it starts, and how far it has come.
     node: Option<Range<u64>>,
     nodes: u64,
     blocks: Vec<Block>,
     seals: u32,
+    /// Words of blocks that may carry marks.
+    pub(crate) words: u32,
+    /// A slot was found.
+    pub(crate) found: bool,
     window_cap: u64,
     max_page: u64,
 }
@@ -58,10 +79,14 @@ impl Text {
             roots: u32::from(root),
             saw_root: false,
             skip: 0,
+            preserve: 0,
+            unsealed: 0,
             node: None,
             nodes: 0,
             blocks: Vec::new(),
             seals: 0,
+            words: 0,
+            found: false,
             window_cap,
             max_page,
         }
@@ -72,23 +97,29 @@ impl Text {
         self.stopped.get_or_insert(why);
     }
 
-    pub(crate) fn enter_root(&mut self) {
-        self.saw_root = true;
-        self.roots += 1;
+    /// An element of this kind starts.
+    pub(crate) fn enter(&mut self, region: Region) {
+        match region {
+            Region::Root => self.saw_root = true,
+            Region::Skip => self.break_words(),
+            // Words go on over it.
+            Region::Preserve | Region::Unsealed => {}
+        }
+        *self.depth(region) += 1;
     }
 
-    pub(crate) fn leave_root(&mut self) {
-        self.roots = self.roots.saturating_sub(1);
+    pub(crate) fn leave(&mut self, region: Region) {
+        let depth = self.depth(region);
+        *depth = depth.saturating_sub(1);
     }
 
-    /// An element in which nothing is marked.
-    pub(crate) fn enter_skip(&mut self) {
-        self.break_words();
-        self.skip += 1;
-    }
-
-    pub(crate) fn leave_skip(&mut self) {
-        self.skip = self.skip.saturating_sub(1);
+    fn depth(&mut self, region: Region) -> &mut u32 {
+        match region {
+            Region::Root => &mut self.roots,
+            Region::Skip => &mut self.skip,
+            Region::Preserve => &mut self.preserve,
+            Region::Unsealed => &mut self.unsealed,
+        }
     }
 
     /// A block starts; the answer names it for [`Text::block_end`].
@@ -117,10 +148,13 @@ impl Text {
             && block.name == end_name
             && self.stopped.is_none()
         {
+            let (words, before) = (block.words, edits.len());
             block.close_word(edits);
+            self.words = self.words.saturating_add(block.words - words);
             if self.seals < MAX_SEALS && self.skip == 0 && block.seal(at, window, edits) {
                 self.seals += 1;
             }
+            self.found |= edits.len() > before;
         }
         self.blocks.truncate(index);
         self.break_words();
@@ -159,19 +193,27 @@ impl Text {
         let Ok(decoded) = Decoded::new(source, self.kind, self.encoding) else {
             return self.stop("bad_utf8");
         };
-        self.note_tail(start, source, false);
-        let node = self.nodes;
+        self.note_tail(start, source, self.unsealed > 0 || tail::ends_in_hieroglyph(&decoded.text));
+        let (node, before) = (self.nodes, edits.len());
         let Some(block) = self.blocks.last_mut() else { return };
+        let words = block.words;
         block.chars = block.chars.saturating_add(decoded.text.chars().count() as u32);
+        block.preserve = self.preserve > 0;
         block.read(start, node, &decoded, window, edits);
+        self.words = self.words.saturating_add(block.words - words);
+        self.found |= edits.len() > before;
     }
 
-    /// The tail of the block starts behind the last character; a seal never follows text that nothing is marked in.
-    fn note_tail(&mut self, start: u64, source: &[u8], unmarked: bool) {
-        if let Some(last) = source.iter().rposition(|b| !b.is_ascii_whitespace())
-            && let Some(block) = self.blocks.last_mut()
-        {
-            block.tail_from = (!unmarked).then_some(start + last as u64 + 1);
+    /// The tail of the block starts behind the last character, if a seal may follow that.
+    fn note_tail(&mut self, start: u64, source: &[u8], unsealed: bool) {
+        let preserve = self.preserve > 0;
+        let Some(block) = self.blocks.last_mut() else { return };
+        match source.iter().rposition(|b| !b.is_ascii_whitespace()) {
+            Some(last) => {
+                block.tail_from = (!unsealed).then_some(start + last as u64 + 1);
+                block.tail_stays = preserve;
+            }
+            None => block.tail_stays |= preserve,
         }
     }
 

@@ -313,7 +313,7 @@ impl Site {
             charset::decide(charset::from_header(&headers), page, charset::fallback(&self.settings.fallback_charset));
         let (mut head, ()) = http::Request::new(()).into_parts();
         let ask = self.ask(&mut head);
-        let shown = survey(page);
+        let shown = survey(page, &MarkRules::default());
         let no_slots = shown.filter(|f| f.hydrated).map(|_| "hydrated");
         let mut response = Response::new(()).into_parts().0;
         response.headers = headers.clone();

@@ -245,7 +245,7 @@ impl Block {
 }
 
 /// Scripts whose lines may break between any two letters: there a line feed and a space are not the same. Hangul, whose
-/// line feeds should be kept as spaces (CSS Text 4 §4.1.3), is among them until browsers are known to do so.
+/// line feeds should become spaces (CSS Text, segment break transformation), is among them until browsers are known to agree.
 fn breaks_anywhere(c: char) -> bool {
     matches!(c,
         '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1100}'..='\u{11FF}' | '\u{1780}'..='\u{17FF}'

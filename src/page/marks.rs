@@ -5,11 +5,7 @@ use std::sync::Arc;
 
 use lol_html::Selector;
 
-use super::PageError;
 use crate::slot::FormKinds;
-
-/// Selectors of all lists together: each one is tried on every element.
-pub(crate) const MAX_SELECTORS: usize = 24;
 
 /// What of a page may carry marks. Built once a site, cheap to clone. The default is what holds where nothing is set.
 #[derive(Debug, Clone, Default)]
@@ -43,38 +39,10 @@ pub(crate) struct MarkRules {
 }
 
 impl MarkRules {
-    /// With the selectors of a site: where its articles are, where nothing is marked, and where white space counts.
-    ///
-    /// # Errors
-    /// One that does not hold, by its key and its place in the list; too many.
-    pub(crate) fn select(self, roots: &[String], skip: &[String], preserve: &[String]) -> Result<Self, PageError> {
-        if roots.len() + skip.len() + preserve.len() > MAX_SELECTORS {
-            let message = format!("`roots`, `skip` and `preserve` hold more than {MAX_SELECTORS} selectors");
-            return Err(PageError::Value { key: "watermark.skip", message });
-        }
-        Ok(Self {
-            roots: parse("watermark.roots", roots)?,
-            skip: parse("watermark.skip", skip)?,
-            preserve: parse("watermark.preserve", preserve)?,
-            ..self
-        })
-    }
-
     /// Which channels a page shuts out that names these style sheets before its first block.
     pub(crate) fn judge(&self, _: &Sheets) -> Gate {
         self.gate
     }
-}
-
-fn parse(key: &'static str, texts: &[String]) -> Result<Arc<[Selector]>, PageError> {
-    let one = |(index, text): (usize, &String)| {
-        text.parse::<Selector>().map_err(|error| {
-            let message =
-                format!("`{text}`, number {} in the list, is no selector that can be used: {error}", index + 1);
-            PageError::Value { key, message }
-        })
-    };
-    texts.iter().enumerate().map(one).collect()
 }
 
 /// What becomes of alternatives that an author has written.
@@ -121,20 +89,6 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_selector_that_does_not_hold_is_named() {
-        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let select = |roots: &[&str], skip: &[&str]| MarkRules::default().select(&list(roots), &list(skip), &[]);
-        let rules = select(&["article.story", "div > p"], &[".byline"]).unwrap();
-        assert_eq!((rules.roots.len(), rules.skip.len(), rules.preserve.len()), (2, 1, 0));
-        let error = select(&["main", "p:has(b)"], &[]).unwrap_err().to_string();
-        assert!(error.starts_with("`watermark.roots`: `p:has(b)`, number 2 in the list"), "{error}");
-        let error = select(&[], &["p["]).unwrap_err().to_string();
-        assert!(error.starts_with("`watermark.skip`: `p[`, number 1"), "{error}");
-        assert!(select(&["main"; 12], &["nav"; 12]).is_ok());
-        assert!(select(&["main"; 12], &["nav"; 13]).unwrap_err().to_string().contains("more than 24"));
-    }
 
     #[test]
     fn gates_are_logged_by_channel() {

@@ -46,6 +46,9 @@ impl Stage {
         let secrets = Secrets::from(Secret::new(1, b"an example secret of 32 bytes or").unwrap());
         let mut marks = watermark::Settings::default();
         marks.channels.whitespace = Whitespace::Always;
+        let list = |selectors: &[&str]| selectors.iter().map(|selector| (*selector).to_owned()).collect();
+        marks.preserve = list(&[".poem", "section .box"]);
+        marks.skip = list(&[".box", "main li"]);
         let findings = Arc::new(Findings::default());
         findings.learn_page(b"<!doctype html><title>t</title><article><p>x</p></article>");
         let layer = ProtectLayer::new(&settings, &rights, "/.deckle").unwrap();

@@ -6,22 +6,22 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use lol_html::Selector;
-use lol_html::html_content::{EndTag, SourceLocation, TextChunk};
+use lol_html::html_content::{EndTag, SourceLocation};
 use lol_html::send::{Element, ElementContentHandlers, Settings};
 
 use super::ambiguity::Ambiguity;
+use super::chunks::{on_script, on_text};
 use super::deletion::Deletions;
 use super::element::{self, Effect, Kind};
+use super::marks::{MarkRules, Sheets};
+use super::regions;
 use super::replace::Replacer;
 use super::scan::{Border, Reading, Scanner};
-use super::text::Text;
+use super::text::{Region, Text};
 use super::tokens::Tokens;
 use super::variants::OpenVariants;
 use super::window::Window;
 use crate::slot::{Edit, Fill, Slot, What};
-
-/// Traces in a script of a framework that compares the server's text with its own.
-const HYDRATION_CALL: &str = "self.__next_f";
 
 /// The selectors in the order of their handlers, parsed once.
 static PARSED: LazyLock<[Option<Selector>; 3]> = LazyLock::new(|| {
@@ -41,9 +41,14 @@ pub(crate) struct Shared {
     pub(crate) footer_placed: bool,
     /// A script of a framework compares the page's text with its own.
     pub(crate) hydrated: bool,
+    /// The same, and it was seen when slots had been found.
+    pub(crate) mark_late: bool,
     pub(crate) deletions: Deletions,
     pub(crate) variants: OpenVariants,
     pub(super) tokens: Tokens,
+    pub(crate) rules: MarkRules,
+    /// The style sheets that stand before the first block.
+    pub(crate) sheets: Sheets,
     footer: Option<Bytes>,
     /// Something may be filled in behind it.
     foot: bool,
@@ -66,7 +71,10 @@ impl Shared {
             ambiguous: false,
             footer_placed: false,
             hydrated: false,
+            mark_late: false,
             deletions: Deletions::default(),
+            rules: MarkRules::default(),
+            sheets: Sheets::default(),
             footer: None,
             foot: false,
             ambiguity: Ambiguity::default(),
@@ -84,6 +92,20 @@ impl Shared {
 
     pub(crate) fn source_of(&self, at: u64) -> u64 {
         self.start + at.saturating_sub(self.prefix.len() as u64)
+    }
+
+    /// The scanner is at a token that starts here, or has passed a text that ends here.
+    pub(super) fn pass(&self, at: usize) {
+        self.border.event(at as u64);
+    }
+
+    /// A script compares the text of this page: no more slots.
+    pub(super) fn see_hydration(&mut self) {
+        self.hydrated = true;
+        if !self.rules.hydrated_ok {
+            self.mark_late |= self.text.found && self.text.stopped.is_none();
+            self.text.stop("hydrated");
+        }
     }
 
     /// The bytes at a place that the scanner named.
@@ -118,9 +140,9 @@ impl Shared {
     }
 }
 
-type Handle = Arc<Mutex<Shared>>;
+pub(super) type Handle = Arc<Mutex<Shared>>;
 
-fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
+pub(super) fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
     // A handler that panicked ends the scan; what it left behind is still a list of edits.
     shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -132,6 +154,7 @@ pub(crate) fn scanner(
     prefix: &[u8],
     (footer, foot): (Option<Bytes>, bool),
     replacer: Replacer,
+    rules: MarkRules,
     reading: Reading,
 ) -> Scanner {
     let border = {
@@ -140,9 +163,12 @@ pub(crate) fn scanner(
         state.prefix = prefix.to_vec();
         (state.footer, state.foot) = (footer, foot);
         state.deletions = Deletions::new(replacer);
+        state.rules = rules.clone();
         Arc::clone(&state.border)
     };
-    let mut scanner = Scanner::new(reading, border, |settings| handlers(settings, shared));
+    // Of the handlers of one element those of its regions come last.
+    let mut scanner =
+        Scanner::new(reading, border, |settings| regions::handlers(handlers(settings, shared), shared, &rules));
     // The prefix is ours and well-formed.
     let _ = scanner.write(prefix);
     scanner
@@ -183,28 +209,34 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         state.ambiguous = true;
         return;
     }
-    state.variants.give_up();
     let mut ending = Ending { ambiguity: matches!(name, "select" | "template"), ..Ending::default() };
-    let mut alternatives = None;
+    // What the site has named takes the place of what is an article by itself.
+    let roots = state.rules.roots.is_empty();
+    let (mut hydrates, mut alternatives) = (false, None);
+    state.variants.give_up();
     let kind = element::kind(name);
     match kind {
-        Kind::Root => ending.root = true,
+        Kind::Root => ending.root = roots,
         Kind::Skip => ending.skip = true,
         Kind::Page => ending.page = true,
-        Kind::Hydration => state.hydrated = true,
+        Kind::Hydration => hydrates = true,
         Kind::Block | Kind::Other => {}
     }
     for attribute in element.attributes() {
         let bytes = |place: Option<SourceLocation>| place.map(|place| state.bytes(&place)).unwrap_or_default();
         match element::effect(bytes(attribute.name_source_location()), bytes(attribute.value_source_location())) {
-            Some(Effect::Root) => ending.root = true,
+            Some(Effect::Root) => ending.root |= roots,
             Some(Effect::Skip) => ending.skip = true,
-            Some(Effect::Hydration) => state.hydrated = true,
+            Some(Effect::NoSeal) => ending.unsealed = true,
+            Some(Effect::Hydration) => hydrates = true,
             Some(Effect::Notice) => state.footer = None,
             Some(Effect::Language) => ending.foreign |= state.text.is_foreign(bytes(attribute.value_source_location())),
             Some(Effect::Variant) => alternatives = attribute.value_source_location(),
             None => {}
         }
+    }
+    if hydrates {
+        state.see_hydration();
     }
     if !state.deletions.is_idle() {
         ending.deletion = deletion(state, element, name);
@@ -233,14 +265,8 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         state.variants.forget();
         return;
     }
-    if ending.root {
-        state.text.enter_root();
-    }
-    if ending.skip {
-        state.text.enter_skip();
-    }
-    if ending.foreign {
-        state.text.enter_foreign();
+    for region in ending.regions() {
+        state.text.enter(region);
     }
     if ending.variant.is_some() {
         state.variant_start(start);
@@ -286,6 +312,7 @@ fn deletion(state: &mut Shared, element: &Element<'_, '_>, name: &str) -> Option
 struct Ending {
     root: bool,
     skip: bool,
+    unsealed: bool,
     foreign: bool,
     ambiguity: bool,
     page: bool,
@@ -294,6 +321,18 @@ struct Ending {
     /// One of its alternatives may take its place; it is named by its start.
     variant: Option<u64>,
     block: Option<u64>,
+}
+
+impl Ending {
+    fn regions(self) -> impl Iterator<Item = Region> {
+        let all = [
+            (self.root, Region::Root),
+            (self.skip, Region::Skip),
+            (self.unsealed, Region::Unsealed),
+            (self.foreign, Region::Foreign),
+        ];
+        all.into_iter().filter(|(is, _)| *is).map(|(_, region)| region)
+    }
 }
 
 /// Asks for the element's end tag, or an ancestor's that takes it along. False: it has none.
@@ -327,14 +366,8 @@ fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: En
 }
 
 fn end_tag(state: &mut Shared, ending: Ending, own: Option<&str>, name: &str, at: u64) {
-    if ending.root {
-        state.text.leave_root();
-    }
-    if ending.skip {
-        state.text.leave_skip();
-    }
-    if ending.foreign {
-        state.text.leave_foreign();
+    for region in ending.regions() {
+        state.text.leave(region);
     }
     if ending.ambiguity {
         state.ambiguity.end(name);
@@ -345,43 +378,5 @@ fn end_tag(state: &mut Shared, ending: Ending, own: Option<&str>, name: &str, at
     if let Some(id) = ending.block {
         let Shared { window, text, edits, .. } = state;
         text.block_end(id, name, at, window, edits);
-    }
-}
-
-/// Looks for the call in scripts; a name that is cut by a chunk border is found with the next one, which pages have.
-fn on_script(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lol_html::HandlerResult + Send + 'static {
-    let shared = Arc::clone(shared);
-    move |chunk: &mut TextChunk<'_>| {
-        let end = chunk.source_location().bytes().end as u64;
-        let found = chunk.as_str().contains(HYDRATION_CALL);
-        drop_output(chunk);
-        let mut state = lock(&shared);
-        state.hydrated |= found;
-        state.border.event(end);
-        Ok(())
-    }
-}
-
-/// Nothing re-encoded may be counted by the sink.
-fn drop_output(chunk: &mut TextChunk<'_>) {
-    chunk.remove();
-}
-
-fn on_text(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lol_html::HandlerResult + Send + 'static {
-    let shared = Arc::clone(shared);
-    move |chunk: &mut TextChunk<'_>| {
-        let place = chunk.source_location().bytes();
-        drop_output(chunk);
-        let mut state = lock(&shared);
-        if !state.ambiguous {
-            let (start, end) = (state.source(place.start), state.source(place.end));
-            let Shared { window, text, edits, .. } = &mut *state;
-            text.text_chunk(start..end, window);
-            if chunk.last_in_text_node() {
-                text.text_end(window, edits);
-            }
-        }
-        state.border.event(place.end as u64);
-        Ok(())
     }
 }

@@ -20,6 +20,10 @@ const REACH: u64 = 4_096;
 const MAX_JOINED: usize = 256;
 /// Words that a context is made of.
 const CONTEXT: usize = 4;
+/// Words behind which no gap can be found any more are let go when there are so many.
+const MANY_KNOWN: usize = 60;
+/// The same within one text node.
+const MAX_KNOWN: usize = 1_024;
 
 /// A finished word.
 #[derive(Debug, Clone)]
@@ -46,15 +50,21 @@ struct Open {
 pub(super) struct Block {
     pub(super) id: u64,
     pub(super) name: String,
-    words: u32,
+    pub(super) words: u32,
     pub(super) chars: u32,
     /// Holds another block, or text that must not be sealed.
     pub(super) unsealable: bool,
     /// Behind the last character that is not white space.
     pub(super) tail_from: Option<u64>,
+    /// White space behind it counts.
+    pub(super) tail_stays: bool,
+    /// White space that is read now counts: there are no gaps.
+    pub(super) preserve: bool,
     known: Vec<Known>,
-    /// Folded words, separated; `known` points into it.
+    /// Folded words, separated; `known` and `found` point into it.
     arena: Vec<u8>,
+    /// Gaps with their contexts.
+    found: Vec<(Range<u64>, Range<usize>)>,
     open: Option<Open>,
     /// The next text may go on with a word that is not known.
     glued: bool,
@@ -71,8 +81,11 @@ impl Block {
             chars: 0,
             unsealable: false,
             tail_from: None,
+            tail_stays: false,
+            preserve: false,
             known: Vec::new(),
             arena: Vec::new(),
+            found: Vec::new(),
             open: None,
             glued: false,
             forms,
@@ -127,6 +140,7 @@ impl Block {
                 self.finish(raw, source_at(to), node, gap_before, edits);
             }
         }
+        self.release(edits);
         if decoded.has_unknown_entity {
             self.forget_words();
         }
@@ -135,7 +149,7 @@ impl Block {
     /// The white space between the last word and one that starts at `at`, if it is a gap.
     fn gap(&self, at: u64, node: u64, raw: &str, decoded: &Decoded<'_>, start: u64) -> Option<Range<u64>> {
         let last = self.known.last()?;
-        if last.node != node || last.end >= at {
+        if self.preserve || last.node != node || last.end >= at {
             return None;
         }
         let between = decoded.source_bytes(last.end.checked_sub(start)?, at - start)?;
@@ -164,21 +178,33 @@ impl Block {
         if let [.., a, _, c, d] = self.known.as_slice()
             && let Some(range) = &c.gap_before
             && d.end.saturating_sub(range.start) <= REACH
-            && let Some(context) = self.arena.get(a.folded.start..d.folded.end)
         {
-            let slot = Slot::Gap { context: Bytes::copy_from_slice(context) };
-            edits.push(Edit { range: range.clone(), what: What::Choice(slot) });
+            self.found.push((range.clone(), a.folded.start..d.folded.end));
         }
+        if self.known.len() >= MAX_KNOWN {
+            self.release(edits);
+        }
+    }
+
+    /// Hands over the gaps that were found. Their contexts share one piece of memory.
+    fn release(&mut self, edits: &mut Vec<Edit>) {
+        let from = self.found.first().map_or(0, |(_, context)| context.start);
+        let to = self.found.last().map_or(0, |(_, context)| context.end);
+        let shared = Bytes::copy_from_slice(self.arena.get(from..to).unwrap_or_default());
+        edits.extend(self.found.drain(..).map(|(range, context)| {
+            let context = shared.slice(context.start - from..context.end - from);
+            Edit { range, what: What::Choice(Slot::Gap { context }) }
+        }));
         self.compact();
     }
 
     /// Keeps the last words only.
     fn compact(&mut self) {
-        const LIMIT: usize = 64;
-        if self.known.len() < LIMIT {
+        let surplus = self.known.len().saturating_sub(CONTEXT);
+        if surplus < MANY_KNOWN {
             return;
         }
-        self.known.drain(..LIMIT - CONTEXT);
+        self.known.drain(..surplus);
         let shift = self.known.first().map_or(0, |w| w.folded.start);
         self.arena.drain(..shift);
         for word in &mut self.known {
@@ -190,6 +216,7 @@ impl Block {
         if let Some(open) = self.open.take() {
             self.finish(&open.raw, open.end, open.node, open.gap_before, edits);
         }
+        self.release(edits);
     }
 
     pub(super) fn forget_words(&mut self) {
@@ -213,6 +240,9 @@ impl Block {
         let Some(from) = self.tail_from.filter(|_| self.is_sealable()) else { return false };
         let near = at.saturating_sub(from) <= MAX_TAIL;
         let Some(Tail { spaces }) = window.get(from..at).filter(|_| near).and_then(tail::read) else { return false };
+        if self.tail_stays && !spaces.is_empty() {
+            return false;
+        }
         for space in spaces {
             let range = from + space.start as u64..from + space.end as u64;
             edits.push(Edit { range, what: What::Choice(Slot::Trim) });
@@ -239,7 +269,8 @@ fn first_word_end(text: &str) -> usize {
     Words::new(word).next().filter(|first| first.start == 0).map_or(0, |first| quoted + first.end)
 }
 
-/// Scripts whose lines may break between any two letters: there a line feed and a space are not the same.
+/// Scripts whose lines may break between any two letters: there a line feed and a space are not the same. Hangul, whose
+/// line feeds should become spaces (CSS Text, segment break transformation), is among them until browsers are known to agree.
 fn breaks_anywhere(c: char) -> bool {
     matches!(c,
         '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1100}'..='\u{11FF}' | '\u{1780}'..='\u{17FF}'

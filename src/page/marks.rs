@@ -37,6 +37,15 @@ pub(crate) struct MarkRules {
     pub(crate) note: bool,
     /// Stands for all that shapes a page but its source.
     pub(crate) version: u32,
+    /// Channels that every page shuts out.
+    pub(crate) gate: Gate,
+}
+
+impl MarkRules {
+    /// Which channels a page shuts out that names these style sheets before its first block.
+    pub(crate) fn judge(&self, _: &Sheets) -> Gate {
+        self.gate
+    }
 }
 
 /// What becomes of alternatives that an author has written.
@@ -65,6 +74,20 @@ impl Shared {
     }
 }
 
+/// The style sheets that a page names before its first block.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sheets {
+    /// Their addresses, hashed.
+    pub(crate) linked: Vec<u64>,
+}
+
+impl Sheets {
+    /// Bytes in memory, besides its own.
+    pub(crate) fn size(&self) -> usize {
+        size_of_val(&*self.linked)
+    }
+}
+
 /// Channels that a page shuts out, and why: codes of the log, such as `w:css_unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Gate {
@@ -77,5 +100,17 @@ impl Gate {
     /// As they stand in the log, sorted by channel.
     pub(crate) fn codes(self) -> Vec<&'static str> {
         [self.seal, self.white].into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_are_logged_by_channel() {
+        assert!(Gate::default().codes().is_empty());
+        let shut = Gate { white: Some("w:css_unknown"), seal: Some("s:css_boxes") };
+        assert_eq!(shut.codes(), ["s:css_boxes", "w:css_unknown"]);
     }
 }

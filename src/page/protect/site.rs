@@ -359,7 +359,7 @@ impl Site {
             charset::decide(charset::from_header(&headers), page, charset::fallback(&self.settings.fallback_charset));
         let (mut head, ()) = http::Request::new(()).into_parts();
         let ask = self.ask(&mut head);
-        let shown = survey(page);
+        let shown = survey(page, &self.rules);
         let no_slots = shown.filter(|f| f.hydrated && !self.rules.hydrated_ok).map(|_| "hydrated");
         let mut response = Response::new(()).into_parts().0;
         response.headers = headers.clone();

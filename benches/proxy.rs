@@ -135,7 +135,7 @@ fn protect(app: Router) -> Router {
     let findings = Arc::new(Findings::default());
     let (secrets, styles) = (Secrets::random().unwrap(), Arc::default());
     let marking = Marking { secrets, settings: config.watermark, findings, styles };
-    let layer = ProtectLayer::new(&config.page, &config.rights, "/.deckle").unwrap().marking(marking);
+    let layer = ProtectLayer::new(&config.page, &config.rights, "/.deckle").unwrap().marking(marking).unwrap();
     app.layer(layer).layer(IdentifyLayer::new(&config.visitor).unwrap())
 }
 

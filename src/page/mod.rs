@@ -22,6 +22,7 @@ mod block;
 mod body;
 mod card;
 mod charset;
+mod chunks;
 mod csp;
 mod declaration;
 mod decode;
@@ -29,19 +30,23 @@ mod deletion;
 mod element;
 pub mod encoding;
 mod etag;
+mod forms;
 pub mod guard;
 mod head;
 mod headers;
 mod learn;
 mod marks;
 mod markup;
+mod note;
 pub mod notice;
+mod outcome;
 mod output;
 mod pipeline;
 mod plain;
 pub mod plan;
 mod policy;
 mod protect;
+mod regions;
 mod replace;
 mod report;
 mod rewrite;
@@ -53,6 +58,8 @@ mod style;
 mod tail;
 mod tee;
 mod text;
+mod tokens;
+mod variants;
 mod window;
 
 use serde::{Deserialize, Serialize};
@@ -183,6 +190,16 @@ pub enum PageError {
     Value {
         /// The key.
         key: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// An entry of a list that does not hold.
+    #[error("`{key}[{at}]`: {message}")]
+    Entry {
+        /// The key of the list.
+        key: &'static str,
+        /// Which entry, from 0.
+        at: usize,
         /// What is wrong.
         message: String,
     },

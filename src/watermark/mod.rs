@@ -34,11 +34,11 @@ mod tail;
 mod trace;
 
 pub use code::{Keys, Mark, Row};
-pub use mark::{Channels, Choices, MarkSubject, Marker, SealForm};
+pub use mark::{Channels, Choices, Incoming, MarkSubject, Marker, SealForm};
 pub use observe::{Copy, Observation, SealHit};
 pub use settings::{
     ChannelSettings, Consistency, Hydrated, Level, Scope, SealMarkup, Settings, TypographicSettings, Whitespace,
 };
 pub use trace::{Evidence, Hit, Trace, Tracer, Verdict};
 
-pub use crate::slot::{Carriers, PlanNote, VariantNote};
+pub use crate::slot::{Carriers, PlanNote, SEPARATOR, VariantNote};

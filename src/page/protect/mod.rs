@@ -6,9 +6,11 @@ mod document;
 mod fill;
 mod future;
 mod layer;
+mod marks;
 mod service;
 mod sheets;
 mod site;
+mod told;
 mod wish;
 
 pub use future::ResponseFuture;

@@ -5,45 +5,50 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body::Body;
+use lol_html::Selector;
 use twox_hash::XxHash3_64;
 
 use super::ask::Ask;
+use super::marks::Marks;
 use super::site::Site;
 use crate::page::PageBody;
 use crate::page::encoding::{Coding, Decoder, content_codings};
 use crate::page::marks::MarkRules;
-use crate::page::rewrite::Outcome;
-use crate::page::style::{MAX_SHEET, Styles, name};
+use crate::page::style::{MAX_SHEET, PageSheets, Styles, name};
 use crate::page::tee::{Copied, Tee};
-use crate::watermark::Whitespace;
 
 /// Sheets up to this length are read at once where no thread can be had for them.
 const AT_ONCE: usize = 64 << 10;
 
-impl Site {
-    /// What of a page may carry marks, as far as its style is concerned.
-    pub(super) fn style_rules(&self, ask: &Ask) -> MarkRules {
-        let Some((marking, ..)) = &self.marking else { return MarkRules::default() };
-        let sheets = marking.styles.host(&ask.host);
+impl Marks {
+    /// Adds to the rules of a page what is known of its style.
+    pub(super) fn add_style(&self, rules: &mut MarkRules, ask: &Ask) {
+        let sheets = self.styles.host(&ask.host);
         let (preserve, unsealed) = sheets.selectors();
-        MarkRules {
-            preserve: Arc::clone(preserve),
-            unsealed: Arc::clone(unsealed),
-            sheets: Some(sheets),
-            prove_white: marking.settings.channels.whitespace == Whitespace::Auto,
-            base: format!("http://{}{}", ask.host, ask.target.split('?').next().unwrap_or_default()).parse().ok(),
-            ..MarkRules::default()
-        }
+        rules.preserve = all_of(&rules.preserve, preserve);
+        rules.unsealed = all_of(&rules.unsealed, unsealed);
+        rules.prove_white = self.prove_white;
+        rules.base = format!("http://{}{}", ask.host, ask.target.split('?').next().unwrap_or_default()).parse().ok();
+        rules.sheets = Some(sheets);
     }
 
     /// Remembers what the `<style>` elements of a page have said that was not known.
-    pub(super) fn learn_style(&self, ask: &Ask, outcome: &Outcome) {
-        let Some((marking, ..)) = &self.marking else { return };
-        if !marking.styles.host(&ask.host).knows(&outcome.sheets) {
-            marking.styles.learn_page(&ask.host, &outcome.sheets);
+    pub(super) fn learn_style(&self, host: &str, page: &PageSheets) {
+        if !self.styles.host(host).knows(page) {
+            self.styles.learn_page(host, page);
         }
     }
+}
 
+fn all_of(own: &Arc<[Selector]>, told: &Arc<[Selector]>) -> Arc<[Selector]> {
+    match (own.is_empty(), told.is_empty()) {
+        (_, true) => Arc::clone(own),
+        (true, false) => Arc::clone(told),
+        (false, false) => own.iter().chain(told.iter()).cloned().collect(),
+    }
+}
+
+impl Site {
     /// The body of an answer that is left alone; if it is a style sheet, a copy is read.
     pub(super) fn passed<R: Body<Data = Bytes>>(
         &self,
@@ -51,11 +56,11 @@ impl Site {
         (status, headers): (StatusCode, &HeaderMap),
         body: R,
     ) -> PageBody<R> {
-        let Some((marking, ..)) = &self.marking else { return PageBody::inner(body) };
+        let Some(marks) = &self.marking else { return PageBody::inner(body) };
         let whole = status == StatusCode::OK && ask.method == Method::GET && is_css(headers);
         let (true, Ok(codings)) = (whole, content_codings(headers)) else { return PageBody::inner(body) };
         let sheet = Passing {
-            styles: Arc::clone(&marking.styles),
+            styles: Arc::clone(&marks.styles),
             name: name(&ask.host, &ask.target),
             host: ask.host.clone(),
             codings,
@@ -132,6 +137,7 @@ mod tests {
     use crate::page::{Findings, PageFacts, PageReport, Settings};
     use crate::secret::{Secret, Secrets};
     use crate::visitor::Visitor;
+    use crate::watermark::Whitespace;
 
     use super::*;
 
@@ -145,7 +151,7 @@ mod tests {
         let findings = Arc::new(Findings::default());
         findings.learn_page(b"<!doctype html><title>t</title><article><p>x</p></article>");
         let layer = ProtectLayer::new(&Settings::default(), &crate::rights::Settings::default(), "/.deckle").unwrap();
-        layer.marking(Marking { secrets, settings, findings, styles: Arc::clone(styles) })
+        layer.marking(Marking { secrets, settings, findings, styles: Arc::clone(styles) }).unwrap()
     }
 
     /// Asks the layer; the site answers with this.
@@ -205,8 +211,10 @@ mod tests {
         let facts = page(&layer, LINK).await;
         assert_eq!((facts.mark_off, facts.carriers.white, facts.known), (vec!["w:css_unknown"], 0, true));
         sheet(&layer, "/s.css", b"p { white-space: pre-line }").await;
-        until(&styles, |styles| styles.host("news.example").has_preserved()).await;
-        assert_eq!(page(&layer, LINK).await.carriers.white, 0);
+        until(&styles, |styles| !styles.host("news.example").selectors().0.is_empty()).await;
+        // All of the text is in such an element now; a seal is no white space.
+        let facts = page(&layer, LINK).await;
+        assert_eq!((facts.carriers.white, facts.carriers.seals, facts.mark_off.len()), (0, 1, 0));
     }
 
     #[tokio::test]

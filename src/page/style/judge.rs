@@ -209,7 +209,6 @@ impl Regions {
 }
 
 /// What the classes of an element mean.
-#[allow(dead_code, reason = "asked by a scan that leaves regions out")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ClassEffects {
     /// White space in it stays as it is.
@@ -308,13 +307,11 @@ impl HostStyles {
     }
 
     /// Does any class mean something?
-    #[allow(dead_code, reason = "asked by a scan that leaves regions out")]
     pub(crate) fn reads_classes(&self) -> bool {
         !(self.preserve.classes.is_empty() && self.unsealed.classes.is_empty() && self.boxed.is_empty())
     }
 
     /// What the value of a `class` means to a scan, as it is written; `block`: it is that of a block that may be sealed.
-    #[allow(dead_code, reason = "asked by a scan that leaves regions out")]
     pub(crate) fn classes(&self, value: &[u8], block: bool) -> ClassEffects {
         let mut effects = ClassEffects::default();
         let mut text = String::from_utf8_lossy(value).to_ascii_lowercase();
@@ -328,11 +325,6 @@ impl HostStyles {
             effects.unsealed |= self.unsealed.classes.contains(class) || (block && self.boxed.contains(class));
         }
         effects
-    }
-
-    /// Does white space stay anywhere?
-    pub(crate) fn has_preserved(&self) -> bool {
-        !(self.preserve.classes.is_empty() && self.preserve.selectors.is_empty())
     }
 
     fn holds_preserved(&self, rules: &SheetRules) -> bool {

@@ -7,7 +7,6 @@
 mod address;
 mod declared;
 mod fit;
-mod gate;
 mod judge;
 mod named;
 mod reader;
@@ -16,8 +15,7 @@ mod selector;
 mod styles;
 
 pub(crate) use address::{join, name};
-pub(crate) use gate::{Gated, PageGate, depends_on_style};
-pub(crate) use judge::{HostStyles, PageSheets};
+pub(crate) use judge::{ClassEffects, HostStyles, PageSheets};
 pub(crate) use named::NamedStyle;
 pub(crate) use reader::MAX_SHEET;
 #[cfg(feature = "cli")]

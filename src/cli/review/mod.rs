@@ -178,7 +178,7 @@ fn facts(report: &Report, [articles_by_one, pages_by_one, requests_by_one]: [u64
         dropped: report.quality.dropped,
         holes: report.quality.holes,
         automated_share: report.verdict.automated_share,
-        not_found_share: missing as f64 / report.quality.hits.max(1) as f64,
+        not_found_share: missing as f64 / report.verdict.hits.max(1) as f64,
         bad_lines: report.quality.skipped.values().sum(),
         ..Facts::default()
     }

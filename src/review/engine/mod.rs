@@ -16,6 +16,7 @@ mod shard;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub(crate) use facts::Facts;
 pub(crate) use feed::{Problem, Reading, name};
 pub(crate) use robots::RobotsVersions;
 pub(crate) use shard::Shard;
+pub(crate) use weight::{Amount, Requests};
 
 /// How much is read and kept.
 #[derive(Debug, Clone)]
@@ -180,7 +182,7 @@ impl Counts {
 
     /// The most articles, pages and requests of one visitor.
     pub(crate) fn most_by_one(&self) -> [u64; 3] {
-        let of = |facts: &Facts| [facts.articles.count(), facts.pages.into(), facts.hits];
+        let of = |facts: &Facts| [facts.articles.count(), facts.pages.into(), facts.hits.count()];
         self.unproven().map(of).fold([0; 3], |[a, b, c], [x, y, z]| [a.max(x), b.max(y), c.max(z)])
     }
 

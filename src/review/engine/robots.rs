@@ -10,6 +10,7 @@ use data_encoding::BASE64;
 
 use super::distinct::BuildReady;
 use super::row::{Kind, Row};
+use super::weight::Requests;
 use crate::audit::reader::{Note, rfc3339};
 use crate::rights::compliance::{Answer, Family, History, Served, Verdict};
 use crate::visitor::{Category, Verification, bare_host};
@@ -88,9 +89,9 @@ impl RobotsVersions {
 pub(crate) struct FamilyFacts {
     pub(crate) name: Box<str>,
     pub(crate) proof: Verification,
-    pub(crate) requests: u64,
+    pub(crate) requests: Requests,
     pub(crate) fetches: u64,
-    pub(crate) verdicts: BTreeMap<Verdict, u64>,
+    pub(crate) verdicts: BTreeMap<Verdict, Requests>,
     pub(crate) crawl_delay: Option<u32>,
     pub(crate) examples: Vec<Box<str>>,
     family: Family,
@@ -101,7 +102,7 @@ impl FamilyFacts {
         Self {
             name: name.into(),
             proof,
-            requests: 0,
+            requests: Requests::default(),
             fetches: 0,
             verdicts: BTreeMap::new(),
             crawl_delay: None,

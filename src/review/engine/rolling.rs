@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::weight::{Requests, Weight};
 use crate::review::{Fact, Window};
 
 /// Parts of a span; what is counted may be short by one of them.
@@ -11,20 +12,25 @@ const PARTS: usize = 60;
 #[derive(Debug, Clone)]
 pub(crate) struct Rolling {
     pub(crate) window: Window,
-    counts: [u32; PARTS],
+    counts: [Requests; PARTS],
     /// The newest part, since 1970.
     newest: u64,
-    sum: u64,
-    pub(crate) most: u64,
+    sum: Requests,
+    most: Requests,
 }
 
 impl Rolling {
     pub(super) fn new(window: Window) -> Self {
-        Self { window, counts: [0; PARTS], newest: 0, sum: 0, most: 0 }
+        Self { window, counts: [Requests::default(); PARTS], newest: 0, sum: Requests::default(), most: Requests::default() }
+    }
+
+    /// The most within the span.
+    pub(crate) fn most(&self) -> u64 {
+        self.most.count()
     }
 
     /// Something of this kind, at this time.
-    pub(super) fn add(&mut self, of: Fact, time: Duration) {
+    pub(super) fn add(&mut self, of: Fact, time: Duration, weight: Weight) {
         if of != self.window.fact {
             return;
         }
@@ -33,24 +39,24 @@ impl Rolling {
         while self.newest < at {
             // Behind a pause of the whole span nothing is left.
             self.newest = if at - self.newest > PARTS as u64 { at - PARTS as u64 } else { self.newest + 1 };
-            let passed = self.place(self.newest).map_or(0, std::mem::take);
-            self.sum -= u64::from(passed);
+            let passed = self.place(self.newest).map(std::mem::take).unwrap_or_default();
+            self.sum -= passed;
             if self.newest + PARTS as u64 == at {
-                self.counts = [0; PARTS];
-                self.sum = 0;
+                self.counts = [Requests::default(); PARTS];
+                self.sum = Requests::default();
             }
         }
         if self.newest - at >= PARTS as u64 {
             return;
         }
         if let Some(count) = self.place(at) {
-            *count += 1;
-            self.sum += 1;
+            *count += weight;
+            self.sum += weight;
         }
         self.most = self.most.max(self.sum);
     }
 
-    fn place(&mut self, part: u64) -> Option<&mut u32> {
+    fn place(&mut self, part: u64) -> Option<&mut Requests> {
         self.counts.get_mut((part % PARTS as u64) as usize)
     }
 }
@@ -65,10 +71,10 @@ mod tests {
         let most = |seconds: &[u64]| {
             let mut rolling = Rolling::new(window);
             for at in seconds {
-                rolling.add(Fact::PagesByOne, Duration::from_secs(1_000_000 + at));
-                rolling.add(Fact::RequestsByOne, Duration::from_secs(1_000_000 + at));
+                rolling.add(Fact::PagesByOne, Duration::from_secs(1_000_000 + at), Weight::ONE);
+                rolling.add(Fact::RequestsByOne, Duration::from_secs(1_000_000 + at), Weight::ONE);
             }
-            rolling.most
+            rolling.most()
         };
         assert_eq!(most(&[0, 60, 600, 3_000]), 4);
         assert_eq!(most(&[0, 1_800, 3_700, 5_400, 7_300]), 2);

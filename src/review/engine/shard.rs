@@ -14,6 +14,7 @@ use super::parse::Parsed;
 use super::robots::{Obedience, RobotsVersions};
 use super::row::{Kind, Row, is_refusal};
 use super::tally::Tally;
+use super::weight::Requests;
 use crate::action::Action;
 use crate::review::{Fact, Window};
 use crate::suspicion::{is_probe, number_in};
@@ -57,9 +58,9 @@ pub(crate) struct Shard {
 #[derive(Debug, Default)]
 pub(crate) struct LetGo {
     pub(crate) keys: Sketch,
-    pub(crate) hits: u64,
+    pub(crate) hits: Requests,
     /// The most by which a visitor that came back is counted short.
-    pub(crate) short_by: u64,
+    pub(crate) short_by: Requests,
 }
 
 impl Shard {
@@ -162,7 +163,7 @@ impl Shard {
         let at = weights.len() / LET_GO;
         let (_, bound, _) = weights.select_nth_unstable(at);
         let bound = *bound;
-        let (mut round, mut left) = (0, Vec::with_capacity(self.visitors.len()));
+        let (mut round, mut left) = (Requests::default(), Vec::with_capacity(self.visitors.len()));
         let mut moved = vec![u32::MAX; self.visitors.len()];
         let mut goes = at;
         for (number, facts) in std::mem::take(&mut self.visitors).into_iter().enumerate() {
@@ -205,7 +206,7 @@ fn network(address: &str) -> Cow<'_, str> {
 fn weight(facts: &Facts) -> u64 {
     let suspicion =
         u64::from(facts.score) + 10 * facts.articles.count().min(100) + u64::from(facts.category.is_declared_bot());
-    (1 + suspicion) * facts.hits
+    (1 + suspicion) * facts.hits.count()
 }
 
 /// The name of an article: its id where the log has one, else its path.
@@ -216,7 +217,7 @@ pub(crate) fn article<'r>(row: &'r Row<'_>) -> &'r str {
 
 fn roll(facts: &mut Facts, of: Fact, row: &Row<'_>) {
     for rolling in facts.rolling() {
-        rolling.add(of, row.hit.time);
+        rolling.add(of, row.hit.time, row.weight);
     }
 }
 
@@ -224,18 +225,18 @@ fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
     let hit = &row.hit;
     facts.hits += row.weight;
     roll(facts, Fact::RequestsByOne, row);
-    facts.bytes = facts.bytes.saturating_add(hit.bytes);
-    facts.upstream_us = facts.upstream_us.saturating_add(hit.upstream_us.unwrap_or(0));
+    facts.bytes.note(row.weight, hit.bytes);
+    facts.upstream_us.note(row.weight, hit.upstream_us.unwrap_or(0));
     facts.note_time(hit.time, gap, row.weight);
     match hit.status {
         Some(304) => facts.not_modified += 1,
-        Some(404 | 410) => facts.not_found += 1,
+        Some(404 | 410) => facts.not_found += row.weight,
         status if is_refusal(status) => facts.refused += 1,
         _ => {}
     }
     match row.kind {
         Kind::Article | Kind::Page => add_page(facts, row, gap),
-        Kind::Asset => facts.assets += row.weight as u32,
+        Kind::Asset => facts.assets += row.weight,
         Kind::Robots => facts.robots += 1,
         Kind::Sitemap => facts.sitemaps += 1,
         Kind::Feed => facts.feeds += 1,

@@ -139,6 +139,32 @@ fn what_a_later_line_proves_counts() {
 }
 
 #[test]
+fn what_stands_for_many_is_weighed_whatever_the_share() {
+    let line = |at: u32, path: &str, kind: &str, sample: &str| {
+        format!(
+            "{{\"v\":1,\"time\":\"2026-11-20T10:{:02}:{:02}.000Z\",\"deckle.seq\":{},\"url.path\":\"{path}\",\"http.response.status_code\":200,\"http.response.body.size\":1000,\"client.address\":\"203.0.113.0/24\",\"deckle.visitor.id\":\"v{}\",\"deckle.visitor.category\":\"browser\",\"deckle.action\":\"allow\",\"deckle.page.kind\":\"{kind}\",\"deckle.upstream_us\":2000{sample}}}\n",
+            at / 60,
+            at % 60,
+            at + 1,
+            at % 7
+        )
+    };
+    let pages: String = (0..10).map(|at| line(at, "/a-b-c", "article", "")).collect();
+    let assets: String = (10..310).map(|at| line(at, "/s.css", "asset", ",\"deckle.sample\":0.3")).collect();
+    let of = |jobs| read(&Review::default().jobs(jobs), &(pages.clone() + &assets));
+    let report = of(1);
+    // 300 lines at three in ten are 1,000 requests, of which no line stands for a whole number.
+    assert_eq!((report.quality.hits, report.verdict.hits, report.status.codes[0].hits), (310, 1_010, 1_010));
+    let (row, agents) = (&report.bandwidth[0], &report.agents[0]);
+    assert!(row.bytes.abs_diff(1_010_000) < 100 && agents.bytes.abs_diff(1_010_000) < 100, "{row:?} {agents:?}");
+    assert!((row.upstream_s.unwrap() - 2.02).abs() < 0.001 && agents.hits == 1_010, "{row:?} {agents:?}");
+    assert_eq!((report.actions.rows[0].done, report.time.heat.iter().flatten().sum::<u64>()), (1_010, 1_010));
+    assert!(report.quality.sampled);
+    let whole = |report: &Report| serde_json::to_value(report).unwrap()["verdict"].clone();
+    assert_eq!((whole(&of(3)), whole(&of(5))), (whole(&report), whole(&report)), "the number of threads changes nothing");
+}
+
+#[test]
 fn what_stands_beside_a_log_outlives_its_segments() {
     let dir = std::env::temp_dir().join(format!("deckle-beside-{}", std::process::id()));
     std::fs::create_dir_all(dir.join("robots")).unwrap();

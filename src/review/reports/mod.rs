@@ -11,7 +11,7 @@ mod verdict;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::engine::{Counts, Facts, name};
+use super::engine::{Counts, Facts, Requests, name};
 use super::input::Source;
 use super::report::{Approximate, Report, SourceInfo};
 use suspects::Ranked;
@@ -113,8 +113,8 @@ fn source(everybody: &Everybody<'_>, about: &About<'_>) -> SourceInfo {
     let let_go = || counts.shards.iter().map(|shard| &shard.let_go);
     let mut keys = super::engine::Sketch::default();
     let_go().for_each(|of| keys.merge(&of.keys));
-    let hits: u64 = let_go().map(|of| of.hits).sum();
-    let short_by = let_go().map(|of| of.short_by).max().unwrap_or(0);
+    let hits = let_go().map(|of| of.hits).sum::<Requests>().count();
+    let short_by = let_go().map(|of| of.short_by).max().unwrap_or_default().count();
     SourceInfo {
         files: about.sources.iter().map(name).collect(),
         formats: counts.formats.clone(),

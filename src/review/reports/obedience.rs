@@ -11,10 +11,10 @@ pub(super) fn robots(counts: &Counts) -> Robots {
     let mut rows: Vec<RobotsRow> = Vec::new();
     for facts in counts.shards.iter().flat_map(|shard| shard.obedience.families.values()) {
         let (name, proof) = (&facts.name, facts.proof);
-        if facts.requests == 0 {
+        if facts.requests.count() == 0 {
             continue;
         }
-        let of = |verdict| facts.verdicts.get(&verdict).copied().unwrap_or(0);
+        let of = |verdict| facts.verdicts.get(&verdict).map_or(0, |requests| requests.count());
         rows.push(RobotsRow {
             agent: name.to_string(),
             verification: proof.code(),
@@ -23,7 +23,7 @@ pub(super) fn robots(counts: &Counts) -> Robots {
                 Verification::Failed => format!("fake {name}"),
                 _ => format!("claiming to be {name}"),
             },
-            requests: facts.requests,
+            requests: facts.requests.count(),
             obeyed: of(Verdict::Obeyed),
             stale: of(Verdict::Stale),
             read_then_ignored: of(Verdict::ReadThenIgnored),

@@ -79,6 +79,12 @@ impl SampleLog {
         self.dir.join(self.name(number))
     }
 
+    /// What was there before it: so many segments, the highest number of a line, and the last head.
+    pub(crate) fn go_on_from(&mut self, number: u64, seq: u64, head: &chain::Digest) {
+        (self.number, self.seq) = (number, seq);
+        self.previous = Some((self.name(number), HEXLOWER.encode(head)));
+    }
+
     fn begin(&mut self, kind: Option<&str>) -> String {
         self.seq += 1;
         let kind = kind.map(|kind| format!("\"deckle.kind\":\"{kind}\",")).unwrap_or_default();

@@ -70,7 +70,7 @@ pub enum Verdict {
         /// Lines after its last checkpoint.
         lines: u64,
     },
-    /// Written by a version that kept none.
+    /// Written by a version that kept none: nothing proves it. The chain begins at the first segment that has them.
     NoCheckpoints,
     /// It is not.
     Modified {

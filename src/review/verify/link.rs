@@ -185,7 +185,13 @@ fn relation(before: &Walked, walked: &Walked, is_known: bool) -> Relation {
     if opening.previous_segment.as_ref() == Some(&walked.name) {
         return Relation::Replay("it stands in the place of the segment before it".to_owned());
     }
+    if before.is_chained() && !walked.is_chained() {
+        return Relation::Strange("it has no checkpoints, and the segment before it has".to_owned());
+    }
     match opening.previous_head.as_deref().and_then(parse_digest) {
+        // No checkpoint had been written there: an older version, whose numbers began anew at each start. Whoever takes
+        // the checkpoints out of a segment does not get past this: the one behind it names the head of the last of them.
+        Some(head) if head == before.head && !before.is_chained() => Relation::Follows,
         Some(head) if head == before.head => by_number(before, opening),
         Some(_) => by_name(before, opening),
         None => without_name(before, opening),
@@ -231,6 +237,7 @@ fn segment(entry: Entry<'_>, instance: &str) -> Segment {
     if walked.torn > 0 {
         notes.push(format!("a last line of {} bytes is torn", walked.torn));
     }
+    notes.extend(walked.odd.as_ref().map(|odd| format!("nothing proves it, but {odd}")));
     let verdict = verdict(entry.fault.as_ref(), entry.is_followed, walked);
     Segment {
         name: walked.name.clone(),

@@ -39,6 +39,8 @@ pub(super) struct Walked {
     pub(super) is_ended: bool,
     pub(super) is_end_signed: bool,
     pub(super) broken: Option<Broken>,
+    /// What is odd about a segment without checkpoints: nothing proves it, in either direction.
+    pub(super) odd: Option<String>,
     /// The first signature that does not fit.
     pub(super) forged: Option<(u64, String)>,
     pub(super) erased: Erased,
@@ -66,13 +68,15 @@ pub(super) fn walk(path: &Path, keyring: &Keyring<'_>) -> io::Result<Option<Walk
         is_compressed: lines.compression != Compression::Plain,
         ..Walked::default()
     };
-    let mut walker = Walker { out, keyring, block: OpenBlock::default(), fault: None, gap: None, is_numbered: false };
+    let block = OpenBlock::default();
+    let mut walker =
+        Walker { out, keyring, block, fault: None, gap: None, is_numbered: false, is_damaged: false };
     loop {
         match lines.next_line() {
             Ok(Some(line)) => walker.take(line),
             Ok(None) => break,
             Err(error) => {
-                walker.is_numbered = true;
+                (walker.is_numbered, walker.is_damaged) = (true, true);
                 walker.fault(format!("it cannot be read on: {error}"));
                 break;
             }
@@ -90,6 +94,8 @@ struct Walker<'k> {
     /// The number that should have come.
     gap: Option<u64>,
     is_numbered: bool,
+    /// It cannot be read to its end.
+    is_damaged: bool,
 }
 
 impl Walker<'_> {
@@ -222,10 +228,13 @@ impl Walker<'_> {
         if self.out.lines > 0 && !self.is_numbered && self.out.order.is_none() {
             return None;
         }
-        if let Some(why) = self.fault.take() {
-            let first = self.gap.or(self.block.first).unwrap_or(self.out.first_seq);
-            let broken = Broken { block: self.out.blocks + 1, first, last: self.out.last_seq.max(first), why };
-            self.out.broken.get_or_insert(broken);
+        match self.fault.take() {
+            Some(why) if self.out.is_chained() || self.is_damaged => {
+                let first = self.gap.or(self.block.first).unwrap_or(self.out.first_seq);
+                let broken = Broken { block: self.out.blocks + 1, first, last: self.out.last_seq.max(first), why };
+                self.out.broken.get_or_insert(broken);
+            }
+            why => self.out.odd = why,
         }
         // The last checkpoint is the first line behind itself.
         self.out.tail = self.block.lines.saturating_sub(u64::from(self.out.blocks > 0));

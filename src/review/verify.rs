@@ -203,6 +203,10 @@ struct Index {
     all: BTreeSet<String>,
     /// The last number and head of those that were closed.
     ends: BTreeMap<String, (u64, String)>,
+    /// A whole directory was given: what stood before its first segment is asked for, too.
+    is_of_all: bool,
+    /// A directory has no such file.
+    is_absent: bool,
 }
 
 impl Index {
@@ -211,8 +215,10 @@ impl Index {
         for path in paths {
             let is_dir = path.is_dir();
             let dir = if is_dir { Some(path.as_path()) } else { path.parent() };
-            let text = dir.and_then(|dir| std::fs::read_to_string(dir.join("audit.index")).ok()).unwrap_or_default();
-            for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let text = dir.and_then(|dir| std::fs::read_to_string(dir.join("audit.index")).ok());
+            index.is_of_all |= is_dir;
+            index.is_absent |= is_dir && text.is_none();
+            for line in text.unwrap_or_default().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
                 // Who names single files does not ask for all.
                 index.add(&line, is_dir);
             }

@@ -49,12 +49,13 @@ struct Entry<'w> {
 
 struct Chain<'w> {
     entries: Vec<Entry<'w>>,
-    missing: BTreeSet<String>,
+    /// With what is worth knowing about each.
+    missing: BTreeMap<String, Vec<String>>,
 }
 
 impl<'w> Chain<'w> {
     fn of(segments: &'w [Walked], index: &Index) -> Self {
-        let mut chain = Self { entries: Vec::new(), missing: BTreeSet::new() };
+        let mut chain = Self { entries: Vec::new(), missing: BTreeMap::new() };
         let mut known = BTreeSet::new();
         let mut before: Option<usize> = None;
         for walked in segments {
@@ -99,13 +100,13 @@ impl<'w> Chain<'w> {
                 let (first_seq, last_seq) = (walked.first_seq, walked.last_seq);
                 entry.fault = Some(Verdict::Modified { block: 1, first_seq, last_seq, why });
             }
-            (Relation::Gap, _) => {
+            (Relation::Gap, before) => {
                 let named = walked.opening.as_ref().and_then(|opening| opening.previous_segment.clone());
                 let named = named.unwrap_or_else(|| format!("a segment before {}", walked.name));
                 if index.deleted.contains(&named) {
                     entry.notes.push(format!("{named} before it was deleted in time, says audit.index"));
                 } else {
-                    self.missing.insert(named);
+                    self.missing.insert(named, vec![unexplained(index, before.is_none())]);
                 }
             }
             (Relation::Twin, _) => entry.notes.push("it is there twice".to_owned()),
@@ -121,7 +122,9 @@ impl<'w> Chain<'w> {
         let lost = lost.filter(|name| {
             SegmentName::of(Path::new(name)).is_some_and(|order| order.instance == first.instance && order > first)
         });
-        self.missing.extend(lost.cloned());
+        for name in lost {
+            self.missing.entry(name.clone()).or_default();
+        }
     }
 
     /// Nothing follows the last segment, but `audit.index` may know how it ended.
@@ -140,7 +143,7 @@ impl<'w> Chain<'w> {
 
     fn into_segments(self, instance: &str) -> Vec<Segment> {
         let mut out: Vec<Segment> = self.entries.into_iter().map(|entry| segment(entry, instance)).collect();
-        for name in self.missing {
+        for (name, notes) in self.missing {
             let missing = Segment {
                 name,
                 instance: instance.to_owned(),
@@ -149,7 +152,7 @@ impl<'w> Chain<'w> {
                 verdict: Verdict::Missing,
                 erased: super::Erased::default(),
                 signatures: super::Signatures::default(),
-                notes: Vec::new(),
+                notes,
             };
             let order = |segment: &Segment| SegmentName::of(Path::new(&segment.name));
             let at = out.partition_point(|other| order(other) <= order(&missing));
@@ -165,11 +168,28 @@ fn chain_start(walked: &Walked, index: &Index, notes: &mut Vec<String>) -> Relat
     if named == Some(&walked.name) {
         return Relation::Replay("it stands in the place of the segment before it".to_owned());
     }
-    if let Some(named) = named {
-        let deleted = index.deleted.contains(named);
-        notes.push(format!("{named} before it {}", if deleted { "was deleted in time" } else { "is not here" }));
+    match named {
+        // Whoever names single files does not ask for the others.
+        Some(named) if !index.is_of_all && !index.deleted.contains(named) => {
+            notes.push(format!("{named} before it is not here"));
+            Relation::Starts
+        }
+        Some(_) => Relation::Gap,
+        None => Relation::Starts,
     }
-    Relation::Starts
+}
+
+/// Why a segment should be here.
+fn unexplained(index: &Index, is_oldest: bool) -> String {
+    let why = match (index.is_absent, is_oldest) {
+        (true, true) => {
+            "the next one names it, and there is no audit.index here that could say that it was deleted in time: copy \
+             that file with the log"
+        }
+        (true, false) => "the next one names it, and there is no audit.index here",
+        (false, _) => "the next one names it, and audit.index does not say that it was deleted in time",
+    };
+    why.to_owned()
 }
 
 fn relation(before: &Walked, walked: &Walked, is_known: bool) -> Relation {

@@ -153,16 +153,37 @@ fn segments_cannot_be_taken_away_or_shown_again() {
     std::fs::write(log.path(4), &first).unwrap();
     assert!(verdict(&log, 4).is_fault(), "{}", check(&log));
     std::fs::remove_file(log.path(4)).unwrap();
-    // The first ones may have gone, and the last one is only missed by the index.
-    std::fs::remove_file(log.path(1)).unwrap();
-    let found = check(&log);
-    assert_eq!(found.exit_code(), 0, "{found}");
-    assert!(found.to_string().contains("is not here"), "{found}");
+    // The last one is only missed by the index.
     let index = format!("{{\"closed\":\"{}\",\"last_seq\":{}}}\n", log.name(3), 3 * LENGTH);
     std::fs::write(log.dir.join("audit.index"), index).unwrap();
     assert_eq!(check(&log).exit_code(), 0);
     std::fs::remove_file(log.path(3)).unwrap();
     assert_eq!(verdict(&log, 3), Verdict::Missing);
+}
+
+#[test]
+fn the_oldest_segments_go_in_time_or_are_missed() {
+    let log = SampleLog::three("verify-oldest");
+    std::fs::remove_file(log.path(1)).unwrap();
+    // A copy of the log without its index.
+    let found = check(&log);
+    assert_eq!((found.exit_code(), verdict(&log, 1)), (4, Verdict::Missing), "{found}");
+    assert!(found.to_string().contains("no audit.index here"), "{found}");
+    // An index that knows of no deletion.
+    let index = |text: String| std::fs::write(log.dir.join("audit.index"), text).unwrap();
+    index(format!("{{\"closed\":\"{}\",\"last_seq\":{LENGTH}}}\n", log.name(1)));
+    let found = check(&log);
+    assert_eq!((found.exit_code(), verdict(&log, 1)), (4, Verdict::Missing), "{found}");
+    assert!(found.to_string().contains("does not say that it was deleted"), "{found}");
+    // One that does.
+    index(format!("{{\"retention\":\"{}.zst\",\"bytes\":1}}\n", log.name(1)));
+    let found = check(&log);
+    assert!(found.exit_code() == 0 && found.to_string().contains("was deleted in time"), "{found}");
+    std::fs::remove_file(log.path(2)).unwrap();
+    assert_eq!(verdict(&log, 2), Verdict::Missing, "only the first one was deleted in time");
+    // Who asks for one file does not ask for the others.
+    let found = verify(&[log.path(3)], &[]);
+    assert!(found.exit_code() == 0 && found.to_string().contains("before it is not here"), "{found}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub enum Verdict {
     ReadThenIgnored,
     /// Forbidden by every version of the last day, none of which it had fetched.
     NeverAsked,
-    /// Nobody that declares itself, no history, or a path that parsers read in two ways.
+    /// Nobody that declares itself, no history, a version whose text nobody knows, or a path that parsers read in two ways.
     Unknown,
     /// An agent that acts for one person, for whom its operator says that robots.txt does not hold.
     UserTriggered,
@@ -91,6 +91,8 @@ pub enum Served {
     Absent,
     /// A server error: nothing may be fetched by whoever got it (RFC 9309 §2.3.1.4).
     Unavailable,
+    /// Something, and nobody knows any more what it said.
+    Unknown,
 }
 
 impl Served {
@@ -107,14 +109,14 @@ impl Served {
         match self {
             Self::Rules(robots) => robots.allows(token, path),
             Self::Absent => true,
-            Self::Unavailable => false,
+            Self::Unavailable | Self::Unknown => false,
         }
     }
 
     fn plainly_forbids(&self, token: &str, path: &str) -> bool {
         match self {
             Self::Rules(robots) => robots.plainly_forbids(token, path),
-            Self::Absent => false,
+            Self::Absent | Self::Unknown => false,
             Self::Unavailable => true,
         }
     }
@@ -243,6 +245,9 @@ impl History {
             Standing::Declared => {}
         }
         let Some(current) = self.current(family, at, at) else { return Verdict::Unknown };
+        if *current == Served::Unknown {
+            return Verdict::Unknown;
+        }
         if current.allows(&family.token, path) {
             return Verdict::Obeyed;
         }

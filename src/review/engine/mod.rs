@@ -16,6 +16,7 @@ mod shard;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod weight;
 
 use std::any::Any;
@@ -41,8 +42,8 @@ pub(crate) use agents::KnownAgent;
 pub(crate) use distinct::{BuildReady, Sketch};
 pub(crate) use facts::Facts;
 pub(crate) use feed::{Problem, Reading, name};
-pub(crate) use robots::RobotsVersions;
 pub(crate) use shard::Shard;
+pub(crate) use versions::RobotsVersions;
 pub(crate) use weight::{Amount, Requests};
 
 /// How much is read and kept.
@@ -326,6 +327,7 @@ impl Counts {
     }
 
     fn finish(&mut self) {
+        self.quality.robots_missing = self.robots().map_or(0, RobotsVersions::missing) as u64;
         for shard in &mut self.shards {
             shard.tally.end_hour();
             self.quality.sampled |= shard.tally.sampled;

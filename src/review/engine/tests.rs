@@ -179,6 +179,40 @@ fn what_stands_beside_a_log_outlives_its_segments() {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
+/// A line of deckle's log: GPTBot takes an article.
+fn taken(seq: u32, time: &str) -> String {
+    format!(
+        "{{\"v\":1,\"time\":\"{time}\",\"deckle.seq\":{seq},\"server.address\":\"news.example\",\"url.path\":\"/a-b-c\",\"http.response.status_code\":200,\"client.address\":\"203.0.113.9\",\"deckle.visitor.id\":\"x\",\"deckle.visitor.category\":\"ai-train\",\"deckle.visitor.agent\":\"GPTBot\",\"deckle.visitor.verification\":\"unverifiable\",\"deckle.page.kind\":\"article\"}}\n"
+    )
+}
+
+#[test]
+fn under_a_robots_txt_whose_text_is_nowhere_nobody_knows() {
+    let robots = |seq: u32, time: &str, version: &str, text: &str| {
+        format!(
+            "{{\"v\":1,\"time\":\"{time}\",\"deckle.kind\":\"robots\",\"deckle.seq\":{seq},\"server.address\":\"news.example\",\"deckle.robots.version\":\"{version}\"{text}}}\n"
+        )
+    };
+    let known = data_encoding::BASE64.encode(b"User-agent: *\nDisallow: /a\n");
+    let text = robots(1, "2026-11-01T00:00:00.000Z", "0123456789ab", &format!(",\"text\":\"{known}\""))
+        + &taken(2, "2026-11-05T00:00:00.000Z")
+        // The line that held its text is gone, and so is the file.
+        + &robots(3, "2026-11-10T00:00:00.000Z", "ba9876543210", "")
+        + &taken(4, "2026-11-15T00:00:00.000Z")
+        + &taken(5, "2026-11-15T01:00:00.000Z")
+        + &robots(6, "2026-11-20T00:00:00.000Z", "0123456789ab", "")
+        + &taken(7, "2026-11-25T00:00:00.000Z");
+    let report = read(&Review::default(), &text);
+    let row = &report.robots.rows[0];
+    assert!(report.robots.evaluated && report.robots.versions == 2, "{:?}", report.robots);
+    assert_eq!((row.never_asked, row.unknown, row.obeyed), (2, 2, 0), "{row:?}");
+    assert_eq!(report.quality.robots_missing, 1);
+    // Nothing else is known: then nothing is evaluated.
+    let gone = robots(1, "2026-11-01T00:00:00.000Z", "ba9876543210", "");
+    let report = read(&Review::default(), &(gone + &taken(2, "2026-11-05T00:00:00.000Z")));
+    assert!(!report.robots.evaluated && report.robots.reason.unwrap().contains("nowhere"), "{:?}", report.robots);
+}
+
 #[test]
 fn filters_leave_out_and_count() {
     let args = FilterArgs { agent: Some("curl".into()), ..FilterArgs::default() };

@@ -384,6 +384,7 @@ fn quality(quality: &Quality, from: &SourceInfo) -> Section {
         fact("dropped", Count(quality.dropped)),
         fact("clock_steps", Count(quality.clock_steps)),
         fact("holes", Count(quality.holes)),
+        fact("robots_missing", Count(quality.robots_missing)),
         fact("instances", Cell::list(&quality.instances)),
         fact("sampled", Cell::flag(quality.sampled)),
         fact("notes", Cell::list(&quality.notes)),

@@ -7,6 +7,7 @@ use crate::visitor::Verification;
 
 pub(super) fn robots(counts: &Counts) -> Robots {
     let versions = counts.robots().map_or(0, RobotsVersions::count);
+    let missing = counts.robots().map_or(0, RobotsVersions::missing);
     let evaluated = versions > 0;
     let mut rows: Vec<RobotsRow> = Vec::new();
     for facts in counts.shards.iter().flat_map(|shard| shard.obedience.families.values()) {
@@ -42,7 +43,10 @@ pub(super) fn robots(counts: &Counts) -> Robots {
     });
     Robots {
         evaluated,
-        reason: (!evaluated).then_some("the log does not hold it; say what it was by --robots FILE"),
+        reason: (!evaluated).then_some(match missing {
+            0 => "the log does not hold it; say what it was by --robots FILE",
+            _ => "the log names what was in force, and the text is nowhere; say what it was by --robots FILE",
+        }),
         versions,
         rows,
     }

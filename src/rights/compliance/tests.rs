@@ -83,6 +83,20 @@ fn a_fake_does_not_ask_for_the_family() {
 }
 
 #[test]
+fn under_a_text_that_is_gone_nobody_knows() {
+    let judge = |served: &[(&str, Served)], time: &str| {
+        let mut history = History::default();
+        served.iter().for_each(|(from, served)| history.serve(at(from), served.clone()));
+        history.judge(&Family::claiming("FooBot"), "/a", at(time)).code()
+    };
+    let gone = [("d0 00:00", served(V2)), ("d3 00:00", Served::Unknown), ("d6 00:00", served(V2))];
+    assert_eq!(judge(&gone, "d2 12:00"), "never_asked");
+    assert_eq!(judge(&gone, "d4 12:00"), "unknown");
+    assert_eq!(judge(&gone, "d6 12:00"), "unknown", "it may have allowed it, within the last day");
+    assert_eq!(judge(&gone, "d7 12:00"), "never_asked");
+}
+
+#[test]
 fn some_are_not_judged() {
     let mut history = History::default();
     history.serve(at("d0 00:00"), served(V2));

@@ -391,6 +391,7 @@ fn faults(quality: &Quality) -> Vec<(String, u64)> {
         ("Records that the writer dropped", quality.dropped),
         ("Times that the writer's clock went back", quality.clock_steps),
         ("Numbers that are missing in the log", quality.holes),
+        ("Versions of robots.txt whose text is nowhere", quality.robots_missing),
     ];
     all.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()
 }

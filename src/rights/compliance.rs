@@ -36,7 +36,7 @@ const CONTROL_TOKENS: [&str; 2] = ["Google-Extended", "Applebot-Extended"];
 pub enum Verdict {
     /// Allowed by the version of the moment.
     Obeyed,
-    /// Forbidden now, and allowed by a version that it may have acted on. No violation.
+    /// Forbidden now, and allowed by a version that it may have acted on, or it was told that there is none. No violation.
     Stale,
     /// Forbidden by every version that it may have acted on, though it had fetched robots.txt within a day.
     ReadThenIgnored,
@@ -253,7 +253,9 @@ impl History {
         }
         let since = self.copy_of(family, at).unwrap_or(at.saturating_sub(COPY));
         let versions = self.versions(family, since, at);
-        if versions.iter().any(|version| version.allows(&family.token, path)) {
+        // A refusal counts as "no file" for whoever got it, and for nobody else (RFC 9309 §2.3.1.3).
+        let has_none = self.fetches_of(family, since, at).any(|(_, answer)| answer == Answer::Absent);
+        if has_none || versions.iter().any(|version| version.allows(&family.token, path)) {
             return Verdict::Stale;
         }
         let is_known = self.current(family, since, at).is_some();

@@ -7,6 +7,7 @@ use super::Plan;
 use super::agents::{AgentCache, AgentTable};
 use super::feed::Batch;
 use super::row::{Kind, Row};
+use super::versions::Told;
 use crate::audit::reader::{Format, Hit, Line, Note, Skipped};
 
 /// A server writes a line when the answer is done: this much disorder is usual.
@@ -19,6 +20,8 @@ pub(super) struct Parsed<'c> {
     pub(super) rows: Vec<Vec<Row<'c>>>,
     /// Of the chunk in hand: what it says about the log itself.
     pub(super) notes: Vec<Note>,
+    /// Of the chunk in hand: what those got who asked for robots.txt.
+    pub(super) answers: Vec<Told>,
     /// Lines by chunk.
     pub(super) lines_of: Vec<(usize, u64)>,
     pub(super) hits: u64,
@@ -49,6 +52,7 @@ impl<'c> Parsed<'c> {
     pub(super) fn clear(&mut self) {
         self.rows.iter_mut().for_each(Vec::clear);
         self.notes.clear();
+        self.answers.clear();
     }
 
     pub(super) fn parse(
@@ -113,6 +117,9 @@ impl<'c> Parsed<'c> {
         self.out_of_order += u64::from(hit.time + DISORDER < self.newest);
         self.newest = self.newest.max(hit.time);
         let mut row = Row::new(hit, agents, cache);
+        if row.kind == Kind::Robots {
+            self.answers.extend(Told::of(&row));
+        }
         if !plan.filters.is_empty() && !plan.filters.keeps(&row.subject()) {
             self.filtered += 1;
             // Whoever has read robots.txt has read it, whatever is looked at.

@@ -115,7 +115,10 @@ impl Obedience {
         }
         self.number = versions.number;
         for host in versions.hosts() {
-            let history = self.histories.entry(host.to_owned()).or_default();
+            // Until now it was one of those that are not named; who has asked there has asked.
+            let is_new = !versions.is_named(host) && !self.histories.contains_key(host);
+            let before = self.histories.get("").filter(|_| is_new).cloned();
+            let history = self.histories.entry(host.to_owned()).or_insert_with(|| before.unwrap_or_default());
             for (since, served) in versions.of(host) {
                 history.serve(since, served);
             }

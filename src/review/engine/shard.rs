@@ -85,6 +85,9 @@ impl Shard {
         for note in &parsed.notes {
             self.obedience.versions.add_note(note);
         }
+        for told in &parsed.answers {
+            self.obedience.versions.add_answer(told);
+        }
         for row in parsed.rows.get(at).into_iter().flatten() {
             self.add(row);
         }

@@ -237,6 +237,43 @@ fn who_has_read_robots_txt_has_read_it_whatever_is_looked_at() {
 }
 
 #[test]
+fn a_site_without_robots_txt_forbids_nothing() {
+    let bot = "CCBot/2.0 (https://commoncrawl.org/faq/)";
+    let answered = |time: &str, path: &str, agent: &str, status: u16| {
+        line("203.0.113.9", time, path, agent).replace(" 200 9 ", &format!(" {status} 9 "))
+    };
+    // It is a reader who gets the 404: he is counted by another thread than the robot.
+    let text = answered("20/Nov/2026:10:00:00", "/robots.txt", FIREFOX, 404)
+        + &answered("20/Nov/2026:11:00:00", "/private/a-b-c", bot, 200);
+    for jobs in [1, 3] {
+        let robots = read(&Review::default().jobs(jobs), &text).robots;
+        assert!(robots.evaluated && robots.versions == 1, "{robots:?}");
+        assert_eq!((robots.rows[0].obeyed, robots.rows[0].requests), (1, 1), "{robots:?}");
+    }
+    // With rules that hold but for that time.
+    let text = text
+        + &answered("20/Nov/2026:12:00:00", "/robots.txt", FIREFOX, 200)
+        + &answered("20/Nov/2026:13:00:00", "/private/a-b-c", bot, 200)
+        + &answered("22/Nov/2026:13:00:00", "/private/a-b-c", bot, 200)
+        // Who is told 503 may fetch nothing, and who is not may.
+        + &answered("24/Nov/2026:10:00:00", "/robots.txt", bot, 503)
+        + &answered("24/Nov/2026:13:00:00", "/robots.txt", bot, 503)
+        + &answered("25/Nov/2026:12:00:00", "/open", bot, 200)
+        + &answered("25/Nov/2026:12:00:00", "/open", "Bytespider", 200);
+    let rules = b"User-agent: *\nDisallow: /private/\n";
+    for jobs in [1, 3] {
+        let review = Review::default().jobs(jobs).robots(rules, std::time::Duration::ZERO);
+        let robots = read(&review, &text).robots;
+        let row = |agent: &str| robots.rows.iter().find(|row| row.agent == agent).unwrap();
+        let of = |row: &crate::review::report::RobotsRow| {
+            [row.obeyed, row.stale, row.read_then_ignored, row.never_asked, row.unknown]
+        };
+        assert_eq!(of(row("CCBot")), [3, 1, 1, 1, 0], "{robots:?}");
+        assert_eq!(of(row("Bytespider")), [1, 0, 0, 0, 0], "{robots:?}");
+    }
+}
+
+#[test]
 fn a_first_line_longer_than_a_chunk_hides_nothing() {
     for length in [300_000, 900_000, 3_000_000] {
         let long = line("198.51.100.2", "20/Nov/2026:10:00:00", &format!("/{}", "x".repeat(length)), FIREFOX);

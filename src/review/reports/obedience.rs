@@ -6,9 +6,10 @@ use crate::rights::compliance::Verdict;
 use crate::visitor::Verification;
 
 pub(super) fn robots(counts: &Counts) -> Robots {
-    let versions = counts.robots().map_or(0, RobotsVersions::count);
-    let missing = counts.robots().map_or(0, RobotsVersions::missing);
-    let evaluated = versions > 0;
+    let of = |count: fn(&RobotsVersions) -> usize| counts.robots().map_or(0, count);
+    let (texts, absences, missing) =
+        (of(RobotsVersions::count), of(RobotsVersions::absences), of(RobotsVersions::missing));
+    let is_answered = counts.robots().is_some_and(RobotsVersions::is_answered);
     let mut rows: Vec<RobotsRow> = Vec::new();
     for facts in counts.shards.iter().flat_map(|shard| shard.obedience.families.values()) {
         let (name, proof) = (&facts.name, facts.proof);
@@ -38,6 +39,8 @@ pub(super) fn robots(counts: &Counts) -> Robots {
         });
     }
     let violations = |row: &RobotsRow| row.read_then_ignored + row.never_asked;
+    // That there was no file is said of one host, which need not be one that a robot asked.
+    let evaluated = texts > 0 || (is_answered && rows.iter().any(|row| row.obeyed + row.stale + violations(row) > 0));
     rows.sort_by(|a, b| {
         (violations(b), b.requests).cmp(&(violations(a), a.requests)).then_with(|| a.title.cmp(&b.title))
     });
@@ -47,7 +50,7 @@ pub(super) fn robots(counts: &Counts) -> Robots {
             0 => "the log does not hold it; say what it was by --robots FILE",
             _ => "the log names what was in force, and the text is nowhere; say what it was by --robots FILE",
         }),
-        versions,
+        versions: if evaluated { texts + absences } else { 0 },
         rows,
     }
 }

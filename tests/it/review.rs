@@ -757,6 +757,22 @@ fn the_order_of_files_changes_nothing_and_none_counts_twice() {
 }
 
 #[test]
+fn where_no_thread_can_be_had_the_answer_is_the_same() {
+    let dir = TempDir::new();
+    let log = file(&dir, "access.log", [fleet("Wget/1.21").concat(), site()].concat()).display().to_string();
+    let with = |stack: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deckle"));
+        // A thread with a stack of that size cannot be started.
+        let out = command.args(["review", &log, "--jobs", "4", "--json", "-"]).env("RUST_MIN_STACK", stack).output();
+        let out = out.unwrap();
+        assert!(out.status.success(), "{stack}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let (few, many) = (with(&(1_u64 << 48).to_string()), with("2097152"));
+    assert!(few.contains("\"hits\": 3069") && few == many);
+}
+
+#[test]
 fn the_number_of_threads_changes_no_byte() {
     let dir = TempDir::new();
     // Robots of one name come from many addresses, which are counted by different threads.

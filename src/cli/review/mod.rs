@@ -77,13 +77,15 @@ fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    std::thread::Builder::new().name("deckle-interrupt".to_owned()).spawn(move || {
+    let wait = move || {
         runtime.block_on(async {
             if tokio::signal::ctrl_c().await.is_ok() {
                 flag.store(true, Ordering::Relaxed);
             }
         });
-    })?;
+    };
+    // Without a thread an interrupt ends the program at once.
+    let _ = std::thread::Builder::new().name("deckle-interrupt".to_owned()).spawn(wait);
     Ok(stop)
 }
 

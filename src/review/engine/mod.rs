@@ -4,7 +4,9 @@
 //! in their order: so the answer is the same with any number of threads.
 
 mod agents;
+mod ahead;
 mod articles;
+mod crew;
 mod distinct;
 mod facts;
 mod feed;
@@ -23,8 +25,8 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Barrier, Mutex, PoisonError, RwLock};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::conditions::Window;
@@ -34,11 +36,14 @@ use super::report::Quality;
 use crate::audit::reader::{Format, Skipped};
 use crate::visitor::{Ranges, Verification};
 use agents::{AgentCache, AgentTable};
-use feed::{Batch, Feed};
+use ahead::Lines;
+use crew::{Crew, work_together};
+use feed::Batch;
 use parse::Parsed;
 use shard::Bounds;
 
 pub(crate) use agents::KnownAgent;
+pub(in crate::review) use crew::both;
 pub(crate) use distinct::{BuildReady, Sketch};
 pub(crate) use facts::Facts;
 pub(crate) use feed::{Problem, Reading, name};
@@ -115,11 +120,11 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     };
     let agents = AgentTable::default();
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
-    let receive = read_ahead(sources.to_vec(), plan.reading.clone());
+    let mut lines = Lines::of(sources, &plan.reading);
     let mut round: Vec<Batch> = Vec::with_capacity(ROUND);
     loop {
         let mut over = false;
-        match receive.recv_timeout(LOOK_UP) {
+        match lines.receive(LOOK_UP) {
             Ok(Ok(batch)) => round.push(batch),
             Ok(Err(Problem::End)) => over = true,
             Ok(Err(problem)) => counts.note_problem(problem, sources),
@@ -144,26 +149,6 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     }
     counts.finish();
     counts
-}
-
-/// A thread that reads, a few chunks ahead. After a stop nobody waits for it: it may wait for somebody itself.
-fn read_ahead(sources: Vec<Source>, reading: Reading) -> Receiver<Result<Batch, Problem>> {
-    let (send, receive) = sync_channel(ROUND);
-    let read = move || {
-        let mut tell = |problem| {
-            let _ = send.send(Err(problem));
-        };
-        let mut feed = Feed::new(&sources, &reading, &mut tell);
-        while let Some(batch) = feed.next_batch(&mut tell) {
-            if send.send(Ok(batch)).is_err() {
-                return;
-            }
-        }
-        tell(Problem::End);
-    };
-    // Without a thread nothing is read, and the report says that there was nothing.
-    let _ = std::thread::Builder::new().name("deckle-read".to_owned()).spawn(read);
-    receive
 }
 
 type Failure = Box<dyn Any + Send>;
@@ -225,39 +210,36 @@ impl Counts {
     fn add_round(&mut self, round: &[Batch], plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
         let jobs = self.shards.len();
         let slots: Vec<RwLock<Parsed<'_>>> = (0..jobs).map(|_| RwLock::new(Parsed::new(jobs))).collect();
-        let (together, failed) = (Barrier::new(jobs), Mutex::new(None));
-        let work = |at: usize, shard: &mut Shard, cache: &mut AgentCache| {
-            let mut parse = |chunk: usize| {
-                let Some(slot) = slots.get(at) else { return };
-                let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
-                slot.clear();
-                if let Some(batch) = round.get(chunk) {
-                    slot.parse(chunk, batch, plan, agents, cache);
-                }
-            };
-            let count = |shard: &mut Shard| {
-                for slot in &slots {
-                    shard.add_all(&slot.read().unwrap_or_else(PoisonError::into_inner), at);
-                }
-            };
-            for first in (0..round.len()).step_by(jobs) {
-                // Who fails must not let the others wait for ever.
-                keep_failure(&failed, || parse(first + at));
-                together.wait();
-                keep_failure(&failed, || count(shard));
-                together.wait();
+        let lanes: Vec<Mutex<(&mut Shard, &mut AgentCache)>> =
+            self.shards.iter_mut().zip(caches).map(Mutex::new).collect();
+        let failed = Mutex::new(None);
+        let parse = |at: usize, chunk: usize| {
+            let (Some(slot), Some(lane)) = (slots.get(at), lanes.get(at)) else { return };
+            let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
+            slot.clear();
+            if let Some(batch) = round.get(chunk) {
+                let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+                slot.parse(chunk, batch, plan, agents, lane.1);
             }
         };
-        if let ([shard], [cache]) = (self.shards.as_mut_slice(), &mut *caches) {
-            work(0, shard, cache);
-        } else {
-            std::thread::scope(|scope| {
-                for ((at, shard), cache) in self.shards.iter_mut().enumerate().zip(caches) {
-                    let work = &work;
-                    scope.spawn(move || work(at, shard, cache));
-                }
-            });
-        }
+        let count = |at: usize| {
+            let Some(lane) = lanes.get(at) else { return };
+            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+            for slot in &slots {
+                lane.0.add_all(&slot.read().unwrap_or_else(PoisonError::into_inner), at);
+            }
+        };
+        // Usually each thread has one lane.
+        work_together(jobs, &|worker: usize, crew: &Crew| {
+            for first in (0..round.len()).step_by(jobs) {
+                // Who fails must not let the others wait for ever.
+                (worker..jobs).step_by(crew.workers).for_each(|at| keep_failure(&failed, || parse(at, first + at)));
+                crew.meet();
+                (worker..jobs).step_by(crew.workers).for_each(|at| keep_failure(&failed, || count(at)));
+                crew.meet();
+            }
+        });
+        drop(lanes);
         // A report that lacks lines would be a lie.
         if let Some(failure) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             std::panic::resume_unwind(failure);

@@ -11,7 +11,7 @@ mod verdict;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::engine::{Counts, Facts, Requests, name};
+use super::engine::{Counts, Facts, Requests, both, name};
 use super::input::Source;
 use super::report::{Approximate, Report, SourceInfo};
 use suspects::Ranked;
@@ -72,19 +72,10 @@ pub(super) fn report(counts: &Counts, about: &About<'_>) -> Report {
     let everybody = Everybody::of(counts);
     let robots = obedience::robots(counts);
     // These look at every visitor; the others at the suspects.
-    let (agents, new_agents, content, marks, actions) = std::thread::scope(|scope| {
-        let agents = scope.spawn(|| agents::agents(&everybody));
-        let new_agents = scope.spawn(|| agents::new_agents(&everybody));
-        let rest = (content::content(&everybody), tables::marks(&everybody), tables::actions(&everybody));
-        let join = |failure| std::panic::resume_unwind(failure);
-        (
-            agents.join().unwrap_or_else(join),
-            new_agents.join().unwrap_or_else(|f| std::panic::resume_unwind(f)),
-            rest.0,
-            rest.1,
-            rest.2,
-        )
-    });
+    let ((agents, new_agents), (content, marks, actions)) = both(
+        || both(|| agents::agents(&everybody), || agents::new_agents(&everybody)),
+        || (content::content(&everybody), tables::marks(&everybody), tables::actions(&everybody)),
+    );
     let articles_taken = content.taken;
     let suspects = suspects::rows(&everybody);
     Report {

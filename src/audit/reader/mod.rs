@@ -139,6 +139,12 @@ impl Reader {
         !matches!(self.format, Format::W3c | Format::CloudFront)
     }
 
+    /// As it is, for the lines that come now, in this format and with no switch counted yet.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn resumed(&self, format: Format) -> Self {
+        Self { format, switches: 0, ..self.clone() }
+    }
+
     /// As if no line of another format had come.
     fn back_to(self, format: Format) -> Self {
         Self { format, ..self }

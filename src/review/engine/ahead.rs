@@ -11,7 +11,7 @@ use crate::review::input::Source;
 /// Where lines come from.
 pub(super) enum Lines {
     /// After a stop nobody waits for that thread: it may wait for somebody itself.
-    Ahead(Receiver<Result<Batch, Problem>>),
+    Ahead(Receiver<Result<Vec<Batch>, Problem>>),
     Here {
         feed: Feed,
         told: VecDeque<Problem>,
@@ -27,8 +27,8 @@ impl Lines {
                 let _ = send.send(Err(problem));
             };
             let mut feed = Feed::new(&from, &how, &mut tell);
-            while let Some(batch) = feed.next_batch(&mut tell) {
-                if send.send(Ok(batch)).is_err() {
+            while let Some(group) = feed.next_group(&mut tell) {
+                if send.send(Ok(group)).is_err() {
                     return;
                 }
             }
@@ -43,7 +43,7 @@ impl Lines {
     }
 
     /// What comes next, or that nothing has come yet.
-    pub(super) fn receive(&mut self, wait: Duration) -> Result<Result<Batch, Problem>, RecvTimeoutError> {
+    pub(super) fn receive(&mut self, wait: Duration) -> Result<Result<Vec<Batch>, Problem>, RecvTimeoutError> {
         let (feed, told) = match self {
             Self::Ahead(receive) => return receive.recv_timeout(wait),
             Self::Here { feed, told } => (feed, told),
@@ -51,7 +51,7 @@ impl Lines {
         if let Some(problem) = told.pop_front() {
             return Ok(Err(problem));
         }
-        let batch = feed.next_batch(&mut |problem| told.push_back(problem));
-        Ok(batch.ok_or_else(|| told.pop_front().unwrap_or(Problem::End)))
+        let group = feed.next_group(&mut |problem| told.push_back(problem));
+        Ok(group.ok_or_else(|| told.pop_front().unwrap_or(Problem::End)))
     }
 }

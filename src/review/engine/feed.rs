@@ -1,5 +1,7 @@
 //! Sources in the order of time: each is looked at first, then they are read side by side where they overlap.
 
+mod merge;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ const LOOKED_AT: usize = 64;
 const SAME: usize = 64 * 1024;
 /// Files that are read side by side.
 const SIDE_BY_SIDE: usize = 64;
+/// Parts of chunks that are handed on together, and their bytes.
+const GROUP: (usize, usize) = (512, 1 << 18);
 
 /// How lines are read.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +34,10 @@ pub(crate) struct Batch {
     pub(crate) source: usize,
     pub(crate) chunk: Chunk,
     pub(crate) reader: Reader,
+    /// The newest time among the lines before, as far as they were looked at.
+    pub(crate) newest: Duration,
+    /// Not a whole chunk: it may be small.
+    is_part: bool,
 }
 
 struct Open {
@@ -37,7 +45,13 @@ struct Open {
     chunks: Chunks,
     reader: Reader,
     pending: Option<Chunk>,
+    /// Bytes of it that were given out.
+    given: usize,
+    /// When it ends, once somebody has looked.
+    end: Option<Duration>,
+    /// Of its next line.
     time: Duration,
+    newest: Duration,
 }
 
 impl Open {
@@ -49,6 +63,7 @@ impl Open {
             Some(Ok(chunk)) => {
                 self.time = first_time(&chunk, &self.reader).unwrap_or(self.time);
                 self.pending = Some(chunk);
+                (self.given, self.end) = (0, None);
             }
             Some(Err(error)) => tell(Problem::Unreadable(error)),
             None => {}
@@ -91,8 +106,21 @@ impl Feed {
         Self { waiting, open: Vec::new() }
     }
 
-    /// The lines that come next.
-    pub(crate) fn next_batch(&mut self, tell: &mut dyn FnMut(Problem)) -> Option<Batch> {
+    /// The lines that come next: a chunk, or as many parts of chunks as are worth a thread's while.
+    pub(crate) fn next_group(&mut self, tell: &mut dyn FnMut(Problem)) -> Option<Vec<Batch>> {
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        while let Some(batch) = self.next_batch(tell) {
+            bytes += batch.chunk.bytes.len();
+            let is_part = batch.is_part;
+            group.push(batch);
+            if !is_part || group.len() >= GROUP.0 || bytes >= GROUP.1 {
+                break;
+            }
+        }
+        (!group.is_empty()).then_some(group)
+    }
+
+    fn next_batch(&mut self, tell: &mut dyn FnMut(Problem)) -> Option<Batch> {
         loop {
             // Only now: who reads must not wait for the lines behind those that it has.
             for open in &mut self.open {
@@ -101,18 +129,18 @@ impl Feed {
             self.open.retain(|open| open.pending.is_some());
             self.open_due(tell);
             let (at, _) = self.open.iter().enumerate().min_by_key(|(_, open)| open.time)?;
-            let open = self.open.get_mut(at)?;
-            let Some(chunk) = open.pending.take() else { continue };
-            let batch = Batch { source: open.number, reader: open.reader.clone(), chunk };
-            // The lines behind must be read as the directives of these say.
-            if !open.reader.is_stateless() {
-                let directives = batch.chunk.lines().map(|(line, _)| line).filter(|line| line.starts_with(b"#"));
-                directives.for_each(|line| {
-                    open.reader.read(line);
-                });
+            let border = self.border(at);
+            if let Some(batch) = self.open.get_mut(at)?.take(border) {
+                return Some(batch);
             }
-            return Some(batch);
         }
+    }
+
+    /// When another source goes on.
+    fn border(&self, at: usize) -> Option<Duration> {
+        let others = self.open.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, open)| open.time);
+        let waiting = self.waiting.last().filter(|_| self.open.len() < SIDE_BY_SIDE).map(|looked| looked.first);
+        others.chain(waiting).min()
     }
 
     /// Opens what begins before the rest of what is open.
@@ -134,7 +162,10 @@ impl Feed {
                     chunks,
                     reader: looked.reader,
                     pending: Some(chunk),
+                    given: 0,
+                    end: None,
                     time: looked.first,
+                    newest: Duration::ZERO,
                 }),
                 Ok(None) => {}
                 Err(error) => tell(Problem::Unreadable(error)),
@@ -240,9 +271,13 @@ pub(crate) fn name(source: &Source) -> String {
 
 fn first_time(chunk: &Chunk, reader: &Reader) -> Option<Duration> {
     let mut reader = reader.clone();
-    chunk.lines().take(LOOKED_AT).find_map(|(line, _)| match reader.read(line) {
+    chunk.lines().take(LOOKED_AT).find_map(|(line, _)| time_of(&reader.read(line)))
+}
+
+fn time_of(line: &Line<'_>) -> Option<Duration> {
+    match line {
         Line::Hit(hit) => Some(hit.time),
         Line::Other(note) => Some(note.time).filter(|time| !time.is_zero()),
         _ => None,
-    })
+    }
 }

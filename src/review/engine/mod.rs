@@ -98,7 +98,7 @@ pub(crate) struct Counts {
 
 /// How often a stop is looked for while nothing comes.
 const LOOK_UP: Duration = Duration::from_millis(100);
-/// Chunks that are taken at once.
+/// Chunks, or groups of parts of chunks, that are taken at once.
 const ROUND: usize = 64;
 /// Bad lines that are kept.
 const MAX_BAD: usize = 100_000;
@@ -121,11 +121,11 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     let agents = AgentTable::default();
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
     let mut lines = Lines::of(sources, &plan.reading);
-    let mut round: Vec<Batch> = Vec::with_capacity(ROUND);
+    let mut round: Vec<Vec<Batch>> = Vec::with_capacity(ROUND);
     loop {
         let mut over = false;
         match lines.receive(LOOK_UP) {
-            Ok(Ok(batch)) => round.push(batch),
+            Ok(Ok(group)) => round.push(group),
             Ok(Err(Problem::End)) => over = true,
             Ok(Err(problem)) => counts.note_problem(problem, sources),
             // Somebody writes slowly into standard input.
@@ -207,19 +207,26 @@ impl Counts {
     }
 
     /// Every thread parses a chunk; when all have, each counts the visitors that are its own, out of all of these chunks.
-    fn add_round(&mut self, round: &[Batch], plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
+    fn add_round(&mut self, round: &[Vec<Batch>], plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
         let jobs = self.shards.len();
+        let batches: Vec<&Batch> = round.iter().flatten().collect();
+        // The number of the first batch of each group.
+        let (mut starts, mut start) = (Vec::with_capacity(round.len()), 0);
+        for group in round {
+            starts.push(start);
+            start += group.len();
+        }
         let slots: Vec<RwLock<Parsed<'_>>> = (0..jobs).map(|_| RwLock::new(Parsed::new(jobs))).collect();
         let lanes: Vec<Mutex<(&mut Shard, &mut AgentCache)>> =
             self.shards.iter_mut().zip(caches).map(Mutex::new).collect();
         let failed = Mutex::new(None);
-        let parse = |at: usize, chunk: usize| {
+        let parse = |at: usize, group: usize| {
             let (Some(slot), Some(lane)) = (slots.get(at), lanes.get(at)) else { return };
             let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
             slot.clear();
-            if let Some(batch) = round.get(chunk) {
+            if let (Some(group), Some(start)) = (round.get(group), starts.get(group)) {
                 let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-                slot.parse(chunk, batch, plan, agents, lane.1);
+                group.iter().zip(*start..).for_each(|(batch, number)| slot.parse(number, batch, plan, agents, lane.1));
             }
         };
         let count = |at: usize| {
@@ -244,7 +251,7 @@ impl Counts {
         if let Some(failure) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             std::panic::resume_unwind(failure);
         }
-        let mut lines = vec![0; round.len()];
+        let mut lines = vec![0; batches.len()];
         let mut bad = Vec::new();
         for slot in slots {
             let mut parsed = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -256,11 +263,11 @@ impl Counts {
             bad.append(&mut parsed.bad);
             self.add_counts(parsed);
         }
-        self.add_lines(round, &lines, bad);
+        self.add_lines(&batches, &lines, bad);
     }
 
     /// Lines by source; the numbers of bad lines count from the beginning of theirs.
-    fn add_lines(&mut self, round: &[Batch], lines: &[u64], mut bad: Vec<(usize, u64, Skipped, Vec<u8>)>) {
+    fn add_lines(&mut self, round: &[&Batch], lines: &[u64], mut bad: Vec<(usize, u64, Skipped, Vec<u8>)>) {
         bad.sort_by_key(|(chunk, line, ..)| (*chunk, *line));
         let mut bad = bad.into_iter().peekable();
         for (at, (batch, of_chunk)) in round.iter().zip(lines).enumerate() {

@@ -65,7 +65,7 @@ impl<'c> Parsed<'c> {
     ) {
         let mut reader = batch.reader.clone();
         let (mut of_format, mut format, mut lines) = (0, reader.format(), 0);
-        self.newest = Duration::ZERO;
+        self.newest = batch.newest;
         for (line, whole) in batch.chunk.lines() {
             lines += 1;
             let read = reader.read(line);

@@ -80,6 +80,35 @@ fn the_order_of_files_makes_no_scraper() {
     assert!(sorted.contains("\"out_of_order\":0") && sorted.contains("Nobody looks like a scraper"), "{sorted}");
 }
 
+#[test]
+fn files_of_several_servers_are_read_line_by_line() {
+    // A balancer sends somebody who goes through the numbers, and readers, to three servers; chunks of each are full.
+    let at = |i: u32| format!("20/Nov/2026:{:02}:{:02}:{:02}", 8 + i / 3_600, i / 60 % 60, i % 60);
+    let lines: Vec<String> = (0..14_000_u32)
+        .map(|i| match i % 3 {
+            0 => line(&format!("10.0.{}.{}", i % 40, i % 7), &at(i), &format!("/news/x-y-z-{}", i % 90), FIREFOX),
+            _ => line("203.0.113.9", &at(i), &format!("/news/a-b-c-{}", i - i / 3 - 1), "curl/8.5.0"),
+        })
+        .collect();
+    let of = |server: u32| {
+        let its = |(i, _): &(u32, &String)| i.wrapping_mul(2_654_435_761) >> 16 & 3 == server;
+        Log::new(&(0..).zip(&lines).filter(its).map(|(_, line)| line.as_str()).collect::<String>())
+    };
+    let (whole, servers) = (Log::new(&lines.concat()), [of(0), of(1), of(2), of(3)]);
+    assert!(servers.iter().all(|log| std::fs::metadata(&log.0).unwrap().len() > 300_000));
+    let report = |jobs: usize, sources: &[Source]| {
+        let mut report = Review::default().jobs(jobs).read(sources).report;
+        report.source.files.clear();
+        serde_json::to_string_pretty(&report).unwrap()
+    };
+    let expected = report(1, &[whole.source()]);
+    let sources: Vec<Source> = servers.iter().map(Log::source).collect();
+    for jobs in [1, 3] {
+        assert_eq!(report(jobs, &sources), expected, "{jobs} threads");
+    }
+    assert!(expected.contains("numbers one by one") && expected.contains("\"out_of_order\": 0"), "{expected}");
+}
+
 /// A crowd of many homes, a robot and a scraper.
 fn crowd(visitors: u32) -> String {
     let mut text = String::new();

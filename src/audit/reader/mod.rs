@@ -211,17 +211,17 @@ impl Reader {
         let hit = match format {
             Format::Deckle => return own::parse(text),
             Format::Combined => combined::parse(text, self.hop),
-            Format::Json => formats::json::parse(text),
-            Format::Caddy => formats::caddy::parse(text),
+            Format::Json => formats::json::parse(text, self.hop),
+            Format::Caddy => formats::caddy::parse(text, self.hop),
             Format::TraefikClf => formats::traefik::parse_clf(text),
-            Format::TraefikJson => formats::traefik::parse_json(text),
+            Format::TraefikJson => formats::traefik::parse_json(text, self.hop),
             Format::Haproxy => formats::haproxy::parse(text),
             Format::Elb => formats::elb::parse(text),
             Format::CloudFront => self.cloudfront.parse(text),
             Format::W3c => self.w3c.parse(text),
             Format::Cloudflare => formats::cloudflare::parse(text),
             Format::S3 => formats::s3::parse(text),
-            Format::Custom => self.custom.as_ref().map_or(Err(Skipped::Malformed), |custom| custom.parse(text)),
+            Format::Custom => self.custom.as_ref().map_or(Err(Skipped::Malformed), |custom| custom.parse(text, self.hop)),
         };
         hit.map_or_else(Line::Skipped, Line::Hit)
     }

@@ -231,7 +231,7 @@ fn identity(source: &Source) -> Option<u64> {
 /// `None`: there is no line.
 fn reader(source: &Source, chunk: &Chunk, reading: &Reading) -> Result<Option<Reader>, InputError> {
     if let Some(custom) = &reading.custom {
-        return Ok(Some(custom.clone()));
+        return Ok(Some(custom.clone().trust_xff(reading.hop)));
     }
     let lines = || chunk.lines().map(|(line, _)| line).filter(|line| !line.trim_ascii().is_empty());
     if lines().next().is_none() && chunk.too_long == 0 {

@@ -16,8 +16,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use crate::audit::segment_file::all_segments;
 use crate::audit::signing::PublicKey;
@@ -80,6 +80,11 @@ impl EvidenceError {
     pub fn is_fault(&self) -> bool {
         matches!(self, Self::Changed { .. } | Self::Unproved { .. })
     }
+
+    /// There is nothing to write about.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Self::NoLines { .. })
+    }
 }
 
 /// What a pack holds.
@@ -129,23 +134,51 @@ pub fn write_pack(log: &Path, visitor: &str, out: &Path) -> Result<PackSummary, 
     if visitor.is_empty() || !visitor.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return Err(EvidenceError::Visitor { visitor: visitor.to_owned() });
     }
-    std::fs::create_dir_all(out).map_err(io(out))?;
-    if std::fs::read_dir(out).map_err(io(out))?.next().is_some() {
-        return Err(EvidenceError::NotEmpty { path: out.display().to_string() });
+    match std::fs::read_dir(out).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => return Err(EvidenceError::NotEmpty { path: out.display().to_string() }),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(out)(error)),
+        _ => {}
     }
     let path = out.join("lines.ndjson");
-    let file = BufWriter::new(File::create(&path).map_err(io(&path))?);
-    let mut collector = Collector::new(visitor, file);
+    let mut collector = Collector::new(visitor, Lines { path: path.clone(), file: None });
     let is_dir = log.is_dir();
     let segments = if is_dir { all_segments(log).map_err(io(log))? } else { vec![log.to_owned()] };
     collector.read(&segments).map_err(|(path, error)| io(&path)(error))?;
-    collector.lines().flush().map_err(io(&path))?;
     if collector.facts.lines == 0 {
-        std::fs::remove_file(&path).map_err(io(&path))?;
         return Err(EvidenceError::NoLines { visitor: visitor.to_owned() });
     }
+    collector.lines().open().and_then(Write::flush).map_err(io(&path))?;
     collector.context.add_history(if is_dir { log } else { log.parent().unwrap_or(log) });
     Pack { dir: out, visitor }.write(&collector)
+}
+
+/// `lines.ndjson`. Nothing is made before there is a line to write.
+struct Lines {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+impl Lines {
+    fn open(&mut self) -> std::io::Result<&mut BufWriter<File>> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                self.path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+                BufWriter::new(File::create(&self.path)?)
+            }
+        };
+        Ok(self.file.insert(file))
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.open()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), Write::flush)
+    }
 }
 
 struct Pack<'p> {

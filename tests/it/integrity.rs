@@ -364,7 +364,8 @@ fn evidence_is_about_one_visitor_and_every_byte_of_it_counts() {
     assert!(code != 0 && error.contains("not empty"), "{code} {error}");
     let other = text(&log.path().join("nobody"));
     let (code, _, error) = run(&["review", &dir, "--visitor", "nobody", "--evidence", &other]);
-    assert!(code != 0 && error.contains("nobody"), "{code} {error}");
+    assert!(code == 1 && error.contains("nobody"), "{code} {error}");
+    assert!(!log.path().join("nobody").exists(), "nothing is left");
 }
 
 #[test]

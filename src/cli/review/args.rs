@@ -16,7 +16,7 @@ use crate::unit::{Size, Span};
     after_help = "Reads deckle's log and the access logs of Apache, nginx, Caddy, Traefik, HAProxy, IIS, AWS, Cloudflare, \
 Envoy and Fastly, plain, gzip or zstd; the format is found out.
 
-Exit codes: 0 done; 1 no line of a log was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it was written; 5 some of the input could not be read;
+Exit codes: 0 done; 1 no line of a log, or of the visitor, was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it was written; 5 some of the input could not be read;
 130 interrupted.
 
 Examples:

@@ -70,13 +70,15 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Option<Exit>> {
     }
 }
 
-/// A pack that is not what it says is an answer; what cannot be read is an error.
+/// A pack that is not what it says is an answer, and so is that there is nothing; what cannot be read is an error.
 fn fault(error: EvidenceError) -> anyhow::Result<Exit> {
-    if !error.is_fault() {
-        return Err(error.into());
-    }
+    let exit = match (error.is_fault(), error.is_nothing()) {
+        (true, _) => Exit::Integrity,
+        (_, true) => Exit::NothingFound,
+        (false, false) => return Err(error.into()),
+    };
     output::complain(&error.into());
-    Ok(Exit::Integrity)
+    Ok(exit)
 }
 
 fn read_key(path: &Path) -> anyhow::Result<PublicKey> {

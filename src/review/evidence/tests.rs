@@ -79,6 +79,7 @@ fn a_pack_holds_one_visitor_and_proves_it() {
     let nobody = log.dir.join("nobody");
     assert!(matches!(write_pack(&log.dir, "zoe", &nobody), Err(EvidenceError::NoLines { .. })));
     assert!(matches!(write_pack(&log.dir, "a$(b)", &nobody), Err(EvidenceError::Visitor { .. })));
+    assert!(!nobody.exists(), "nothing is left");
 }
 
 #[test]

@@ -129,8 +129,8 @@ impl Review {
         self
     }
 
-    /// Bytes for what is kept of visitors; default 384 MiB. Beyond, those that matter least are let go, and the report says
-    /// so.
+    /// Bytes for what is kept of visitors, articles and user agents; default 384 MiB. Beyond, the visitors that matter least
+    /// are let go, and further articles are left out; the report says so.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {
         self.plan.memory = bytes.max(1 << 20);

@@ -65,7 +65,8 @@ pub(super) struct ReadingArgs {
     /// Silence after which a session is over.
     #[arg(long, value_name = "TIME", default_value = "30m")]
     session_gap: Span,
-    /// Memory for what is kept of visitors; beyond, those that matter least are let go, and the report says so.
+    /// Memory for what is kept of visitors, articles and user agents; beyond, the visitors that matter least are let go, and
+    /// the report says so.
     #[arg(long, value_name = "SIZE", default_value = "384MiB")]
     memory: Size,
     /// Threads; one a core otherwise.

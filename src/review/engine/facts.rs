@@ -334,7 +334,7 @@ impl Facts {
         let lists = self.busy.as_ref().map_or(0, |busy| {
             96 + busy.rolling.len() * size_of::<Rolling>() + (busy.hours.capacity() + busy.paces.capacity()) * 8
         });
-        let texts = self.address.len() + self.id.len() + 32;
+        let texts = self.address.len() + self.id.len() + 32 + self.agent.own_bytes();
         size_of::<Self>() + lists + texts + deckle + self.articles.bytes()
     }
 }
@@ -345,7 +345,7 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        let (_, agent) = AgentCache::default().get(&AgentTable::default(), Some("curl/8"));
+        let (_, agent) = AgentCache::default().get(&AgentTable::new(usize::MAX), Some("curl/8"));
         Facts::new(1, "203.0.113.9", "", agent, Duration::from_secs(1_000_000))
     }
 

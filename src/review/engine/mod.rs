@@ -56,7 +56,7 @@ pub(crate) use weight::{Amount, Requests};
 pub(crate) struct Plan {
     /// Threads that parse and count; at least one.
     pub(crate) jobs: usize,
-    /// Bytes for all visitors.
+    /// Bytes for all visitors, articles and user agents.
     pub(crate) memory: usize,
     /// Silence after which a session is over.
     pub(crate) gap: Duration,
@@ -100,14 +100,18 @@ pub(crate) struct Counts {
 const LOOK_UP: Duration = Duration::from_millis(100);
 /// Chunks, or groups of parts of chunks, that are taken at once.
 const ROUND: usize = 64;
+/// One part in so many of the memory is for user agents.
+const AGENTS: usize = 8;
 /// Bad lines that are kept.
 const MAX_BAD: usize = 100_000;
 
 /// Reads everything. `stop` ends it early; what was read until then is counted.
 pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress: &mut dyn FnMut(Progress)) -> Counts {
     let ranges = Ranges::shipped();
+    let of_agents = plan.memory / AGENTS;
+    let memory = (plan.memory - of_agents) / plan.jobs;
     let bounds =
-        Bounds { memory: plan.memory / plan.jobs, gap: plan.gap, redact: plan.redact, windows: plan.windows.clone() };
+        Bounds { memory, gap: plan.gap, redact: plan.redact, windows: plan.windows.clone() };
     let mut counts = Counts {
         shards: (0..plan.jobs).map(|_| Shard::new(bounds.clone(), Arc::clone(&ranges), plan.robots.clone())).collect(),
         quality: Quality::default(),
@@ -118,7 +122,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         numbers: BTreeMap::new(),
         lines_of: vec![0; sources.len()],
     };
-    let agents = AgentTable::default();
+    let agents = AgentTable::new(of_agents);
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
     let mut lines = Lines::of(sources, &plan.reading);
     let mut round: Vec<Vec<Batch>> = Vec::with_capacity(ROUND);
@@ -317,6 +321,12 @@ impl Counts {
 
     fn finish(&mut self) {
         self.quality.robots_missing = self.robots().map_or(0, RobotsVersions::missing) as u64;
+        let mut left_out = Sketch::default();
+        self.shards.iter().filter_map(|shard| shard.articles.left_out.as_ref()).for_each(|of| left_out.merge(of));
+        if let articles @ 1.. = left_out.estimate() {
+            let so = "what was taken of them is not told (see --memory)";
+            self.quality.notes.push(format!("there was no room for about {articles} articles: {so}"));
+        }
         for shard in &mut self.shards {
             shard.tally.end_hour();
             self.quality.sampled |= shard.tally.sampled;

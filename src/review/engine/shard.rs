@@ -23,13 +23,15 @@ use crate::visitor::{Ranges, Verification};
 
 /// Share of the visitors that are let go at once.
 const LET_GO: usize = 4;
+/// One part in so many of its memory is for articles, at most.
+const ARTICLES: usize = 3;
 /// Fewer than this are never let go.
 const LEAST: usize = 1_024;
 
 /// What is the same for all shards.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
-    /// Bytes for the visitors of one shard.
+    /// Bytes for the visitors and the articles of one shard.
     pub(crate) memory: usize,
     /// Silence after which a session is over.
     pub(crate) gap: Duration,
@@ -66,6 +68,7 @@ pub(crate) struct LetGo {
 
 impl Shard {
     pub(crate) fn new(bounds: Bounds, ranges: std::sync::Arc<Ranges>, robots: RobotsVersions) -> Self {
+        let articles = Articles::new(bounds.memory / ARTICLES);
         Self {
             bounds,
             ranges,
@@ -73,7 +76,7 @@ impl Shard {
             visitors: Vec::new(),
             bytes: 0,
             looked_at: 0,
-            articles: Articles::default(),
+            articles,
             tally: Tally::default(),
             obedience: Obedience::new(robots),
             let_go: LetGo::default(),
@@ -155,12 +158,13 @@ impl Shard {
         let new = self.visitors.get(self.looked_at..).unwrap_or_default();
         self.bytes += new.iter().map(Facts::size).sum::<usize>();
         self.looked_at = self.visitors.len();
-        if self.bytes < self.bounds.memory {
+        let memory = self.bounds.memory.saturating_sub(self.articles.bytes());
+        if self.bytes < memory {
             return;
         }
         // Those that were small when they came may have grown.
         self.bytes = self.visitors.iter().map(Facts::size).sum::<usize>();
-        if self.bytes < self.bounds.memory || self.visitors.len() < LEAST {
+        if self.bytes < memory || self.visitors.len() < LEAST {
             return;
         }
         let mut weights: Vec<u64> = self.visitors.iter().map(weight).collect();

@@ -155,6 +155,21 @@ fn who_matters_stays_when_memory_does_not_reach() {
 }
 
 #[test]
+fn articles_take_no_more_memory_than_they_may() {
+    let at = |i: u32| format!("20/Nov/2026:{:02}:{:02}:{:02}", i / 3_600, i / 60 % 60, i % 60);
+    let path = |i: u32| format!("/news/a-b-c-{i}-{}", "x".repeat(300));
+    let text: String = (0..20_000).map(|i| line("203.0.113.9", &at(i), &path(i), "curl/8.5.0")).collect();
+    let few = read(&Review::default().jobs(1).memory(1 << 20), &text);
+    assert!((100..1_500).contains(&few.content.articles), "{}", few.content.articles);
+    let note = few.quality.notes.iter().find(|note| note.contains("articles"));
+    let left_out: u64 = note.unwrap().split(' ').find_map(|word| word.parse().ok()).unwrap();
+    assert!((left_out + few.content.articles).abs_diff(20_000) < 1_000, "{note:?}");
+    assert_eq!((few.verdict.hits, few.suspects[0].hits), (20_000, 20_000), "requests are exact");
+    let all = read(&Review::default().jobs(1), &text);
+    assert_eq!((all.content.articles, all.quality.notes.len()), (20_000, 0));
+}
+
+#[test]
 fn what_a_later_line_proves_counts() {
     let line = |second: u32, state: &str| {
         format!(

@@ -157,6 +157,22 @@ impl SampleLog {
         self.lines.push(line.into_bytes());
     }
 
+    /// The last head has left the machine.
+    pub(crate) fn anchored(&mut self, to: &str) -> String {
+        let (head, key) = (self.chain.head(), self.key.as_ref().unwrap());
+        let hex = HEXLOWER.encode(&head);
+        let fields = format!(
+            ",\"segment\":\"{}\",\"to\":\"{to}\",\"sent\":\"2026-11-23T20:00:00.000Z\",\"seq\":{},\"head\":\"{hex}\",\
+             \"key.id\":\"{}\",\"sig\":\"{}\"",
+            self.name(self.number),
+            self.seq,
+            key.public().id(),
+            key.sign(&head)
+        );
+        self.line(Some("anchored"), &fields);
+        hex
+    }
+
     pub(crate) fn end(&mut self) {
         let stub = self.begin(Some("end")) + ",\"reason\":\"rotate\"";
         if self.seals_ends {

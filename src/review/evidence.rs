@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use crate::audit::integrity::Anchored;
 use crate::audit::segment_file::all_segments;
 use crate::audit::signing::PublicKey;
 pub use check::verify_evidence;
@@ -101,6 +102,8 @@ pub struct PackSummary {
     pub unproven: u64,
     /// Ids of the keys.
     pub keys: Vec<String>,
+    /// Heads above the lines that were sent away: when, where to, which.
+    pub anchors: Vec<String>,
 }
 
 /// What holds of a pack.
@@ -117,6 +120,8 @@ pub struct PackVerified {
     pub keys: Vec<String>,
     /// The keys that were believed are those of the caller, not the pack's own.
     pub are_keys_given: bool,
+    /// Heads above the lines that were sent away, says the log: when, where to, which.
+    pub anchors: Vec<String>,
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> EvidenceError + use<> {
@@ -148,7 +153,9 @@ pub fn write_pack(log: &Path, visitor: &str, out: &Path) -> Result<PackSummary, 
         return Err(EvidenceError::NoLines { visitor: visitor.to_owned() });
     }
     collector.lines().open().and_then(Write::flush).map_err(io(&path))?;
-    collector.context.add_history(if is_dir { log } else { log.parent().unwrap_or(log) });
+    let dir = if is_dir { log } else { log.parent().unwrap_or(log) };
+    collector.context.add_history(dir);
+    Anchored::of_index(dir).into_iter().for_each(|anchored| collector.add_anchor(anchored));
     Pack { dir: out, visitor }.write(&collector)
 }
 
@@ -181,6 +188,13 @@ impl Write for Lines {
     }
 }
 
+/// An anchor in words; a configuration may hold anything.
+fn said(anchor: &Anchored) -> String {
+    let Anchored { to, sent, seq, head, .. } = anchor;
+    let text = format!("{sent} to {to}: number {seq}, head {head}");
+    text.chars().map(|c| if crate::audit::is_hidden(c) { '?' } else { c }).collect()
+}
+
 struct Pack<'p> {
     dir: &'p Path,
     visitor: &'p str,
@@ -191,7 +205,8 @@ impl Pack<'_> {
         let summary = self.summary(found);
         let keys: BTreeMap<String, String> = found.keys.iter().map(|(id, key)| (id.clone(), key.to_hex())).collect();
         let steps = found.steps.clone();
-        let proofs = Proofs { schema_version: 1, visitor: self.visitor.to_owned(), keys, anchors: Vec::new(), steps };
+        let (visitor, anchors) = (self.visitor.to_owned(), found.anchors.clone());
+        let proofs = Proofs { schema_version: 1, visitor, keys, anchors, steps };
         let json = serde_json::to_string_pretty(&proofs).map_err(|error| io(self.dir)(error.into()))?;
         self.file("proofs.json", (json + "\n").as_bytes())?;
         self.file("proofs.txt", proofs.text().as_bytes())?;
@@ -229,6 +244,7 @@ impl Pack<'_> {
             unsigned: found.proved - signed,
             unproven: found.facts.lines - found.proved,
             keys: found.keys.keys().cloned().collect(),
+            anchors: found.anchors.iter().map(said).collect(),
         }
     }
 
@@ -258,7 +274,12 @@ impl Pack<'_> {
 
     fn readme(&self, summary: &PackSummary) -> String {
         let keys = if summary.keys.is_empty() { "none".to_owned() } else { summary.keys.join(", ") };
+        let anchors = match summary.anchors.as_slice() {
+            [] => "  none that the log knows of".to_owned(),
+            anchors => anchors.iter().map(|anchor| format!("  {anchor}")).collect::<Vec<String>>().join("\n"),
+        };
         let text = README
+            .replace("{anchors}", &anchors)
             .replace("{visitor}", self.visitor)
             .replace("{signed}", &summary.signed.to_string())
             .replace("{unsigned}", &summary.unsigned.to_string())

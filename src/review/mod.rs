@@ -49,6 +49,7 @@ pub use render::{Look, csv, html, markdown, terminal};
 pub use report::Report;
 pub use verify::{Erased, KeySource, Segment, Signatures, Verdict, Verification, verify};
 
+use crate::audit::integrity::Anchored;
 use crate::audit::reader::{Format, LogFormatError, Reader, Skipped};
 use engine::{Plan, Reading, RobotsVersions};
 
@@ -223,12 +224,13 @@ impl Review {
 
     /// The same, and tells how far it is.
     pub fn read_with(&self, sources: &[Source], progress: &mut dyn FnMut(Progress)) -> Reviewed {
-        let mut plan = self.plan.clone();
+        let (mut plan, mut indexes) = (self.plan.clone(), Vec::new());
         for source in sources {
             if let Source::Path(path) = source
                 && path.is_dir()
             {
                 plan.robots.add_history(path);
+                indexes.push(path.as_path());
             }
         }
         let (sources, errors) = expand(sources);
@@ -237,6 +239,9 @@ impl Review {
         });
         for error in errors {
             counts.note_error(error);
+        }
+        for anchored in indexes.into_iter().flat_map(Anchored::of_index) {
+            *counts.quality.anchored.entry(anchored.to).or_default() += 1;
         }
         let errors = std::mem::take(&mut counts.errors);
         let bad_lines = std::mem::take(&mut counts.bad)

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::audit::integrity::Anchored;
 use crate::audit::segment_file::{SegmentName, all_segments, bare_name};
 use crate::audit::signing::PublicKey;
 pub use keys::KeySource;
@@ -203,6 +204,8 @@ struct Index {
     all: BTreeSet<String>,
     /// The last number and head of those that were closed.
     ends: BTreeMap<String, (u64, String)>,
+    /// Ends that were sent away.
+    anchored: Vec<Anchored>,
     /// A whole directory was given: what stood before its first segment is asked for, too.
     is_of_all: bool,
     /// A directory has no such file.
@@ -216,6 +219,7 @@ impl Index {
             let is_dir = path.is_dir();
             let dir = if is_dir { Some(path.as_path()) } else { path.parent() };
             let text = dir.and_then(|dir| std::fs::read_to_string(dir.join("audit.index")).ok());
+            index.anchored.extend(dir.map(Anchored::of_index).unwrap_or_default());
             index.is_of_all |= is_dir;
             index.is_absent |= is_dir && text.is_none();
             for line in text.unwrap_or_default().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {

@@ -77,6 +77,8 @@ pub struct Note {
     pub robots_version: Option<String>,
     /// Its text, base64; or the policy of a `policy` line.
     pub text: Option<String>,
+    /// Where the head of an `anchored` line was sent.
+    pub to: Option<String>,
 }
 
 /// Reads the lines of one file.

@@ -123,6 +123,8 @@ struct OwnLine<'l> {
     reason: Option<Borrowed<'l>>,
     #[serde(borrow)]
     text: Option<Borrowed<'l>>,
+    #[serde(borrow)]
+    to: Option<Borrowed<'l>>,
 }
 
 /// Is this a line of deckle's log? Cheap, for telling formats apart.
@@ -159,6 +161,7 @@ fn note(line: OwnLine<'_>, time: Duration) -> Note {
         host: line.host.0.into_owned(),
         robots_version: line.robots_version.map(|version| version.0.into_owned()),
         text: line.text.map(|text| text.0.into_owned()),
+        to: line.to.map(|to| to.0.into_owned()),
         kind,
     }
 }

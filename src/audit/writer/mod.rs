@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::anchor::SignedHead;
@@ -84,6 +84,8 @@ pub(in crate::audit) struct Writer {
     number: u64,
     previous: Option<(String, Digest)>,
     policy: Option<PolicyText>,
+    /// Heads that have left, and of which the log does not tell yet.
+    anchored: Arc<Mutex<Vec<SignedHead>>>,
     /// Losses that the log tells of.
     told: Drops,
     retry_at: Option<(Duration, Duration)>,
@@ -140,6 +142,7 @@ impl Writer {
             number,
             previous,
             policy: None,
+            anchored: Arc::default(),
             told: Drops::default(),
             retry_at: None,
             looked_free_at: None,
@@ -222,6 +225,7 @@ impl Writer {
         self.tell_clock_step();
         self.tell_policy();
         self.tell_losses();
+        self.tell_anchored();
         self.checkpoint_if_due();
     }
 
@@ -421,16 +425,16 @@ impl Writer {
             }
         }
         if signed {
-            self.anchor(head);
+            self.anchor(head, false);
         }
     }
 
-    fn anchor(&self, head: Digest) {
+    fn anchor(&self, head: Digest, is_end: bool) {
         if self.settings.anchor == Anchor::None {
             return;
         }
         if let (Some((key, signature)), Some(segment)) = (self.sign(&head), &self.segment) {
-            self.settings.anchor.send(&SignedHead {
+            let head = SignedHead {
                 time: render_time(self.outside.clock.unix()),
                 instance: self.instance.clone(),
                 segment: segment.name.clone(),
@@ -438,6 +442,13 @@ impl Writer {
                 head,
                 key,
                 signature,
+            };
+            let (known, to, told) = (head.clone(), self.settings.anchor.destination(), Arc::clone(&self.anchored));
+            // No line can stand behind an end.
+            let index = is_end.then(|| self.index.clone());
+            self.settings.anchor.send(&head, move || match index {
+                Some(index) => index.anchored(&known, &to),
+                None => told.lock().unwrap_or_else(PoisonError::into_inner).push(known),
             });
         }
     }

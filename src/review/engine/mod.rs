@@ -305,6 +305,9 @@ impl Counts {
         quality.dropped = quality.dropped.saturating_add(parsed.dropped);
         quality.clock_steps += parsed.clock_steps;
         quality.erased += parsed.erased;
+        for (to, heads) in parsed.anchored {
+            *quality.anchored.entry(to).or_default() += heads;
+        }
         for (reason, number) in Skipped::ALL.iter().zip(parsed.skipped) {
             if number > 0 {
                 *quality.skipped.entry(reason.code()).or_default() += number;

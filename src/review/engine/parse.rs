@@ -35,6 +35,8 @@ pub(super) struct Parsed<'c> {
     pub(super) dropped: u64,
     pub(super) clock_steps: u64,
     pub(super) erased: u64,
+    /// Heads that were sent away, by destination.
+    pub(super) anchored: BTreeMap<String, u64>,
     pub(super) formats: BTreeMap<Format, u64>,
     /// Chunk, line in it, reason, text.
     pub(super) bad: Vec<(usize, u64, Skipped, Vec<u8>)>,
@@ -104,6 +106,9 @@ impl<'c> Parsed<'c> {
         }
         self.dropped = self.dropped.saturating_add(note.dropped);
         self.clock_steps += u64::from(note.clock_step);
+        if let Some(to) = note.to.as_ref().filter(|_| note.kind == "anchored") {
+            *self.anchored.entry(to.clone()).or_default() += 1;
+        }
         if note.robots_version.is_some() {
             self.notes.push(note);
         }

@@ -385,6 +385,7 @@ fn quality(quality: &Quality, from: &SourceInfo) -> Section {
         fact("clock_steps", Count(quality.clock_steps)),
         fact("holes", Count(quality.holes)),
         fact("robots_missing", Count(quality.robots_missing)),
+        fact("anchored", Cell::list(&quality.anchored.iter().map(|(to, n)| format!("{to} {n}")).collect::<Vec<_>>())),
         fact("instances", Cell::list(&quality.instances)),
         fact("sampled", Cell::flag(quality.sampled)),
         fact("notes", Cell::list(&quality.notes)),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::walk::Walked;
 use super::{Index, Segment, Verdict};
-use crate::audit::integrity::{Opening, parse_digest};
+use crate::audit::integrity::{Anchored, Opening, parse_digest};
 use crate::audit::segment_file::SegmentName;
 
 /// All segments, and those that should be there.
@@ -75,6 +75,7 @@ impl<'w> Chain<'w> {
         }
         chain.look_for_the_rest(index);
         chain.compare_ends(index);
+        chain.compare_anchors(index);
         chain
     }
 
@@ -137,6 +138,24 @@ impl<'w> Chain<'w> {
                 let why = format!("audit.index knows another end, number {last_seq}");
                 entry.fault =
                     Some(Verdict::Modified { block: entry.walked.blocks + 1, first_seq, last_seq: *last_seq, why });
+            }
+        }
+    }
+
+    /// An end that was sent away cannot be another now.
+    fn compare_anchors(&mut self, index: &Index) {
+        for entry in &mut self.entries {
+            for anchored in index.anchored.iter().filter(|anchored| anchored.segment == entry.walked.name) {
+                let Anchored { to, sent, seq, .. } = anchored;
+                let is_same = *seq == entry.walked.last_seq && parse_digest(&anchored.head) == Some(entry.walked.head);
+                if is_same {
+                    entry.notes.push(format!("its end, number {seq}, was sent to {to} at {sent}"));
+                } else if entry.fault.is_none() {
+                    let (block, last_seq) = (entry.walked.blocks + 1, *seq);
+                    let first_seq = entry.walked.last_seq.saturating_add(1).min(last_seq);
+                    let why = format!("another end, number {seq}, was sent to {to}, says audit.index");
+                    entry.fault = Some(Verdict::Modified { block, first_seq, last_seq, why });
+                }
             }
         }
     }
@@ -257,6 +276,11 @@ fn segment(entry: Entry<'_>, instance: &str) -> Segment {
     if walked.torn > 0 {
         notes.push(format!("a last line of {} bytes is torn", walked.torn));
     }
+    let sent = walked.anchored.iter().map(|(to, (count, last))| {
+        let heads = if *count == 1 { "1 head was".to_owned() } else { format!("{count} heads were") };
+        format!("{heads} sent to {to}, the last one at {} with number {}", last.sent, last.seq)
+    });
+    notes.extend(sent);
     notes.extend(walked.odd.as_ref().map(|odd| format!("nothing proves it, but {odd}")));
     let verdict = verdict(entry.fault.as_ref(), entry.is_followed, walked);
     Segment {

@@ -220,6 +220,38 @@ fn the_end_of_the_last_segment_is_known_to_the_index() {
 }
 
 #[test]
+fn heads_that_were_sent_away_are_listed() {
+    let mut log = SampleLog::new("verify-anchors");
+    log.open();
+    log.hit("ann");
+    log.checkpoint(true);
+    log.anchored("file:/mnt/heads.txt");
+    log.hit("bob");
+    log.checkpoint(true);
+    log.anchored("file:/mnt/heads.txt");
+    log.checkpoint(false);
+    log.end();
+    let last = log.lines(1).len() as u64;
+    let end: serde_json::Value = serde_json::from_slice(log.lines(1).last().unwrap()).unwrap();
+    let index = |head: &str| {
+        let line = serde_json::json!({
+            "anchored": log.name(1), "to": "syslog", "sent": "2026-11-23T20:00:00.000Z", "seq": last, "head": head,
+            "key.id": "0123abcd", "sig": "x",
+        });
+        std::fs::write(log.dir.join("audit.index"), format!("{line}\n")).unwrap();
+    };
+    index(end["head"].as_str().unwrap());
+    let found = check(&log);
+    assert_eq!(found.exit_code(), 0, "{found}");
+    let said = found.to_string();
+    assert!(said.contains("2 heads were sent to file:/mnt/heads.txt, the last one at 2026-"), "{said}");
+    assert!(said.contains(&format!("its end, number {last}, was sent to syslog at 2026-")), "{said}");
+    // Who has written the log anew has another head than the one that left.
+    index(&"0".repeat(64));
+    assert!(verdict(&log, 1).is_fault(), "{}", check(&log));
+}
+
+#[test]
 fn a_crash_is_no_fault() {
     let mut log = SampleLog::new("verify-crash");
     log.closed_segment();

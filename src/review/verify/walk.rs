@@ -1,12 +1,13 @@
 //! One segment, line by line.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use super::keys::{Found, KeySource, Keyring};
 use super::{Erased, Signatures};
 use crate::audit::chain::{self, Digest};
-use crate::audit::integrity::{self, Kind, OpenBlock, Opening, Seal, Tombstone};
+use crate::audit::integrity::{self, Anchored, Kind, OpenBlock, Opening, Seal, Tombstone};
 use crate::audit::segment_file::{Compression, SegmentLines, SegmentName, bare_name};
 
 /// The first block that is not as it was written.
@@ -45,6 +46,8 @@ pub(super) struct Walked {
     pub(super) forged: Option<(u64, String)>,
     pub(super) erased: Erased,
     pub(super) signatures: Signatures,
+    /// Heads that were sent away, as its lines say: by destination how many, and the last of them.
+    pub(super) anchored: BTreeMap<String, (u64, Anchored)>,
 }
 
 impl Walked {
@@ -128,8 +131,10 @@ impl Walker<'_> {
         match integrity::kind(line) {
             kind @ (Kind::Checkpoint | Kind::End) => self.seal(line, seq, kind == Kind::End),
             kind => {
-                if kind == Kind::Erased {
-                    self.bury(line, seq);
+                match kind {
+                    Kind::Erased => self.bury(line, seq),
+                    Kind::Anchored => self.note_anchor(line),
+                    _ => {}
                 }
                 self.block.push(integrity::leaf(line), seq);
             }
@@ -152,6 +157,12 @@ impl Walker<'_> {
         } else {
             self.fault("what stands for an erased line was changed".to_owned());
         }
+    }
+
+    fn note_anchor(&mut self, line: &[u8]) {
+        let Some(head) = Anchored::parse(line) else { return };
+        let (count, last) = self.out.anchored.entry(head.to.clone()).or_insert_with(|| (0, head.clone()));
+        (*count, *last) = (*count + 1, head);
     }
 
     /// Only the first fault of a block is told.

@@ -309,6 +309,8 @@ fn source(report: &Report) -> Vec<(&'static str, String)> {
     ];
     rows.extend(source.ranges_date.as_deref().map(|date| ("Addresses of robots, as of", text(date))));
     rows.push(("Writers", list(&report.quality.instances, ROWS)));
+    let sent = report.quality.anchored.iter().map(|(to, heads)| format!("{heads} to {to}"));
+    rows.push(("Heads of the log that were sent away", list(&sent.collect::<Vec<String>>(), ROWS)));
     rows.retain(|(_, html)| !html.is_empty());
     rows
 }

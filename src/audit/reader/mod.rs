@@ -223,7 +223,9 @@ impl Reader {
             Format::W3c => self.w3c.parse(text),
             Format::Cloudflare => formats::cloudflare::parse(text),
             Format::S3 => formats::s3::parse(text),
-            Format::Custom => self.custom.as_ref().map_or(Err(Skipped::Malformed), |custom| custom.parse(text, self.hop)),
+            Format::Custom => {
+                self.custom.as_ref().map_or(Err(Skipped::Malformed), |custom| custom.parse(text, self.hop))
+            }
         };
         hit.map_or_else(Line::Skipped, Line::Hit)
     }

@@ -140,7 +140,8 @@ impl Access {
             };
         };
         let headers = request.headers();
-        if bearer(headers).is_some_and(|shown| is_same(TOKEN_KEY, token, shown)) || self.has_cookie(headers, token, now) {
+        if bearer(headers).is_some_and(|shown| is_same(TOKEN_KEY, token, shown)) || self.has_cookie(headers, token, now)
+        {
             return Entry::Open;
         }
         let shown = request.uri().query().and_then(|q| q.split('&').find_map(|pair| pair.strip_prefix("token=")));

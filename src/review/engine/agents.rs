@@ -100,7 +100,11 @@ mod tests {
             let (_, known) = cache.get(&table, Some(&name));
             assert_eq!(known.user_agent.as_deref(), Some(name.as_str()), "each has its name all the same");
             let (_, again) = cache.get(&table, Some(&name));
-            assert_eq!(known.own_bytes() == 0, Arc::ptr_eq(&known, &again), "what is not shared counts for each visitor");
+            assert_eq!(
+                known.own_bytes() == 0,
+                Arc::ptr_eq(&known, &again),
+                "what is not shared counts for each visitor"
+            );
         }
         let (kept, bytes) = (table.known.lock().unwrap().len(), table.bytes.load(Ordering::Relaxed));
         assert!((50..125).contains(&kept) && bytes < 51_000, "{kept} in {bytes} bytes");

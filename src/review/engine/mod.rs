@@ -110,8 +110,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     let ranges = Ranges::shipped();
     let of_agents = plan.memory / AGENTS;
     let memory = (plan.memory - of_agents) / plan.jobs;
-    let bounds =
-        Bounds { memory, gap: plan.gap, redact: plan.redact, windows: plan.windows.clone() };
+    let bounds = Bounds { memory, gap: plan.gap, redact: plan.redact, windows: plan.windows.clone() };
     let mut counts = Counts {
         shards: (0..plan.jobs).map(|_| Shard::new(bounds.clone(), Arc::clone(&ranges), plan.robots.clone())).collect(),
         quality: Quality::default(),

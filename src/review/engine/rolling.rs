@@ -21,7 +21,13 @@ pub(crate) struct Rolling {
 
 impl Rolling {
     pub(super) fn new(window: Window) -> Self {
-        Self { window, counts: [Requests::default(); PARTS], newest: 0, sum: Requests::default(), most: Requests::default() }
+        Self {
+            window,
+            counts: [Requests::default(); PARTS],
+            newest: 0,
+            sum: Requests::default(),
+            most: Requests::default(),
+        }
     }
 
     /// The most within the span.

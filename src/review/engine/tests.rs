@@ -205,7 +205,11 @@ fn what_stands_for_many_is_weighed_whatever_the_share() {
     assert_eq!((report.actions.rows[0].done, report.time.heat.iter().flatten().sum::<u64>()), (1_010, 1_010));
     assert!(report.quality.sampled);
     let whole = |report: &Report| serde_json::to_value(report).unwrap()["verdict"].clone();
-    assert_eq!((whole(&of(3)), whole(&of(5))), (whole(&report), whole(&report)), "the number of threads changes nothing");
+    assert_eq!(
+        (whole(&of(3)), whole(&of(5))),
+        (whole(&report), whole(&report)),
+        "the number of threads changes nothing"
+    );
 }
 
 #[test]

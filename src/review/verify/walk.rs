@@ -72,8 +72,7 @@ pub(super) fn walk(path: &Path, keyring: &Keyring<'_>) -> io::Result<Option<Walk
         ..Walked::default()
     };
     let block = OpenBlock::default();
-    let mut walker =
-        Walker { out, keyring, block, fault: None, gap: None, is_numbered: false, is_damaged: false };
+    let mut walker = Walker { out, keyring, block, fault: None, gap: None, is_numbered: false, is_damaged: false };
     loop {
         match lines.next_line() {
             Ok(Some(line)) => walker.take(line),

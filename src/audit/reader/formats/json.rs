@@ -208,9 +208,8 @@ mod tests {
     #[test]
     fn forwarded_addresses_count_where_they_are_trusted() {
         for key in FORWARDED {
-            let line = format!(
-                r#"{{"ts":1795169647,"remote_addr":"10.0.0.1","uri":"/","{key}":"6.6.6.6, 203.0.113.7"}}"#
-            );
+            let line =
+                format!(r#"{{"ts":1795169647,"remote_addr":"10.0.0.1","uri":"/","{key}":"6.6.6.6, 203.0.113.7"}}"#);
             let address = |hop| super::parse(&line, hop).unwrap().address.into_owned();
             assert_eq!([0, 1, 2].map(address), ["10.0.0.1", "203.0.113.7", "6.6.6.6"], "{key}");
         }

@@ -170,7 +170,10 @@ mod tests {
             client_of(Some(Cow::Borrowed(address)), forwarded.map(Cow::Borrowed), hop).into_owned()
         };
         let list = Some("6.6.6.6, 203.0.113.7:4711");
-        assert_eq!([0, 1, 2, 3].map(|hop| of("10.0.0.1", list, hop)), ["10.0.0.1", "203.0.113.7", "6.6.6.6", "6.6.6.6"]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|hop| of("10.0.0.1", list, hop)),
+            ["10.0.0.1", "203.0.113.7", "6.6.6.6", "6.6.6.6"]
+        );
         assert_eq!([0, 1, 2].map(|hop| of("6.6.6.6, 10.0.0.1", list, hop)), ["6.6.6.6", "10.0.0.1", "6.6.6.6"]);
         assert_eq!([0, 2].map(|hop| of("host.example:80", Some("unknown"), hop)), ["host.example", "host.example"]);
         assert_eq!(client_of(None, list.map(Cow::Borrowed), 0), "");

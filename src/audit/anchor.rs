@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -15,7 +16,7 @@ use serde::ser::{Serialize, Serializer};
 use super::chain::Digest;
 use super::json::ObjectWriter;
 
-/// Where signed heads go: `none`, `syslog`, `file:PATH` or `command:LINE`.
+/// Where signed heads go: `none`, `syslog`, `otlp`, `file:PATH` or `command:LINE`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Anchor {
@@ -24,6 +25,8 @@ pub enum Anchor {
     None,
     /// The system's log (`/dev/log`, RFC 3164), from where it may be sent on.
     Syslog,
+    /// The receiver of `audit.otlp`, as log records named `deckle.audit.head`.
+    Otlp,
     /// One line each, at the end of a file; on another machine, if it is to be of use.
     File(PathBuf),
     /// A command, by `sh -c`, with the line on its standard input; it may ask a time-stamp service (RFC 3161).
@@ -37,9 +40,10 @@ impl FromStr for Anchor {
         match text.split_once(':') {
             None if text == "none" => Ok(Self::None),
             None if text == "syslog" => Ok(Self::Syslog),
+            None if text == "otlp" => Ok(Self::Otlp),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("command", line)) if !line.trim().is_empty() => Ok(Self::Command(line.to_owned())),
-            _ => Err(format!("`{text}` is not one of none, syslog, file:PATH, command:LINE")),
+            _ => Err(format!("`{text}` is not one of none, syslog, otlp, file:PATH, command:LINE")),
         }
     }
 }
@@ -49,6 +53,7 @@ impl fmt::Display for Anchor {
         match self {
             Self::None => f.write_str("none"),
             Self::Syslog => f.write_str("syslog"),
+            Self::Otlp => f.write_str("otlp"),
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Command(line) => write!(f, "command:{line}"),
         }
@@ -86,6 +91,11 @@ impl fmt::Display for SignedHead {
     }
 }
 
+/// A head, and what is to be done once it has arrived.
+pub(super) type Leaving = (SignedHead, Box<dyn FnOnce() + Send>);
+/// The way of heads to the thread that sends them on.
+pub(super) type Heads = SyncSender<Leaving>;
+
 impl SignedHead {
     /// What the log, or `audit.index`, says of it once it has left.
     pub(super) fn tell(&self, object: &mut ObjectWriter<'_>, to: &str) {
@@ -107,11 +117,14 @@ impl Anchor {
         }
     }
 
-    /// Sends a head; `sent` is called once it has left. What goes wrong is a warning: the log itself goes on.
-    pub(super) fn send(&self, head: &SignedHead, sent: impl FnOnce() + Send + 'static) {
+    /// Sends a head, with `otlp` by way of `heads`; `sent` is called once it has left. What goes wrong is a warning: the log
+    /// itself goes on.
+    pub(super) fn send(&self, head: &SignedHead, heads: Option<&Heads>, sent: impl FnOnce() + Send + 'static) {
         let left = match self {
             Self::None => return,
             Self::Syslog => syslog(head),
+            // It is told once the receiver has taken it.
+            Self::Otlp => return self.warn(hand_over(heads, (head.clone(), Box::new(sent)))),
             Self::File(path) => std::fs::OpenOptions::new()
                 .create(true)
                 .append(true)
@@ -131,6 +144,13 @@ impl Anchor {
             let anchor = self.destination();
             tracing::warn!(target: "deckle::audit", %error, %anchor, "A head of the audit log was not anchored.");
         }
+    }
+}
+
+fn hand_over(heads: Option<&Heads>, head: Leaving) -> std::io::Result<()> {
+    match heads.map(|heads| heads.try_send(head)) {
+        Some(Ok(())) => Ok(()),
+        _ => Err(std::io::Error::other("nobody takes it, or too many are waiting")),
     }
 }
 
@@ -213,10 +233,10 @@ mod tests {
 
     #[test]
     fn anchors_are_read_and_written_back() {
-        for text in ["none", "syslog", "file:/mnt/heads.txt", "command:curl -T - https://x/"] {
+        for text in ["none", "syslog", "otlp", "file:/mnt/heads.txt", "command:curl -T - https://x/"] {
             assert_eq!(text.parse::<Anchor>().unwrap().to_string(), text);
         }
-        for text in ["", "file:", "command: ", "otlp", "mail:me"] {
+        for text in ["", "file:", "command: ", "otlp:x", "mail:me"] {
             assert!(text.parse::<Anchor>().is_err(), "{text}");
         }
     }
@@ -225,7 +245,7 @@ mod tests {
     fn what_was_sent_is_told_and_no_secret_with_it() {
         let told = |anchor: &str| {
             let (tell, told) = std::sync::mpsc::channel();
-            anchor.parse::<Anchor>().unwrap().send(&head(), move || tell.send(()).unwrap());
+            anchor.parse::<Anchor>().unwrap().send(&head(), None, move || tell.send(()).unwrap());
             told.recv_timeout(LONGEST).is_ok()
         };
         // Only one command runs at a time, and each is waited for.
@@ -254,11 +274,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_handed_over_is_told_by_who_takes_it() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (heads, taken) = std::sync::mpsc::sync_channel(1);
+        Anchor::Otlp.send(&head(), Some(&heads), move || tell.send(()).unwrap());
+        let (head, sent) = taken.try_recv().unwrap();
+        assert_eq!((head.seq, told.try_recv().is_ok()), (9, false));
+        sent();
+        assert!(told.try_recv().is_ok());
+    }
+
+    #[test]
     fn heads_reach_a_file() {
         let path = std::env::temp_dir().join(format!("deckle-anchor-{}", std::process::id()));
         let anchor = Anchor::File(path.clone());
-        anchor.send(&head(), || {});
-        anchor.send(&head(), || {});
+        anchor.send(&head(), None, || {});
+        anchor.send(&head(), None, || {});
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);
         assert!(text.starts_with("2026-11-23T20:45:12.345Z w1 audit-w1-x-1.ndjson 9 0101"), "{text}");

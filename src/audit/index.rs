@@ -1,5 +1,5 @@
-//! `audit.index`: one line for each segment that was closed, sealed or deleted, and for each end that was sent away, so that the chain stays explainable after
-//! segments have gone.
+//! `audit.index`: one line for each segment that was closed, sealed or deleted, and for each end that was sent away, so
+//! that the chain stays explainable after segments have gone.
 
 use std::collections::BTreeSet;
 use std::io::Write;

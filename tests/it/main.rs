@@ -11,12 +11,16 @@ mod challenge;
 mod clients;
 mod corpus;
 mod decoys;
+mod difference;
 mod dom;
 mod exchanges;
 mod explain;
 mod fields;
+#[cfg(unix)]
+mod follow;
 mod hops;
 mod html5lib;
+mod injection;
 mod integrity;
 mod layers;
 mod neighbours;
@@ -29,6 +33,7 @@ mod robots;
 mod shared;
 #[cfg(feature = "web-bot-auth")]
 mod signatures;
+mod sinks;
 mod streaming;
 mod support;
 mod traps;

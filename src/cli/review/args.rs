@@ -1,14 +1,14 @@
 //! Arguments of `deckle review`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 
 use super::integrity::IntegrityArgs;
 
-use crate::audit::reader::Format;
-use crate::review::{Condition, FilterArgs, Filters, Review};
+use crate::audit::reader::{Format, Zone};
+use crate::review::{Condition, FilterArgs, Filters, Review, Source};
 use crate::unit::{Size, Span};
 
 #[derive(clap::Args)]
@@ -16,7 +16,8 @@ use crate::unit::{Size, Span};
     after_help = "Reads deckle's log and the access logs of Apache, nginx, Caddy, Traefik, HAProxy, IIS, AWS, Cloudflare, \
 Envoy and Fastly, plain, gzip or zstd; the format is found out.
 
-Exit codes: 0 done; 1 no line of a log, or of the visitor, was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it was written; 5 some of the input could not be read;
+Exit codes: 0 done; 1 no line of a log, or of the visitor, was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it
+was written; 5 some of the input could not be read;
 130 interrupted.
 
 Examples:
@@ -26,6 +27,9 @@ Examples:
   deckle review access.log --log-format '$remote_addr [$time_local] \"$request\" $status \"$http_user_agent\"'
   deckle review access.log --robots robots.txt --fail-if 'violations>0'
   zcat old.gz | deckle review - --json -
+  deckle review access.log --diff access.log.1
+  deckle review access.log* --since 7d --diff-range 14d..7d
+  deckle review -f access.log --fail-if 'articles_by_one>200/1h' --alert-cmd 'echo \"$DECKLE_ALERT\" | mail -s scraper root'
   deckle review deckle-log --verify
   deckle review deckle-log --visitor q7k2mpd5zt4wuxvlc3na --evidence case-17"
 )]
@@ -38,6 +42,8 @@ pub(in crate::cli) struct ReviewArgs {
     #[command(flatten)]
     pub(super) only: OnlyArgs,
     #[command(flatten)]
+    pub(super) difference: DifferenceArgs,
+    #[command(flatten)]
     pub(super) output: OutputArgs,
     #[command(flatten)]
     pub(super) integrity: IntegrityArgs,
@@ -45,17 +51,40 @@ pub(in crate::cli) struct ReviewArgs {
     /// 'automated_share>40%'; may be given again.
     #[arg(long, value_name = "CONDITION", help_heading = "Answer")]
     pub(super) fail_if: Vec<Condition>,
+    /// Command that the shell runs once for each --fail-if that begins to hold: DECKLE_ALERT and others in its environment,
+    /// JSON on its standard input, 30 seconds at most.
+    #[arg(long, value_name = "COMMAND", requires = "fail_if", help_heading = "Answer")]
+    pub(super) alert_cmd: Option<String>,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Comparison")]
+pub(super) struct DifferenceArgs {
+    /// Hold PATH against this older log: what is new, gone, more or fewer, and not by chance. A file or directory; may be
+    /// given again.
+    #[arg(long, value_name = "OLDER")]
+    diff: Vec<PathBuf>,
+    /// The time of the older log that counts, such as 2026-11-13..2026-11-20 or 14d..7d; without --diff, of PATH itself.
+    #[arg(long, value_name = "FROM..TO")]
+    diff_range: Option<String>,
 }
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Reading")]
 pub(super) struct ReadingArgs {
+    /// Go on as the log grows, until Ctrl-C: on a terminal the report is drawn anew, elsewhere each --fail-if that begins
+    /// to hold is a line.
+    #[arg(long, short, conflicts_with_all = ["verify", "evidence", "verify_evidence", "diff", "diff_range"])]
+    pub(super) follow: bool,
     /// Format of all lines; found out otherwise.
     #[arg(long, value_name = "NAME", value_parser = format)]
     format: Option<Format>,
     /// Format as the server's own configuration has it: the text of nginx `log_format` or Apache `LogFormat`.
     #[arg(long, value_name = "TEXT", conflicts_with = "format")]
     log_format: Option<String>,
+    /// Zone of times that lines give without an offset, such as Europe/Berlin or +02:00; UTC otherwise.
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
+    tz: Option<Zone>,
     /// Of several addresses in a line, the client is at this place from the right; the right-most public one otherwise.
     #[arg(long, value_name = "N", default_value_t = 0)]
     trust_xff: usize,
@@ -65,7 +94,7 @@ pub(super) struct ReadingArgs {
     /// Silence after which a session is over.
     #[arg(long, value_name = "TIME", default_value = "30m")]
     session_gap: Span,
-    /// Memory for what is kept of visitors, articles and user agents; beyond, the visitors that matter least are let go, and
+    /// Memory that it takes, about; beyond, the visitors that matter least are let go, further articles are left out, and
     /// the report says so.
     #[arg(long, value_name = "SIZE", default_value = "384MiB")]
     memory: Size,
@@ -152,9 +181,34 @@ fn format(name: &str) -> Result<Format, String> {
 }
 
 impl ReviewArgs {
+    /// What is to be read.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        sources(&self.paths)
+    }
+
     /// The review that these ask for.
     pub(super) fn review(&self, now: Duration) -> anyhow::Result<Review> {
-        let ReadingArgs { format, log_format, trust_xff, robots, session_gap, memory, jobs, .. } = &self.reading;
+        self.review_of(Filters::new(&self.only.typed(), now)?)
+    }
+
+    /// What that is held against, if anything: what is about lines holds for both, what is about times is its own.
+    pub(super) fn older(&self, now: Duration) -> anyhow::Result<Option<(Review, Vec<Source>)>> {
+        let DifferenceArgs { diff, diff_range } = &self.difference;
+        if diff.is_empty() && diff_range.is_none() {
+            return Ok(None);
+        }
+        let before = sources(if diff.is_empty() { &self.paths } else { diff });
+        if before.contains(&Source::Stdin) && self.sources().contains(&Source::Stdin) {
+            bail!("standard input can be read only once: it cannot be held against itself");
+        }
+        let (since, until) = diff_range.as_deref().map_or(Ok((None, None)), range)?;
+        let typed = FilterArgs { since, until, ..self.only.typed() };
+        let filters = Filters::new(&typed, now).context("--diff-range")?;
+        Ok(Some((self.review_of(filters)?.keep_bad_lines(false), before)))
+    }
+
+    fn review_of(&self, filters: Filters) -> anyhow::Result<Review> {
+        let ReadingArgs { format, log_format, tz, trust_xff, robots, session_gap, memory, jobs, .. } = &self.reading;
         let mut review = Review::default()
             .trust_xff(*trust_xff)
             .session_gap(session_gap.0)
@@ -162,7 +216,7 @@ impl ReviewArgs {
             .windows(Condition::windows(&self.fail_if))
             .redact(self.output.redact)
             .keep_bad_lines(self.reading.bad_lines.is_some())
-            .filters(self.only.filters(now)?);
+            .filters(filters);
         if let Some(jobs) = jobs {
             review = review.jobs(*jobs);
         }
@@ -171,6 +225,9 @@ impl ReviewArgs {
         }
         if let Some(text) = log_format {
             review = review.log_format(text).context("--log-format")?;
+        }
+        if let Some(zone) = tz {
+            review = review.zone(zone.clone());
         }
         if let Some(cost) = self.output.cost_per_gb {
             review = review.cost_per_gb(cost);
@@ -184,6 +241,19 @@ impl ReviewArgs {
     }
 }
 
+fn sources(paths: &[PathBuf]) -> Vec<Source> {
+    let source = |path: &PathBuf| if path == Path::new("-") { Source::Stdin } else { Source::Path(path.clone()) };
+    paths.iter().map(source).collect()
+}
+
+/// `FROM..TO`; one of them may be missing.
+fn range(text: &str) -> anyhow::Result<(Option<String>, Option<String>)> {
+    let bound = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let range = text.split_once("..").map(|(from, to)| (bound(from), bound(to)));
+    let range = range.filter(|(from, to)| from.is_some() || to.is_some());
+    range.ok_or_else(|| anyhow!("--diff-range: `{text}` is no range such as 2026-11-13..2026-11-20 or 14d..7d"))
+}
+
 /// `FILE` or `FILE@TIME`; a file may have an `@` in its name.
 fn robots_file(given: &str) -> anyhow::Result<(&str, Duration)> {
     let Some((file, time)) = given.rsplit_once('@').filter(|(file, _)| !file.is_empty()) else {
@@ -191,7 +261,7 @@ fn robots_file(given: &str) -> anyhow::Result<(&str, Duration)> {
     };
     match time.parse::<jiff::Timestamp>() {
         Ok(time) => Ok((file, Duration::from_secs(u64::try_from(time.as_second())?))),
-        Err(_) if std::path::Path::new(given).exists() => Ok((given, Duration::ZERO)),
+        Err(_) if Path::new(given).exists() => Ok((given, Duration::ZERO)),
         Err(error) => Err(anyhow!("`{time}` in `--robots {given}` is no time such as 2026-11-20T00:00:00Z: {error}")),
     }
 }
@@ -201,8 +271,8 @@ impl OnlyArgs {
         self.visitor.as_deref()
     }
 
-    fn filters(&self, now: Duration) -> anyhow::Result<Filters> {
-        let args = FilterArgs {
+    fn typed(&self) -> FilterArgs {
+        FilterArgs {
             since: self.since.clone(),
             until: self.until.clone(),
             visitor: self.visitor.clone(),
@@ -214,7 +284,6 @@ impl OnlyArgs {
             site: self.site.clone(),
             action: self.action.clone(),
             expression: self.expression.clone(),
-        };
-        Ok(Filters::new(&args, now)?)
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! `deckle review`.
 
+mod alerts;
 mod args;
+mod command;
+mod follow;
 mod integrity;
 mod progress;
 
@@ -11,12 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
+use alerts::Alerts;
 pub(super) use args::ReviewArgs;
 
 use super::output::{self, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::review::{
-    BadLine, Condition, Facts, InputError, Look, Report, Reviewed, Source, csv, html, markdown, terminal,
+    BadLine, Condition, Facts, InputError, Look, Report, Review, Reviewed, Source, csv, html, markdown, terminal,
 };
 
 pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
@@ -24,26 +28,38 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
         return Ok(exit);
     }
     let stop = interrupt()?;
-    let review = args.review(SystemClock::new().unix())?.stop(Arc::clone(&stop));
-    let sources: Vec<Source> = args
-        .paths
-        .iter()
-        .map(|path| if path == Path::new("-") { Source::Stdin } else { Source::Path(path.clone()) })
-        .collect();
-    let mut progress = progress::Line::new(&sources);
-    let reviewed = review.read_with(&sources, &mut |at| progress.show(at));
-    progress.clear();
+    let clock = SystemClock::new();
+    let review = args.review(clock.unix())?.stop(Arc::clone(&stop));
+    let mut alerts = Alerts::new(&args.fail_if, args.alert_cmd.as_deref());
+    let mut is_compared = false;
+    let (reviewed, told) = if args.reading.follow {
+        let watched = follow::run(&review, &args.sources(), &mut alerts, &stop);
+        if watched.is_closed {
+            return Ok(Exit::Done);
+        }
+        (watched.reviewed, watched.told)
+    } else {
+        let older = args.older(clock.unix())?;
+        is_compared = older.is_some();
+        let older = older.map(|(older, sources)| (older.stop(Arc::clone(&stop)), sources));
+        (read(args, &review, older), 0)
+    };
     let Reviewed { report, errors, bad_lines, windowed, most_by_one, .. } = reviewed;
     if let Some(path) = &args.reading.bad_lines {
         write_bad_lines(path, &bad_lines).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    for note in &report.quality.notes {
+    for note in report.quality.notes.iter().skip(told) {
         let _ = writeln!(std::io::stderr().lock(), "deckle: {}", output::clean(note));
     }
     let bad = bad_share(&report);
-    let nothing = report.quality.hits + report.quality.other + report.quality.filtered == 0;
-    if nothing {
+    if is_nothing(&report) {
         let _ = writeln!(std::io::stderr().lock(), "deckle: no log lines in what was given");
+        // Who waits for a log may give up.
+        let gave_up = args.reading.follow && stop.load(Ordering::Relaxed);
+        return Ok(if gave_up { Exit::Interrupted } else { Exit::NothingFound });
+    }
+    if is_compared && report.difference.is_none() {
+        let _ = writeln!(std::io::stderr().lock(), "deckle: no log lines of one of the times that are compared");
         return Ok(Exit::NothingFound);
     }
     if bad > args.reading.max_bad {
@@ -56,16 +72,39 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
         );
     }
     write(args, &report)?;
-    let met = met(&args.fail_if, &Facts { windowed, ..facts(&report, most_by_one) });
+    let facts = Facts { windowed, ..facts(&report, most_by_one) };
+    if !args.reading.follow {
+        alerts.look(clock.elapsed(), &facts, &report);
+    }
+    let met = met(&args.fail_if, &facts);
     for (condition, value) in &met {
         let _ = writeln!(std::io::stderr().lock(), "deckle: {condition} holds: {value}");
     }
+    alerts.wait();
     Ok(match () {
         () if stop.load(Ordering::Relaxed) => Exit::Interrupted,
-        () if !met.is_empty() => Exit::ConditionMet,
+        () if !met.is_empty() || alerts.any() => Exit::ConditionMet,
         () if bad > args.reading.max_bad || errors.iter().any(is_lost) => Exit::Partial,
         () => Exit::Done,
     })
+}
+
+/// Everything once, or two parts one after the other.
+fn read(args: &ReviewArgs, review: &Review, older: Option<(Review, Vec<Source>)>) -> Reviewed {
+    let sources = args.sources();
+    let all: Vec<Source> = older.iter().flat_map(|(_, before)| before).chain(&sources).cloned().collect();
+    let mut progress = progress::Line::new(&all);
+    let reviewed = match older {
+        Some((older, before)) => review.read_against(&sources, (&older, &before), &mut |at| progress.show(at)),
+        None => review.read_with(&sources, &mut |at| progress.show(at)),
+    };
+    progress.clear();
+    reviewed
+}
+
+/// No line told of a response.
+fn is_nothing(report: &Report) -> bool {
+    report.quality.hits + report.quality.other + report.quality.filtered == 0
 }
 
 fn is_lost(_: &InputError) -> bool {

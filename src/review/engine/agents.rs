@@ -64,13 +64,21 @@ type Known = HashMap<u64, Arc<KnownAgent>, BuildReady>;
 
 /// What one thread has seen of the table, so that it need not wait for the others.
 #[derive(Debug, Default)]
-pub(crate) struct AgentCache(Known);
+pub(crate) struct AgentCache {
+    known: Known,
+    /// Who loads a page loads its files: the next line is often of the same program.
+    last: Option<(String, u64, Arc<KnownAgent>)>,
+}
 
 impl AgentCache {
     pub(crate) fn get(&mut self, table: &AgentTable, user_agent: Option<&str>) -> (u64, Arc<KnownAgent>) {
+        let text = user_agent.unwrap_or_default();
+        if let Some((_, hash, known)) = self.last.as_ref().filter(|(last, ..)| last == text) {
+            return (*hash, Arc::clone(known));
+        }
         let hash = user_agent.map_or(0, |text| twox_hash::XxHash3_64::oneshot(text.as_bytes()));
-        if let Some(known) = self.0.get(&hash) {
-            return (hash, Arc::clone(known));
+        if let Some(known) = self.known.get(&hash) {
+            return self.remember(text, hash, Arc::clone(known));
         }
         let mut all = table.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = all.len() >= MAX_AGENTS || table.bytes.load(Ordering::Relaxed) >= table.bound;
@@ -83,8 +91,21 @@ impl AgentCache {
             table.bytes.fetch_add(new.bytes(), Ordering::Relaxed);
             Arc::new(new)
         });
-        self.0.insert(hash, Arc::clone(known));
-        (hash, Arc::clone(known))
+        let known = Arc::clone(known);
+        drop(all);
+        self.known.insert(hash, Arc::clone(&known));
+        self.remember(text, hash, known)
+    }
+
+    fn remember(&mut self, text: &str, hash: u64, known: Arc<KnownAgent>) -> (u64, Arc<KnownAgent>) {
+        // An empty header and none are two things.
+        if !text.is_empty() && text.len() <= MAX_LENGTH {
+            let mut last = self.last.take().map(|(last, ..)| last).unwrap_or_default();
+            last.clear();
+            last.push_str(text);
+            self.last = Some((last, hash, Arc::clone(&known)));
+        }
+        (hash, known)
     }
 }
 
@@ -108,6 +129,6 @@ mod tests {
         }
         let (kept, bytes) = (table.known.lock().unwrap().len(), table.bytes.load(Ordering::Relaxed));
         assert!((50..125).contains(&kept) && bytes < 51_000, "{kept} in {bytes} bytes");
-        assert_eq!(cache.0.len(), kept);
+        assert_eq!(cache.known.len(), kept);
     }
 }

@@ -59,7 +59,7 @@ impl Articles {
         let facts = match self.all.entry(hash) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) if is_full => {
-                self.left_out.get_or_insert_default().insert(hash);
+                self.left_out.get_or_insert_with(|| Box::new(Sketch::wide())).insert(hash);
                 return;
             }
             Entry::Vacant(entry) => {

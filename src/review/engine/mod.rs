@@ -1,7 +1,7 @@
 //! Lines to counts: read by one thread, parsed and counted by several, in bounded memory.
 //!
-//! Each thread parses a chunk of lines; when all have, each counts the visitors that are its own out of all of these chunks,
-//! in their order: so the answer is the same with any number of threads.
+//! Each thread parses some chunks of lines; when all have, each counts the visitors that are its own out of all of these
+//! chunks, in their order: so the answer is the same with any number of threads.
 
 mod agents;
 mod ahead;
@@ -10,11 +10,13 @@ mod crew;
 mod distinct;
 mod facts;
 mod feed;
+mod follow;
 mod parse;
 mod robots;
 mod rolling;
 mod row;
 mod shard;
+mod tails;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,7 @@ pub(in crate::review) use crew::both;
 pub(crate) use distinct::{BuildReady, Sketch};
 pub(crate) use facts::Facts;
 pub(crate) use feed::{Problem, Reading, name};
+pub(crate) use follow::{Followed, follow};
 pub(crate) use shard::Shard;
 pub(crate) use versions::RobotsVersions;
 pub(crate) use weight::{Amount, Requests};
@@ -56,7 +59,7 @@ pub(crate) use weight::{Amount, Requests};
 pub(crate) struct Plan {
     /// Threads that parse and count; at least one.
     pub(crate) jobs: usize,
-    /// Bytes for all visitors, articles and user agents.
+    /// Bytes for all of it; most are for visitors, articles and user agents.
     pub(crate) memory: usize,
     /// Silence after which a session is over.
     pub(crate) gap: Duration,
@@ -70,6 +73,20 @@ pub(crate) struct Plan {
     pub(crate) windows: Vec<Window>,
     /// Keep lines that were skipped.
     pub(crate) keep_bad: bool,
+}
+
+impl Plan {
+    /// Bytes for user agents, and for visitors and articles.
+    fn shares(&self) -> (usize, usize) {
+        let rest = self.memory - RESERVED.min(self.memory / 3);
+        let agents = rest / AGENTS;
+        (agents, rest - agents)
+    }
+
+    /// A table for user agents, still empty.
+    fn agents(&self) -> AgentTable {
+        AgentTable::new(self.shares().0)
+    }
 }
 
 /// How far it is.
@@ -91,6 +108,12 @@ pub(crate) struct Counts {
     pub(crate) errors: Vec<InputError>,
     pub(crate) bad: Vec<BadLine>,
     pub(crate) partial: bool,
+    /// Of what is followed, everything that was there at the start has been read.
+    pub(crate) caught_up: bool,
+    /// Of what is followed, nothing comes any more.
+    pub(crate) over: bool,
+    /// First and last time of all hits, those that filters have left out, too.
+    pub(crate) span: Option<(Duration, Duration)>,
     /// First and last number, and lines, of each writer.
     numbers: BTreeMap<String, (u64, u64, u64)>,
     lines_of: Vec<u64>,
@@ -98,30 +121,24 @@ pub(crate) struct Counts {
 
 /// How often a stop is looked for while nothing comes.
 const LOOK_UP: Duration = Duration::from_millis(100);
-/// Chunks, or groups of parts of chunks, that are taken at once.
-const ROUND: usize = 64;
-/// One part in so many of the memory is for user agents.
+/// Chunks, or groups of parts of chunks, that are taken at once; as many wait, so that sixteen megabytes are on the way.
+const ROUND: usize = 32;
+/// Chunks that each of several threads parses in a turn.
+const TURN: usize = 4;
+/// What a reading takes apart from visitors, articles and user agents: the program, chunks on the way, tables with bounds
+/// of their own.
+const RESERVED: usize = 40 << 20;
+/// One part in so many of the rest is for user agents.
 const AGENTS: usize = 8;
 /// Bad lines that are kept.
 const MAX_BAD: usize = 100_000;
+/// Notes that are kept of what is followed for long.
+const MAX_NOTES: usize = 1_000;
 
 /// Reads everything. `stop` ends it early; what was read until then is counted.
 pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress: &mut dyn FnMut(Progress)) -> Counts {
-    let ranges = Ranges::shipped();
-    let of_agents = plan.memory / AGENTS;
-    let memory = (plan.memory - of_agents) / plan.jobs;
-    let bounds = Bounds { memory, gap: plan.gap, redact: plan.redact, windows: plan.windows.clone() };
-    let mut counts = Counts {
-        shards: (0..plan.jobs).map(|_| Shard::new(bounds.clone(), Arc::clone(&ranges), plan.robots.clone())).collect(),
-        quality: Quality::default(),
-        formats: BTreeMap::new(),
-        errors: Vec::new(),
-        bad: Vec::new(),
-        partial: false,
-        numbers: BTreeMap::new(),
-        lines_of: vec![0; sources.len()],
-    };
-    let agents = AgentTable::new(of_agents);
+    let mut counts = Counts::new(plan, sources.len());
+    let agents = plan.agents();
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
     let mut lines = Lines::of(sources, &plan.reading);
     let mut round: Vec<Vec<Batch>> = Vec::with_capacity(ROUND);
@@ -142,7 +159,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         let stopped = stop.load(Ordering::Relaxed);
         if round.len() >= ROUND.max(plan.jobs) || ((over || stopped) && !round.is_empty()) {
             counts.add_round(&round, plan, &agents, &mut caches);
-            round.clear();
+            round.drain(..).flatten().for_each(|batch| lines.give_back(batch));
             progress(Progress { bytes: counts.quality.bytes, lines: counts.quality.lines });
         }
         counts.partial = stopped && !over;
@@ -163,6 +180,27 @@ fn keep_failure(failed: &Mutex<Option<Failure>>, work: impl FnOnce()) {
 }
 
 impl Counts {
+    fn new(plan: &Plan, sources: usize) -> Self {
+        let Plan { jobs, gap, redact, windows, robots, .. } = plan;
+        let (_, memory) = plan.shares();
+        let bounds = Bounds { memory: memory / jobs, gap: *gap, redact: *redact, windows: windows.clone() };
+        let ranges = Ranges::shipped();
+        let shard = |_| Shard::new(bounds.clone(), Arc::clone(&ranges), robots.clone());
+        Self {
+            shards: (0..*jobs).map(shard).collect(),
+            quality: Quality::default(),
+            formats: BTreeMap::new(),
+            errors: Vec::new(),
+            bad: Vec::new(),
+            partial: false,
+            caught_up: false,
+            over: false,
+            span: None,
+            numbers: BTreeMap::new(),
+            lines_of: vec![0; sources],
+        }
+    }
+
     /// Everybody but proven robots, which do what they are let.
     fn unproven(&self) -> impl Iterator<Item = &Facts> {
         let visitors = self.shards.iter().flat_map(|shard| &shard.visitors);
@@ -185,9 +223,32 @@ impl Counts {
         most
     }
 
+    /// The most that anybody did within the last of each span, counted back from the last hit.
+    pub(crate) fn windowed_now(&self) -> BTreeMap<Window, u64> {
+        let now = self.shards.iter().map(|shard| shard.tally.last).max().unwrap_or_default();
+        let mut most = BTreeMap::new();
+        for (window, count) in self.unproven().flat_map(|facts| facts.within(now)) {
+            let of = most.entry(window).or_insert(0);
+            *of = count.max(*of);
+        }
+        most
+    }
+
     /// What robots.txt said, and when.
     pub(crate) fn robots(&self) -> Option<&RobotsVersions> {
         self.shards.first().map(|shard| &shard.obedience.versions)
+    }
+
+    /// What went wrong, in words; with it, how many articles are left out as of now.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut left_out = Sketch::wide();
+        self.shards.iter().filter_map(|shard| shard.articles.left_out.as_ref()).for_each(|of| left_out.merge(of));
+        let mut notes = self.quality.notes.clone();
+        if let articles @ 1.. = left_out.estimate() {
+            let so = "what was taken of them is not told (see --memory)";
+            notes.push(format!("there was no room for about {articles} articles: {so}"));
+        }
+        notes
     }
 
     /// What was read before it stays.
@@ -200,7 +261,9 @@ impl Counts {
     fn note_problem(&mut self, problem: Problem, sources: &[Source]) {
         let of = |number: usize| sources.get(number).map_or_else(String::new, name);
         match problem {
-            Problem::End => {}
+            Problem::End | Problem::CaughtUp | Problem::Found(_) => {}
+            Problem::Note(_) if self.quality.notes.len() >= MAX_NOTES => {}
+            Problem::Note(text) => self.quality.notes.push(text),
             Problem::Twice(number) => {
                 self.quality.notes.push(format!("{} is given twice and was read once", of(number)));
             }
@@ -209,7 +272,8 @@ impl Counts {
         }
     }
 
-    /// Every thread parses a chunk; when all have, each counts the visitors that are its own, out of all of these chunks.
+    /// Every thread parses a few chunks; when all have, each counts the visitors that are its own, out of all of these
+    /// chunks, and parses the next ones. So they wait for one another once a turn.
     fn add_round(&mut self, round: &[Vec<Batch>], plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
         let jobs = self.shards.len();
         let batches: Vec<&Batch> = round.iter().flatten().collect();
@@ -219,34 +283,45 @@ impl Counts {
             starts.push(start);
             start += group.len();
         }
-        let slots: Vec<RwLock<Parsed<'_>>> = (0..jobs).map(|_| RwLock::new(Parsed::new(jobs))).collect();
+        // Who is alone waits for nobody, and finds in its cache what it has just parsed.
+        let (of_turn, sets) = if jobs == 1 { (1, 1) } else { (TURN, 2) };
+        let set = || (0..jobs).map(|_| RwLock::new(Parsed::new(jobs))).collect();
+        let sets: Vec<Vec<RwLock<Parsed<'_>>>> = (0..sets).map(|_| set()).collect();
+        let turns = round.len().div_ceil(jobs * of_turn);
+        let slots = |turn: usize| sets.get(turn % sets.len()).map(Vec::as_slice).unwrap_or_default();
         let lanes: Vec<Mutex<(&mut Shard, &mut AgentCache)>> =
             self.shards.iter_mut().zip(caches).map(Mutex::new).collect();
         let failed = Mutex::new(None);
-        let parse = |at: usize, group: usize| {
-            let (Some(slot), Some(lane)) = (slots.get(at), lanes.get(at)) else { return };
+        let parse = |turn: usize, at: usize| {
+            let (Some(slot), Some(lane)) = (slots(turn).get(at), lanes.get(at)) else { return };
             let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
+            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
             slot.clear();
-            if let (Some(group), Some(start)) = (round.get(group), starts.get(group)) {
-                let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-                group.iter().zip(*start..).for_each(|(batch, number)| slot.parse(number, batch, plan, agents, lane.1));
+            let first = (turn * jobs + at) * of_turn;
+            for (group, start) in round.iter().zip(&starts).skip(first).take(of_turn) {
+                for (batch, number) in group.iter().zip(*start..) {
+                    slot.parse(number, batch, plan, agents, lane.1);
+                }
             }
         };
-        let count = |at: usize| {
+        let count = |turn: usize, at: usize| {
             let Some(lane) = lanes.get(at) else { return };
             let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-            for slot in &slots {
+            for slot in slots(turn) {
                 lane.0.add_all(&slot.read().unwrap_or_else(PoisonError::into_inner), at);
             }
         };
         // Usually each thread has one lane.
         work_together(jobs, &|worker: usize, crew: &Crew| {
-            for first in (0..round.len()).step_by(jobs) {
-                // Who fails must not let the others wait for ever.
-                (worker..jobs).step_by(crew.workers).for_each(|at| keep_failure(&failed, || parse(at, first + at)));
+            let own = || (worker..jobs).step_by(crew.workers);
+            // Who fails must not let the others wait for ever.
+            own().for_each(|at| keep_failure(&failed, || parse(0, at)));
+            for turn in 0..turns {
                 crew.meet();
-                (worker..jobs).step_by(crew.workers).for_each(|at| keep_failure(&failed, || count(at)));
-                crew.meet();
+                own().for_each(|at| keep_failure(&failed, || count(turn, at)));
+                if turn + 1 < turns {
+                    own().for_each(|at| keep_failure(&failed, || parse(turn + 1, at)));
+                }
             }
         });
         drop(lanes);
@@ -256,7 +331,7 @@ impl Counts {
         }
         let mut lines = vec![0; batches.len()];
         let mut bad = Vec::new();
-        for slot in slots {
+        for slot in sets.into_iter().flatten() {
             let mut parsed = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
             for (chunk, of_chunk) in parsed.lines_of.drain(..) {
                 if let Some(place) = lines.get_mut(chunk) {
@@ -295,6 +370,10 @@ impl Counts {
     fn add_counts(&mut self, parsed: Parsed<'_>) {
         let quality = &mut self.quality;
         quality.hits += parsed.hits;
+        if let Some((first, last)) = parsed.span {
+            let (from, to) = self.span.unwrap_or((first, last));
+            self.span = Some((from.min(first), to.max(last)));
+        }
         quality.filtered += parsed.filtered;
         quality.other += parsed.other;
         quality.empty += parsed.empty;
@@ -321,22 +400,15 @@ impl Counts {
         }
     }
 
-    fn finish(&mut self) {
+    /// Counts what is still open; more may follow.
+    pub(crate) fn finish(&mut self) {
         self.quality.robots_missing = self.robots().map_or(0, RobotsVersions::missing) as u64;
-        let mut left_out = Sketch::default();
-        self.shards.iter().filter_map(|shard| shard.articles.left_out.as_ref()).for_each(|of| left_out.merge(of));
-        if let articles @ 1.. = left_out.estimate() {
-            let so = "what was taken of them is not told (see --memory)";
-            self.quality.notes.push(format!("there was no room for about {articles} articles: {so}"));
-        }
         for shard in &mut self.shards {
             shard.tally.end_hour();
             self.quality.sampled |= shard.tally.sampled;
         }
-        for (instance, (first, last, lines)) in &self.numbers {
-            self.quality.instances.push(instance.clone());
-            self.quality.holes += (last - first + 1).saturating_sub(*lines);
-        }
-        self.quality.holes = self.quality.holes.saturating_sub(self.quality.erased);
+        self.quality.instances = self.numbers.keys().cloned().collect();
+        let holes = self.numbers.values().map(|(first, last, lines)| (last - first + 1).saturating_sub(*lines));
+        self.quality.holes = holes.sum::<u64>().saturating_sub(self.quality.erased);
     }
 }

@@ -44,10 +44,11 @@ pub(crate) struct Tally {
     pub(crate) bytes: Amount,
     pub(crate) first: Option<Duration>,
     pub(crate) last: Duration,
-    pub(crate) categories: BTreeMap<Category, CategoryCounts>,
+    categories: [CategoryCounts; Category::ALL.len()],
     /// Hits by hour since 1970: of declared robots, and of all others.
     pub(crate) hours: BTreeMap<u32, [Requests; 2]>,
-    pub(crate) status: BTreeMap<u16, Requests>,
+    /// By the three digits; 0 for none.
+    statuses: Vec<Requests>,
     pub(crate) not_found: HashMap<Box<str>, u64>,
     pub(crate) probes: HashMap<Box<str>, u64>,
     pub(crate) referrers: HashMap<u64, ReferrerCounts, BuildReady>,
@@ -67,7 +68,7 @@ impl Tally {
         self.bytes.note(row.weight, hit.bytes);
         self.first = Some(self.first.map_or(hit.time, |first| first.min(hit.time)));
         self.last = self.last.max(hit.time);
-        let of = self.categories.entry(row.category).or_default();
+        let Some(of) = self.categories.get_mut(row.category as usize) else { return };
         of.hits += row.weight;
         of.pages += u64::from(row.kind.is_page());
         of.bytes.note(row.weight, hit.bytes);
@@ -75,7 +76,12 @@ impl Tally {
         of.knows_upstream |= hit.upstream_us.is_some();
         self.add_hour(row);
         let status = hit.status.unwrap_or(0);
-        *self.status.entry(status).or_default() += row.weight;
+        if self.statuses.is_empty() {
+            self.statuses = vec![Requests::default(); 1_000];
+        }
+        if let Some(hits) = self.statuses.get_mut(usize::from(status)) {
+            *hits += row.weight;
+        }
         if matches!(status, 404 | 410 | 403) && row.kind != Kind::Asset {
             self.add_missing(&hit.path);
         }
@@ -93,6 +99,16 @@ impl Tally {
             }
             self.marks += u64::from(fields.mark.is_some());
         }
+    }
+
+    /// Categories that came, with what they did.
+    pub(crate) fn categories(&self) -> impl Iterator<Item = (Category, &CategoryCounts)> {
+        Category::ALL.into_iter().zip(&self.categories).filter(|(_, of)| of.hits > Requests::default())
+    }
+
+    /// Statuses that were answered, and how often; 0 stands for none.
+    pub(crate) fn statuses(&self) -> impl Iterator<Item = (u16, Requests)> {
+        (0..).zip(self.statuses.iter().copied()).filter(|(_, hits)| *hits > Requests::default())
     }
 
     /// Hits of one hour come one after the other.

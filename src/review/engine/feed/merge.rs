@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Batch, LOOKED_AT, Open, time_of};
+use super::{Batch, LOOKED_AT, Open, pass_over, time_of};
 use crate::audit::reader::Reader;
 use crate::review::input::Chunk;
 
@@ -50,14 +50,9 @@ impl Open {
         end.saturating_add(DISORDER) <= border
     }
 
-    /// The lines behind must be read as the directives of these say.
+    /// The lines behind these come next.
     fn pass_over(&mut self, chunk: &Chunk) {
-        if !self.reader.is_stateless() {
-            let directives = chunk.lines().map(|(line, _)| line).filter(|line| line.starts_with(b"#"));
-            directives.for_each(|line| {
-                self.reader.read(line);
-            });
-        }
+        pass_over(chunk, &mut self.reader);
         if let Some(end) = self.end.filter(|end| *end < Duration::MAX) {
             self.newest = self.newest.max(end);
         }

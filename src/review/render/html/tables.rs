@@ -3,7 +3,7 @@
 use super::charts::{bytes, count, duration, heat, number, percent, share_bar, time};
 use super::rows::Cell::{Number, Text};
 use super::rows::{Cell, ROWS, table};
-use super::{ITEMS, action_words, category_words, list, skip_words, text, verification_words};
+use super::{ITEMS, MAX_WORD, action_words, category_words, escaped, list, text, verification_words};
 use crate::review::report::{ActionRow, AgentRow, CandidateRow, ProbeRow, Quality, Report, RobotsRow};
 
 /// A table under its heading; without rows a sentence that says so.
@@ -16,11 +16,11 @@ fn or_sentence(table: String, otherwise: &str) -> String {
 }
 
 /// A text as it was sent: it may run from right to left.
-fn raw(value: &str) -> Cell {
+pub(super) fn raw(value: &str) -> Cell {
     Text(format!("<span class=\"raw\">{}</span>", text(value)))
 }
 
-fn of(value: u64) -> Cell {
+pub(super) fn of(value: u64) -> Cell {
     Number(number(value))
 }
 
@@ -338,4 +338,16 @@ fn faults(quality: &Quality) -> Vec<(String, u64)> {
         ("Versions of robots.txt whose text is nowhere", quality.robots_missing),
     ];
     all.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn skip_words(reason: &str) -> String {
+    let words = match reason {
+        "too_long" => "too long",
+        "binary" => "not text",
+        "malformed" => "not readable",
+        "bad_time" => "time not readable",
+        "torn" => "cut off in mid-line",
+        other => return escaped(other, MAX_WORD),
+    };
+    words.to_owned()
 }

@@ -1,6 +1,7 @@
 //! Files, directories and standard input, plain or compressed; by the first bytes, not by the name.
 
 mod names;
+mod opened;
 
 use std::cmp::Ordering;
 use std::fs::File;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::audit::reader::MAX_LINE;
 
 pub use names::{files, newest_first};
+pub(crate) use opened::Now;
+use opened::{Opened, identity};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 18;
@@ -94,50 +97,6 @@ pub(crate) struct Chunk {
     pub(crate) too_long_bytes: u64,
     /// Nothing comes after it.
     pub(crate) last: bool,
-}
-
-/// What stands under the name of a file that was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Now {
-    /// That file, and no more than was read of it.
-    Same,
-    /// That file, and more.
-    Longer,
-    /// That file, and less than was read of it.
-    Shorter,
-    /// Another one.
-    Other,
-    /// None.
-    Gone,
-}
-
-/// A file that was opened: its name, and by what it is told from others of this name.
-struct Opened {
-    path: PathBuf,
-    identity: Option<(u64, u64)>,
-}
-
-impl Opened {
-    /// Only files have an end that can move.
-    fn of(path: PathBuf, file: &File) -> Option<Self> {
-        let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        Some(Self { path, identity: identity(&metadata) })
-    }
-}
-
-/// Device and inode.
-#[cfg_attr(unix, expect(clippy::unnecessary_wraps, reason = "elsewhere there is none"))]
-fn identity(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        Some((metadata.dev(), metadata.ino()))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = metadata;
-        None
-    }
 }
 
 impl Chunk {

@@ -33,6 +33,7 @@ mod recount;
 mod render;
 pub mod report;
 mod reports;
+mod simulate;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ pub use input::{InputError, Source, files, log_lines, newest_first};
 pub use recount::{Between, GroupPoints, Score, SignalPoints};
 pub use render::{Look, csv, html, markdown, terminal};
 pub use report::Report;
+pub use simulate::{SimulateError, SimulatedPolicy};
 pub use verify::{Erased, KeySource, Segment, Signatures, Verdict, Verification, verify};
 
 use crate::audit::integrity::Anchored;
@@ -118,6 +120,7 @@ impl Default for Review {
                 redact: false,
                 windows: Vec::new(),
                 keep_bad: false,
+                simulated: None,
             },
             cost_per_gb: None,
             stop: Arc::default(),
@@ -220,6 +223,17 @@ impl Review {
         self
     }
 
+    /// Decides again what was asked for, under another policy: the report then tells what would have been done.
+    ///
+    /// # Errors
+    /// [`SimulateError`] for a policy that does not hold.
+    pub fn simulate(mut self, policy: SimulatedPolicy) -> Result<Self, SimulateError> {
+        let policy = Arc::new(policy);
+        policy.check()?;
+        self.plan.simulated = Some(policy);
+        Ok(self)
+    }
+
     /// Set to true from elsewhere, it ends the reading; the report is marked as partial.
     #[must_use]
     pub fn stop(mut self, stop: Arc<AtomicBool>) -> Self {
@@ -301,6 +315,7 @@ impl Review {
             filters: self.plan.filters.describe(),
             gap: self.plan.gap,
             cost_per_gb: self.cost_per_gb,
+            simulated: self.plan.simulated.as_deref(),
         };
         let mut report = reports::report(counts, &about);
         add_indexes(&mut report.quality.anchored, given);

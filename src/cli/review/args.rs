@@ -8,7 +8,8 @@ use anyhow::{Context, anyhow, bail};
 use super::integrity::IntegrityArgs;
 
 use crate::audit::reader::{Format, Zone};
-use crate::review::{Condition, FilterArgs, Filters, Review, Source};
+use crate::config::Config;
+use crate::review::{Condition, FilterArgs, Filters, Review, SimulatedPolicy, Source};
 use crate::unit::{Size, Span};
 
 #[derive(clap::Args)]
@@ -16,8 +17,7 @@ use crate::unit::{Size, Span};
     after_help = "Reads deckle's log and the access logs of Apache, nginx, Caddy, Traefik, HAProxy, IIS, AWS, Cloudflare, \
 Envoy and Fastly, plain, gzip or zstd; the format is found out.
 
-Exit codes: 0 done; 1 no line of a log, or of the visitor, was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it
-was written; 5 some of the input could not be read;
+Exit codes: 0 done; 1 no line of a log, or of the visitor, was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it was written; 5 some of the input could not be read;
 130 interrupted.
 
 Examples:
@@ -26,6 +26,7 @@ Examples:
   deckle review access.log --since 7d --where 'score>=70 && page.kind==\"article\"'
   deckle review access.log --log-format '$remote_addr [$time_local] \"$request\" $status \"$http_user_agent\"'
   deckle review access.log --robots robots.txt --fail-if 'violations>0'
+  deckle review deckle-log --simulate stricter.toml --full
   zcat old.gz | deckle review - --json -
   deckle review access.log --diff access.log.1
   deckle review access.log* --since 7d --diff-range 14d..7d
@@ -171,6 +172,10 @@ pub(super) struct OutputArgs {
     /// What 10⁹ bytes cost.
     #[arg(long, value_name = "PRICE")]
     cost_per_gb: Option<f64>,
+    /// Tell what deckle would have done under the policy of this deckle.toml: which requests would be treated otherwise,
+    /// and who would be newly slowed, refused or challenged.
+    #[arg(long, conflicts_with_all = ["follow", "diff", "diff_range"], value_name = "FILE")]
+    simulate: Option<PathBuf>,
 }
 
 fn format(name: &str) -> Result<Format, String> {
@@ -231,6 +236,11 @@ impl ReviewArgs {
         }
         if let Some(cost) = self.output.cost_per_gb {
             review = review.cost_per_gb(cost);
+        }
+        if let Some(path) = &self.output.simulate {
+            let Config { mode, visitor, suspicion, action, rights, .. } = Config::from_path(path)?;
+            let policy = SimulatedPolicy::new(mode, visitor, suspicion, action, rights);
+            review = review.simulate(policy).with_context(|| format!("{} does not hold", path.display()))?;
         }
         for given in robots {
             let (file, since) = robots_file(given)?;

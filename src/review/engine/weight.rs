@@ -49,7 +49,7 @@ impl<const P: u32> Total<P> {
     }
 
     /// So much of each request that the line stands for.
-    pub(super) fn note(&mut self, weight: Weight, value: u64) {
+    pub(crate) fn note(&mut self, weight: Weight, value: u64) {
         self.0 = self.0.saturating_add(weight.times::<P>(value));
     }
 }

@@ -3,6 +3,7 @@
 use super::cells::Cell::{self, Bytes, Count, Decimal, Share, Shown};
 use super::cells::{Section, Table, fact, name, not_evaluated, warnings};
 use super::difference::difference;
+use super::simulation::simulation;
 use super::text;
 use crate::review::report::{
     Actions, AgentRow, Approximate, BandwidthRow, Content, Marks, NewAgents, Quality, ReferrerRow, Report, Robots,
@@ -30,8 +31,9 @@ pub(super) fn sections(report: &Report) -> Vec<Section> {
         referrers(&report.referrers),
         marks(&report.marks),
         actions(&report.actions),
-        quality(&report.quality, &report.source),
     ]);
+    all.extend(report.simulation.as_ref().map(simulation));
+    all.push(quality(&report.quality, &report.source));
     all
 }
 
@@ -393,7 +395,6 @@ fn quality(quality: &Quality, from: &SourceInfo) -> Section {
         fact("sampled", Cell::flag(quality.sampled)),
         fact("notes", Cell::list(&quality.notes)),
     ]);
-    let tables =
-        vec![Table::facts("source.csv", "What was read", source(from)), Table::facts("quality.csv", "Lines", facts)];
-    Section::new("How good the data is", "", tables)
+    let read = Table::facts("source.csv", "What was read", source(from));
+    Section::new("How good the data is", "", vec![read, Table::facts("quality.csv", "Lines", facts)])
 }

@@ -3,11 +3,11 @@
 use super::charts::{bytes, count, duration, heat, number, percent, share_bar, time};
 use super::rows::Cell::{Number, Text};
 use super::rows::{Cell, ROWS, table};
-use super::{ITEMS, MAX_WORD, action_words, category_words, escaped, list, text, verification_words};
+use super::{ITEMS, action_words, category_words, list, skip_words, text, verification_words};
 use crate::review::report::{ActionRow, AgentRow, CandidateRow, ProbeRow, Quality, Report, RobotsRow};
 
 /// A table under its heading; without rows a sentence that says so.
-fn part(heading: &str, table: &str, otherwise: &str) -> String {
+pub(super) fn part(heading: &str, table: &str, otherwise: &str) -> String {
     format!("<h3>{heading}</h3>\n{}", or_sentence(table.to_owned(), otherwise))
 }
 
@@ -338,16 +338,4 @@ fn faults(quality: &Quality) -> Vec<(String, u64)> {
         ("Versions of robots.txt whose text is nowhere", quality.robots_missing),
     ];
     all.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn skip_words(reason: &str) -> String {
-    let words = match reason {
-        "too_long" => "too long",
-        "binary" => "not text",
-        "malformed" => "not readable",
-        "bad_time" => "time not readable",
-        "torn" => "cut off in mid-line",
-        other => return escaped(other, MAX_WORD),
-    };
-    words.to_owned()
 }

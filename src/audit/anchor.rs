@@ -117,8 +117,8 @@ impl Anchor {
         }
     }
 
-    /// Sends a head, with `otlp` by way of `heads`; `sent` is called once it has left. What goes wrong is a warning: the log
-    /// itself goes on.
+    /// Sends a head, with `otlp` by way of `heads`; `sent` is called once it has left. What goes wrong is a warning: the
+    /// log itself goes on.
     pub(super) fn send(&self, head: &SignedHead, heads: Option<&Heads>, sent: impl FnOnce() + Send + 'static) {
         let left = match self {
             Self::None => return,

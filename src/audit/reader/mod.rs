@@ -85,6 +85,8 @@ pub struct Note {
     pub robots_version: Option<String>,
     /// Its text, base64; or the policy of a `policy` line.
     pub text: Option<String>,
+    /// Where the head of an `anchored` line was sent.
+    pub to: Option<String>,
 }
 
 /// Reads the lines of one file.
@@ -158,6 +160,12 @@ impl Reader {
     #[cfg(feature = "proxy")]
     pub(crate) fn is_stateless(&self) -> bool {
         !matches!(self.format, Format::W3c | Format::CloudFront)
+    }
+
+    /// As it is, for the lines that come now, in this format and with no switch counted yet.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn resumed(&self, format: Format) -> Self {
+        Self { format, switches: 0, ..self.clone() }
     }
 
     /// As if no line of another format had come.
@@ -248,17 +256,19 @@ impl Reader {
         let hit = match format {
             Format::Deckle => return own::parse(text),
             Format::Combined => combined::parse(text, self.hop),
-            Format::Json => formats::json::parse(text),
-            Format::Caddy => formats::caddy::parse(text),
+            Format::Json => formats::json::parse(text, self.hop),
+            Format::Caddy => formats::caddy::parse(text, self.hop),
             Format::TraefikClf => formats::traefik::parse_clf(text),
-            Format::TraefikJson => formats::traefik::parse_json(text),
+            Format::TraefikJson => formats::traefik::parse_json(text, self.hop),
             Format::Haproxy => formats::haproxy::parse(text),
             Format::Elb => formats::elb::parse(text),
             Format::CloudFront => self.cloudfront.parse(text),
             Format::W3c => self.w3c.parse(text),
             Format::Cloudflare => formats::cloudflare::parse(text),
             Format::S3 => formats::s3::parse(text),
-            Format::Custom => self.custom.as_ref().map_or(Err(Skipped::Malformed), |custom| custom.parse(text)),
+            Format::Custom => {
+                self.custom.as_ref().map_or(Err(Skipped::Malformed), |custom| custom.parse(text, self.hop))
+            }
         };
         hit.map_or_else(Line::Skipped, Line::Hit)
     }

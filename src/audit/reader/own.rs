@@ -125,6 +125,8 @@ struct OwnLine<'l> {
     reason: Option<Borrowed<'l>>,
     #[serde(borrow)]
     text: Option<Borrowed<'l>>,
+    #[serde(borrow)]
+    to: Option<Borrowed<'l>>,
 }
 
 /// The keys that are read for [`Evidence`] alone.
@@ -204,6 +206,7 @@ fn note(line: OwnLine<'_>, time: Duration) -> Note {
         host: line.host.0.into_owned(),
         robots_version: line.robots_version.map(|version| version.0.into_owned()),
         text: line.text.map(|text| text.0.into_owned()),
+        to: line.to.map(|to| to.0.into_owned()),
         kind,
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::audit::record::blank;
 use crate::audit::storage::{Output, Storage};
-use crate::audit::{FileSink, Settings, Sink};
+use crate::audit::{Anchor, FileSink, Settings, Sink};
 use crate::clock::ManualClock;
 use crate::unit::{Size, Span};
 
@@ -117,6 +117,7 @@ impl Rig {
             instance: Some("w1".into()),
             flush: Span(Duration::from_millis(1)),
             min_free: Size(min_free),
+            anchor: Anchor::File(dir.join("heads.txt")),
             ..Settings::default()
         };
         let sink = FileSink::with_storage(&settings, clock.clone(), Box::new(Disk(Arc::clone(&disk))), None).unwrap();
@@ -278,4 +279,19 @@ fn lines_are_covered_in_time_and_a_clock_that_goes_back_is_told_of() {
     // All but the first line, which is the beginning of the chain.
     assert_eq!(covered, lines.len() as u64 - 1);
     assert_eq!(lines[0]["key.id"], end[0]["key.id"]);
+    // What was sent away stands in the log; the end, which no line follows, beside it.
+    let signed: Vec<&&Value> = blocks.iter().filter(|block| block["sig"].is_string()).collect();
+    let told = of_kind(&lines, "anchored");
+    assert!(!told.is_empty() && told.len() == signed.len(), "{told:?}");
+    for (line, block) in told.iter().zip(&signed) {
+        assert_eq!((&line["head"], &line["seq"]), (&block["head"], &block["deckle.seq"]), "{line}");
+        assert!(line["to"].as_str().unwrap().starts_with("file:/"), "{line}");
+    }
+    let index = std::fs::read_to_string(rig.dir.join("audit.index")).unwrap();
+    let ends: Vec<Value> = index.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(ends.iter().any(|line| line["anchored"].is_string() && line["head"] == end[0]["head"]), "{index}");
+    let heads = std::fs::read_to_string(rig.dir.join("heads.txt")).unwrap();
+    assert_eq!(heads.lines().count(), told.len() + 1);
+    let is_told = |head: &str| told.iter().chain(&end).any(|line| line["head"] == head);
+    assert!(heads.lines().all(|line| line.split(' ').nth(4).is_some_and(is_told)), "{heads}");
 }

@@ -17,7 +17,7 @@ use crate::unit::{Size, Span};
     after_help = "Reads deckle's log and the access logs of Apache, nginx, Caddy, Traefik, HAProxy, IIS, AWS, Cloudflare, \
 Envoy and Fastly, plain, gzip or zstd; the format is found out.
 
-Exit codes: 0 done; 1 no line of a log was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it was written; 5 some of the input could not be read;
+Exit codes: 0 done; 1 no line of a log, or of the visitor, was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it was written; 5 some of the input could not be read;
 130 interrupted.
 
 Examples:
@@ -95,7 +95,8 @@ pub(super) struct ReadingArgs {
     /// Silence after which a session is over.
     #[arg(long, value_name = "TIME", default_value = "30m")]
     session_gap: Span,
-    /// Memory that it takes, about; beyond, visitors that matter least are let go, and the report says so.
+    /// Memory that it takes, about; beyond, the visitors that matter least are let go, further articles are left out, and
+    /// the report says so.
     #[arg(long, value_name = "SIZE", default_value = "384MiB")]
     memory: Size,
     /// Threads; one a core otherwise.

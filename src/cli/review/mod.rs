@@ -116,13 +116,15 @@ fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    std::thread::Builder::new().name("deckle-interrupt".to_owned()).spawn(move || {
+    let wait = move || {
         runtime.block_on(async {
             if tokio::signal::ctrl_c().await.is_ok() {
                 flag.store(true, Ordering::Relaxed);
             }
         });
-    })?;
+    };
+    // Without a thread an interrupt ends the program at once.
+    let _ = std::thread::Builder::new().name("deckle-interrupt".to_owned()).spawn(wait);
     Ok(stop)
 }
 
@@ -217,7 +219,7 @@ fn facts(report: &Report, [articles_by_one, pages_by_one, requests_by_one]: [u64
         dropped: report.quality.dropped,
         holes: report.quality.holes,
         automated_share: report.verdict.automated_share,
-        not_found_share: missing as f64 / report.quality.hits.max(1) as f64,
+        not_found_share: missing as f64 / report.verdict.hits.max(1) as f64,
         bad_lines: report.quality.skipped.values().sum(),
         ..Facts::default()
     }

@@ -36,6 +36,9 @@ pub struct FileSink {
     thread: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
     dir: PathBuf,
+    /// Sends what was written to ClickHouse, where `audit.sinks` asks for it.
+    #[cfg(feature = "clickhouse")]
+    follower: Option<super::clickhouse::Follower>,
 }
 
 impl FileSink {
@@ -76,6 +79,8 @@ impl FileSink {
         let (priority, priority_end) = sync_channel(settings.queue_priority);
         let stats = Arc::new(Stats::default());
         let signals = Arc::new(Signals::default());
+        #[cfg(feature = "clickhouse")]
+        let also = clock.clone();
         let outside = Surroundings {
             clock,
             storage,
@@ -85,6 +90,8 @@ impl FileSink {
             live,
         };
         let writer = Writer::open(settings, outside)?;
+        #[cfg(feature = "clickhouse")]
+        let follower = super::clickhouse::Follower::start(settings, also)?;
         let io = |source| SinkError::Io { path: settings.dir.clone(), source };
         let thread = std::thread::Builder::new()
             .name("deckle-audit".to_owned())
@@ -98,6 +105,8 @@ impl FileSink {
             thread: Mutex::new(Some(thread)),
             closed: AtomicBool::new(false),
             dir,
+            #[cfg(feature = "clickhouse")]
+            follower,
         })
     }
 
@@ -111,6 +120,18 @@ impl FileSink {
         &self.stats
     }
 
+    /// How sending to ClickHouse does, `now` in time since 1970; `None`: nothing is sent there.
+    #[cfg(feature = "clickhouse")]
+    pub fn clickhouse(&self, now: std::time::Duration) -> Option<super::clickhouse::Health> {
+        self.follower.as_ref().map(|follower| follower.health(now))
+    }
+
+    /// How sending to ClickHouse does: nothing is sent there without that feature.
+    #[cfg(not(feature = "clickhouse"))]
+    pub fn clickhouse(&self, _: std::time::Duration) -> Option<super::clickhouse::Health> {
+        None
+    }
+
     /// Says in the log which configuration is in force from now on.
     pub fn policy(&self, policy: PolicyText) {
         *self.signals.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some(policy);
@@ -121,13 +142,18 @@ impl FileSink {
         self.signals.reopen.store(true, Ordering::Release);
     }
 
-    /// Writes what is queued, closes the segment, and waits for the thread. Later records are dropped and counted.
+    /// Writes what is queued, closes the segment, sends what was not sent yet for five seconds at most, and waits for the
+    /// threads. Later records are dropped and counted.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.signals.stop.store(true, Ordering::Release);
         let thread = self.thread.lock().ok().and_then(|mut t| t.take());
         if let Some(thread) = thread {
             let _ = thread.join();
+        }
+        #[cfg(feature = "clickhouse")]
+        if let Some(follower) = &self.follower {
+            follower.close();
         }
     }
 }

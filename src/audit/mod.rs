@@ -17,6 +17,7 @@
 mod anchor;
 pub mod chain;
 mod choice;
+pub mod clickhouse;
 mod cut;
 mod draft;
 mod file;
@@ -72,6 +73,8 @@ pub enum SinkKind {
     File,
     /// Events of target `deckle::hit`.
     Tracing,
+    /// A table of ClickHouse, out of the segments of `file`; needs feature `clickhouse`.
+    Clickhouse,
 }
 
 /// How addresses are written.
@@ -170,6 +173,8 @@ pub struct Settings {
     pub sign_key: String,
     /// Where signed heads go.
     pub anchor: Anchor,
+    /// Where the sink `clickhouse` sends to.
+    pub clickhouse: clickhouse::ClickHouseSettings,
 }
 
 impl Default for Settings {
@@ -208,6 +213,7 @@ impl Default for Settings {
             article: None,
             sign_key: "audit.ed25519".to_owned(),
             anchor: Anchor::None,
+            clickhouse: clickhouse::ClickHouseSettings::default(),
         }
     }
 }
@@ -279,6 +285,6 @@ impl Settings {
         if self.flush.0.is_zero() || self.rotate_every.0.is_zero() {
             return refuse("audit.flush", "`flush` and `rotate_every` must be longer than 0");
         }
-        Ok(())
+        self.clickhouse.check(self.sinks.as_deref())
     }
 }

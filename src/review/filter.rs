@@ -2,6 +2,7 @@
 //!
 //! A value that a hit does not have compares as unequal to everything: only `!=` holds.
 
+mod narrow;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::Duration;

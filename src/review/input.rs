@@ -16,6 +16,9 @@ pub enum Source {
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// Rows of a table of ClickHouse.
+    #[cfg(feature = "clickhouse")]
+    ClickHouse(Box<crate::audit::clickhouse::Hits>),
 }
 
 /// Why a source could not be read.
@@ -127,6 +130,12 @@ impl Chunks {
                 let name = path.display().to_string();
                 let file = open(path).map_err(|source| InputError::Io { path: name.clone(), source })?;
                 (name, Box::new(file))
+            }
+            #[cfg(feature = "clickhouse")]
+            Source::ClickHouse(hits) => {
+                let name = hits.to_string();
+                let rows = hits.open().map_err(|source| InputError::Io { path: name.clone(), source })?;
+                (name, rows)
             }
         };
         Self::new(path, input)

@@ -8,7 +8,10 @@ use anyhow::{Context, anyhow};
 use super::integrity::IntegrityArgs;
 
 use crate::audit::reader::Format;
-use crate::review::{Condition, FilterArgs, Filters, Review};
+#[cfg(feature = "clickhouse")]
+use crate::cli::push::hits;
+use crate::cli::table::TableArgs;
+use crate::review::{Condition, FilterArgs, Filters, Review, Source};
 use crate::unit::{Size, Span};
 
 #[derive(clap::Args)]
@@ -27,12 +30,15 @@ Examples:
   deckle review access.log --robots robots.txt --fail-if 'violations>0'
   zcat old.gz | deckle review - --json -
   deckle review deckle-log --verify
-  deckle review deckle-log --visitor q7k2mpd5zt4wuxvlc3na --evidence case-17"
+  deckle review deckle-log --visitor q7k2mpd5zt4wuxvlc3na --evidence case-17
+  deckle review --from-clickhouse http://127.0.0.1:8123 --since 7d --site news"
 )]
 pub(in crate::cli) struct ReviewArgs {
     /// Files, directories of logs, or - for standard input.
-    #[arg(required_unless_present = "verify_evidence", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["verify_evidence", "from_clickhouse"], value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    from: FromArgs,
     #[command(flatten)]
     pub(super) reading: ReadingArgs,
     #[command(flatten)]
@@ -48,17 +54,22 @@ pub(in crate::cli) struct ReviewArgs {
 }
 
 #[derive(clap::Args)]
+#[cfg_attr(not(feature = "clickhouse"), allow(dead_code, reason = "only that feature asks"))]
+#[command(next_help_heading = "ClickHouse")]
+struct FromArgs {
+    /// Read a table of ClickHouse in place of files: http://[USER@]HOST:PORT, or https://. The password may stand in
+    /// DECKLE_CLICKHOUSE_PASSWORD.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["paths", "verify", "evidence", "verify_evidence"])]
+    from_clickhouse: Option<String>,
+    #[command(flatten)]
+    of: TableArgs,
+}
+
+#[derive(clap::Args)]
 #[command(next_help_heading = "Reading")]
 pub(super) struct ReadingArgs {
-    /// Format of all lines; found out otherwise.
-    #[arg(long, value_name = "NAME", value_parser = format)]
-    format: Option<Format>,
-    /// Format as the server's own configuration has it: the text of nginx `log_format` or Apache `LogFormat`.
-    #[arg(long, value_name = "TEXT", conflicts_with = "format")]
-    log_format: Option<String>,
-    /// Of several addresses in a line, the client is at this place from the right; the right-most public one otherwise.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    trust_xff: usize,
+    #[command(flatten)]
+    pub(super) lines: LineArgs,
     /// What robots.txt said, from TIME (RFC 3339) on; may be given again. deckle's log holds it itself.
     #[arg(long, value_name = "FILE[@TIME]")]
     robots: Vec<String>,
@@ -74,9 +85,24 @@ pub(super) struct ReadingArgs {
     /// Write lines that were skipped, with file, number and reason.
     #[arg(long, value_name = "FILE")]
     pub(super) bad_lines: Option<PathBuf>,
+}
+
+/// How lines are read.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Reading")]
+pub(in crate::cli) struct LineArgs {
+    /// Format of all lines; found out otherwise.
+    #[arg(long, value_name = "NAME", value_parser = format)]
+    format: Option<Format>,
+    /// Format as the server's own configuration has it: the text of nginx `log_format` or Apache `LogFormat`.
+    #[arg(long, value_name = "TEXT", conflicts_with = "format")]
+    log_format: Option<String>,
+    /// Of several addresses in a line, the client is at this place from the right; the right-most public one otherwise.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    trust_xff: usize,
     /// Share of lines that may be unreadable.
     #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
-    pub(super) max_bad: f64,
+    pub(in crate::cli) max_bad: f64,
 }
 
 #[derive(clap::Args)]
@@ -150,12 +176,45 @@ fn format(name: &str) -> Result<Format, String> {
     })
 }
 
+impl LineArgs {
+    /// A review that reads them so.
+    pub(in crate::cli) fn apply(&self, review: Review) -> anyhow::Result<Review> {
+        let mut review = review.trust_xff(self.trust_xff);
+        if let Some(format) = self.format {
+            review = review.format(format);
+        }
+        if let Some(text) = &self.log_format {
+            review = review.log_format(text).context("--log-format")?;
+        }
+        Ok(review)
+    }
+}
+
 impl ReviewArgs {
+    /// What is read.
+    #[cfg(feature = "clickhouse")]
+    pub(super) fn sources(&self, now: Duration) -> anyhow::Result<Vec<Source>> {
+        let Some(url) = &self.from.from_clickhouse else { return Ok(super::sources(&self.paths)) };
+        let (since, until) = self.only.filters(now)?.between();
+        let sites = self.only.site.iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned());
+        let hits = hits(url, &self.from.of)?.between(since, until).sites(sites.collect());
+        Ok(vec![Source::ClickHouse(Box::new(hits))])
+    }
+
+    /// What is read.
+    #[cfg(not(feature = "clickhouse"))]
+    pub(super) fn sources(&self, _: Duration) -> anyhow::Result<Vec<Source>> {
+        if self.from.from_clickhouse.is_some() {
+            anyhow::bail!("--from-clickhouse needs feature `clickhouse`");
+        }
+        Ok(super::sources(&self.paths))
+    }
+
     /// The review that these ask for.
     pub(super) fn review(&self, now: Duration) -> anyhow::Result<Review> {
-        let ReadingArgs { format, log_format, trust_xff, robots, session_gap, memory, jobs, .. } = &self.reading;
-        let mut review = Review::default()
-            .trust_xff(*trust_xff)
+        let ReadingArgs { lines, robots, session_gap, memory, jobs, .. } = &self.reading;
+        let mut review = lines
+            .apply(Review::default())?
             .session_gap(session_gap.0)
             .memory(usize::try_from(memory.0)?)
             .windows(Condition::windows(&self.fail_if))
@@ -164,12 +223,6 @@ impl ReviewArgs {
             .filters(self.only.filters(now)?);
         if let Some(jobs) = jobs {
             review = review.jobs(*jobs);
-        }
-        if let Some(format) = format {
-            review = review.format(*format);
-        }
-        if let Some(text) = log_format {
-            review = review.log_format(text).context("--log-format")?;
         }
         if let Some(cost) = self.output.cost_per_gb {
             review = review.cost_per_gb(cost);

@@ -5,13 +5,15 @@ mod integrity;
 mod progress;
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
-pub(super) use args::ReviewArgs;
+pub(super) use args::{LineArgs, ReviewArgs};
+#[cfg(feature = "clickhouse")]
+pub(super) use progress::Line as ProgressLine;
 
 use super::output::{self, Exit};
 use crate::clock::{Clock, SystemClock};
@@ -24,12 +26,9 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
         return Ok(exit);
     }
     let stop = interrupt()?;
-    let review = args.review(SystemClock::new().unix())?.stop(Arc::clone(&stop));
-    let sources: Vec<Source> = args
-        .paths
-        .iter()
-        .map(|path| if path == Path::new("-") { Source::Stdin } else { Source::Path(path.clone()) })
-        .collect();
+    let now = SystemClock::new().unix();
+    let review = args.review(now)?.stop(Arc::clone(&stop));
+    let sources = args.sources(now)?;
     let mut progress = progress::Line::new(&sources);
     let reviewed = review.read_with(&sources, &mut |at| progress.show(at));
     progress.clear();
@@ -46,7 +45,7 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
         let _ = writeln!(std::io::stderr().lock(), "deckle: no log lines in what was given");
         return Ok(Exit::NothingFound);
     }
-    if bad > args.reading.max_bad {
+    if bad > args.reading.lines.max_bad {
         let reasons: Vec<String> = report.quality.skipped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
         let percent = bad * 100.0;
         let reasons = reasons.join(", ");
@@ -63,9 +62,14 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
     Ok(match () {
         () if stop.load(Ordering::Relaxed) => Exit::Interrupted,
         () if !met.is_empty() => Exit::ConditionMet,
-        () if bad > args.reading.max_bad || errors.iter().any(is_lost) => Exit::Partial,
+        () if bad > args.reading.lines.max_bad || errors.iter().any(is_lost) => Exit::Partial,
         () => Exit::Done,
     })
+}
+
+/// Files, and standard input for `-`.
+pub(super) fn sources(paths: &[PathBuf]) -> Vec<Source> {
+    paths.iter().map(|path| if path == Path::new("-") { Source::Stdin } else { Source::Path(path.clone()) }).collect()
 }
 
 fn is_lost(_: &InputError) -> bool {
@@ -73,7 +77,7 @@ fn is_lost(_: &InputError) -> bool {
 }
 
 /// Set by an interrupt: what was read until then is reported.
-fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;

@@ -61,7 +61,7 @@ struct Looked {
     number: usize,
     source: Source,
     first: Duration,
-    /// Standard input cannot be opened twice.
+    /// Standard input cannot be opened twice; a question would be asked twice.
     open: Option<(Chunks, Chunk)>,
     reader: Reader,
 }
@@ -166,7 +166,7 @@ fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Loo
     let reader = reader(source, &chunk, reading)?;
     let Some(reader) = reader else { return Ok((None, same)) };
     let first = first_time(&chunk, &reader).unwrap_or_default();
-    let open = (*source == Source::Stdin).then_some((chunks, chunk));
+    let open = (!matches!(source, Source::Path(_))).then_some((chunks, chunk));
     Ok((Some(Looked { number, source: source.clone(), first, open, reader }), same))
 }
 
@@ -235,6 +235,8 @@ pub(crate) fn name(source: &Source) -> String {
     match source {
         Source::Stdin => "-".to_owned(),
         Source::Path(path) => path.display().to_string(),
+        #[cfg(feature = "clickhouse")]
+        Source::ClickHouse(hits) => hits.to_string(),
     }
 }
 

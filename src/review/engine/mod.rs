@@ -31,16 +31,17 @@ use super::input::{InputError, Source};
 use super::report::Quality;
 use crate::audit::reader::{Format, Skipped};
 use crate::visitor::{Ranges, Verification};
-use agents::{AgentCache, AgentTable};
-use feed::{Batch, Feed};
+use feed::Batch;
 use parse::Parsed;
 use shard::Bounds;
 
-pub(crate) use agents::KnownAgent;
+pub(crate) use agents::{AgentCache, AgentTable, KnownAgent};
 pub(crate) use distinct::{BuildReady, Sketch};
 pub(crate) use facts::Facts;
-pub(crate) use feed::{Problem, Reading, name};
+pub(crate) use feed::{Feed, Problem, Reading, name};
 pub(crate) use robots::RobotsVersions;
+#[cfg(feature = "clickhouse")]
+pub(crate) use row::{Kind, Row};
 pub(crate) use shard::Shard;
 
 /// How much is read and kept.

@@ -1,8 +1,11 @@
 //! [`Document`]: all that the dashboard shows, the same for the page, for the script and for metrics.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::Sources;
+use crate::audit::clickhouse::Health;
 use crate::audit::{Count, FileSink, Snapshot};
 
 /// Everything at one moment.
@@ -41,6 +44,26 @@ pub(super) struct LogHealth {
     pub(super) dropped: Vec<Count>,
     /// Nothing is written at the moment.
     pub(super) degraded: bool,
+    /// How sending to ClickHouse does; none: nothing is sent there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) clickhouse: Option<ClickHouseHealth>,
+}
+
+/// How sending to ClickHouse does.
+#[derive(Debug, Serialize)]
+pub(super) struct ClickHouseHealth {
+    /// Rows that it has acknowledged.
+    pub(super) rows: u64,
+    /// Batches that it did not take at once.
+    pub(super) failures: u64,
+    /// Lines that were deleted before they were sent.
+    pub(super) lost: u64,
+    /// Lines that could not be read.
+    pub(super) skipped: u64,
+    /// Seconds that the oldest record has waited.
+    pub(super) lag: f64,
+    /// The table does not fit: nothing is sent any more.
+    pub(super) stopped: bool,
 }
 
 /// The queue of checks by DNS.
@@ -73,7 +96,7 @@ impl Document {
             verdict: verdict(&figures),
             version: env!("CARGO_PKG_VERSION"),
             ready: sources.is_ready(),
-            log: sources.sink.as_deref().map(log_health),
+            log: sources.sink.as_deref().map(|sink| log_health(sink, sources.clock.unix())),
             lookups: sources.lookups.as_ref().and_then(|lookups| lookups()),
             safety: safety(sources),
             state_bytes: sources.state.bytes(),
@@ -82,8 +105,16 @@ impl Document {
     }
 }
 
-fn log_health(sink: &FileSink) -> LogHealth {
+fn log_health(sink: &FileSink, now: Duration) -> LogHealth {
     let stats = sink.stats();
+    let sent = |health: Health| ClickHouseHealth {
+        rows: health.rows,
+        failures: health.failures,
+        lost: health.lost,
+        skipped: health.skipped,
+        lag: health.lag.as_secs_f64(),
+        stopped: health.stopped,
+    };
     let reason = |(name, count): (&'static str, u64)| Count { name: name.trim_start_matches("dropped."), count };
     LogHealth {
         written: stats.written(),
@@ -92,6 +123,7 @@ fn log_health(sink: &FileSink) -> LogHealth {
         sampled_out: stats.sampled_out(),
         dropped: stats.drops().by_reason().map(reason).into(),
         degraded: stats.is_degraded(),
+        clickhouse: sink.clickhouse(now).map(sent),
     }
 }
 

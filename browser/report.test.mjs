@@ -133,6 +133,53 @@ test("a report about hostile names", async (t) => {
   assert.deepEqual(wrong, []);
 });
 
+// Out of what breaks out of texts, attributes and tags, in a random order.
+const PIECES = [...HOSTILE.slice(0, 9), '"', "'", "<", ">", "</", "/>", "-->", "<!--", "]]>", "&", "&quot;", "&#x3c;", "=", "`", "\\", "\u0000", "\u2028", "\u0085", "\u{1F600}", " style=x:expression(window.ran=8)", " onmouseover=window.ran=9 "];
+const madeUp = (seed) => {
+  let state = seed;
+  const next = (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+  return () => Array.from({ length: 1 + next(5) }, () => PIECES[next(PIECES.length)]).join("");
+};
+
+test("a report about two thousand made-up values", async (t) => {
+  const seed = Math.floor(Math.random() * 2 ** 32);
+  const value = madeUp(seed);
+  const lines = [];
+  for (let who = 0; who < 160; who++) {
+    const [agent, referer] = [value(), value()];
+    for (let n = 0; n < 10; n++) {
+      const path = `/news/${value().replaceAll(/[ \0]/g, "+")}-and-more-${n}`;
+      lines.push([who * 20 + n, `203.0.113.${who + 1}`, path, n < 7 ? 200 : 404, `https://${referer.replaceAll(" ", "")}/`, agent]);
+    }
+  }
+  const log = join(dir, "made-up.log");
+  const report = join(dir, "made-up.html");
+  await writeFile(log, lines.map((fields) => line(...fields)).join(""));
+  const run = spawnSync(process.env.DECKLE, ["review", log, "--html", report, "--format", "combined"], { encoding: "utf8" });
+  assert.equal(run.status, 0, `seed ${seed}: ${run.stderr}`);
+  const { page, problems, asked } = await open(t, VIEWS[0][1]);
+  const url = pathToFileURL(report).href;
+  await page.goto(url);
+  const inside = await page.evaluate(() => ({
+    scripts: document.scripts.length,
+    frames: frames.length,
+    images: document.images.length,
+    handlers: [...document.querySelectorAll("*")].flatMap((element) => [...element.attributes]).filter((attribute) => /^on/i.test(attribute.name)).length,
+    links: [...document.links].map((link) => link.getAttribute("href")).filter((href) => !href.startsWith("#")),
+  }));
+  assert.deepEqual(inside, { scripts: 0, frames: 0, images: 0, handlers: 0, links: [] }, `seed ${seed}`);
+  // Everything that can be pointed at is pointed at.
+  await page.evaluate(() => {
+    document.querySelectorAll("details").forEach((details) => (details.open = true));
+    document.querySelectorAll("body *").forEach((element) => element.dispatchEvent(new MouseEvent("mouseover", { bubbles: true })));
+  });
+  await isQuiet(page, problems);
+  assert.deepEqual(asked.filter((asked) => asked !== url && !asked.startsWith("data:")), [], `seed ${seed}: nothing is loaded`);
+});
+
 test("a report about nothing much", async (t) => {
   const log = join(dir, "small.log");
   const report = join(dir, "small.html");

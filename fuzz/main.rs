@@ -20,8 +20,13 @@ mod undo;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// Runs one input of this seed.
-type Target = fn() -> Box<dyn FnMut(&mut fastrand::Rng)>;
+/// Runs one input out of this generator.
+type Input = dyn FnMut(&mut fastrand::Rng);
+/// Makes what runs inputs.
+type Target = fn() -> Box<Input>;
+
+/// No input takes longer. Twice: the machine may have been busy.
+const LONGEST: Duration = Duration::from_secs(1);
 
 const TARGETS: &[(&str, Target)] = &[
     ("rewriter", targets::rewriter),
@@ -64,12 +69,21 @@ fn run(name: &str, target: Target, count: u64, time: Duration) -> bool {
     let mut done = 0;
     while done < count && (done % 64 != 0 || start.elapsed() < time) {
         let seed = first.wrapping_add(done);
-        if catch_unwind(AssertUnwindSafe(|| target(&mut fastrand::Rng::with_seed(seed)))).is_err() {
-            println!("{name}: FAILED, seed {seed}");
+        let is_slow = |took: Option<Duration>| took.is_some_and(|took| took > LONGEST);
+        let took = one(target.as_mut(), seed);
+        if took.is_none() || (is_slow(took) && is_slow(one(target.as_mut(), seed))) {
+            println!("{name}: {}, seed {seed}", if took.is_none() { "FAILED" } else { "TOO SLOW" });
             return false;
         }
         done += 1;
     }
     println!("{name}: {done} inputs in {:.0?}, no fault", start.elapsed());
     true
+}
+
+/// How long it took; `None`: it panicked.
+fn one(target: &mut Input, seed: u64) -> Option<Duration> {
+    let start = Instant::now();
+    catch_unwind(AssertUnwindSafe(|| target(&mut fastrand::Rng::with_seed(seed)))).ok()?;
+    Some(start.elapsed())
 }

@@ -1,4 +1,4 @@
-//! deckle's own answers: 429, 403 and 402, as HTML, problem details (RFC 9457) or text, whichever the client prefers.
+//! deckle's own answers: 429, 403, 402 and 503, as HTML, problem details (RFC 9457) or text, whichever the client prefers.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -15,6 +15,8 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// draft-ietf-httpapi-ratelimit-headers.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 const LICENSE: &str = "Programs may fetch this page under a licence.";
+/// Seconds after which a site that is down is asked again.
+const COME_BACK: u64 = 30;
 
 /// The forms of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,7 @@ enum Form {
 
 /// The compiled pages.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(crate) struct Answers {
     page: Page,
     contact: Option<String>,
 }
@@ -44,11 +46,15 @@ pub(super) struct Refusal {
 impl Answers {
     /// # Errors
     /// [`ActionError::Page`] for a page of the site's own that does not hold.
-    pub(super) fn new(contact: Option<String>, templates: Option<&str>) -> Result<Self, ActionError> {
+    pub(crate) fn new(contact: Option<String>, templates: Option<&str>) -> Result<Self, ActionError> {
         let page = Page::new(templates, "refusal.html", include_str!("../../assets/pages/refusal.html"))?;
         let answers = Self { page, contact };
         let request_id = Uuid::nil();
-        for (status, retry_after) in [(StatusCode::TOO_MANY_REQUESTS, Some(60)), (StatusCode::FORBIDDEN, None)] {
+        for (status, retry_after) in [
+            (StatusCode::TOO_MANY_REQUESTS, Some(60)),
+            (StatusCode::FORBIDDEN, None),
+            (StatusCode::SERVICE_UNAVAILABLE, Some(COME_BACK)),
+        ] {
             answers.page.check(answers.values(Refusal { status, retry_after, quota: None, request_id }), &[])?;
         }
         Ok(answers)
@@ -76,6 +82,12 @@ impl Answers {
             headers.insert(RATE_LIMIT, left);
         }
         response
+    }
+
+    /// 503: the site cannot answer anybody.
+    pub(crate) fn unavailable(&self, request_id: Uuid, request: &HeaderMap) -> Response<Full<Bytes>> {
+        let (status, retry_after) = (StatusCode::SERVICE_UNAVAILABLE, Some(COME_BACK));
+        self.refuse(Refusal { status, retry_after, quota: None, request_id }, request)
     }
 
     /// 402, as text or problem details: whoever gets it is a program, whatever its `Accept` pretends.
@@ -130,7 +142,7 @@ impl Answers {
 
     fn problem(&self, refusal: Refusal) -> String {
         let mut problem = serde_json::json!({
-            "type": if refusal.retry_after.is_some() { QUOTA_EXCEEDED } else { "about:blank" },
+            "type": if refusal.status == StatusCode::TOO_MANY_REQUESTS { QUOTA_EXCEEDED } else { "about:blank" },
             "title": title(refusal.status),
             "status": refusal.status.as_u16(),
             "detail": message(refusal),
@@ -182,15 +194,22 @@ pub(super) fn link(contact: &str) -> Value {
 }
 
 fn title(status: StatusCode) -> &'static str {
-    if status == StatusCode::TOO_MANY_REQUESTS { "Too many requests" } else { "Not available" }
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => "Too many requests",
+        StatusCode::SERVICE_UNAVAILABLE => "Not available at the moment",
+        _ => "Not available",
+    }
 }
 
 fn message(refusal: Refusal) -> String {
-    match refusal.retry_after {
-        Some(seconds) => {
+    match (refusal.status, refusal.retry_after) {
+        (StatusCode::SERVICE_UNAVAILABLE, Some(seconds)) => {
+            format!("The site cannot answer at the moment. Please try again in {seconds} seconds.")
+        }
+        (_, Some(seconds)) => {
             format!("This address has asked for many pages in a short time. Please try again in {seconds} seconds.")
         }
-        None => "This page is not available to automated programs.".to_owned(),
+        _ => "This page is not available to automated programs.".to_owned(),
     }
 }
 
@@ -261,6 +280,22 @@ mod tests {
             assert_eq!(headers[header::CACHE_CONTROL], "no-store");
             assert!(body.contains(&format!("{wait} seconds")), "{body}");
             assert!(!body.contains("noindex"));
+        }
+    }
+
+    #[test]
+    fn a_site_that_is_down_blames_nobody() {
+        let answers = Answers::new(None, None).unwrap();
+        for accept in ["text/html", "application/json", "*/*"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            let (head, body) = answers.unavailable(Uuid::nil(), &headers).into_parts();
+            let body = String::from_utf8(futures_lite(body)).unwrap();
+            assert_eq!(head.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(head.headers[header::CACHE_CONTROL], "no-store");
+            assert!(head.headers.contains_key(header::RETRY_AFTER) && !head.headers.contains_key(RATE_LIMIT));
+            assert!(body.contains("cannot answer at the moment") && !body.contains("many pages"), "{body}");
+            assert!(!body.contains("quota"), "{body}");
         }
     }
 

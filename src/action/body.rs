@@ -54,7 +54,7 @@ pin_project! {
 }
 
 impl<B> ActionBody<B> {
-    pub(super) fn inner(body: B) -> Self {
+    pub(crate) fn inner(body: B) -> Self {
         Self { kind: Kind::Inner { body, meter: None } }
     }
 
@@ -63,7 +63,7 @@ impl<B> ActionBody<B> {
         Self { kind: Kind::Inner { body, meter: Some(meter) } }
     }
 
-    pub(super) fn own(body: Full<Bytes>) -> Self {
+    pub(crate) fn own(body: Full<Bytes>) -> Self {
         Self { kind: Kind::Own { body } }
     }
 }

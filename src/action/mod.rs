@@ -29,6 +29,7 @@ mod policy;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use answer::Answers;
 pub use body::ActionBody;
 pub use challenge::{ChallengeSettings, ChallengeStep};
 pub use decoy::DecoySettings;

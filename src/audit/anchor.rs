@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -14,7 +15,7 @@ use serde::ser::{Serialize, Serializer};
 
 use super::chain::Digest;
 
-/// Where signed heads go: `none`, `syslog`, `file:PATH` or `command:LINE`.
+/// Where signed heads go: `none`, `syslog`, `otlp`, `file:PATH` or `command:LINE`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Anchor {
@@ -23,6 +24,8 @@ pub enum Anchor {
     None,
     /// The system's log (`/dev/log`, RFC 3164), from where it may be sent on.
     Syslog,
+    /// The receiver of `audit.otlp`, as log records named `deckle.audit.head`.
+    Otlp,
     /// One line each, at the end of a file; on another machine, if it is to be of use.
     File(PathBuf),
     /// A command, by `sh -c`, with the line on its standard input; it may ask a time-stamp service (RFC 3161).
@@ -36,9 +39,10 @@ impl FromStr for Anchor {
         match text.split_once(':') {
             None if text == "none" => Ok(Self::None),
             None if text == "syslog" => Ok(Self::Syslog),
+            None if text == "otlp" => Ok(Self::Otlp),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("command", line)) if !line.trim().is_empty() => Ok(Self::Command(line.to_owned())),
-            _ => Err(format!("`{text}` is not one of none, syslog, file:PATH, command:LINE")),
+            _ => Err(format!("`{text}` is not one of none, syslog, otlp, file:PATH, command:LINE")),
         }
     }
 }
@@ -48,6 +52,7 @@ impl fmt::Display for Anchor {
         match self {
             Self::None => f.write_str("none"),
             Self::Syslog => f.write_str("syslog"),
+            Self::Otlp => f.write_str("otlp"),
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Command(line) => write!(f, "command:{line}"),
         }
@@ -85,12 +90,17 @@ impl fmt::Display for SignedHead {
     }
 }
 
+/// The way of heads to the thread that sends them on.
+pub(super) type Heads = SyncSender<SignedHead>;
+
 impl Anchor {
-    /// Sends a head. What goes wrong is a warning: the log itself goes on.
-    pub(super) fn send(&self, head: &SignedHead) {
+    /// Sends a head, with `otlp` by way of `heads`. What goes wrong is a warning: the log itself goes on.
+    pub(super) fn send(&self, head: &SignedHead, heads: Option<&Heads>) {
         let sent = match self {
             Self::None => Ok(()),
             Self::Syslog => syslog(head),
+            Self::Otlp if heads.is_some_and(|heads| heads.try_send(head.clone()).is_ok()) => Ok(()),
+            Self::Otlp => Err(std::io::Error::other("nobody takes it, or too many are waiting")),
             Self::File(path) => std::fs::OpenOptions::new()
                 .create(true)
                 .append(true)
@@ -176,10 +186,10 @@ mod tests {
 
     #[test]
     fn anchors_are_read_and_written_back() {
-        for text in ["none", "syslog", "file:/mnt/heads.txt", "command:curl -T - https://x/"] {
+        for text in ["none", "syslog", "otlp", "file:/mnt/heads.txt", "command:curl -T - https://x/"] {
             assert_eq!(text.parse::<Anchor>().unwrap().to_string(), text);
         }
-        for text in ["", "file:", "command: ", "otlp", "mail:me"] {
+        for text in ["", "file:", "command: ", "otlp:x", "mail:me"] {
             assert!(text.parse::<Anchor>().is_err(), "{text}");
         }
     }
@@ -197,8 +207,11 @@ mod tests {
             signature: "c2ln".into(),
         };
         let anchor = Anchor::File(path.clone());
-        anchor.send(&head);
-        anchor.send(&head);
+        anchor.send(&head, None);
+        anchor.send(&head, None);
+        let (heads, taken) = std::sync::mpsc::sync_channel(1);
+        Anchor::Otlp.send(&head, Some(&heads));
+        assert_eq!(taken.try_recv().unwrap().seq, 9);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);
         assert!(text.starts_with("2026-11-23T20:45:12.345Z w1 audit-w1-x-1.ndjson 9 0101"), "{text}");

@@ -23,6 +23,26 @@ pub enum Fsync {
     Line,
 }
 
+/// What happens to requests while their records are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// They are served, and the records counted as lost.
+    #[default]
+    Continue,
+    /// 503: the site is down while its log is.
+    Refuse,
+}
+
+/// Section `[audit.otlp]` of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpSettings {
+    /// The receiver's address, to which `/v1/logs` is added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+}
+
 /// What closed segments become: `none`, `zstd:1`–`zstd:19`, `gzip:1`–`gzip:9`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compress {

@@ -1,17 +1,19 @@
-//! [`FileSink`]: two bounded queues in front of one writer thread.
+//! [`FileSink`]: NDJSON segments, written by a thread of its own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, PoisonError};
 
-use super::Settings;
+use super::anchor::Heads;
 use super::policy::PolicyText;
+use super::privacy::Pseudonyms;
+use super::queue::{Inbox, Queue};
 use super::record::AuditRecord;
 use super::sink::{Sink, SinkError, Stats};
-use super::writer::{Signals, Signer, Surroundings, Writer};
+use super::sinks::Around;
+use super::storage::{Disk, Storage};
+use super::writer::{Signer, Surroundings, Writer};
+use super::{Anchor, Settings};
 use crate::clock::{SharedClock, SystemClock};
 
 /// Writes NDJSON segments into a directory.
@@ -29,12 +31,7 @@ use crate::clock::{SharedClock, SystemClock};
 /// ```
 #[derive(Debug)]
 pub struct FileSink {
-    normal: SyncSender<AuditRecord>,
-    priority: SyncSender<AuditRecord>,
-    signals: Arc<Signals>,
-    stats: Arc<Stats>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    closed: AtomicBool,
+    queue: Arc<Queue>,
     dir: PathBuf,
     /// Sends what was written to ClickHouse, where `audit.sinks` asks for it.
     #[cfg(feature = "clickhouse")]
@@ -56,7 +53,7 @@ impl FileSink {
     /// # Errors
     /// As [`FileSink::open`].
     pub fn with_clock(settings: &Settings, clock: SharedClock) -> Result<Self, SinkError> {
-        Self::with_storage(settings, clock, Box::new(super::storage::Disk), None)
+        Self::with_storage(settings, clock, Box::new(Disk), None)
     }
 
     /// The same, with figures that see each record on the writer's thread.
@@ -64,47 +61,55 @@ impl FileSink {
     /// # Errors
     /// As [`FileSink::open`].
     pub fn with_live(settings: &Settings, clock: SharedClock, live: Arc<super::Live>) -> Result<Self, SinkError> {
-        Self::with_storage(settings, clock, Box::new(super::storage::Disk), Some(live))
+        Self::with_storage(settings, clock, Box::new(Disk), Some(live))
     }
 
     pub(crate) fn with_storage(
         settings: &Settings,
         clock: SharedClock,
-        storage: Box<dyn super::storage::Storage>,
+        storage: Box<dyn Storage>,
         live: Option<Arc<super::Live>>,
     ) -> Result<Self, SinkError> {
+        let pseudonyms = Pseudonyms::shared(Some(&Path::new(&settings.dir).join(&settings.keys)));
+        Self::assemble(settings, Around { clock, live, pseudonyms }, storage, None)
+    }
+
+    /// The same beside other sinks; one of them may take the heads.
+    pub(super) fn beside(settings: &Settings, around: Around, heads: Option<Heads>) -> Result<Self, SinkError> {
+        Self::assemble(settings, around, Box::new(Disk), heads)
+    }
+
+    fn assemble(
+        settings: &Settings,
+        around: Around,
+        storage: Box<dyn Storage>,
+        heads: Option<Heads>,
+    ) -> Result<Self, SinkError> {
         settings.check()?;
-        let dir = PathBuf::from(&settings.dir);
-        let (normal, normal_end) = sync_channel(settings.queue);
-        let (priority, priority_end) = sync_channel(settings.queue_priority);
-        let stats = Arc::new(Stats::default());
-        let signals = Arc::new(Signals::default());
+        if settings.anchor == Anchor::Otlp && heads.is_none() {
+            let message = "`otlp` is for a whole layer or `deckle proxy`: a sink by itself sends nothing".to_owned();
+            return Err(SinkError::Setting { key: "audit.anchor", message });
+        }
+        let (queue, inbox) = Queue::new(settings, Arc::clone(&around.clock), around.live, None);
         #[cfg(feature = "clickhouse")]
-        let also = clock.clone();
+        let clock = Arc::clone(&around.clock);
         let outside = Surroundings {
-            clock,
+            clock: around.clock,
             storage,
-            stats: Arc::clone(&stats),
-            signals: Arc::clone(&signals),
+            stats: Arc::clone(queue.stats()),
+            signals: Arc::clone(queue.signals()),
             signer: signer(settings)?,
-            live,
+            pseudonyms: around.pseudonyms,
+            heads,
         };
         let writer = Writer::open(settings, outside)?;
         #[cfg(feature = "clickhouse")]
-        let follower = super::clickhouse::Follower::start(settings, also)?;
+        let follower = super::clickhouse::Follower::start(settings, clock)?;
         let io = |source| SinkError::Io { path: settings.dir.clone(), source };
-        let thread = std::thread::Builder::new()
-            .name("deckle-audit".to_owned())
-            .spawn(move || run(writer, &normal_end, &priority_end))
-            .map_err(io)?;
+        queue.start("deckle-audit", move || run(writer, inbox)).map_err(io)?;
         Ok(Self {
-            normal,
-            priority,
-            signals,
-            stats,
-            thread: Mutex::new(Some(thread)),
-            closed: AtomicBool::new(false),
-            dir,
+            queue: Arc::new(queue),
+            dir: PathBuf::from(&settings.dir),
             #[cfg(feature = "clickhouse")]
             follower,
         })
@@ -117,7 +122,12 @@ impl FileSink {
 
     /// Counters of this sink.
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        self.queue.stats()
+    }
+
+    /// What stands in front of the writer.
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
     }
 
     /// How sending to ClickHouse does, `now` in time since 1970; `None`: nothing is sent there.
@@ -134,23 +144,26 @@ impl FileSink {
 
     /// Says in the log which configuration is in force from now on.
     pub fn policy(&self, policy: PolicyText) {
-        *self.signals.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some(policy);
+        *self.queue.signals().policy.lock().unwrap_or_else(PoisonError::into_inner) = Some(policy);
     }
 
     /// Closes the segment and goes on in a new one (SIGHUP).
     pub fn reopen(&self) {
-        self.signals.reopen.store(true, Ordering::Release);
+        self.queue.reopen();
+    }
+
+    /// Tells the sending that nothing more comes; nobody waits for it yet.
+    #[cfg(feature = "clickhouse")]
+    pub(super) fn end_sending(&self) {
+        if let Some(follower) = &self.follower {
+            follower.stop();
+        }
     }
 
     /// Writes what is queued, closes the segment, sends what was not sent yet for five seconds at most, and waits for the
     /// threads. Later records are dropped and counted.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.signals.stop.store(true, Ordering::Release);
-        let thread = self.thread.lock().ok().and_then(|mut t| t.take());
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
+        self.queue.close();
         #[cfg(feature = "clickhouse")]
         if let Some(follower) = &self.follower {
             follower.close();
@@ -174,8 +187,8 @@ fn signer(_: &Settings) -> Result<Option<Signer>, SinkError> {
 }
 
 /// A fault of the writer costs the batch that it had in hand, and a new segment; not the log.
-fn run(mut writer: Writer, normal: &Receiver<AuditRecord>, priority: &Receiver<AuditRecord>) {
-    while catch_unwind(AssertUnwindSafe(|| writer.run(normal, priority))).is_err() {
+fn run(mut writer: Writer, mut inbox: Inbox) {
+    while catch_unwind(AssertUnwindSafe(|| writer.run(&mut inbox))).is_err() {
         tracing::error!(target: "deckle::audit", "The writer of the audit log failed; it goes on in a new segment.");
         if catch_unwind(AssertUnwindSafe(|| writer.recover())).is_err() {
             return;
@@ -185,18 +198,10 @@ fn run(mut writer: Writer, normal: &Receiver<AuditRecord>, priority: &Receiver<A
 
 impl Sink for FileSink {
     fn record(&self, record: AuditRecord) {
-        self.stats.add_taken();
-        let queue = if record.has_priority() { &self.priority } else { &self.normal };
-        let lost = self.closed.load(Ordering::Acquire)
-            || matches!(queue.try_send(record), Err(TrySendError::Full(_) | TrySendError::Disconnected(_)));
-        if lost {
-            self.stats.add_dropped(|drops| drops.channel_full = 1);
-        }
+        self.queue.record(record);
     }
-}
 
-impl Drop for FileSink {
-    fn drop(&mut self) {
-        self.close();
+    fn is_losing(&self) -> bool {
+        self.queue.is_losing()
     }
 }

@@ -1,7 +1,8 @@
 //! **Write down**: one record a response, off the request path, at the end of the body.
 //!
 //! [`AuditLayer`] puts an [`AuditRecord`] together and hands it to a [`Sink`]: [`FileSink`] writes NDJSON segments on a
-//! thread of its own, [`TracingSink`] (the library's default) makes one event of each.
+//! thread of its own, [`TracingSink`] (the library's default) makes one event of each; `audit.sinks` names these and others
+//! (`docs/sinks.md`).
 //!
 //! 1. The request path never waits: a full queue drops the new record and counts it, and the count goes into the log.
 //! 2. A record is written when the body has ended, broken off, or was dropped; then `deckle.complete` is false.
@@ -18,6 +19,7 @@ mod anchor;
 pub mod chain;
 mod choice;
 pub mod clickhouse;
+mod combined;
 mod cut;
 mod draft;
 mod file;
@@ -27,10 +29,14 @@ mod index;
 #[cfg(feature = "proxy")]
 pub(crate) mod integrity;
 mod json;
+mod lines;
 mod live;
 pub mod log;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod policy;
 mod privacy;
+mod queue;
 pub mod reader;
 pub mod record;
 mod resume;
@@ -44,13 +50,14 @@ mod segments;
 #[cfg(feature = "proxy")]
 pub mod signing;
 mod sink;
+mod sinks;
 mod storage;
 mod writer;
 
 use serde::{Deserialize, Serialize};
 
 pub use anchor::Anchor;
-pub use choice::{ArticlePattern, Compress, Escalate, Fsync};
+pub use choice::{ArticlePattern, Compress, Escalate, Fsync, OnFailure, OtlpSettings};
 pub use file::FileSink;
 pub use json::is_hidden;
 pub use live::{ACTIONS, ActionRow, Article, CategoryRow, Count, Histogram, Live, Reason, Snapshot, Step, Suspect};
@@ -63,6 +70,7 @@ use crate::unit::{Size, Span};
 pub(crate) use privacy::redact_path;
 #[cfg(feature = "proxy")]
 pub(crate) use privacy::write_private;
+pub(crate) use sinks::Sinks;
 
 /// Where records go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +81,15 @@ pub enum SinkKind {
     File,
     /// Events of target `deckle::hit`.
     Tracing,
+    /// The same lines as in segments, on standard output.
+    Stdout,
+    /// `access.log` in `audit.dir`, in the Combined format.
+    Combined,
+    /// The same, with category, verification, score, action and mark in one more field.
+    #[serde(rename = "combined+deckle")]
+    CombinedDeckle,
+    /// Log records for a receiver of OpenTelemetry's protocol; needs feature `otlp`.
+    Otlp,
     /// A table of ClickHouse, out of the segments of `file`; needs feature `clickhouse`.
     Clickhouse,
 }
@@ -110,7 +127,7 @@ impl AddressMode {
 pub struct Settings {
     /// Write records at all.
     pub enabled: bool,
-    /// Where to; unset: `file` in the proxy, `tracing` in the library.
+    /// Where to, each at most once; unset: `file` in the proxy, `tracing` in the library.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sinks: Option<Vec<SinkKind>>,
     /// Directory of the segments.
@@ -134,6 +151,8 @@ pub struct Settings {
     pub checkpoint_lines: usize,
     /// When what was written must have reached the disk.
     pub fsync: Fsync,
+    /// What happens to requests while segments cannot be written.
+    pub on_failure: OnFailure,
     /// Nothing is written while less than this is free on the disk.
     pub min_free: Size,
     /// A segment is closed from this size on.
@@ -173,6 +192,8 @@ pub struct Settings {
     pub sign_key: String,
     /// Where signed heads go.
     pub anchor: Anchor,
+    /// Sink `otlp`.
+    pub otlp: OtlpSettings,
     /// Where the sink `clickhouse` sends to.
     pub clickhouse: clickhouse::ClickHouseSettings,
 }
@@ -192,6 +213,7 @@ impl Default for Settings {
             checkpoint_every: Span::seconds(1),
             checkpoint_lines: 1_024,
             fsync: Fsync::Checkpoint,
+            on_failure: OnFailure::Continue,
             min_free: Size(256 << 20),
             rotate_size: Size(256 << 20),
             rotate_every: Span::seconds(86_400),
@@ -213,6 +235,7 @@ impl Default for Settings {
             article: None,
             sign_key: "audit.ed25519".to_owned(),
             anchor: Anchor::None,
+            otlp: OtlpSettings::default(),
             clickhouse: clickhouse::ClickHouseSettings::default(),
         }
     }
@@ -285,6 +308,7 @@ impl Settings {
         if self.flush.0.is_zero() || self.rotate_every.0.is_zero() {
             return refuse("audit.flush", "`flush` and `rotate_every` must be longer than 0");
         }
-        self.clickhouse.check(self.sinks.as_deref())
+        self.clickhouse.check(self.sinks.as_deref())?;
+        self.check_sinks()
     }
 }

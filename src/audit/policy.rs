@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 /// Keys whose values are secrets, or hold them.
-const SECRET: [&str; 5] = ["secret_file", "url", "admin_token_file", "anchor", "key"];
+const SECRET: [&str; 6] = ["secret_file", "url", "admin_token_file", "anchor", "key", "endpoint"];
 
 /// A policy, and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
@@ -42,6 +43,9 @@ pub(crate) struct Pseudonyms {
     file: Option<PathBuf>,
 }
 
+/// The same for all sinks: a visitor has one id.
+pub(crate) type SharedPseudonyms = Arc<Mutex<Pseudonyms>>;
+
 #[derive(Clone)]
 struct Key(Zeroizing<[u8; 32]>);
 
@@ -52,9 +56,14 @@ impl std::fmt::Debug for Key {
 }
 
 impl Pseudonyms {
-    #[cfg(test)]
+    /// Keys that end with the process.
     pub(crate) fn in_memory() -> Self {
         Self { keys: BTreeMap::new(), file: None }
+    }
+
+    /// For several sinks; without a file ids change at a restart.
+    pub(crate) fn shared(file: Option<&Path>) -> SharedPseudonyms {
+        Arc::new(Mutex::new(file.map_or_else(Self::in_memory, Self::in_file)))
     }
 
     /// Keys in a file, mode 0600, read at the start.

@@ -103,7 +103,7 @@ impl AuditRecord {
         self.decision.as_ref().is_some_and(|d| d.action > Action::Allow)
     }
 
-    fn address(&self) -> Option<IpAddr> {
+    pub(super) fn address(&self) -> Option<IpAddr> {
         self.visitor.as_ref().and_then(|v| v.address.ip)
     }
 
@@ -154,7 +154,7 @@ impl AuditRecord {
         object.number_if("deckle.upstream_us", self.upstream.map(micros));
         object.number_if("deckle.decide_us", self.assessment.as_ref().map(|a| micros(a.took)));
         object.flag("deckle.complete", self.complete);
-        object.text_if("deckle.error", self.page.as_ref().and_then(|p| p.error).or(self.error));
+        object.text_if("deckle.error", self.fault());
         if sample < 1.0 {
             object.decimal("deckle.sample", sample);
         }
@@ -177,10 +177,41 @@ impl AuditRecord {
         object.text("url.scheme", self.scheme);
         let known = settings.hosts.is_empty() || settings.hosts.iter().any(|h| h.as_str() == bare_host(&self.host));
         object.text("server.address", if self.host.is_empty() || !known { "_other" } else { &self.host });
-        object.text("url.path", &notes.text("url.path", &settings.redact_path(&self.path), MAX_PATH));
-        if let Some(query) = self.query.as_deref().filter(|q| !q.is_empty()) {
-            object.text("url.query", &notes.text("url.query", &settings.redact_query(query), MAX_QUERY));
-        }
+        object.text("url.path", &self.path_text(notes, settings));
+        object.text_if("url.query", self.query_text(notes, settings).as_deref());
+    }
+
+    /// The path, redacted and cut.
+    pub(super) fn path_text(&self, notes: &mut Notes, settings: &Settings) -> String {
+        notes.text("url.path", &settings.redact_path(&self.path), MAX_PATH)
+    }
+
+    /// The query, redacted and cut; `None`: there is none, or nothing in it.
+    pub(super) fn query_text(&self, notes: &mut Notes, settings: &Settings) -> Option<String> {
+        let query = self.query.as_deref().filter(|query| !query.is_empty())?;
+        Some(notes.text("url.query", &settings.redact_query(query), MAX_QUERY))
+    }
+
+    /// `User-Agent`, cut.
+    pub(super) fn user_agent_text(&self, notes: &mut Notes) -> Option<String> {
+        Some(notes.bytes("user_agent.original", self.user_agent.as_deref()?, MAX_HEADER))
+    }
+
+    /// `Referer`, cut and redacted.
+    pub(super) fn referer_text(&self, notes: &mut Notes, settings: &Settings) -> Option<String> {
+        let text = notes.bytes("http.request.header.referer", self.referer.as_deref()?, MAX_HEADER);
+        Some(settings.redact_path(&cut_referer(&text, &self.host)))
+    }
+
+    /// The pseudonym of the visitor; `None`: without an address there is none.
+    pub(super) fn visitor_id(&self, settings: &Settings, pseudonyms: &mut Pseudonyms) -> Option<String> {
+        let client = self.visitor.as_ref()?.address.client();
+        pseudonyms.visitor_id(self.time, client, self.user_agent.as_deref(), &settings.site)
+    }
+
+    /// What went wrong, of the page first.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        self.page.as_ref().and_then(|page| page.error).or(self.error)
     }
 
     fn write_response(&self, object: &mut ObjectWriter<'_>) {
@@ -210,16 +241,10 @@ impl AuditRecord {
                 object.number("deckle.client.hops", visitor.address.hops.into());
             }
         }
-        if let Some(agent) = &self.user_agent {
-            object.text("user_agent.original", &notes.bytes("user_agent.original", agent, MAX_HEADER));
-        }
-        if let Some(referer) = self.referer.as_deref() {
-            let text = notes.bytes("http.request.header.referer", referer, MAX_HEADER);
-            object.text("http.request.header.referer", &settings.redact_path(&cut_referer(&text, &self.host)));
-        }
+        object.text_if("user_agent.original", self.user_agent_text(notes).as_deref());
+        object.text_if("http.request.header.referer", self.referer_text(notes, settings).as_deref());
         let Some(visitor) = &self.visitor else { return };
-        let id = pseudonyms.visitor_id(self.time, visitor.address.client(), self.user_agent.as_deref(), &settings.site);
-        object.text_if("deckle.visitor.id", id.as_deref());
+        object.text_if("deckle.visitor.id", self.visitor_id(settings, pseudonyms).as_deref());
         object.text("deckle.visitor.category", visitor.agent.category.code());
         object.text_if("deckle.visitor.agent", visitor.agent.name.as_deref());
         object.text("deckle.visitor.verification", visitor.verification.code());

@@ -1,20 +1,45 @@
 //! Where records go.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::privacy::redact_path;
 use super::record::AuditRecord;
 use crate::action::Action;
 
-/// Takes records; must not wait.
+/// Takes records; must not wait. A list of sinks is one, too: each gets every record.
 pub trait Sink: Send + Sync + 'static {
     /// Takes one.
     fn record(&self, record: AuditRecord);
+
+    /// Are records lost at the moment? Asked before each request where `audit.on_failure` is `refuse`, so it must cost
+    /// next to nothing.
+    fn is_losing(&self) -> bool {
+        false
+    }
 }
 
-impl<S: Sink + ?Sized> Sink for std::sync::Arc<S> {
+impl<S: Sink + ?Sized> Sink for Arc<S> {
     fn record(&self, record: AuditRecord) {
         (**self).record(record);
+    }
+
+    fn is_losing(&self) -> bool {
+        (**self).is_losing()
+    }
+}
+
+impl Sink for Vec<Arc<dyn Sink>> {
+    fn record(&self, record: AuditRecord) {
+        let Some((last, others)) = self.split_last() else { return };
+        for sink in others {
+            sink.record(record.clone());
+        }
+        last.record(record);
+    }
+
+    fn is_losing(&self) -> bool {
+        self.iter().any(Sink::is_losing)
     }
 }
 
@@ -27,6 +52,7 @@ pub struct Stats {
     taken: AtomicU64,
     dropped: [AtomicU64; 4],
     degraded: AtomicBool,
+    overrun: AtomicBool,
     pub(super) is_full: AtomicBool,
 }
 
@@ -108,6 +134,11 @@ impl Stats {
         self.degraded.load(Ordering::Relaxed)
     }
 
+    /// Records are lost at the moment: nothing is written, or the queue has just been full.
+    pub(super) fn is_losing(&self) -> bool {
+        self.is_degraded() || self.overrun.load(Ordering::Relaxed)
+    }
+
     pub(super) fn add_taken(&self) {
         self.taken.fetch_add(1, Ordering::Relaxed);
     }
@@ -127,6 +158,17 @@ impl Stats {
         for (counter, (_, number)) in self.dropped.iter().zip(drops.by_reason()) {
             counter.fetch_add(number, Ordering::Relaxed);
         }
+    }
+
+    /// A record that found no place in the queue.
+    pub(super) fn add_overrun(&self) {
+        self.add_dropped(|drops| drops.channel_full = 1);
+        self.overrun.store(true, Ordering::Relaxed);
+    }
+
+    /// There is room in the queue again.
+    pub(super) fn end_overrun(&self) {
+        self.overrun.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn set_degraded(&self, degraded: bool) {
@@ -195,5 +237,46 @@ impl Sink for TracingSink {
             };
         }
         if action == Action::Block.code() { hit!(warn) } else { hit!(info) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::record::blank;
+
+    struct Counter(AtomicU64, bool);
+
+    impl Sink for Counter {
+        fn record(&self, _: AuditRecord) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn is_losing(&self) -> bool {
+            self.1
+        }
+    }
+
+    #[test]
+    fn every_sink_of_a_list_gets_every_record() {
+        let sinks = [false, true, false].map(|losing| Arc::new(Counter(AtomicU64::new(0), losing)));
+        let list: Vec<Arc<dyn Sink>> = sinks.iter().map(|sink| Arc::clone(sink) as Arc<dyn Sink>).collect();
+        list.record(blank());
+        list.record(blank());
+        assert!(sinks.iter().all(|sink| sink.0.load(Ordering::Relaxed) == 2));
+        assert!(list.is_losing() && !list[..1].to_vec().is_losing());
+        Vec::<Arc<dyn Sink>>::new().record(blank());
+    }
+
+    #[test]
+    fn an_overrun_ends_when_there_is_room_and_stays_counted() {
+        let stats = Stats::default();
+        stats.add_overrun();
+        assert!(stats.is_losing() && !stats.is_degraded());
+        stats.end_overrun();
+        assert!(!stats.is_losing());
+        stats.set_degraded(true);
+        assert!(stats.is_losing());
+        assert_eq!(stats.drops(), Drops { channel_full: 1, ..Drops::default() });
     }
 }

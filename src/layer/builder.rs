@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::DeckleLayer;
 use crate::action::{ActionError, EnforceLayer, Mode};
-use crate::audit::{AuditLayer, FileSink, Sink, SinkError, SinkKind, TracingSink};
+use crate::audit::{AuditLayer, OnFailure, Sink, SinkError, SinkKind, Sinks};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::rights::RobotsMemory;
@@ -148,7 +148,7 @@ impl Builder {
         self
     }
 
-    /// Where records go.
+    /// Where records go, instead of what `audit.sinks` names.
     pub fn sink(mut self, sink: impl Sink) -> Self {
         self.sink = Some(Arc::new(sink));
         self
@@ -247,7 +247,11 @@ impl Builder {
         let assess = assess.robots(Arc::clone(&self.robots));
         let enforce = EnforceLayer::new(Arc::clone(&state), &config.action, &config.rights.license, config.mode)?;
         let enforce = enforce.challenging(&keys, mount)?;
-        let audit = AuditLayer::with_clock(self.audit_sink()?, clock);
+        let audit = AuditLayer::with_clock(self.audit_sink(&clock)?, clock);
+        let audit = match config.audit.on_failure {
+            OnFailure::Continue => audit,
+            OnFailure::Refuse => audit.refusing(&config.action)?,
+        };
         #[cfg(feature = "html")]
         let audit = audit.server_timing(config.page.server_timing);
         #[cfg(feature = "html")]
@@ -325,7 +329,7 @@ impl Builder {
         }
     }
 
-    fn audit_sink(&self) -> Result<Arc<dyn Sink>, BuildError> {
+    fn audit_sink(&self, clock: &SharedClock) -> Result<Arc<dyn Sink>, BuildError> {
         self.config.audit.check()?;
         if !self.config.audit.enabled {
             return Ok(Arc::new(Silent));
@@ -333,10 +337,7 @@ impl Builder {
         if let Some(sink) = &self.sink {
             return Ok(Arc::clone(sink));
         }
-        match self.config.audit.sinks.as_deref() {
-            Some([SinkKind::File, ..]) => Ok(Arc::new(FileSink::open(&self.config.audit)?)),
-            _ => Ok(Arc::new(TracingSink)),
-        }
+        Ok(Arc::new(Sinks::open(&self.config.audit, &[SinkKind::Tracing], clock, None)?))
     }
 
     #[cfg(feature = "html")]

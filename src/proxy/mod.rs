@@ -49,7 +49,7 @@ pub use error::ProxyError;
 pub use server::Answer;
 pub use upstream::Upstream;
 
-use crate::audit::{self, FileSink, PolicyText};
+use crate::audit::{self, FileSink, PolicyText, SinkKind, Sinks};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, LoadError, ProxySettings};
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
@@ -128,7 +128,7 @@ pub struct Proxy {
 
 /// What outlives a reload.
 struct Parts {
-    sink: Option<Arc<FileSink>>,
+    sinks: Option<Arc<Sinks>>,
     state: Arc<State>,
     check: Arc<ProxyCheck>,
     findings: Arc<Findings>,
@@ -152,11 +152,9 @@ impl Proxy {
         start::raise_open_files();
         let clock = SystemClock::shared();
         let dir = Path::new(&config.audit.dir);
-        let wants_files = config.audit.sinks.as_deref().is_none_or(|s| s.contains(&audit::SinkKind::File));
         let figures = Arc::new(audit::Live::new(&config.audit, clock.clone()));
-        let sink = (config.audit.enabled && wants_files)
-            .then(|| FileSink::with_live(&config.audit, clock.clone(), Arc::clone(&figures)).map(Arc::new))
-            .transpose()?;
+        let open = || Sinks::open(&config.audit, &[SinkKind::File], &clock, Some(Arc::clone(&figures)));
+        let sinks = config.audit.enabled.then(open).transpose()?.map(Arc::new);
         let secrets = start::secret(&config, dir)?;
         let (plans, findings) = (dir.join("plans.json"), Arc::new(Findings::default()));
         let saved = read_plans(&plans);
@@ -172,7 +170,7 @@ impl Proxy {
         #[cfg(not(feature = "verify-dns"))]
         let lookups = None;
         let parts = Parts {
-            sink,
+            sinks,
             state: Arc::new(State::with_size(clock.clone(), config.suspicion.state.size)),
             check: Arc::new(ProxyCheck::new()),
             findings,
@@ -187,7 +185,7 @@ impl Proxy {
         };
         let sources = admin::Sources {
             live: figures,
-            sink: parts.sink.clone(),
+            sinks: parts.sinks.clone(),
             state: Arc::clone(&parts.state),
             lookups,
             ready: Arc::default(),
@@ -214,9 +212,9 @@ impl Proxy {
         self.admin.as_ref().map(AdminListener::local_addr)
     }
 
-    /// The audit log of this proxy, if it writes one.
+    /// The audit log of this proxy, if it writes one to files.
     pub fn sink(&self) -> Option<Arc<FileSink>> {
-        self.parts.sink.clone()
+        self.parts.sinks.as_ref().and_then(|sinks| sinks.file()).cloned()
     }
 
     /// Serves until `stop` is done. Each item of `reload` takes the configuration anew and reopens the log.
@@ -262,8 +260,8 @@ impl Proxy {
         background.abort();
         fetching.abort();
         parts.save_findings();
-        if let Some(sink) = &parts.sink {
-            sink.close();
+        if let Some(sinks) = &parts.sinks {
+            sinks.close();
         }
     }
 }
@@ -308,8 +306,8 @@ impl Parts {
                 Some(dns) => builder.dns(dns),
                 None => builder,
             };
-            match &self.sink {
-                Some(sink) => builder.sink(Arc::clone(sink)),
+            match &self.sinks {
+                Some(sinks) => builder.sink(Arc::clone(sinks)),
                 None => builder,
             }
         };
@@ -320,8 +318,8 @@ impl Parts {
         let layer = builder(activated).build()?;
         self.operators.follow(known.clone());
         self.save(&Plans { version, activated, findings: self.findings.to_json() });
-        if let (Some(sink), Ok(table)) = (&self.sink, toml::Table::try_from(&config)) {
-            sink.policy(PolicyText::new(table));
+        if let (Some(sinks), Ok(table)) = (&self.sinks, toml::Table::try_from(&config)) {
+            sinks.policy(PolicyText::new(table));
         }
         self.upstream.store(config.proxy.upstream.clone().map(Arc::new));
         Ok(layer.layer(site))
@@ -346,8 +344,8 @@ impl Parts {
                     "The new configuration was refused; the old one stays in force.");
             }
         }
-        if let Some(sink) = &self.sink {
-            sink.reopen();
+        if let Some(sinks) = &self.sinks {
+            sinks.reopen();
         }
     }
 

@@ -2,19 +2,19 @@
 //!
 //! A value that a hit does not have compares as unequal to everything: only `!=` holds.
 
-mod narrow;
+mod times;
+
 use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::conditions::{Literal, Operator, Scanner, hint};
 use crate::action::Action;
 use crate::audit::reader::{DeckleFields, Hit};
-use crate::unit::Span;
 use crate::visitor::{Category, PathGlobs};
+use times::{rfc3339, time};
 
 const MAX_LENGTH: usize = 4_096;
 const MAX_DEPTH: usize = 32;
@@ -193,25 +193,6 @@ fn lies_in(address: &str, net: &IpNet) -> bool {
 fn bound(flag: &'static str, operator: Operator, text: &str, now: Duration) -> Compiled {
     let time = time(text.trim(), now).map_err(|message| FilterError::Value(flag, message))?;
     Ok(Expression::Compares(Get::Time, operator, Literal::Time(time)))
-}
-
-/// Times without an offset are UTC.
-fn time(text: &str, now: Duration) -> Result<Duration, String> {
-    if let Ok(Span(ago)) = text.parse() {
-        return Ok(now.saturating_sub(ago));
-    }
-    // A name of a time zone would be read over in silence.
-    let is_civil = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b':' | b'.' | b'T' | b' '));
-    let civil = || text.parse::<DateTime>().ok().filter(|_| is_civil);
-    let time = text.parse().ok().or_else(|| TimeZone::UTC.to_timestamp(civil()?).ok());
-    let since_1970 = time.and_then(|time: Timestamp| u64::try_from(time.as_microsecond()).ok());
-    let wrong =
-        || format!("`{text}` is no time, such as 2026-11-20, 2026-11-20T10:14, 2026-11-20T10:14:07Z, or 7d (ago)");
-    since_1970.map(Duration::from_micros).ok_or_else(wrong)
-}
-
-fn rfc3339(time: Duration) -> String {
-    Timestamp::from_microsecond(time.as_micros() as i64).map(|time| time.to_string()).unwrap_or_default()
 }
 
 fn contains(text: &str, lower: &str) -> bool {

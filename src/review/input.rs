@@ -1,10 +1,17 @@
 //! Files, directories and standard input, plain or compressed; by the first bytes, not by the name.
 
-use std::fs::File;
+mod names;
+mod opened;
+
 use std::io::{BufRead, BufReader, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::audit::reader::MAX_LINE;
+
+pub use names::{files, newest_first};
+pub(crate) use opened::Now;
+use opened::{Opened, open};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 18;
@@ -46,6 +53,14 @@ pub enum InputError {
     /// What reads has failed by itself.
     #[error("reading ended early, by a fault of deckle")]
     Fault,
+    /// It is not what it was when reading began.
+    #[error("input_changed: `{path}` was {how} while it was read; lines may be missing")]
+    Changed {
+        /// The file.
+        path: String,
+        /// What became of it.
+        how: &'static str,
+    },
     /// A directory without logs.
     #[error("`{path}` holds no log (audit-*.ndjson, *.log)")]
     NoLog {
@@ -86,20 +101,27 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
+    /// Where each line stands, without its line feed, and whether it had one.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (Range<usize>, bool)> + Clone {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let rest = self.bytes.get(from..).filter(|rest| !rest.is_empty())?;
+            let found = memchr::memchr(b'\n', rest);
+            let start = from;
+            let end = start + found.unwrap_or(rest.len());
+            from = end + 1;
+            Some((start..end, found.is_some()))
+        })
+    }
+
+    /// Nothing is in it, and nothing was left out.
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.too_long_bytes == 0
+    }
+
     /// Each line without its line feed, and whether it had one.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], bool)> + Clone {
-        let mut rest = self.bytes.as_slice();
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let (line, whole, next) = match memchr::memchr(b'\n', rest) {
-                Some(at) => (rest.get(..at)?, true, rest.get(at + 1..)?),
-                None => (rest, false, &[][..]),
-            };
-            rest = next;
-            Some((line, whole))
-        })
+        self.spans().filter_map(|(span, whole)| Some((self.bytes.get(span)?, whole)))
     }
 }
 
@@ -107,7 +129,10 @@ impl Chunk {
 pub(crate) struct Chunks {
     reader: Box<dyn BufRead + Send>,
     path: String,
+    opened: Option<Opened>,
     compressed: bool,
+    /// The end is that of today: somebody writes on.
+    follows: bool,
     /// Lines are given out as they come: somebody may write slowly.
     live: bool,
     /// The beginning of a line.
@@ -118,30 +143,37 @@ pub(crate) struct Chunks {
     /// What went wrong behind the lines that were given out.
     failed: Option<InputError>,
     done: bool,
+    /// Memory for the next chunk.
+    spare: Vec<u8>,
 }
 
 impl Chunks {
     /// # Errors
     /// [`InputError::Io`]
     pub(crate) fn open(source: &Source) -> Result<Self, InputError> {
-        let (path, input): (String, Box<dyn Read + Send>) = match source {
-            Source::Stdin => ("-".to_owned(), Box::new(std::io::stdin())),
+        match source {
+            Source::Stdin => Self::new("-".to_owned(), Box::new(std::io::stdin()), None),
             Source::Path(path) => {
                 let name = path.display().to_string();
-                let file = open(path).map_err(|source| InputError::Io { path: name.clone(), source })?;
-                (name, Box::new(file))
+                let (file, path) = open(path).map_err(|source| InputError::Io { path: name.clone(), source })?;
+                let opened = Opened::of(path, &file);
+                Self::new(name, Box::new(file), opened)
             }
             #[cfg(feature = "clickhouse")]
             Source::ClickHouse(hits) => {
                 let name = hits.to_string();
                 let rows = hits.open().map_err(|source| InputError::Io { path: name.clone(), source })?;
-                (name, rows)
+                Self::new(name, rows, None)
             }
-        };
-        Self::new(path, input)
+        }
     }
 
-    fn new(path: String, input: Box<dyn Read + Send>) -> Result<Self, InputError> {
+    /// Memory of a chunk that is done: what is new comes from the system page by page.
+    pub(crate) fn reuse(&mut self, spare: Vec<u8>) {
+        self.spare = spare;
+    }
+
+    fn new(path: String, input: Box<dyn Read + Send>, opened: Option<Opened>) -> Result<Self, InputError> {
         let io = |source| InputError::Io { path: path.clone(), source };
         let mut buffered = BufReader::with_capacity(CHUNK, input);
         let start = buffered.fill_buf().map_err(io)?;
@@ -160,14 +192,48 @@ impl Chunks {
         Ok(Self {
             reader,
             path,
+            opened,
             compressed,
+            follows: false,
             live,
             carry: Vec::new(),
             skipping: false,
             bytes: 0,
             failed: None,
             done: false,
+            spare: Vec::new(),
         })
+    }
+
+    /// From now on the end is only that of today: a line without line feed waits for its rest. False: what this is cannot
+    /// grow.
+    pub(crate) fn follow(&mut self) -> bool {
+        self.follows = self.opened.is_some() && !self.compressed;
+        self.follows
+    }
+
+    /// What stands under its name now; `None`: it is no file.
+    pub(crate) fn now(&self) -> Option<Now> {
+        Some(self.opened.as_ref()?.now(self.bytes, self.compressed))
+    }
+
+    /// Behind the last line: is it still what was opened?
+    pub(crate) fn changed(&self) -> Option<InputError> {
+        let how = match self.now()? {
+            Now::Same | Now::Longer => return None,
+            Now::Shorter => "cut short",
+            Now::Other => "replaced",
+            // deckle compresses its segments; what they say stays.
+            Now::Gone if self.opened.as_ref().is_some_and(|opened| open(&opened.path).is_ok()) => return None,
+            Now::Gone => "moved or removed",
+        };
+        Some(InputError::Changed { path: self.path.clone(), how })
+    }
+
+    /// What stands behind the last line feed, when nobody will end that line.
+    pub(crate) fn rest(&mut self) -> Option<Chunk> {
+        let bytes = std::mem::take(&mut self.carry);
+        (!bytes.is_empty()).then_some(Chunk { bytes, too_long: 0, too_long_bytes: 0, last: true })
     }
 
     /// The next lines; `None` after the last ones. What was read before an error has been given out.
@@ -179,23 +245,27 @@ impl Chunks {
         if self.done {
             return None;
         }
-        let mut chunk = Chunk { bytes: std::mem::take(&mut self.carry), too_long: 0, too_long_bytes: 0, last: false };
         // A long line goes on in the next chunks until it is too long.
-        let full = chunk.bytes.len() + CHUNK;
-        chunk.bytes.reserve_exact(CHUNK);
-        let mut failed = None;
-        while chunk.bytes.len() < full {
-            let before = chunk.bytes.len();
+        let mut filled = self.carry.len();
+        let full = filled + CHUNK;
+        let mut bytes = std::mem::take(&mut self.spare);
+        // What is there already costs nothing.
+        bytes.resize(full, 0);
+        bytes.splice(..filled, self.carry.drain(..));
+        let mut chunk = Chunk { bytes, too_long: 0, too_long_bytes: 0, last: false };
+        let (mut failed, mut at_end) = (None, false);
+        while filled < full {
+            let before = filled;
             // A read as long as the reader's own buffer goes past it.
-            chunk.bytes.resize(full, 0);
-            let read = self.reader.read(chunk.bytes.get_mut(before..).unwrap_or_default());
-            chunk.bytes.truncate(before + read.as_ref().map_or(0, |read| *read));
-            match read {
+            match self.reader.read(chunk.bytes.get_mut(before..full).unwrap_or_default()) {
                 Ok(0) => {
-                    chunk.last = true;
+                    (chunk.last, at_end) = (!self.follows, true);
                     break;
                 }
-                Ok(read) => self.bytes += read as u64,
+                Ok(read) => {
+                    self.bytes += read as u64;
+                    filled += read;
+                }
                 Err(source) if source.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     failed = Some(self.error(source));
@@ -203,11 +273,17 @@ impl Chunks {
                     break;
                 }
             }
-            self.skip_rest_of_line(&mut chunk);
-            if self.live && memchr::memchr(b'\n', chunk.bytes.get(before..).unwrap_or_default()).is_some() {
+            if self.skipping {
+                chunk.bytes.truncate(filled);
+                self.skip_rest_of_line(&mut chunk);
+                filled = chunk.bytes.len();
+                chunk.bytes.resize(full, 0);
+            }
+            if self.live && memchr::memchr(b'\n', chunk.bytes.get(before..filled).unwrap_or_default()).is_some() {
                 break;
             }
         }
+        chunk.bytes.truncate(filled);
         if chunk.last {
             self.done = failed.is_none();
         } else {
@@ -215,6 +291,9 @@ impl Chunks {
         }
         // The lines first.
         self.failed = failed;
+        if at_end && self.follows && chunk.is_empty() {
+            return None;
+        }
         Some(Ok(chunk))
     }
 
@@ -228,12 +307,10 @@ impl Chunks {
     }
 
     fn skip_rest_of_line(&mut self, chunk: &mut Chunk) {
-        if self.skipping {
-            let end = memchr::memchr(b'\n', &chunk.bytes).map_or(chunk.bytes.len(), |at| at + 1);
-            self.skipping = chunk.bytes.get(end.wrapping_sub(1)) != Some(&b'\n');
-            chunk.bytes.drain(..end);
-            chunk.too_long_bytes += end as u64;
-        }
+        let end = memchr::memchr(b'\n', &chunk.bytes).map_or(chunk.bytes.len(), |at| at + 1);
+        self.skipping = chunk.bytes.get(end.wrapping_sub(1)) != Some(&b'\n');
+        chunk.bytes.drain(..end);
+        chunk.too_long_bytes += end as u64;
     }
 
     fn keep_whole_lines(&mut self, chunk: &mut Chunk) {
@@ -247,21 +324,6 @@ impl Chunks {
             }
             None => self.carry = std::mem::take(&mut chunk.bytes),
         }
-    }
-}
-
-/// A segment may have been compressed since it was found.
-fn open(path: &Path) -> std::io::Result<File> {
-    let opened = File::open(path);
-    let gone = opened.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-    let named = |end: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        File::open(name).ok()
-    };
-    match [".zst", ".gz"].into_iter().find_map(|end| if gone { named(end) } else { None }) {
-        Some(file) => Ok(file),
-        None => opened,
     }
 }
 
@@ -284,65 +346,15 @@ pub fn log_lines(path: &Path, mut each: impl FnMut(&[u8])) -> Result<(), InputEr
     result
 }
 
-/// Is this the name of something that a directory of logs holds?
-fn is_log_name(name: &str, own: bool) -> bool {
-    let bare = ["gz", "zst"].iter().find_map(|end| name.strip_suffix(end)?.strip_suffix('.')).unwrap_or(name);
-    if own {
-        return name.starts_with("audit-") && bare.ends_with(".ndjson");
-    }
-    // `access.log`, `access.log.1`, `access.log-20261120`
-    bare.contains(".log") || bare.contains("access") || bare.ends_with(".ndjson")
-}
-
-/// The file itself, or the logs of a directory in the order of their names: deckle's segments, else what is named as logs
-/// are.
-///
-/// # Errors
-/// [`InputError`].
-pub fn files(path: &Path) -> Result<Vec<PathBuf>, InputError> {
-    let io = |source| InputError::Io { path: path.display().to_string(), source };
-    if !path.is_dir() {
-        std::fs::metadata(path).map_err(io)?;
-        return Ok(vec![path.to_owned()]);
-    }
-    let all: Vec<PathBuf> = std::fs::read_dir(path).map_err(io)?.flatten().map(|entry| entry.path()).collect();
-    for own in [true, false] {
-        let named = |p: &&PathBuf| p.file_name().and_then(|n| n.to_str()).is_some_and(|name| is_log_name(name, own));
-        let mut found: Vec<PathBuf> = all.iter().filter(named).filter(|p| p.is_file()).cloned().collect();
-        if !found.is_empty() {
-            found.sort();
-            return Ok(found);
-        }
-    }
-    Err(InputError::NoLog { path: path.display().to_string() })
-}
-
-/// The file itself, or the segments of a log directory, those that were opened last first.
-///
-/// # Errors
-/// [`InputError`].
-pub fn newest_first(path: &Path) -> Result<Vec<PathBuf>, InputError> {
-    let mut found = files(path)?;
-    found.sort_by_cached_key(|file| std::cmp::Reverse(stamp(file)));
-    Ok(found)
-}
-
-/// When a segment was opened, and its number: `audit-<instance>-<stamp>-<number>.ndjson`, compressed or not.
-fn stamp(file: &Path) -> Option<(String, u64)> {
-    let name = file.file_name()?.to_str()?.split('.').next()?;
-    let (rest, number) = name.rsplit_once('-')?;
-    let (_, stamp) = rest.rsplit_once('-')?;
-    Some((stamp.to_owned(), number.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use super::*;
 
     fn chunks(bytes: &[u8]) -> (Vec<(usize, bool)>, u64, Option<String>) {
-        let mut chunks = Chunks::new("x".into(), Box::new(std::io::Cursor::new(bytes.to_vec()))).unwrap();
+        let mut chunks = Chunks::new("x".into(), Box::new(std::io::Cursor::new(bytes.to_vec())), None).unwrap();
         let (mut lines, mut too_long, mut error) = (Vec::new(), 0, None);
         while let Some(chunk) = chunks.next_chunk() {
             match chunk {
@@ -363,26 +375,6 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_segment_is_first() {
-        let dir = std::env::temp_dir().join(format!("deckle-newest-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let names = [
-            "audit-a-b-20260301T000000Z-1.ndjson.gz",
-            "audit-a-20260101T000000Z-10.ndjson",
-            "audit-a-20260101T000000Z-9.ndjson.zst",
-            "audit-z-20250101T000000Z-11.ndjson",
-            "audit-of-nobody.ndjson",
-        ];
-        for name in names.iter().chain(&["access.log", "audit.index"]) {
-            std::fs::write(dir.join(name), "").unwrap();
-        }
-        let found = newest_first(&dir).unwrap();
-        assert_eq!(found, names.map(|name| dir.join(name)));
-        assert_eq!(newest_first(&found[2]).unwrap(), [found[2].clone()]);
-        std::fs::remove_dir_all(dir).unwrap();
-    }
-
-    #[test]
     fn lines_of_any_length_and_compression() {
         assert_eq!(chunks(b"").0, []);
         assert_eq!(chunks(b"a\nbb\n\nccc").0, [(1, true), (2, true), (0, true), (3, false)]);
@@ -395,6 +387,69 @@ mod tests {
         assert_eq!(chunks(&[zst(b"a\n"), zst(b"bb\n")].concat()).0, [(1, true), (2, true)]);
         let many = b"a line of some length\n".repeat(200_000);
         assert_eq!(chunks(&many).0.len(), 200_000);
+    }
+
+    /// A file of one test, with a line in it.
+    fn file(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("deckle-input-{name}-{}", std::process::id()));
+        std::fs::write(&path, "one\n").unwrap();
+        path
+    }
+
+    fn append(path: &Path, text: &str) {
+        File::options().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn next(chunks: &mut Chunks) -> Option<String> {
+        chunks.next_chunk().map(|chunk| String::from_utf8(chunk.unwrap().bytes).unwrap())
+    }
+
+    #[test]
+    fn a_file_that_is_followed_has_no_end() {
+        let path = file("grows");
+        let mut chunks = Chunks::open(&Source::Path(path.clone())).unwrap();
+        assert!(chunks.follow());
+        assert_eq!((next(&mut chunks), next(&mut chunks), chunks.now()), (Some("one\n".into()), None, Some(Now::Same)));
+        append(&path, "tw");
+        assert_eq!((chunks.now(), next(&mut chunks)), (Some(Now::Longer), None), "half a line is none");
+        append(&path, "o\nthree\nfo");
+        assert_eq!((next(&mut chunks), next(&mut chunks)), (Some("two\nthree\n".into()), None));
+        let rest = chunks.rest().map(|chunk| (chunk.bytes, chunk.last));
+        assert_eq!((rest, chunks.rest().is_none()), (Some((b"fo".to_vec(), true)), true));
+        assert!(chunks.changed().is_none(), "who writes on changes nothing");
+        std::fs::write(&path, "x\n").unwrap();
+        assert_eq!(chunks.now(), Some(Now::Shorter));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(chunks.now(), Some(Now::Gone));
+        std::fs::write(&path, "one\ntwo\nthree\nfour\n").unwrap();
+        assert_eq!(chunks.now(), Some(if cfg!(unix) { Now::Other } else { Now::Longer }));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn what_changed_while_it_was_read_is_told() {
+        let path = file("changes");
+        let read = |change: &dyn Fn()| {
+            std::fs::write(&path, "one\n").unwrap();
+            let mut chunks = Chunks::open(&Source::Path(path.clone())).unwrap();
+            assert_eq!(next(&mut chunks).as_deref(), Some("one\n"));
+            change();
+            assert_eq!(next(&mut chunks), None);
+            chunks.changed().map(|error| error.to_string())
+        };
+        assert_eq!(read(&|| {}), None);
+        assert_eq!(read(&|| append(&path, "two\n")), None);
+        let cut = read(&|| std::fs::write(&path, "").unwrap()).unwrap();
+        assert!(cut.starts_with("input_changed: `") && cut.contains("was cut short"), "{cut}");
+        let gone = read(&|| std::fs::remove_file(&path).unwrap()).unwrap();
+        assert!(gone.contains("was moved or removed"), "{gone}");
+        let compressed = PathBuf::from(format!("{}.gz", path.display()));
+        let compress = || {
+            std::fs::write(&compressed, gz(b"one\n")).unwrap();
+            std::fs::remove_file(&path).unwrap();
+        };
+        assert_eq!(read(&compress), None, "it says the same");
+        std::fs::remove_file(compressed).unwrap();
     }
 
     #[test]

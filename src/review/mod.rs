@@ -20,11 +20,13 @@
 //! ```
 
 mod conditions;
+mod difference;
 mod engine;
 mod evidence;
 mod explain;
 mod filter;
 mod findings;
+mod follow;
 mod input;
 mod outcome;
 mod recount;
@@ -46,14 +48,15 @@ pub use conditions::{Condition, ConditionError, Fact, Facts, Window};
 pub use evidence::{EvidenceError, PackSummary, PackVerified, verify_evidence, write_pack};
 pub use explain::{Change, ExplainError, Explanation, Note, Record, Rules, explain, is_about};
 pub use filter::{FilterArgs, FilterError, Filters};
+pub use follow::Live;
 pub use input::{InputError, Source, files, log_lines, newest_first};
 pub use recount::{Between, GroupPoints, Score, SignalPoints};
 pub use render::{Look, csv, html, markdown, terminal};
 pub use report::Report;
 pub use verify::{Erased, KeySource, Segment, Signatures, Verdict, Verification, verify};
 
-use crate::audit::reader::{Format, LogFormatError, Reader, Skipped};
-use engine::{Plan, Reading, RobotsVersions};
+use crate::audit::reader::{Format, LogFormatError, Reader, Skipped, Zone};
+use engine::{Counts, Plan, Reading, RobotsVersions};
 
 /// How logs are read, and what is kept of them.
 #[derive(Debug, Clone)]
@@ -132,7 +135,7 @@ impl Review {
         self
     }
 
-    /// Bytes for what is kept of visitors; default 384 MiB. Beyond, those that matter least are let go, and the report says
+    /// Bytes that reading takes, about; default 384 MiB. Beyond, visitors that matter least are let go, and the report says
     /// so.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {
@@ -161,6 +164,13 @@ impl Review {
     pub fn log_format(mut self, text: &str) -> Result<Self, LogFormatError> {
         self.plan.reading.custom = Some(Reader::with_log_format(text)?);
         Ok(self)
+    }
+
+    /// Times that lines give without an offset are of this zone; default: they are UTC.
+    #[must_use]
+    pub fn zone(mut self, zone: Zone) -> Self {
+        self.plan.reading.zone = Some(zone);
+        self
     }
 
     /// Of several addresses in a line, the one at this place from the right is the client; default: the right-most public one.
@@ -226,6 +236,43 @@ impl Review {
 
     /// The same, and tells how far it is.
     pub fn read_with(&self, sources: &[Source], progress: &mut dyn FnMut(Progress)) -> Reviewed {
+        let (mut counts, sources) = self.count(sources, progress);
+        let bad_lines = bad_lines(&mut counts, &sources);
+        let errors = std::mem::take(&mut counts.errors);
+        let reviewed = Reviewed { errors, bad_lines, ..self.reviewed(&counts, &sources) };
+        give_back(counts);
+        reviewed
+    }
+
+    /// The same, held against what another review reads: [`Report::difference`]. That is `None` if one of the two has no
+    /// line of the time that its filters leave.
+    pub fn read_against(
+        &self,
+        sources: &[Source],
+        (older, before): (&Self, &[Source]),
+        progress: &mut dyn FnMut(Progress),
+    ) -> Reviewed {
+        let (mut counts, before) = older.count(before, progress);
+        let old = reports::profile(&counts, &before, older.plan.filters.bounds());
+        let (mut all_errors, notes) = (std::mem::take(&mut counts.errors), std::mem::take(&mut counts.quality.notes));
+        let read = Progress { bytes: counts.quality.bytes, lines: counts.quality.lines };
+        give_back(counts);
+        let (mut counts, sources) = self.count(sources, &mut |at| {
+            progress(Progress { bytes: read.bytes + at.bytes, lines: read.lines + at.lines });
+        });
+        let new = reports::profile(&counts, &sources, self.plan.filters.bounds());
+        let bad_lines = bad_lines(&mut counts, &sources);
+        all_errors.append(&mut counts.errors);
+        let mut reviewed = Reviewed { errors: all_errors, bad_lines, ..self.reviewed(&counts, &sources) };
+        give_back(counts);
+        reviewed.report.difference = old.zip(new).map(|(old, new)| difference::compare(&old, &new));
+        let notes = notes.into_iter().map(|note| format!("in the older part: {note}"));
+        reviewed.report.quality.notes.extend(notes);
+        reviewed
+    }
+
+    /// With what stands beside the logs of deckle.
+    fn plan_for(&self, sources: &[Source]) -> Plan {
         let mut plan = self.plan.clone();
         for source in sources {
             if let Source::Path(path) = source
@@ -234,6 +281,11 @@ impl Review {
                 plan.robots.add_history(path);
             }
         }
+        plan
+    }
+
+    fn count(&self, sources: &[Source], progress: &mut dyn FnMut(Progress)) -> (Counts, Vec<Source>) {
+        let plan = self.plan_for(sources);
         let (sources, errors) = expand(sources);
         let mut counts = engine::count(&sources, &plan, &self.stop, &mut |at| {
             progress(Progress { bytes: at.bytes, lines: at.lines });
@@ -245,28 +297,36 @@ impl Review {
         if sources.iter().any(|source| matches!(source, Source::ClickHouse(_))) {
             counts.quality.notes.push(rows::NOT_EVALUATED.to_owned());
         }
-        let errors = std::mem::take(&mut counts.errors);
-        let bad_lines = std::mem::take(&mut counts.bad)
-            .into_iter()
-            .map(|(source, line, reason, text)| BadLine {
-                file: sources.get(source).map_or_else(String::new, engine::name),
-                line,
-                reason,
-                text,
-            })
-            .collect();
+        (counts, sources)
+    }
+
+    /// The report on these counts.
+    fn reviewed(&self, counts: &Counts, sources: &[Source]) -> Reviewed {
         let about = reports::About {
-            sources: &sources,
+            sources,
             filters: self.plan.filters.describe(),
             gap: self.plan.gap,
             cost_per_gb: self.cost_per_gb,
         };
-        let report = reports::report(&counts, &about);
-        let (windowed, most_by_one) = (counts.windowed(), counts.most_by_one());
-        // To give back the memory of many visitors takes its time.
-        let _ = std::thread::Builder::new().spawn(move || drop(counts));
-        Reviewed { report, most_by_one, windowed, errors, bad_lines }
+        Reviewed {
+            report: reports::report(counts, &about),
+            most_by_one: counts.most_by_one(),
+            windowed: counts.windowed(),
+            errors: Vec::new(),
+            bad_lines: Vec::new(),
+        }
     }
+}
+
+fn bad_lines(counts: &mut Counts, sources: &[Source]) -> Vec<BadLine> {
+    let bad = std::mem::take(&mut counts.bad).into_iter();
+    let file = |source: usize| sources.get(source).map_or_else(String::new, engine::name);
+    bad.map(|(source, line, reason, text)| BadLine { file: file(source), line, reason, text }).collect()
+}
+
+/// To give back the memory of many visitors takes its time.
+fn give_back(counts: Counts) {
+    let _ = std::thread::Builder::new().spawn(move || drop(counts));
 }
 
 /// Directories to their logs.

@@ -37,7 +37,9 @@ impl Review {
         let (sources, errors) = expand(sources);
         let mut read = RowsRead { files: sources.len(), errors, ..RowsRead::default() };
         let mut problems = Vec::new();
-        let mut feed = Feed::new(&sources, &self.plan.reading, &mut |problem| problems.push(problem));
+        let numbered: Vec<(usize, Source)> = sources.iter().cloned().enumerate().collect();
+        let mut feed = Feed::new(&numbered, &self.plan.reading, None, &mut |problem| problems.push(problem));
+        problems.extend(std::mem::take(&mut feed.empty).into_iter().map(Problem::Empty));
         let mut making = Making::new(site);
         let mut bytes = 0;
         while let Some(batch) = feed.next_batch(&mut |problem| problems.push(problem)) {
@@ -76,7 +78,9 @@ impl RowsRead {
     fn note(&mut self, problem: Problem, sources: &[Source]) {
         let of = |number: usize| sources.get(number).map_or_else(String::new, name);
         match problem {
-            Problem::End => {}
+            // Nobody follows here.
+            Problem::End | Problem::CaughtUp | Problem::Found(_) => {}
+            Problem::Note(text) => self.notes.push(text),
             Problem::Twice(number) => self.notes.push(format!("{} is given twice and was read once", of(number))),
             Problem::Empty(number) => self.notes.push(format!("no log lines in {}", of(number))),
             Problem::Unreadable(error) => self.errors.push(error),
@@ -122,7 +126,9 @@ impl<'s> Making<'s> {
         // By its first line a log is known again after it was renamed, compressed or has grown.
         let first = || format!("foreign-{:016x}", twox_hash::XxHash3_64::oneshot(line));
         let instance = self.instances.entry(source).or_insert_with(first).clone();
-        let judged = engine::Row::new(hit, &self.table, &mut self.cache);
+        let mut judged = engine::Row::blank(&self.table, &mut self.cache);
+        judged.hit = hit;
+        judged.complete(&self.table, &mut self.cache);
         let verification = if judged.category.is_declared_bot() {
             self.ranges.look_up(&judged.agent.agent, &judged.hit.address, judged.hit.time)
         } else {

@@ -9,6 +9,8 @@ mod text;
 mod walk;
 
 #[cfg(test)]
+mod tampering;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -263,11 +263,11 @@ pub(crate) fn number_in(path: &str) -> Option<u32> {
             return digits.parse().ok();
         }
     }
-    let date: Option<Vec<u32>> = path.rsplit('/').skip(1).take(3).map(|segment| segment.parse().ok()).collect();
-    match date?.as_slice() {
-        [day, month, year] if *year < 10_000 && *month <= 12 && *day <= 31 => Some(year * 10_000 + month * 100 + day),
-        _ => None,
-    }
+    let before = path.len().checked_sub(last.len() + 2)?;
+    path.as_bytes().get(before)?.is_ascii_digit().then_some(())?;
+    let mut numbers = path.rsplit('/').skip(1).map_while(|segment| segment.parse::<u32>().ok());
+    let (day, month, year) = (numbers.next()?, numbers.next()?, numbers.next()?);
+    (year < 10_000 && month <= 12 && day <= 31).then(|| year * 10_000 + month * 100 + day)
 }
 
 /// A deep page that nobody else reads, asked for out of nowhere.

@@ -27,7 +27,7 @@ use std::sync::{Arc, LazyLock};
 use super::category::Category;
 use super::entry::{AgentEntry, AgentRegex};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 /// Longest part of a `User-Agent` that is looked at, in bytes.
@@ -161,7 +161,9 @@ impl Agents {
                 needles.push(Needle::Not { row });
             }
             for AgentRegex { require, pattern } in &entry.regex {
+                // Names of programs are ASCII; to fold the case of all of Unicode takes most of the start.
                 let regex = RegexBuilder::new(pattern)
+                    .unicode(false)
                     .size_limit(REGEX_SIZE)
                     .build()
                     .map_err(|source| AgentsError::Regex { id: entry.id.clone(), source: Box::new(source) })?;
@@ -228,7 +230,7 @@ impl Agents {
                     continue;
                 }
                 Needle::Literal { row } => (*row, found.len()),
-                Needle::Regex { row, regex } => match regex.find(header) {
+                Needle::Regex { row, regex } => match regex.find(header.as_bytes()) {
                     Some(hit) => (*row, hit.len()),
                     None => continue,
                 },

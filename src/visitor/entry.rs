@@ -38,6 +38,6 @@ pub struct AgentEntry {
 pub struct AgentRegex {
     /// A literal without which the pattern cannot match.
     pub require: String,
-    /// The pattern, in the syntax of the `regex` crate.
+    /// The pattern, in the syntax of the `regex` crate, over bytes: `\d` is a digit of ASCII.
     pub pattern: String,
 }

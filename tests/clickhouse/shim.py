@@ -23,9 +23,10 @@ from chdb import session
 from clickhouse_cityhash.cityhash import CityHash128
 
 INSERT = re.compile(r"(?is)\s*INSERT\s+INTO\s+(\S+?)\s*\(([^)]*)\)\s*FORMAT\s+(\w+)\s*$")
+FIELD = re.compile(rb'name="([^"]*)"')
 FORMAT = re.compile(r"(?is)\sFORMAT\s+(\w+)\s*;?\s*$")
 # Parameters of the address that are no settings.
-NO_SETTINGS = {"query", "database", "default_format", "compress", "decompress"}
+NO_SETTINGS = {"query", "database", "default_format", "decompress"}
 PASSWORDS = {"writer": "p@ss:word/1"}
 LZ4 = 0x82
 
@@ -61,14 +62,13 @@ def unframed(body):
     return b"".join(out)
 
 
-def framed(data):
-    out = []
-    for start in range(0, len(data), 1 << 20):
-        part = data[start : start + (1 << 20)]
-        packed = lz4.block.compress(part, store_size=False)
-        frame = struct.pack("<BII", LZ4, len(packed) + 9, len(part)) + packed
-        out.append(checksum(frame) + frame)
-    return b"".join(out)
+def fields(body, boundary):
+    """A form: the statement and its parameters, each under its name."""
+    out = {}
+    for part in body.split(b"--" + boundary.encode())[1:-1]:
+        head, _, value = part.partition(b"\r\n\r\n")
+        out[FIELD.search(head)[1].decode()] = value.removesuffix(b"\r\n").decode()
+    return out
 
 
 def insert(table, columns, form, body):
@@ -155,9 +155,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.body()
         try:
             self.check_user()
+            if self.headers.get_content_type() == "multipart/form-data":
+                parameters |= fields(body, self.headers.get_boundary())
+                body = b""
             with one_at_a_time:
                 out = answer(parameters, unframed(body) if parameters.get("decompress") == "1" else body)
-            return self.send(200, framed(out) if parameters.get("compress") == "1" else out)
+            # Not compressed: who asks may accept that, and need not get it.
+            return self.send(200, out)
         except Refused as refused:
             return self.send(refused.status, str(refused).encode(), refused.code)
         except Exception as error:  # The engine's own: "Code: 60. DB::Exception: …".

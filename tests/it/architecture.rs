@@ -198,20 +198,26 @@ fn the_guard_script_ships_as_it_is_written() {
     assert!(minified.len() < source.len());
 }
 
-/// Every test that the list of HTTP rules names is there.
+/// Every test that the list of HTTP rules and the page about the log name is there, and every script.
 #[test]
-fn the_rules_name_tests_that_exist() {
+fn the_references_name_tests_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let rules = std::fs::read_to_string(root.join("docs/reference/http.md")).unwrap();
-    let mut named = 0;
-    for part in rules.split('`').filter(|part| part.contains("::") && !part.contains(' ')) {
-        let (file, test) = part.split_once("::").unwrap();
-        if file == "file" || !file.contains('/') {
-            continue;
+    for (page, least) in [("http", 150), ("integrity", 15)] {
+        let text = std::fs::read_to_string(root.join(format!("docs/reference/{page}.md"))).unwrap();
+        let mut named = 0;
+        for part in text.split('`').filter(|part| part.contains("::") && !part.contains(' ')) {
+            let (file, test) = part.split_once("::").unwrap();
+            if file == "file" || !file.contains('/') {
+                continue;
+            }
+            let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert!(text.contains(&format!("fn {test}(")), "{part}");
+            named += 1;
         }
-        let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert!(text.contains(&format!("fn {test}(")), "{part}");
-        named += 1;
+        assert!(named > least, "{page}: {named}");
+        for part in text.split('`').filter(|part| part.starts_with("scripts/")) {
+            let script = part.split(' ').next().unwrap();
+            assert!(root.join(script).is_file(), "{part}");
+        }
     }
-    assert!(named > 150, "{named}");
 }

@@ -580,6 +580,21 @@ fn a_review_of_a_table_says_what_it_lacks_and_what_went_wrong() {
     assert!(error.contains("Authentication failed"), "{error}");
     assert_eq!(run(&["review", "--from-clickhouse", "nonsense"]).0, 2);
     assert_eq!(run(&["review", "--from-clickhouse", &url, "a.log"]).0, 2);
+    assert_eq!(run(&["review", "-f", "--from-clickhouse", &url, "--table", table]).0, 2);
+    // Two times of one table.
+    let times = ["--since", "2026-05-05", "--diff-range", "2026-05-01..2026-05-05", "--json", "-"];
+    let access = access.display().to_string();
+    let of_table: [&str; 5] = ["review", "--from-clickhouse", &url, "--table", table];
+    let of_file: [&str; 2] = ["review", &access];
+    let [from_table, from_file] = [&of_table[..], &of_file[..]].map(|of| {
+        let (code, out, error) = run(&[of, &times].concat());
+        assert_eq!(code, 0, "{error}");
+        serde_json::from_str::<Value>(&out).unwrap()["difference"].clone()
+    });
+    for (side, hits) in [("old", 45), ("new", 35)] {
+        let expected = Value::from(hits);
+        assert_eq!((&from_table[side]["hits"], &from_file[side]["hits"]), (&expected, &expected), "{side}");
+    }
 }
 
 #[test]

@@ -13,12 +13,16 @@ mod clickhouse;
 mod clients;
 mod corpus;
 mod decoys;
+mod difference;
 mod dom;
 mod exchanges;
 mod explain;
 mod fields;
+#[cfg(unix)]
+mod follow;
 mod hops;
 mod html5lib;
+mod injection;
 mod integrity;
 mod layers;
 mod neighbours;
@@ -31,6 +35,7 @@ mod robots;
 mod shared;
 #[cfg(feature = "web-bot-auth")]
 mod signatures;
+mod sinks;
 mod streaming;
 mod support;
 mod traps;

@@ -423,7 +423,7 @@ fn an_interrupt_ends_it_with_what_was_read_until_then() {
 fn what_is_typed_wrongly_is_named_and_nothing_is_printed() {
     let dir = TempDir::new();
     let log = file(&dir, "access.log", lines(10)).display().to_string();
-    let rows: [(&[&str], &str); 13] = [
+    let rows: [(&[&str], &str); 14] = [
         (&["--nope"], "--nope"),
         (&["--where", "status=="], "--where, column "),
         (&["--where", "page.knd==\"article\""], "--where, column 1: "),
@@ -437,6 +437,7 @@ fn what_is_typed_wrongly_is_named_and_nothing_is_printed() {
         (&["--format", "apache"], "combined"),
         (&["--log-format", "%h %Q %t"], "column 4"),
         (&["--robots", "/nowhere/robots.txt"], "/nowhere/robots.txt"),
+        (&["--tz", "Mars/Olympus"], "`Mars/Olympus` is no time zone"),
     ];
     for (arguments, told) in rows {
         let (code, out, error) = run(&[&["review", log.as_str()][..], arguments].concat());
@@ -718,6 +719,52 @@ fn the_servers_own_words_describe_its_lines() {
         69,
         "each line says it, too"
     );
+}
+
+/// In this zone the clock shows the hour from two to three twice on 26 October.
+#[test]
+fn times_without_an_offset_are_of_the_zone_that_is_said() {
+    let dir = TempDir::new();
+    let w3c = |time: &str| format!("2025-10-26 {time} 203.0.113.7 GET /a 200\n");
+    let w3c = "#Fields: date time c-ip cs-method cs-uri-stem sc-status\n".to_owned()
+        + &w3c("01:30:00")
+        + &w3c("02:30:00")
+        + &w3c("03:30:00");
+    let haproxy = |time: &str| {
+        format!(
+            "203.0.113.7:4711 [26/Oct/2025:{time}.250] www news/web1 0/0/0/5/5 200 7 - - ---- 1/1/1/1/0 0/0 \"GET /a HTTP/1.1\"\n"
+        )
+    };
+    let haproxy = haproxy("01:30:00") + &haproxy("02:30:00") + &haproxy("03:30:00");
+    let custom =
+        "203.0.113.7 2025-10-26T01:30:00 /a\n203.0.113.7 2025-10-26T02:30:00 /a\n203.0.113.7 2025-10-26T03:30:00 /a\n";
+    // What has an offset keeps it.
+    let combined = line("203.0.113.9", 0, "/a", 200, 1, "curl/8");
+    let zone = ["--tz", "CET-1CEST,M3.5.0,M10.5.0/3"];
+    let rows: [(&str, &str, &[&str], [&str; 3]); 4] = [
+        ("w3c.log", &w3c, &[], ["2025-10-25T23:30:00Z", "2025-10-26T02:30:00Z", "1"]),
+        ("haproxy.log", &haproxy, &[], ["2025-10-25T23:30:00Z", "2025-10-26T02:30:00Z", "1"]),
+        (
+            "custom.log",
+            custom,
+            &["--log-format", "$remote_addr $time_iso8601 $uri"],
+            ["2025-10-25T23:30:00Z", "2025-10-26T02:30:00Z", "1"],
+        ),
+        ("combined.log", &combined, &[], ["2025-11-20T10:00:00Z", "2025-11-20T10:00:00Z", "0"]),
+    ];
+    for (name, text, arguments, [first, last, twice]) in rows {
+        let log = file(&dir, name, text);
+        let (code, report, error) = review(&[&log], &[arguments, &zone[..]].concat());
+        assert_eq!(code, 0, "{name}: {error}");
+        let verdict = &report["verdict"];
+        assert_eq!((verdict["first"].as_str(), verdict["last"].as_str()), (Some(first), Some(last)), "{name}");
+        assert_eq!(report["quality"]["ambiguous_time"].to_string(), twice, "{name}");
+    }
+    let log = dir.path().join("w3c.log");
+    let (_, report, _) = review(&[&log], &[]);
+    assert_eq!(report["verdict"]["first"], "2025-10-26T01:30:00Z", "without a zone it is UTC");
+    let (_, report, _) = review(&[&log], &["--tz", "-03:30"]);
+    assert_eq!(report["verdict"]["first"], "2025-10-26T05:00:00Z");
 }
 
 /// A report without the names of the files.

@@ -39,6 +39,7 @@ impl Batch {
         self.rows.is_empty()
     }
 
+    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the program asks"))]
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
         self.bytes = 0;

@@ -96,9 +96,14 @@ impl Follower {
         }
     }
 
-    /// Sends what is there, for five seconds at most, and waits for the thread. Nothing is written any more by then.
-    pub(in crate::audit) fn close(&self) {
+    /// Nothing is written any more: what is there is sent, for five seconds at most.
+    pub(in crate::audit) fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// The same, and waits for the thread.
+    pub(in crate::audit) fn close(&self) {
+        self.stop();
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
             let _ = thread.join();
@@ -193,7 +198,7 @@ impl Worker {
                 Err(error @ InsertError::Schema(_)) => {
                     self.stats.stopped.store(true, Ordering::Relaxed);
                     tracing::error!(target: "deckle::audit", %error, table = %self.table,
-                        "Nothing is sent to ClickHouse any more, the files go on; `deckle audit ddl` prints what fits.");
+                        "Nothing more is sent to ClickHouse, the files go on; `deckle audit ddl` prints what fits.");
                     return false;
                 }
                 Err(error @ InsertError::Engine(_)) => {

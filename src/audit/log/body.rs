@@ -7,18 +7,19 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::future::Open;
+use crate::action::ActionBody;
 
 pin_project! {
     /// Counts what goes out, and writes the record when the body ends, breaks off or is dropped.
     pub struct LogBody<B> {
         #[pin]
-        inner: B,
+        inner: ActionBody<B>,
         open: Open,
     }
 }
 
-impl<B: Body> LogBody<B> {
-    pub(super) fn new(inner: B, mut open: Open, bodiless: bool) -> Self {
+impl<B: Body<Data = Bytes>> LogBody<B> {
+    pub(super) fn new(inner: ActionBody<B>, mut open: Open, bodiless: bool) -> Self {
         // A body that is over before it begins is never polled.
         if bodiless || inner.is_end_stream() {
             open.finish(true);

@@ -7,12 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 use http_body::Body;
+use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tracing::Span;
 use tracing::field::Empty;
+use uuid::Uuid;
 
 use super::body::LogBody;
-use crate::action::Decision;
+use crate::action::{ActionBody, Decision};
 use crate::audit::{AuditRecord, Sink};
 use crate::clock::SharedClock;
 
@@ -35,6 +37,11 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(record: AuditRecord, sink: Arc<dyn Sink>, clock: SharedClock) -> Self {
         Self { record: Some(Box::new(record)), page: None, sink, start: clock.elapsed(), clock }
+    }
+
+    /// The id of the request.
+    pub(super) fn request_id(&self) -> Uuid {
+        self.record.as_ref().map_or_else(Uuid::nil, |record| record.request_id)
     }
 
     /// The span of the request; its late fields are recorded when they are known.
@@ -138,16 +145,30 @@ pin_project! {
     /// Response future of [`Audit`](super::Audit).
     pub struct ResponseFuture<F> {
         #[pin]
-        inner: F,
+        answer: Answer<F>,
         open: Option<Open>,
         span: Span,
         server_timing: bool,
     }
 }
 
+pin_project! {
+    #[project = Projected]
+    enum Answer<F> {
+        Inner { #[pin] call: F },
+        Own { response: Option<Response<Full<Bytes>>> },
+    }
+}
+
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, open: Open, span: Span, server_timing: bool) -> Self {
-        Self { inner, open: Some(open), span, server_timing }
+    pub(super) fn new(call: F, open: Open, span: Span, server_timing: bool) -> Self {
+        Self { answer: Answer::Inner { call }, open: Some(open), span, server_timing }
+    }
+
+    /// The inner service is not asked.
+    pub(super) fn refused(response: Response<Full<Bytes>>, mut open: Open, span: Span, server_timing: bool) -> Self {
+        open.fail("audit_unwritable");
+        Self { answer: Answer::Own { response: Some(response) }, open: Some(open), span, server_timing }
     }
 }
 
@@ -160,9 +181,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = {
-            let _in_span = this.span.enter();
-            ready!(this.inner.poll(cx))
+        let result = match this.answer.project() {
+            Projected::Inner { call } => {
+                let _in_span = this.span.enter();
+                ready!(call.poll(cx)).map(|response| response.map(ActionBody::inner))
+            }
+            Projected::Own { response } => {
+                let Some(response) = response.take() else { return Poll::Pending };
+                Ok(response.map(ActionBody::own))
+            }
         };
         let Some(mut open) = this.open.take() else { return Poll::Pending };
         match result {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::service::Audit;
+use crate::action::{self, ActionError, Answers};
 use crate::audit::Sink;
 use crate::clock::{SharedClock, SystemClock};
 
@@ -44,6 +45,7 @@ pub struct AuditLayer {
     sink: Arc<dyn Sink>,
     clock: SharedClock,
     server_timing: bool,
+    refusing: Option<Arc<Answers>>,
 }
 
 impl AuditLayer {
@@ -54,13 +56,23 @@ impl AuditLayer {
 
     /// The same on another clock.
     pub fn with_clock(sink: impl Sink, clock: SharedClock) -> Self {
-        Self { sink: Arc::new(sink), clock, server_timing: false }
+        Self { sink: Arc::new(sink), clock, server_timing: false, refusing: None }
     }
 
     /// Whether each answer says in `Server-Timing` what judging took, and the id of its record.
     pub fn server_timing(mut self, on: bool) -> Self {
         self.server_timing = on;
         self
+    }
+
+    /// Answers 503 while the sink loses records ([`Sink::is_losing`]), on a page of these settings. Requests that are under way
+    /// are answered; their records are lost and counted. For sites that would rather be down than without proof.
+    ///
+    /// # Errors
+    /// [`ActionError::Page`] for a page of the site's own that does not hold.
+    pub fn refusing(mut self, pages: &action::Settings) -> Result<Self, ActionError> {
+        self.refusing = Some(Arc::new(Answers::new(pages.contact.clone(), pages.templates.as_deref())?));
+        Ok(self)
     }
 }
 
@@ -74,6 +86,6 @@ impl<S> Layer<S> for AuditLayer {
     type Service = Audit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Audit::new(inner, Arc::clone(&self.sink), self.clock.clone(), self.server_timing)
+        Audit::new(inner, Arc::clone(&self.sink), self.clock.clone(), self.server_timing, self.refusing.clone())
     }
 }

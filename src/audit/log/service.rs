@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::body::LogBody;
 use super::future::{Open, ResponseFuture};
+use crate::action::Answers;
 use crate::audit::{AuditRecord, Sink};
 use crate::clock::SharedClock;
 use crate::suspicion::Assessment;
@@ -22,11 +23,18 @@ pub struct Audit<S> {
     sink: Arc<dyn Sink>,
     clock: SharedClock,
     server_timing: bool,
+    refusing: Option<Arc<Answers>>,
 }
 
 impl<S> Audit<S> {
-    pub(super) fn new(inner: S, sink: Arc<dyn Sink>, clock: SharedClock, server_timing: bool) -> Self {
-        Self { inner, sink, clock, server_timing }
+    pub(super) fn new(
+        inner: S,
+        sink: Arc<dyn Sink>,
+        clock: SharedClock,
+        server_timing: bool,
+        refusing: Option<Arc<Answers>>,
+    ) -> Self {
+        Self { inner, sink, clock, server_timing, refusing }
     }
 
     fn open<B>(&self, request: &Request<B>) -> Open {
@@ -94,6 +102,12 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let open = self.open(&request);
         let span = open.span();
+        if let Some(answers) = &self.refusing
+            && self.sink.is_losing()
+        {
+            let answer = answers.unavailable(open.request_id(), request.headers());
+            return ResponseFuture::refused(answer, open, span, self.server_timing);
+        }
         let inner = span.in_scope(|| self.inner.call(request));
         ResponseFuture::new(inner, open, span, self.server_timing)
     }

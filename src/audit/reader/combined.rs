@@ -22,7 +22,7 @@ pub(crate) fn parse(line: &str, hop: usize) -> Result<Hit<'_>, Skipped> {
     let (status, bytes, mut rest) = numbers(rest).ok_or(Skipped::Malformed)?;
     hit.status = Some(status);
     hit.bytes = bytes;
-    hit.time = clf(stamp).ok_or(Skipped::BadTime)?;
+    clf(stamp).ok_or(Skipped::BadTime)?.set(&mut hit);
     request_line(request, &mut hit);
     hit.referer = quoted(&mut rest).and_then(present);
     hit.user_agent = quoted(&mut rest).and_then(present);
@@ -205,16 +205,24 @@ pub(crate) fn request_line<'l>(request: Text<'l>, hit: &mut Hit<'l>) {
 }
 
 fn split_request<'l>(request: &'l str, hit: &mut Hit<'l>) {
-    let (method, rest) = cut(request, b' ').unwrap_or((request, ""));
+    let end = request.bytes().position(|byte| byte == b' ').unwrap_or(request.len());
+    let (method, rest) = (request.get(..end).unwrap_or_default(), request.get(end + 1..).unwrap_or_default());
     let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'_' || b == b'-');
     if !is_method || rest.is_empty() {
         return;
     }
-    // Spaces may stand in the path; the protocol is the last word, if it is one.
-    let last = memchr::memrchr(b' ', rest.as_bytes()).filter(|at| rest.get(at + 1..).is_some_and(is_protocol));
-    let target = last.and_then(|at| rest.get(..at)).unwrap_or(rest);
+    let target = without_protocol(rest);
     hit.method = Cow::Borrowed(method);
     split_target(target, hit);
+}
+
+/// Spaces may stand in the path; the protocol is the last word, if it is one.
+fn without_protocol(rest: &str) -> &str {
+    if let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1'] = rest.as_bytes() {
+        return rest.get(..rest.len() - " HTTP/1.1".len()).unwrap_or(rest);
+    }
+    let last = memchr::memrchr(b' ', rest.as_bytes()).filter(|at| rest.get(at + 1..).is_some_and(is_protocol));
+    last.and_then(|at| rest.get(..at)).unwrap_or(rest)
 }
 
 fn is_protocol(word: &str) -> bool {
@@ -223,11 +231,11 @@ fn is_protocol(word: &str) -> bool {
 
 /// A request target (RFC 9112 §3.2): path and query, and the host of the absolute form.
 pub(crate) fn split_target<'l>(target: &'l str, hit: &mut Hit<'l>) {
-    let target = cut(target, b'#').map_or(target, |(target, _)| target);
-    let (path, query) = match cut(target, b'?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
+    let (path, query) = match memchr::memchr2(b'?', b'#', target.as_bytes()) {
+        Some(at) => (target.get(..at).unwrap_or_default(), target.get(at..).unwrap_or_default()),
+        None => (target, ""),
     };
+    let query = query.strip_prefix('?').map(|query| cut(query, b'#').map_or(query, |(query, _)| query));
     let absolute = (!path.starts_with('/')).then(|| path.split_once("://")).flatten();
     hit.path = Cow::Borrowed(match absolute {
         Some((_, rest)) => {

@@ -38,6 +38,8 @@ pub struct Hit<'l> {
     pub duration_us: Option<u64>,
     /// Microseconds that the site behind took of that.
     pub upstream_us: Option<u64>,
+    /// The line has no offset: the time is that of the reader's zone, or UTC.
+    pub local_time: bool,
     /// The clock showed this local time twice that day.
     pub ambiguous_time: bool,
     /// What deckle knew and did; absent in foreign logs.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::combined::{present, request_line, unescape};
 use super::hit::{Hit, Skipped, Text};
-use super::time::{clf, rfc3339};
+use super::time::{clf, iso8601};
 
 /// Units of time, in microseconds.
 const SECOND: u64 = 1_000_000;
@@ -328,9 +328,10 @@ impl Field {
             Self::UnixTime(unit) => {
                 let time = micros(&text, unit).filter(|time| *time > FIRST_TIME);
                 hit.time = time.map(Duration::from_micros).ok_or(Skipped::BadTime)?;
+                hit.local_time = false;
             }
-            Self::IsoTime if hit.time.is_zero() => hit.time = rfc3339(&text).ok_or(Skipped::BadTime)?,
-            Self::LocalTime if hit.time.is_zero() => hit.time = clf(&text).ok_or(Skipped::BadTime)?,
+            Self::IsoTime if hit.time.is_zero() => iso8601(&text).ok_or(Skipped::BadTime)?.set(hit),
+            Self::LocalTime if hit.time.is_zero() => clf(&text).ok_or(Skipped::BadTime)?.set(hit),
             Self::Request => request_line(text, hit),
             Self::Target => read_target(text, hit),
             Self::Path if hit.path.is_empty() => hit.path = present(text).unwrap_or_default(),

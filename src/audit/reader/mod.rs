@@ -19,6 +19,9 @@ mod hit;
 mod log_format;
 mod own;
 mod time;
+#[cfg(feature = "proxy")]
+mod usual;
+mod zone;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -26,6 +29,7 @@ use std::time::Duration;
 pub use detect::{Detection, Format, detect};
 pub use hit::{DeckleFields, Hit, Skipped, Text};
 pub use log_format::LogFormatError;
+pub use zone::{Zone, ZoneError};
 
 #[cfg(feature = "proxy")]
 pub(crate) use time::rfc3339;
@@ -88,6 +92,9 @@ pub struct Reader {
     cloudfront: cloudfront::Fields,
     custom: Option<LogFormat>,
     hop: usize,
+    #[cfg(feature = "proxy")]
+    day: time::Day,
+    zone: Option<Zone>,
     now: Duration,
     switches: u64,
 }
@@ -103,6 +110,9 @@ impl Reader {
             cloudfront: cloudfront::Fields::default(),
             custom: None,
             hop: 0,
+            #[cfg(feature = "proxy")]
+            day: time::Day::default(),
+            zone: None,
             now,
             switches: 0,
         }
@@ -120,6 +130,13 @@ impl Reader {
     #[must_use]
     pub fn trust_xff(mut self, hop: usize) -> Self {
         self.hop = hop;
+        self
+    }
+
+    /// Times that lines give without an offset are of this zone; without one they are UTC.
+    #[must_use]
+    pub fn zone(mut self, zone: Option<Zone>) -> Self {
+        self.zone = zone;
         self
     }
 
@@ -165,6 +182,18 @@ impl Reader {
         }
     }
 
+    /// Reads a line into `hit` if it is of the most usual form; else `hit` is of no use, and [`read`](Self::read) says what
+    /// it is.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn read_usual<'l>(&mut self, line: &'l str, hit: &mut Hit<'l>) -> bool {
+        self.format == Format::Combined
+            && self.hop == 0
+            && line.len() <= MAX_LINE
+            && !is_binary(line.as_bytes())
+            && usual::parse(line, &mut self.day, hit).is_some()
+            && time::plausible(hit.time, self.now)
+    }
+
     fn read_text<'l>(&mut self, text: &'l str) -> Line<'l> {
         let text = text.trim_ascii();
         if text.is_empty() {
@@ -196,9 +225,19 @@ impl Reader {
 
     fn checked<'l>(&self, line: Line<'l>) -> Line<'l> {
         match line {
-            Line::Hit(hit) if !time::plausible(hit.time, self.now) => Line::Skipped(Skipped::BadTime),
+            Line::Hit(hit) => self.dated(hit),
             other => other,
         }
+    }
+
+    fn dated<'l>(&self, mut hit: Hit<'l>) -> Line<'l> {
+        if hit.local_time
+            && let Some(zone) = &self.zone
+        {
+            let Some((time, twice)) = zone.utc(hit.time) else { return Line::Skipped(Skipped::BadTime) };
+            (hit.time, hit.ambiguous_time) = (time, twice);
+        }
+        if time::plausible(hit.time, self.now) { Line::Hit(hit) } else { Line::Skipped(Skipped::BadTime) }
     }
 
     fn parse<'l>(&self, format: Format, text: &'l str) -> Line<'l> {
@@ -258,6 +297,7 @@ impl Hit<'_> {
             foreign_signal: self.foreign_signal.map(own),
             duration_us: self.duration_us,
             upstream_us: self.upstream_us,
+            local_time: self.local_time,
             ambiguous_time: self.ambiguous_time,
             deckle: self.deckle.map(|fields| Box::new(fields.into_owned())),
         }

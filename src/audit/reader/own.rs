@@ -193,6 +193,7 @@ fn hit(line: OwnLine<'_>, time: Duration) -> Hit<'_> {
         foreign_signal: None,
         duration_us: line.duration_us,
         upstream_us: line.upstream_us,
+        local_time: false,
         ambiguous_time: false,
         deckle: Some(Box::new(DeckleFields {
             seq: line.seq,

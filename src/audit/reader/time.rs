@@ -2,12 +2,29 @@
 
 use std::time::Duration;
 
+use super::hit::Hit;
+
 /// Nothing was served before the web.
 const FIRST: u64 = 631_152_000;
 /// Seconds that a clock may be ahead of ours.
 const AHEAD: u64 = 86_400;
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+/// A time as a line has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// Since 1970 in UTC; of a local time what its clock showed, as if that were UTC.
+    pub(crate) time: Duration,
+    /// No offset stands with it.
+    pub(crate) is_local: bool,
+}
+
+impl Stamp {
+    pub(crate) fn set(self, hit: &mut Hit<'_>) {
+        (hit.time, hit.local_time) = (self.time, self.is_local);
+    }
+}
 
 /// Can something have been served then?
 pub(crate) fn plausible(time: Duration, now: Duration) -> bool {
@@ -47,7 +64,7 @@ fn days_of(year: i32, month: u32) -> u32 {
 }
 
 /// `+0100`, `+01:00` or `Z`, in seconds east.
-fn offset(text: &[u8]) -> Option<i64> {
+pub(super) fn offset(text: &[u8]) -> Option<i64> {
     let (sign, rest) = match text.split_first()? {
         (b'Z' | b'z', []) => return Some(0),
         (b'+', rest) => (1, rest),
@@ -70,7 +87,7 @@ fn shift(local: Duration, offset: i64) -> Option<Duration> {
 }
 
 /// `20/Nov/2026:10:14:07 +0100`.
-pub(crate) fn clf(text: &str) -> Option<Duration> {
+pub(crate) fn clf(text: &str) -> Option<Stamp> {
     let bytes = text.trim_ascii().as_bytes();
     let name = bytes.get(3..6)?;
     let month = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))? as u32 + 1;
@@ -87,9 +104,48 @@ pub(crate) fn clf(text: &str) -> Option<Duration> {
         Some((b'.', fraction)) => fraction.trim_ascii_start_digits(),
         _ => rest,
     };
-    match rest.trim_ascii() {
-        [] => Some(local),
-        zone => shift(local, offset(zone)?),
+    at(local, rest.trim_ascii())
+}
+
+/// A local time and what stands behind it: an offset, or nothing.
+fn at(local: Duration, zone: &[u8]) -> Option<Stamp> {
+    match zone {
+        [] => Some(Stamp { time: local, is_local: true }),
+        zone => Some(Stamp { time: shift(local, offset(zone)?)?, is_local: false }),
+    }
+}
+
+/// The day of the last time that was read: most lines are of the day of the line before them.
+#[cfg(feature = "proxy")]
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Day {
+    /// `20/Nov/2026` and ` +0100`.
+    date: [u8; 11],
+    zone: [u8; 6],
+    /// Its midnight.
+    start: Duration,
+}
+
+#[cfg(feature = "proxy")]
+impl Day {
+    /// As [`clf`], of `20/Nov/2026:10:14:07 +0100` and nothing longer or shorter.
+    pub(crate) fn clf(&mut self, stamp: &[u8]) -> Option<Duration> {
+        let (date, rest) = stamp.split_first_chunk::<11>()?;
+        let (clock, zone) = rest.split_first_chunk::<9>()?;
+        if *date != self.date || *zone != self.zone {
+            self.start = Duration::ZERO;
+            let text = [&date[..], b":00:00:00", zone].concat();
+            let start = clf(std::str::from_utf8(&text).ok()?).filter(|stamp| !stamp.is_local)?.time;
+            *self = Self { date: *date, zone: zone.try_into().ok()?, start };
+        }
+        let [b':', hour, hour_2, b':', minute, minute_2, b':', second, second_2] = *clock else { return None };
+        let two = |high: u8, low: u8| {
+            let (high, low) = (high.wrapping_sub(b'0'), low.wrapping_sub(b'0'));
+            (high < 10 && low < 10).then(|| u64::from(high * 10 + low))
+        };
+        let (hour, minute, second) = (two(hour, hour_2)?, two(minute, minute_2)?, two(second, second_2)?);
+        (hour < 24 && minute < 60 && second <= 60).then_some(())?;
+        Some(self.start + Duration::from_secs(hour * 3_600 + minute * 60 + second.min(59)))
     }
 }
 
@@ -104,8 +160,13 @@ impl Digits for [u8] {
     }
 }
 
-/// RFC 3339, with `T` or a space between, fractions, and an offset; without one it is UTC.
+/// RFC 3339; without an offset it is UTC.
 pub(crate) fn rfc3339(text: &str) -> Option<Duration> {
+    iso8601(text).map(|stamp| stamp.time)
+}
+
+/// As RFC 3339, with `T` or a space between, fractions, and an offset or none.
+pub(crate) fn iso8601(text: &str) -> Option<Stamp> {
     let bytes = text.trim_ascii().as_bytes();
     let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
     let between = bytes.get(10)?;
@@ -125,11 +186,7 @@ pub(crate) fn rfc3339(text: &str) -> Option<Duration> {
         }
         _ => (0, rest),
     };
-    let local = local + Duration::from_nanos(nanos.into());
-    match zone.trim_ascii() {
-        [] => Some(local),
-        zone => shift(local, offset(zone)?),
-    }
+    at(local + Duration::from_nanos(nanos.into()), zone.trim_ascii())
 }
 
 #[cfg(test)]
@@ -140,6 +197,7 @@ mod tests {
 
     #[test]
     fn the_formats_of_logs() {
+        let clf = |text| clf(text).map(|stamp| stamp.time);
         let rows: [(Option<Duration>, Option<u64>); 12] = [
             (clf("20/Nov/2026:10:14:07 +0100"), Some(1_795_166_047)),
             (clf("20/Nov/2026:10:14:07 -0530"), Some(1_795_166_047 + 3_600 + 19_800)),
@@ -158,6 +216,19 @@ mod tests {
             assert_eq!(found.map(|time| time.as_secs()), expected, "row {index}");
         }
         assert_eq!(rfc3339("2026-11-23T20:45:12.345Z"), Some(Duration::from_millis(1_795_466_712_345)));
+    }
+
+    #[test]
+    fn a_time_without_an_offset_is_known_as_such() {
+        for (stamp, is_local) in [
+            (clf("20/Nov/2026:10:14:07"), true),
+            (clf("20/Nov/2026:10:14:07.250"), true),
+            (clf("20/Nov/2026:10:14:07 +0000"), false),
+            (iso8601("2026-11-20 10:14:07,5"), true),
+            (iso8601("2026-11-20T10:14:07Z"), false),
+        ] {
+            assert_eq!(stamp.map(|stamp| (stamp.time.as_secs(), stamp.is_local)), Some((1_795_169_647, is_local)));
+        }
     }
 
     proptest! {

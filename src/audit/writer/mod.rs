@@ -7,18 +7,18 @@ mod tests;
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::anchor::SignedHead;
+use super::anchor::{Heads, SignedHead};
 use super::chain::{Chain, Digest};
 use super::draft::Draft;
 use super::index::Index;
 use super::json::ObjectWriter;
 use super::policy::PolicyText;
-use super::privacy::Pseudonyms;
+use super::privacy::SharedPseudonyms;
+use super::queue::{Inbox, Next, Signals};
 use super::record::{AuditRecord, render_time};
 use super::resume::{LeftOpen, Resume, resume};
 use super::robots::{RobotsHistory, Served};
@@ -28,27 +28,12 @@ use super::storage::{Output, Storage};
 use super::{Anchor, Fsync, Settings};
 use crate::clock::SharedClock;
 
-/// Most records of one write.
-const BATCH: usize = 512;
-/// How long records gather behind the first one: a write and a wake-up for each would cost more than the records.
-const GATHER: Duration = Duration::from_millis(5);
 /// Waits after a failed write, from the first to the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How often a head is signed.
 const SIGN_EVERY: Duration = Duration::from_secs(60);
-/// How long queued records are written after the stop.
-const DRAIN: Duration = Duration::from_secs(5);
 /// How often the free space is looked at.
 const LOOK_FREE: Duration = Duration::from_secs(1);
-
-/// What the rest of the program tells the thread.
-#[derive(Debug, Default)]
-pub(in crate::audit) struct Signals {
-    pub(in crate::audit) stop: AtomicBool,
-    pub(in crate::audit) reopen: AtomicBool,
-    /// The policy that is in force, until the log says so.
-    pub(in crate::audit) policy: Mutex<Option<PolicyText>>,
-}
 
 /// Signs heads.
 #[cfg(feature = "proxy")]
@@ -64,15 +49,15 @@ pub(in crate::audit) struct Surroundings {
     pub(in crate::audit) stats: Arc<Stats>,
     pub(in crate::audit) signals: Arc<Signals>,
     pub(in crate::audit) signer: Option<Signer>,
-    /// Counts what is written, for the dashboard.
-    pub(in crate::audit) live: Option<Arc<super::Live>>,
+    pub(in crate::audit) pseudonyms: SharedPseudonyms,
+    /// Takes signed heads, where `audit.anchor` is `otlp`.
+    pub(in crate::audit) heads: Option<Heads>,
 }
 
 pub(in crate::audit) struct Writer {
     settings: Settings,
     outside: Surroundings,
     instance: String,
-    pseudonyms: Pseudonyms,
     robots: RobotsHistory,
     index: Index,
     dir: PathBuf,
@@ -127,7 +112,6 @@ impl Writer {
         let Resume { seq, previous, left_open } = resume(&dir, &instance);
         let number = highest_number(&dir, &instance);
         let mut writer = Self {
-            pseudonyms: Pseudonyms::in_file(&dir.join(&settings.keys)),
             robots: RobotsHistory::open(&dir, &instance),
             index: Index::in_dir(&dir),
             settings: settings.clone(),
@@ -163,44 +147,13 @@ impl Writer {
     }
 
     /// Until the stop. Whatever is taken from a queue is written or counted.
-    #[expect(clippy::disallowed_methods, reason = "a thread of its own, that has nothing else to do")]
-    pub(in crate::audit) fn run(&mut self, normal: &Receiver<AuditRecord>, priority: &Receiver<AuditRecord>) {
-        let mut stopped: Option<Duration> = None;
+    pub(in crate::audit) fn run(&mut self, inbox: &mut Inbox) {
         loop {
-            let now = self.outside.clock.elapsed();
-            if self.outside.signals.stop.load(Ordering::Acquire) && stopped.is_none() {
-                stopped = Some(now);
+            match inbox.next_batch(self.settings.flush.0) {
+                Next::Over => break,
+                Next::Nothing => {}
+                Next::Records(batch) => self.write(&batch),
             }
-            let mut batch: Vec<AuditRecord> = priority.try_iter().take(BATCH).collect();
-            batch.extend(normal.try_iter().take(BATCH));
-            match stopped {
-                Some(_) if batch.is_empty() => break,
-                Some(at) if now.saturating_sub(at) > DRAIN => {
-                    let left = batch.len() + priority.try_iter().count() + normal.try_iter().count();
-                    self.outside.stats.add_dropped(|drops| drops.shutdown += left as u64);
-                    break;
-                }
-                _ => {}
-            }
-            if batch.is_empty() {
-                match normal.recv_timeout(self.settings.flush.0) {
-                    Ok(record) => {
-                        batch.push(record);
-                        std::thread::sleep(GATHER);
-                    }
-                    Err(_) => {
-                        self.housekeeping();
-                        continue;
-                    }
-                }
-                batch.extend(normal.try_iter().take(BATCH - 1));
-            }
-            if let Some(live) = &self.outside.live {
-                for record in &batch {
-                    live.note(record);
-                }
-            }
-            self.write(&batch);
             self.housekeeping();
         }
         self.tell_losses();
@@ -229,18 +182,22 @@ impl Writer {
         let Some(mut draft) = self.draft() else { return self.lose(batch.len(), None) };
         draft.bytes.reserve(batch.len() * 800);
         let stats = Arc::clone(&self.outside.stats);
+        let shared = Arc::clone(&self.outside.pseudonyms);
+        let mut pseudonyms = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut written, mut sampled) = (0, 0);
         for record in batch {
             let Some(sample) = record.sample(self.settings.sample_assets) else {
                 sampled += 1;
                 continue;
             };
-            draft.line(|out, seq| record.write(out, seq, &self.settings, sample, &mut self.pseudonyms));
+            draft.line(|out, seq| record.write(out, seq, &self.settings, sample, &mut pseudonyms));
             written += 1;
             if draft.chain.len() >= self.settings.checkpoint_lines {
                 self.close_block(&mut draft);
             }
         }
+        // The other sinks need not wait for the disk.
+        drop(pseudonyms);
         match self.commit(draft) {
             Ok(()) => stats.add_written(written, sampled),
             Err(error) => self.lose(written as usize, error.as_ref()),
@@ -430,7 +387,7 @@ impl Writer {
             return;
         }
         if let (Some((key, signature)), Some(segment)) = (self.sign(&head), &self.segment) {
-            self.settings.anchor.send(&SignedHead {
+            let head = SignedHead {
                 time: render_time(self.outside.clock.unix()),
                 instance: self.instance.clone(),
                 segment: segment.name.clone(),
@@ -438,7 +395,8 @@ impl Writer {
                 head,
                 key,
                 signature,
-            });
+            };
+            self.settings.anchor.send(&head, self.outside.heads.as_ref());
         }
     }
 }

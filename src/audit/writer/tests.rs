@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,6 +23,27 @@ struct Broken {
     /// Nothing can be cut off.
     uncut: AtomicBool,
     writes: AtomicU64,
+    /// It stands still: a write waits until it moves again.
+    still: Mutex<bool>,
+    moves: Condvar,
+    /// A write has waited for too long.
+    gave_up: AtomicBool,
+}
+
+/// A disk stands still for no longer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Broken {
+    fn stand_still(&self, still: bool) {
+        *self.still.lock().unwrap() = still;
+        self.moves.notify_all();
+    }
+
+    fn wait(&self) {
+        let still = self.still.lock().unwrap();
+        let (_still, waited) = self.moves.wait_timeout_while(still, PATIENCE, |still| *still).unwrap();
+        self.gave_up.fetch_or(waited.timed_out(), Ordering::SeqCst);
+    }
 }
 
 struct Handle(Arc<Broken>, usize);
@@ -31,6 +52,7 @@ struct Disk(Arc<Broken>);
 impl Write for Handle {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         assert!(!self.0.panics.swap(false, Ordering::SeqCst), "the disk has burst");
+        self.0.wait();
         self.0.writes.fetch_add(1, Ordering::SeqCst);
         let room = self.0.room.load(Ordering::SeqCst);
         // As a disk does: it takes what it can, and then nothing.
@@ -154,6 +176,33 @@ fn a_full_disk_costs_records_that_are_counted_and_nothing_else() {
     for (line, next) in lines.iter().zip(lines.iter().skip(1)) {
         assert_eq!(next["deckle.seq"].as_u64(), line["deckle.seq"].as_u64().map(|seq| seq + 1), "{line} {next}");
     }
+}
+
+/// Two million records at full speed while one write does not come back: whoever waited for the disk would wait for ever.
+#[test]
+fn a_disk_that_stands_still_blocks_nobody_and_every_record_is_a_line_or_a_drop() {
+    const CONNECTIONS: u64 = 4;
+    const RECORDS: u64 = 500_000;
+    let rig = Rig::new("still", 1 << 40, 0);
+    rig.disk.stand_still(true);
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| (0..RECORDS).for_each(|_| rig.sink.record(blank())));
+        }
+    });
+    let stats = rig.sink.stats();
+    assert!(!rig.disk.gave_up.load(Ordering::SeqCst), "records waited for the disk");
+    assert_eq!(stats.written(), 0, "the disk has not stood still");
+    // What the queue and the writer hold is not lost yet.
+    let (lost, most) = (stats.drops().channel_full, CONNECTIONS * RECORDS);
+    assert!((most - 20_000..most).contains(&lost), "{lost} lost");
+    rig.disk.stand_still(false);
+    rig.sink.close();
+    let (lines, drops) = (rig.lines(), rig.sink.stats().drops());
+    assert_eq!(hits(&lines) + drops.sum(), most, "requests = lines + drops");
+    assert_eq!(drops.channel_full, drops.sum(), "{drops:?}");
+    let told: u64 = of_kind(&lines, "gap").iter().map(|gap| gap["dropped.channel_full"].as_u64().unwrap_or(0)).sum();
+    assert_eq!(told, drops.channel_full);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Arguments of `deckle review`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 
 use super::integrity::IntegrityArgs;
 
-use crate::audit::reader::Format;
+use crate::audit::reader::{Format, Zone};
 #[cfg(feature = "clickhouse")]
 use crate::cli::push::hits;
 use crate::cli::table::TableArgs;
@@ -29,6 +29,9 @@ Examples:
   deckle review access.log --log-format '$remote_addr [$time_local] \"$request\" $status \"$http_user_agent\"'
   deckle review access.log --robots robots.txt --fail-if 'violations>0'
   zcat old.gz | deckle review - --json -
+  deckle review access.log --diff access.log.1
+  deckle review access.log* --since 7d --diff-range 14d..7d
+  deckle review -f access.log --fail-if 'articles_by_one>200/1h' --alert-cmd 'echo \"$DECKLE_ALERT\" | mail -s scraper root'
   deckle review deckle-log --verify
   deckle review deckle-log --visitor q7k2mpd5zt4wuxvlc3na --evidence case-17
   deckle review --from-clickhouse http://127.0.0.1:8123 --since 7d --site news"
@@ -44,6 +47,8 @@ pub(in crate::cli) struct ReviewArgs {
     #[command(flatten)]
     pub(super) only: OnlyArgs,
     #[command(flatten)]
+    pub(super) difference: DifferenceArgs,
+    #[command(flatten)]
     pub(super) output: OutputArgs,
     #[command(flatten)]
     pub(super) integrity: IntegrityArgs,
@@ -51,6 +56,22 @@ pub(in crate::cli) struct ReviewArgs {
     /// 'automated_share>40%'; may be given again.
     #[arg(long, value_name = "CONDITION", help_heading = "Answer")]
     pub(super) fail_if: Vec<Condition>,
+    /// Command that the shell runs once for each --fail-if that begins to hold: DECKLE_ALERT and others in its environment,
+    /// JSON on its standard input, 30 seconds at most.
+    #[arg(long, value_name = "COMMAND", requires = "fail_if", help_heading = "Answer")]
+    pub(super) alert_cmd: Option<String>,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Comparison")]
+pub(super) struct DifferenceArgs {
+    /// Hold PATH against this older log: what is new, gone, more or fewer, and not by chance. A file or directory; may be
+    /// given again.
+    #[arg(long, value_name = "OLDER")]
+    diff: Vec<PathBuf>,
+    /// The time of the older log that counts, such as 2026-11-13..2026-11-20 or 14d..7d; without --diff, of PATH itself.
+    #[arg(long, value_name = "FROM..TO")]
+    diff_range: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -68,6 +89,14 @@ struct FromArgs {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Reading")]
 pub(super) struct ReadingArgs {
+    /// Go on as the log grows, until Ctrl-C: on a terminal the report is drawn anew, elsewhere each --fail-if that begins
+    /// to hold is a line.
+    #[arg(
+        long,
+        short,
+        conflicts_with_all = ["verify", "evidence", "verify_evidence", "diff", "diff_range", "from_clickhouse"]
+    )]
+    pub(super) follow: bool,
     #[command(flatten)]
     pub(super) lines: LineArgs,
     /// What robots.txt said, from TIME (RFC 3339) on; may be given again. deckle's log holds it itself.
@@ -76,7 +105,7 @@ pub(super) struct ReadingArgs {
     /// Silence after which a session is over.
     #[arg(long, value_name = "TIME", default_value = "30m")]
     session_gap: Span,
-    /// Memory for what is kept of visitors; beyond, those that matter least are let go, and the report says so.
+    /// Memory that it takes, about; beyond, visitors that matter least are let go, and the report says so.
     #[arg(long, value_name = "SIZE", default_value = "384MiB")]
     memory: Size,
     /// Threads; one a core otherwise.
@@ -97,6 +126,9 @@ pub(in crate::cli) struct LineArgs {
     /// Format as the server's own configuration has it: the text of nginx `log_format` or Apache `LogFormat`.
     #[arg(long, value_name = "TEXT", conflicts_with = "format")]
     log_format: Option<String>,
+    /// Zone of times that lines give without an offset, such as Europe/Berlin or +02:00; UTC otherwise.
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
+    tz: Option<Zone>,
     /// Of several addresses in a line, the client is at this place from the right; the right-most public one otherwise.
     #[arg(long, value_name = "N", default_value_t = 0)]
     trust_xff: usize,
@@ -186,32 +218,61 @@ impl LineArgs {
         if let Some(text) = &self.log_format {
             review = review.log_format(text).context("--log-format")?;
         }
+        if let Some(zone) = &self.tz {
+            review = review.zone(zone.clone());
+        }
         Ok(review)
     }
 }
 
 impl ReviewArgs {
-    /// What is read.
-    #[cfg(feature = "clickhouse")]
+    /// What is to be read.
     pub(super) fn sources(&self, now: Duration) -> anyhow::Result<Vec<Source>> {
-        let Some(url) = &self.from.from_clickhouse else { return Ok(super::sources(&self.paths)) };
-        let (since, until) = self.only.filters(now)?.between();
+        self.sources_within(&Filters::new(&self.only.typed(), now)?)
+    }
+
+    /// Files as they are; of a table only what these filters may keep.
+    #[cfg(feature = "clickhouse")]
+    fn sources_within(&self, filters: &Filters) -> anyhow::Result<Vec<Source>> {
+        let Some(url) = &self.from.from_clickhouse else { return Ok(sources(&self.paths)) };
+        let (since, until) = filters.bounds();
         let sites = self.only.site.iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned());
         let hits = hits(url, &self.from.of)?.between(since, until).sites(sites.collect());
         Ok(vec![Source::ClickHouse(Box::new(hits))])
     }
 
-    /// What is read.
+    /// Files as they are.
     #[cfg(not(feature = "clickhouse"))]
-    pub(super) fn sources(&self, _: Duration) -> anyhow::Result<Vec<Source>> {
+    fn sources_within(&self, _: &Filters) -> anyhow::Result<Vec<Source>> {
         if self.from.from_clickhouse.is_some() {
-            anyhow::bail!("--from-clickhouse needs feature `clickhouse`");
+            bail!("--from-clickhouse needs feature `clickhouse`");
         }
-        Ok(super::sources(&self.paths))
+        Ok(sources(&self.paths))
     }
 
     /// The review that these ask for.
     pub(super) fn review(&self, now: Duration) -> anyhow::Result<Review> {
+        self.review_of(Filters::new(&self.only.typed(), now)?)
+    }
+
+    /// What that is held against, if anything: what is about lines holds for both, what is about times is its own.
+    pub(super) fn older(&self, now: Duration) -> anyhow::Result<Option<(Review, Vec<Source>)>> {
+        let DifferenceArgs { diff, diff_range } = &self.difference;
+        if diff.is_empty() && diff_range.is_none() {
+            return Ok(None);
+        }
+        let named = sources(if diff.is_empty() { &self.paths } else { diff });
+        if named.contains(&Source::Stdin) && sources(&self.paths).contains(&Source::Stdin) {
+            bail!("standard input can be read only once: it cannot be held against itself");
+        }
+        let (since, until) = diff_range.as_deref().map_or(Ok((None, None)), range)?;
+        let typed = FilterArgs { since, until, ..self.only.typed() };
+        let filters = Filters::new(&typed, now).context("--diff-range")?;
+        let before = if diff.is_empty() { self.sources_within(&filters)? } else { named };
+        Ok(Some((self.review_of(filters)?.keep_bad_lines(false), before)))
+    }
+
+    fn review_of(&self, filters: Filters) -> anyhow::Result<Review> {
         let ReadingArgs { lines, robots, session_gap, memory, jobs, .. } = &self.reading;
         let mut review = lines
             .apply(Review::default())?
@@ -220,7 +281,7 @@ impl ReviewArgs {
             .windows(Condition::windows(&self.fail_if))
             .redact(self.output.redact)
             .keep_bad_lines(self.reading.bad_lines.is_some())
-            .filters(self.only.filters(now)?);
+            .filters(filters);
         if let Some(jobs) = jobs {
             review = review.jobs(*jobs);
         }
@@ -236,6 +297,20 @@ impl ReviewArgs {
     }
 }
 
+/// Files, and standard input for `-`.
+pub(in crate::cli) fn sources(paths: &[PathBuf]) -> Vec<Source> {
+    let source = |path: &PathBuf| if path == Path::new("-") { Source::Stdin } else { Source::Path(path.clone()) };
+    paths.iter().map(source).collect()
+}
+
+/// `FROM..TO`; one of them may be missing.
+fn range(text: &str) -> anyhow::Result<(Option<String>, Option<String>)> {
+    let bound = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let range = text.split_once("..").map(|(from, to)| (bound(from), bound(to)));
+    let range = range.filter(|(from, to)| from.is_some() || to.is_some());
+    range.ok_or_else(|| anyhow!("--diff-range: `{text}` is no range such as 2026-11-13..2026-11-20 or 14d..7d"))
+}
+
 /// `FILE` or `FILE@TIME`; a file may have an `@` in its name.
 fn robots_file(given: &str) -> anyhow::Result<(&str, Duration)> {
     let Some((file, time)) = given.rsplit_once('@').filter(|(file, _)| !file.is_empty()) else {
@@ -243,7 +318,7 @@ fn robots_file(given: &str) -> anyhow::Result<(&str, Duration)> {
     };
     match time.parse::<jiff::Timestamp>() {
         Ok(time) => Ok((file, Duration::from_secs(u64::try_from(time.as_second())?))),
-        Err(_) if std::path::Path::new(given).exists() => Ok((given, Duration::ZERO)),
+        Err(_) if Path::new(given).exists() => Ok((given, Duration::ZERO)),
         Err(error) => Err(anyhow!("`{time}` in `--robots {given}` is no time such as 2026-11-20T00:00:00Z: {error}")),
     }
 }
@@ -253,8 +328,8 @@ impl OnlyArgs {
         self.visitor.as_deref()
     }
 
-    fn filters(&self, now: Duration) -> anyhow::Result<Filters> {
-        let args = FilterArgs {
+    fn typed(&self) -> FilterArgs {
+        FilterArgs {
             since: self.since.clone(),
             until: self.until.clone(),
             visitor: self.visitor.clone(),
@@ -266,7 +341,6 @@ impl OnlyArgs {
             site: self.site.clone(),
             action: self.action.clone(),
             expression: self.expression.clone(),
-        };
-        Ok(Filters::new(&args, now)?)
+        }
     }
 }

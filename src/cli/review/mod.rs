@@ -1,16 +1,22 @@
 //! `deckle review`.
 
+mod alerts;
 mod args;
+mod command;
+mod follow;
 mod integrity;
 mod progress;
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
+use alerts::Alerts;
+#[cfg(feature = "clickhouse")]
+pub(super) use args::sources;
 pub(super) use args::{LineArgs, ReviewArgs};
 #[cfg(feature = "clickhouse")]
 pub(super) use progress::Line as ProgressLine;
@@ -18,7 +24,7 @@ pub(super) use progress::Line as ProgressLine;
 use super::output::{self, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::review::{
-    BadLine, Condition, Facts, InputError, Look, Report, Reviewed, Source, csv, html, markdown, terminal,
+    BadLine, Condition, Facts, InputError, Look, Report, Review, Reviewed, Source, csv, html, markdown, terminal,
 };
 
 pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
@@ -26,23 +32,40 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
         return Ok(exit);
     }
     let stop = interrupt()?;
-    let now = SystemClock::new().unix();
+    let clock = SystemClock::new();
+    let now = clock.unix();
     let review = args.review(now)?.stop(Arc::clone(&stop));
     let sources = args.sources(now)?;
-    let mut progress = progress::Line::new(&sources);
-    let reviewed = review.read_with(&sources, &mut |at| progress.show(at));
-    progress.clear();
+    let mut alerts = Alerts::new(&args.fail_if, args.alert_cmd.as_deref());
+    let mut is_compared = false;
+    let (reviewed, told) = if args.reading.follow {
+        let watched = follow::run(&review, &sources, &mut alerts, &stop);
+        if watched.is_closed {
+            return Ok(Exit::Done);
+        }
+        (watched.reviewed, watched.told)
+    } else {
+        let older = args.older(now)?;
+        is_compared = older.is_some();
+        let older = older.map(|(older, sources)| (older.stop(Arc::clone(&stop)), sources));
+        (read(&review, &sources, older), 0)
+    };
     let Reviewed { report, errors, bad_lines, windowed, most_by_one, .. } = reviewed;
     if let Some(path) = &args.reading.bad_lines {
         write_bad_lines(path, &bad_lines).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    for note in &report.quality.notes {
+    for note in report.quality.notes.iter().skip(told) {
         let _ = writeln!(std::io::stderr().lock(), "deckle: {}", output::clean(note));
     }
     let bad = bad_share(&report);
-    let nothing = report.quality.hits + report.quality.other + report.quality.filtered == 0;
-    if nothing {
+    if is_nothing(&report) {
         let _ = writeln!(std::io::stderr().lock(), "deckle: no log lines in what was given");
+        // Who waits for a log may give up.
+        let gave_up = args.reading.follow && stop.load(Ordering::Relaxed);
+        return Ok(if gave_up { Exit::Interrupted } else { Exit::NothingFound });
+    }
+    if is_compared && report.difference.is_none() {
+        let _ = writeln!(std::io::stderr().lock(), "deckle: no log lines of one of the times that are compared");
         return Ok(Exit::NothingFound);
     }
     if bad > args.reading.lines.max_bad {
@@ -55,21 +78,38 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
         );
     }
     write(args, &report)?;
-    let met = met(&args.fail_if, &Facts { windowed, ..facts(&report, most_by_one) });
+    let facts = Facts { windowed, ..facts(&report, most_by_one) };
+    if !args.reading.follow {
+        alerts.look(clock.elapsed(), &facts, &report);
+    }
+    let met = met(&args.fail_if, &facts);
     for (condition, value) in &met {
         let _ = writeln!(std::io::stderr().lock(), "deckle: {condition} holds: {value}");
     }
+    alerts.wait();
     Ok(match () {
         () if stop.load(Ordering::Relaxed) => Exit::Interrupted,
-        () if !met.is_empty() => Exit::ConditionMet,
+        () if !met.is_empty() || alerts.any() => Exit::ConditionMet,
         () if bad > args.reading.lines.max_bad || errors.iter().any(is_lost) => Exit::Partial,
         () => Exit::Done,
     })
 }
 
-/// Files, and standard input for `-`.
-pub(super) fn sources(paths: &[PathBuf]) -> Vec<Source> {
-    paths.iter().map(|path| if path == Path::new("-") { Source::Stdin } else { Source::Path(path.clone()) }).collect()
+/// Everything once, or two parts one after the other.
+fn read(review: &Review, sources: &[Source], older: Option<(Review, Vec<Source>)>) -> Reviewed {
+    let all: Vec<Source> = older.iter().flat_map(|(_, before)| before).chain(sources).cloned().collect();
+    let mut progress = progress::Line::new(&all);
+    let reviewed = match older {
+        Some((older, before)) => review.read_against(sources, (&older, &before), &mut |at| progress.show(at)),
+        None => review.read_with(sources, &mut |at| progress.show(at)),
+    };
+    progress.clear();
+    reviewed
+}
+
+/// No line told of a response.
+fn is_nothing(report: &Report) -> bool {
+    report.quality.hits + report.quality.other + report.quality.filtered == 0
 }
 
 fn is_lost(_: &InputError) -> bool {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Sources;
 use crate::audit::clickhouse::Health;
-use crate::audit::{Count, FileSink, Snapshot};
+use crate::audit::{Count, Sinks, Snapshot};
 
 /// Everything at one moment.
 #[derive(Debug, Serialize)]
@@ -29,7 +29,7 @@ pub(super) struct Document {
     pub(super) state_bytes: usize,
 }
 
-/// How the log does.
+/// How the log does: the main sink, and what the others lost.
 #[derive(Debug, Serialize)]
 pub(super) struct LogHealth {
     /// Records written.
@@ -40,7 +40,7 @@ pub(super) struct LogHealth {
     pub(super) queued: u64,
     /// Records that `audit.sample_assets` left out.
     pub(super) sampled_out: u64,
-    /// Records lost, by reason.
+    /// Records lost, by reason; those of other sinks by the name of the sink.
     pub(super) dropped: Vec<Count>,
     /// Nothing is written at the moment.
     pub(super) degraded: bool,
@@ -96,7 +96,7 @@ impl Document {
             verdict: verdict(&figures),
             version: env!("CARGO_PKG_VERSION"),
             ready: sources.is_ready(),
-            log: sources.sink.as_deref().map(|sink| log_health(sink, sources.clock.unix())),
+            log: sources.sinks.as_deref().and_then(|sinks| log_health(sinks, sources.clock.unix())),
             lookups: sources.lookups.as_ref().and_then(|lookups| lookups()),
             safety: safety(sources),
             state_bytes: sources.state.bytes(),
@@ -105,25 +105,31 @@ impl Document {
     }
 }
 
-fn log_health(sink: &FileSink, now: Duration) -> LogHealth {
-    let stats = sink.stats();
-    let sent = |health: Health| ClickHouseHealth {
+/// `None`: there is no sink that could fail.
+fn log_health(sinks: &Sinks, now: Duration) -> Option<LogHealth> {
+    let mut all = sinks.stats();
+    let (_, main) = all.next()?;
+    let reason = |(name, count): (&'static str, u64)| Count { name: name.trim_start_matches("dropped."), count };
+    let others = all.map(|(kind, stats)| Count { name: kind.code(), count: stats.drops().sum() });
+    Some(LogHealth {
+        written: main.written(),
+        bytes: main.bytes(),
+        queued: main.queued(),
+        sampled_out: main.sampled_out(),
+        dropped: main.drops().by_reason().into_iter().map(reason).chain(others).collect(),
+        degraded: main.is_degraded(),
+        clickhouse: sinks.file().and_then(|file| file.clickhouse(now)).map(sent),
+    })
+}
+
+fn sent(health: Health) -> ClickHouseHealth {
+    ClickHouseHealth {
         rows: health.rows,
         failures: health.failures,
         lost: health.lost,
         skipped: health.skipped,
         lag: health.lag.as_secs_f64(),
         stopped: health.stopped,
-    };
-    let reason = |(name, count): (&'static str, u64)| Count { name: name.trim_start_matches("dropped."), count };
-    LogHealth {
-        written: stats.written(),
-        bytes: stats.bytes(),
-        queued: stats.queued(),
-        sampled_out: stats.sampled_out(),
-        dropped: stats.drops().by_reason().map(reason).into(),
-        degraded: stats.is_degraded(),
-        clickhouse: sink.clickhouse(now).map(sent),
     }
 }
 

@@ -45,7 +45,7 @@ pub use access::AdminError;
 pub(crate) use document::Lookups;
 pub(crate) use listen::AdminListener;
 
-use crate::audit::{FileSink, Live};
+use crate::audit::{Live, Sinks};
 use crate::clock::SharedClock;
 use crate::suspicion::State;
 use access::{Access, Entry};
@@ -75,8 +75,8 @@ pub(crate) type AskLookups = Box<dyn Fn() -> Option<Lookups> + Send + Sync>;
 pub(crate) struct Sources {
     /// What the records say.
     pub(crate) live: Arc<Live>,
-    /// The log that feeds it; without one there are no figures.
-    pub(crate) sink: Option<Arc<FileSink>>,
+    /// Where the records go; the main one of these feeds the figures.
+    pub(crate) sinks: Option<Arc<Sinks>>,
     /// The tables of visitors.
     pub(crate) state: Arc<State>,
     /// The checks by DNS.

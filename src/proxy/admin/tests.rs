@@ -11,7 +11,7 @@ fn admin(token: Option<&str>) -> Arc<Admin> {
     let token = token.map(|token| zeroize::Zeroizing::new(token.to_owned()));
     let sources = Sources {
         live: Arc::new(Live::new(&Settings::default(), clock.clone())),
-        sink: None,
+        sinks: None,
         state: Arc::new(State::with_size(clock.clone(), StateSize::Small)),
         lookups: Some(Box::new(|| Some(Lookups { queued: 3, dropped: 1 }))),
         ready: Arc::new(AtomicBool::new(false)),
@@ -47,6 +47,36 @@ async fn the_page_shows_the_figures_without_a_script() {
     for out in ["http://", "https://", "{{", "{%"] {
         assert!(!page.replace("http://www.w3.org/2000/svg", "").contains(out), "{out}");
     }
+}
+
+#[test]
+fn losses_of_every_sink_are_shown_by_its_name() {
+    use crate::audit::{SinkKind, Sinks};
+    let dir = std::env::temp_dir().join(format!("deckle-health-{}", std::process::id()));
+    let settings = Settings {
+        sinks: Some(vec![SinkKind::Combined, SinkKind::File]),
+        dir: dir.display().to_string(),
+        instance: Some("w1".into()),
+        ..Settings::default()
+    };
+    let clock: SharedClock = ManualClock::at(NOW);
+    let sinks = Sinks::open(&settings, &[], &clock, None).unwrap();
+    sinks.close();
+    // Too late: every sink loses it.
+    sinks.record(record());
+    let sources = Sources {
+        live: Arc::new(Live::new(&Settings::default(), clock.clone())),
+        sinks: Some(Arc::new(sinks)),
+        state: Arc::new(State::with_size(clock.clone(), StateSize::Small)),
+        lookups: None,
+        ready: Arc::default(),
+        clock,
+    };
+    let log = Document::now(&sources).log.unwrap();
+    let lost: Vec<(&str, u64)> = log.dropped.iter().map(|count| (count.name, count.count)).collect();
+    let expected = [("channel_full", 1), ("io", 0), ("disk_full", 0), ("shutdown", 0), ("combined", 1)];
+    assert_eq!(lost, expected);
+    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[tokio::test]

@@ -37,13 +37,21 @@ type Known = HashMap<u64, Arc<KnownAgent>, BuildReady>;
 
 /// What one thread has seen of the table, so that it need not wait for the others.
 #[derive(Debug, Default)]
-pub(crate) struct AgentCache(Known);
+pub(crate) struct AgentCache {
+    known: Known,
+    /// Who loads a page loads its files: the next line is often of the same program.
+    last: Option<(String, u64, Arc<KnownAgent>)>,
+}
 
 impl AgentCache {
     pub(crate) fn get(&mut self, table: &AgentTable, user_agent: Option<&str>) -> (u64, Arc<KnownAgent>) {
+        let text = user_agent.unwrap_or_default();
+        if let Some((_, hash, known)) = self.last.as_ref().filter(|(last, ..)| last == text) {
+            return (*hash, Arc::clone(known));
+        }
         let hash = user_agent.map_or(0, |text| twox_hash::XxHash3_64::oneshot(text.as_bytes()));
-        if let Some(known) = self.0.get(&hash) {
-            return (hash, Arc::clone(known));
+        if let Some(known) = self.known.get(&hash) {
+            return self.remember(text, hash, Arc::clone(known));
         }
         let mut all = table.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_AGENTS && !all.contains_key(&hash) {
@@ -51,7 +59,20 @@ impl AgentCache {
             return (hash, Arc::new(KnownAgent::new(user_agent)));
         }
         let known = all.entry(hash).or_insert_with(|| Arc::new(KnownAgent::new(user_agent)));
-        self.0.insert(hash, Arc::clone(known));
-        (hash, Arc::clone(known))
+        let known = Arc::clone(known);
+        drop(all);
+        self.known.insert(hash, Arc::clone(&known));
+        self.remember(text, hash, known)
+    }
+
+    fn remember(&mut self, text: &str, hash: u64, known: Arc<KnownAgent>) -> (u64, Arc<KnownAgent>) {
+        // An empty header and none are two things.
+        if !text.is_empty() && text.len() <= MAX_LENGTH {
+            let mut last = self.last.take().map(|(last, ..)| last).unwrap_or_default();
+            last.clear();
+            last.push_str(text);
+            self.last = Some((last, hash, Arc::clone(&known)));
+        }
+        (hash, known)
     }
 }

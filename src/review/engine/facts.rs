@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use compact_str::CompactString;
+
 use super::agents::KnownAgent;
 use super::distinct::Distinct;
 use super::rolling::Rolling;
@@ -19,12 +21,28 @@ const MAX_PACES: usize = 64;
 /// Steps of one session are measured while they are no longer than this.
 const LONGEST_SESSION: Duration = Duration::from_secs(86_400);
 
+/// A time since 1970 in half the memory of a [`Duration`]: there are very many visitors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Micros(u64);
+
+impl From<Duration> for Micros {
+    fn from(time: Duration) -> Self {
+        Self(time.as_micros() as u64)
+    }
+}
+
+impl From<Micros> for Duration {
+    fn from(time: Micros) -> Self {
+        Self::from_micros(time.0)
+    }
+}
+
 /// One visitor.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) key: u64,
     /// As the log has it.
-    pub(crate) address: Box<str>,
+    pub(crate) address: CompactString,
     /// deckle's pseudonym; empty in foreign logs.
     pub(crate) id: Box<str>,
     pub(crate) agent: Arc<KnownAgent>,
@@ -52,11 +70,11 @@ pub(crate) struct Facts {
     last_number: Option<u32>,
     pub(crate) articles: Distinct,
     /// Marks of directories: of 128 places each directory takes one (linear counting).
-    directories: u128,
-    pub(crate) first: Duration,
-    pub(crate) last: Duration,
+    directories: [u64; 2],
+    first: Micros,
+    last: Micros,
     pub(crate) sessions: u32,
-    session_start: Duration,
+    session_start: Micros,
     last_page: Option<u64>,
     run: (u32, u64),
     /// Most pages without a pause, and the milliseconds they took.
@@ -113,7 +131,7 @@ impl Facts {
     pub(super) fn new(key: u64, address: &str, id: &str, agent: Arc<KnownAgent>, time: Duration) -> Self {
         Self {
             key,
-            address: address.get(..address.floor_char_boundary(64)).unwrap_or_default().into(),
+            address: CompactString::new(address.get(..address.floor_char_boundary(64)).unwrap_or_default()),
             id: id.get(..id.floor_char_boundary(64)).unwrap_or_default().into(),
             category: agent.category(),
             agent,
@@ -136,11 +154,11 @@ impl Facts {
             steps: (0, 0),
             last_number: None,
             articles: Distinct::default(),
-            directories: 0,
-            first: time,
-            last: time,
+            directories: [0; 2],
+            first: Micros::from(time),
+            last: Micros::from(time),
             sessions: 0,
-            session_start: time,
+            session_start: Micros::from(time),
             last_page: None,
             run: (0, 0),
             busiest: (0, 0),
@@ -152,24 +170,34 @@ impl Facts {
         }
     }
 
+    /// When it came first.
+    pub(crate) fn first(&self) -> Duration {
+        self.first.into()
+    }
+
+    /// When it came last.
+    pub(crate) fn last(&self) -> Duration {
+        self.last.into()
+    }
+
     /// A request at this time.
     pub(super) fn note_time(&mut self, time: Duration, gap: Duration, weight: u64) {
         // Lines of several files come in any order; a session never starts backwards.
-        let silent = time > self.last + gap || time + gap < self.first;
-        if silent || self.sessions == 0 || time.saturating_sub(self.session_start) > LONGEST_SESSION {
+        let silent = time > self.last() + gap || time + gap < self.first();
+        if silent || self.sessions == 0 || time.saturating_sub(self.session_start.into()) > LONGEST_SESSION {
             self.sessions += 1;
-            self.session_start = time;
+            self.session_start = time.into();
         }
-        self.first = self.first.min(time);
-        self.last = self.last.max(time);
-        let hour = (time.as_secs() / 3_600) as u32;
+        self.first = self.first.min(time.into());
+        self.last = self.last.max(time.into());
+        let minute = (time.as_secs() / 60) as u32;
+        let hour = minute / 60;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         if self.hour.0 != hour {
             self.end_hour();
             self.hour.0 = hour;
         }
         self.hour.1 = self.hour.1.saturating_add(weight);
-        let minute = (time.as_secs() / 60) as u32;
         if minute == self.minute.0 {
             self.minute.1 = self.minute.1.saturating_add(1);
         } else {
@@ -215,15 +243,22 @@ impl Facts {
         self.busy.iter().flat_map(|busy| &busy.rolling).map(|rolling| (rolling.window, rolling.most))
     }
 
+    /// The most within the last of each span before this time.
+    pub(crate) fn within(&self, now: Duration) -> impl Iterator<Item = (Window, u64)> {
+        let rolling = self.busy.iter().flat_map(|busy| &busy.rolling);
+        rolling.map(move |rolling| (rolling.window, rolling.at(now)))
+    }
+
     /// A page of this directory, by its hash.
     pub(super) fn note_directory(&mut self, hash: u64) {
-        self.directories |= 1 << (hash % 128);
+        let [low, high] = &mut self.directories;
+        *(if hash & 64 == 0 { low } else { high }) |= 1 << (hash % 64);
     }
 
     /// Different directories, as an estimate.
     pub(crate) fn directories(&self) -> f64 {
-        match self.directories.count_zeros() {
-            0 => 128.0 * 128f64.ln(),
+        match self.directories.iter().map(|half| half.count_zeros()).sum() {
+            0u32 => 128.0 * 128f64.ln(),
             free => -128.0 * (f64::from(free) / 128.0).ln(),
         }
     }
@@ -329,7 +364,9 @@ impl Facts {
         let lists = self.busy.as_ref().map_or(0, |busy| {
             96 + busy.rolling.len() * size_of::<Rolling>() + (busy.hours.capacity() + busy.paces.capacity()) * 8
         });
-        let texts = self.address.len() + self.id.len() + 32;
+        // With its place in the tables, and what an allocation takes for itself.
+        let heap = if self.address.is_heap_allocated() { self.address.len() + 16 } else { 0 };
+        let texts = heap + self.id.len() + 48;
         size_of::<Self>() + lists + texts + deckle + self.articles.bytes()
     }
 }

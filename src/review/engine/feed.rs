@@ -1,9 +1,11 @@
 //! Sources in the order of time: each is looked at first, then they are read side by side where they overlap.
 
 use std::collections::HashSet;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use crate::audit::reader::{Detection, Format, Line, Reader, detect};
+use super::tails::MAX_TAILS;
+use crate::audit::reader::{Detection, Format, Line, Reader, Zone, detect};
 use crate::review::input::{Chunk, Chunks, InputError, Source};
 
 /// Lines by which a format is told.
@@ -22,6 +24,15 @@ pub(crate) struct Reading {
     pub(crate) custom: Option<Reader>,
     /// `--trust-xff`.
     pub(crate) hop: usize,
+    /// `--tz`.
+    pub(crate) zone: Option<Zone>,
+}
+
+impl Reading {
+    /// Reads lines of this format.
+    pub(super) fn reader(&self, format: Format) -> Reader {
+        Reader::new(format).trust_xff(self.hop).zone(self.zone.clone())
+    }
 }
 
 /// Lines, and how they are to be read.
@@ -32,18 +43,37 @@ pub(crate) struct Batch {
     pub(crate) reader: Reader,
 }
 
-struct Open {
-    number: usize,
-    chunks: Chunks,
-    reader: Reader,
+impl Batch {
+    /// Lines behind those that this reader has seen.
+    pub(super) fn new(source: usize, chunk: Chunk, reader: &mut Reader) -> Self {
+        let batch = Self { source, reader: reader.clone(), chunk };
+        // The lines behind must be read as the directives of these say.
+        if !reader.is_stateless() {
+            let directives = batch.chunk.lines().map(|(line, _)| line).filter(|line| line.starts_with(b"#"));
+            directives.for_each(|line| {
+                reader.read(line);
+            });
+        }
+        batch
+    }
+}
+
+/// A source that is read.
+pub(super) struct Open {
+    pub(super) number: usize,
+    pub(super) chunks: Chunks,
+    pub(super) reader: Reader,
     pending: Option<Chunk>,
     time: Duration,
 }
 
 impl Open {
-    fn read_on(&mut self, tell: &mut dyn FnMut(Problem)) {
+    fn read_on(&mut self, spare: Option<&Receiver<Vec<u8>>>, tell: &mut dyn FnMut(Problem)) {
         if self.pending.is_some() {
             return;
+        }
+        if let Some(spare) = spare.and_then(|spare| spare.try_recv().ok()) {
+            self.chunks.reuse(spare);
         }
         match self.chunks.next_chunk() {
             Some(Ok(chunk)) => {
@@ -64,31 +94,54 @@ struct Looked {
     /// Standard input cannot be opened twice; a question would be asked twice.
     open: Option<(Chunks, Chunk)>,
     reader: Reader,
+    mark: Option<u64>,
 }
 
 /// All sources.
 pub(crate) struct Feed {
     waiting: Vec<Looked>,
     open: Vec<Open>,
+    /// Memory of chunks that are done.
+    spare: Option<Receiver<Vec<u8>>>,
+    follows: bool,
+    /// Read to their end of today, if somebody follows them; the last of them last.
+    pub(super) ended: Vec<Open>,
+    /// Numbers of those in which there was nothing yet.
+    pub(crate) empty: Vec<usize>,
+    /// By these the same lines are known again under another name.
+    pub(super) marks: HashSet<u64>,
 }
 
 impl Feed {
     /// Looks at each source. What cannot be read is told and left out.
-    pub(crate) fn new(sources: &[Source], reading: &Reading, tell: &mut dyn FnMut(Problem)) -> Self {
-        let (mut waiting, mut seen) = (Vec::new(), HashSet::new());
-        for (number, source) in sources.iter().enumerate() {
+    pub(crate) fn new(
+        sources: &[(usize, Source)],
+        reading: &Reading,
+        spare: Option<Receiver<Vec<u8>>>,
+        tell: &mut dyn FnMut(Problem),
+    ) -> Self {
+        let (mut waiting, mut seen, mut empty) = (Vec::new(), HashSet::new(), Vec::new());
+        for (number, source) in sources {
+            let number = *number;
             match look(number, source, reading) {
                 Ok((_, same)) if same.iter().any(|hash| seen.contains(hash)) => tell(Problem::Twice(number)),
                 Ok((Some(looked), same)) => {
                     seen.extend(same);
                     waiting.push(looked);
                 }
-                Ok((None, _)) => tell(Problem::Empty(number)),
+                Ok((None, _)) => empty.push(number),
                 Err(error) => tell(Problem::Unreadable(error)),
             }
         }
         waiting.sort_by_key(|looked| std::cmp::Reverse((looked.first, looked.number)));
-        Self { waiting, open: Vec::new() }
+        let marks = waiting.iter().filter_map(|looked| looked.mark).collect();
+        Self { waiting, open: Vec::new(), spare, follows: false, ended: Vec::new(), empty, marks }
+    }
+
+    /// What ends is kept, to be read on later.
+    pub(super) fn follow(mut self) -> Self {
+        self.follows = true;
+        self
     }
 
     /// The lines that come next.
@@ -96,23 +149,28 @@ impl Feed {
         loop {
             // Only now: who reads must not wait for the lines behind those that it has.
             for open in &mut self.open {
-                open.read_on(tell);
+                open.read_on(self.spare.as_ref(), tell);
             }
-            self.open.retain(|open| open.pending.is_some());
+            self.end(tell);
             self.open_due(tell);
             let (at, _) = self.open.iter().enumerate().min_by_key(|(_, open)| open.time)?;
             let open = self.open.get_mut(at)?;
             let Some(chunk) = open.pending.take() else { continue };
-            let batch = Batch { source: open.number, reader: open.reader.clone(), chunk };
-            // The lines behind must be read as the directives of these say.
-            if !open.reader.is_stateless() {
-                let directives = batch.chunk.lines().map(|(line, _)| line).filter(|line| line.starts_with(b"#"));
-                directives.for_each(|line| {
-                    open.reader.read(line);
-                });
-            }
-            return Some(batch);
+            return Some(Batch::new(open.number, chunk, &mut open.reader));
         }
+    }
+
+    /// Takes out what has ended.
+    fn end(&mut self, tell: &mut dyn FnMut(Problem)) {
+        for mut open in self.open.extract_if(.., |open| open.pending.is_none()) {
+            if self.follows && open.chunks.follow() {
+                self.ended.push(open);
+            } else if let Some(error) = open.chunks.changed() {
+                tell(Problem::Unreadable(error));
+            }
+        }
+        let too_many = self.ended.len().saturating_sub(MAX_TAILS);
+        self.ended.drain(..too_many);
     }
 
     /// Opens what begins before the rest of what is open.
@@ -122,32 +180,40 @@ impl Feed {
             let due = self.waiting.last().is_some_and(|looked| next.is_none_or(|next| looked.first <= next));
             let Some(looked) = due.then(|| self.waiting.pop()).flatten() else { return };
             let opened = match looked.open {
-                Some(open) => Ok(Some(open)),
+                Some((chunks, chunk)) => Ok((chunks, Some(chunk))),
                 None => Chunks::open(&looked.source).and_then(|mut chunks| {
+                    if self.follows {
+                        chunks.follow();
+                    }
                     let first = chunks.next_chunk().transpose()?;
-                    Ok(first.map(|chunk| (chunks, chunk)))
+                    Ok((chunks, first))
                 }),
             };
             match opened {
-                Ok(Some((chunks, chunk))) => self.open.push(Open {
+                Ok((chunks, pending)) => self.open.push(Open {
                     number: looked.number,
                     chunks,
                     reader: looked.reader,
-                    pending: Some(chunk),
+                    pending,
                     time: looked.first,
                 }),
-                Ok(None) => {}
                 Err(error) => tell(Problem::Unreadable(error)),
             }
         }
     }
 }
 
-/// What is wrong with a source; its number.
+/// What is to be told of a source; its number.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    /// None: everything has been read.
+    /// Everything has been read.
     End,
+    /// Everything that was there when reading began has been read, and more may come.
+    CaughtUp,
+    /// One more source; its number is the next one.
+    Found(Source),
+    /// Something to know, in words.
+    Note(String),
     /// The same file again.
     Twice(usize),
     /// No line in it.
@@ -166,8 +232,9 @@ fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Loo
     let reader = reader(source, &chunk, reading)?;
     let Some(reader) = reader else { return Ok((None, same)) };
     let first = first_time(&chunk, &reader).unwrap_or_default();
+    let mark = mark(&chunk, &reader);
     let open = (!matches!(source, Source::Path(_))).then_some((chunks, chunk));
-    Ok((Some(Looked { number, source: source.clone(), first, open, reader }), same))
+    Ok((Some(Looked { number, source: source.clone(), first, open, reader, mark }), same))
 }
 
 /// The first chunk with a line: the first line may be longer than a chunk.
@@ -197,10 +264,18 @@ fn identity(source: &Source) -> Option<u64> {
     None
 }
 
+/// The first line that tells of something: a copy of a log has the same one.
+pub(super) fn mark(chunk: &Chunk, reader: &Reader) -> Option<u64> {
+    let mut reader = reader.clone();
+    let mut lines = chunk.lines().map(|(line, _)| line).take(LOOKED_AT);
+    let first = lines.find(|line| matches!(reader.read(line), Line::Hit(_) | Line::Other(_)));
+    first.map(twox_hash::XxHash3_64::oneshot)
+}
+
 /// `None`: there is no line.
-fn reader(source: &Source, chunk: &Chunk, reading: &Reading) -> Result<Option<Reader>, InputError> {
+pub(super) fn reader(source: &Source, chunk: &Chunk, reading: &Reading) -> Result<Option<Reader>, InputError> {
     if let Some(custom) = &reading.custom {
-        return Ok(Some(custom.clone()));
+        return Ok(Some(custom.clone().zone(reading.zone.clone())));
     }
     let lines = || chunk.lines().map(|(line, _)| line).filter(|line| !line.trim_ascii().is_empty());
     if lines().next().is_none() && chunk.too_long == 0 {
@@ -221,7 +296,7 @@ fn reader(source: &Source, chunk: &Chunk, reading: &Reading) -> Result<Option<Re
             },
         },
     };
-    Ok(Some(Reader::new(format).trust_xff(reading.hop)))
+    Ok(Some(reading.reader(format)))
 }
 
 fn percent_of_controls(chunk: &Chunk) -> u32 {

@@ -1,18 +1,20 @@
 //! Lines to counts: read by one thread, parsed and counted by several, in bounded memory.
 //!
-//! Each thread parses a chunk of lines; when all have, each counts the visitors that are its own out of all of these chunks,
-//! in their order: so the answer is the same with any number of threads.
+//! Each thread parses some chunks of lines; when all have, each counts the visitors that are its own out of all of these
+//! chunks, in their order: so the answer is the same with any number of threads.
 
 mod agents;
 mod articles;
 mod distinct;
 mod facts;
 mod feed;
+mod follow;
 mod parse;
 mod robots;
 mod rolling;
 mod row;
 mod shard;
+mod tails;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Barrier, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -34,11 +36,13 @@ use crate::visitor::{Ranges, Verification};
 use feed::Batch;
 use parse::Parsed;
 use shard::Bounds;
+use tails::News;
 
 pub(crate) use agents::{AgentCache, AgentTable, KnownAgent};
 pub(crate) use distinct::{BuildReady, Sketch};
 pub(crate) use facts::Facts;
 pub(crate) use feed::{Feed, Problem, Reading, name};
+pub(crate) use follow::{Followed, follow};
 pub(crate) use robots::RobotsVersions;
 #[cfg(feature = "clickhouse")]
 pub(crate) use row::{Kind, Row};
@@ -49,7 +53,7 @@ pub(crate) use shard::Shard;
 pub(crate) struct Plan {
     /// Threads that parse and count; at least one.
     pub(crate) jobs: usize,
-    /// Bytes for all visitors.
+    /// Bytes for all of it; most are for visitors.
     pub(crate) memory: usize,
     /// Silence after which a session is over.
     pub(crate) gap: Duration,
@@ -84,6 +88,12 @@ pub(crate) struct Counts {
     pub(crate) errors: Vec<InputError>,
     pub(crate) bad: Vec<BadLine>,
     pub(crate) partial: bool,
+    /// Of what is followed, everything that was there at the start has been read.
+    pub(crate) caught_up: bool,
+    /// Of what is followed, nothing comes any more.
+    pub(crate) over: bool,
+    /// First and last time of all hits, those that filters have left out, too.
+    pub(crate) span: Option<(Duration, Duration)>,
     /// First and last number, and lines, of each writer.
     numbers: BTreeMap<String, (u64, u64, u64)>,
     lines_of: Vec<u64>,
@@ -91,29 +101,24 @@ pub(crate) struct Counts {
 
 /// How often a stop is looked for while nothing comes.
 const LOOK_UP: Duration = Duration::from_millis(100);
-/// Chunks that are taken at once.
-const ROUND: usize = 64;
+/// Chunks that are taken at once; as many wait, so that sixteen megabytes are on the way.
+const ROUND: usize = 32;
+/// Chunks that each of several threads parses in a turn.
+const TURN: usize = 4;
+/// What a reading takes apart from visitors: the program, chunks on the way, tables with bounds of their own.
+const RESERVED: usize = 40 << 20;
 /// Bad lines that are kept.
 const MAX_BAD: usize = 100_000;
+/// Notes that are kept of what is followed for long.
+const MAX_NOTES: usize = 1_000;
 
 /// Reads everything. `stop` ends it early; what was read until then is counted.
 pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress: &mut dyn FnMut(Progress)) -> Counts {
-    let ranges = Ranges::shipped();
-    let bounds =
-        Bounds { memory: plan.memory / plan.jobs, gap: plan.gap, redact: plan.redact, windows: plan.windows.clone() };
-    let mut counts = Counts {
-        shards: (0..plan.jobs).map(|_| Shard::new(bounds.clone(), Arc::clone(&ranges), plan.robots.clone())).collect(),
-        quality: Quality::default(),
-        formats: BTreeMap::new(),
-        errors: Vec::new(),
-        bad: Vec::new(),
-        partial: false,
-        numbers: BTreeMap::new(),
-        lines_of: vec![0; sources.len()],
-    };
+    let mut counts = Counts::new(plan, sources.len());
     let agents = AgentTable::default();
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
-    let receive = read_ahead(sources.to_vec(), plan.reading.clone());
+    let (give_back, spare) = channel();
+    let receive = read_ahead(sources.to_vec(), plan.reading.clone(), spare);
     let mut round: Vec<Batch> = Vec::with_capacity(ROUND);
     loop {
         let mut over = false;
@@ -132,7 +137,9 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         let stopped = stop.load(Ordering::Relaxed);
         if round.len() >= ROUND.max(plan.jobs) || ((over || stopped) && !round.is_empty()) {
             counts.add_round(&round, plan, &agents, &mut caches);
-            round.clear();
+            for batch in round.drain(..) {
+                let _ = give_back.send(batch.chunk.bytes);
+            }
             progress(Progress { bytes: counts.quality.bytes, lines: counts.quality.lines });
         }
         counts.partial = stopped && !over;
@@ -145,23 +152,30 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
 }
 
 /// A thread that reads, a few chunks ahead. After a stop nobody waits for it: it may wait for somebody itself.
-fn read_ahead(sources: Vec<Source>, reading: Reading) -> Receiver<Result<Batch, Problem>> {
+fn read_ahead(sources: Vec<Source>, reading: Reading, spare: Receiver<Vec<u8>>) -> Receiver<News> {
     let (send, receive) = sync_channel(ROUND);
-    let read = move || {
-        let mut tell = |problem| {
-            let _ = send.send(Err(problem));
-        };
-        let mut feed = Feed::new(&sources, &reading, &mut tell);
-        while let Some(batch) = feed.next_batch(&mut tell) {
-            if send.send(Ok(batch)).is_err() {
-                return;
-            }
-        }
-        tell(Problem::End);
-    };
+    let sources: Vec<(usize, Source)> = sources.into_iter().enumerate().collect();
+    let read = move || read_all(&sources, &reading, Some(spare), &send);
     // Without a thread nothing is read, and the report says that there was nothing.
     let _ = std::thread::Builder::new().name("deckle-read".to_owned()).spawn(read);
     receive
+}
+
+/// Reads to the end, or until nobody listens.
+fn read_all(sources: &[(usize, Source)], reading: &Reading, spare: Option<Receiver<Vec<u8>>>, send: &SyncSender<News>) {
+    let mut tell = |problem| {
+        let _ = send.send(Err(problem));
+    };
+    let mut feed = Feed::new(sources, reading, spare, &mut tell);
+    for number in std::mem::take(&mut feed.empty) {
+        tell(Problem::Empty(number));
+    }
+    while let Some(batch) = feed.next_batch(&mut tell) {
+        if send.send(Ok(batch)).is_err() {
+            return;
+        }
+    }
+    tell(Problem::End);
 }
 
 type Failure = Box<dyn Any + Send>;
@@ -173,6 +187,27 @@ fn keep_failure(failed: &Mutex<Option<Failure>>, work: impl FnOnce()) {
 }
 
 impl Counts {
+    fn new(plan: &Plan, sources: usize) -> Self {
+        let Plan { memory, jobs, gap, redact, windows, robots, .. } = plan;
+        let memory = memory - RESERVED.min(memory / 3);
+        let bounds = Bounds { memory: memory / jobs, gap: *gap, redact: *redact, windows: windows.clone() };
+        let ranges = Ranges::shipped();
+        let shard = |_| Shard::new(bounds.clone(), Arc::clone(&ranges), robots.clone());
+        Self {
+            shards: (0..*jobs).map(shard).collect(),
+            quality: Quality::default(),
+            formats: BTreeMap::new(),
+            errors: Vec::new(),
+            bad: Vec::new(),
+            partial: false,
+            caught_up: false,
+            over: false,
+            span: None,
+            numbers: BTreeMap::new(),
+            lines_of: vec![0; sources],
+        }
+    }
+
     /// Everybody but proven robots, which do what they are let.
     fn unproven(&self) -> impl Iterator<Item = &Facts> {
         let visitors = self.shards.iter().flat_map(|shard| &shard.visitors);
@@ -195,6 +230,17 @@ impl Counts {
         most
     }
 
+    /// The most that anybody did within the last of each span, counted back from the last hit.
+    pub(crate) fn windowed_now(&self) -> BTreeMap<Window, u64> {
+        let now = self.shards.iter().map(|shard| shard.tally.last).max().unwrap_or_default();
+        let mut most = BTreeMap::new();
+        for (window, count) in self.unproven().flat_map(|facts| facts.within(now)) {
+            let of = most.entry(window).or_insert(0);
+            *of = count.max(*of);
+        }
+        most
+    }
+
     /// What robots.txt said, and when.
     pub(crate) fn robots(&self) -> Option<&RobotsVersions> {
         self.shards.first().map(|shard| &shard.obedience.versions)
@@ -210,7 +256,9 @@ impl Counts {
     fn note_problem(&mut self, problem: Problem, sources: &[Source]) {
         let of = |number: usize| sources.get(number).map_or_else(String::new, name);
         match problem {
-            Problem::End => {}
+            Problem::End | Problem::CaughtUp | Problem::Found(_) => {}
+            Problem::Note(_) if self.quality.notes.len() >= MAX_NOTES => {}
+            Problem::Note(text) => self.quality.notes.push(text),
             Problem::Twice(number) => {
                 self.quality.notes.push(format!("{} is given twice and was read once", of(number)));
             }
@@ -219,31 +267,40 @@ impl Counts {
         }
     }
 
-    /// Every thread parses a chunk; when all have, each counts the visitors that are its own, out of all of these chunks.
+    /// Every thread parses a few chunks; when all have, each counts the visitors that are its own, out of all of these
+    /// chunks, and parses the next ones. So they wait for one another once a turn.
     fn add_round(&mut self, round: &[Batch], plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
         let jobs = self.shards.len();
-        let slots: Vec<RwLock<Parsed<'_>>> = (0..jobs).map(|_| RwLock::new(Parsed::new(jobs))).collect();
+        // Who is alone waits for nobody, and finds in its cache what it has just parsed.
+        let (of_turn, sets) = if jobs == 1 { (1, 1) } else { (TURN, 2) };
+        let set = || (0..jobs).map(|_| RwLock::new(Parsed::new(jobs))).collect();
+        let sets: Vec<Vec<RwLock<Parsed<'_>>>> = (0..sets).map(|_| set()).collect();
+        let turns = round.len().div_ceil(jobs * of_turn);
         let (together, failed) = (Barrier::new(jobs), Mutex::new(None));
+        let slots = |turn: usize| sets.get(turn % sets.len()).map(Vec::as_slice).unwrap_or_default();
         let work = |at: usize, shard: &mut Shard, cache: &mut AgentCache| {
-            let mut parse = |chunk: usize| {
-                let Some(slot) = slots.get(at) else { return };
+            let mut parse = |turn: usize| {
+                let Some(slot) = slots(turn).get(at) else { return };
                 let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
                 slot.clear();
-                if let Some(batch) = round.get(chunk) {
+                let first = (turn * jobs + at) * of_turn;
+                for (chunk, batch) in round.iter().enumerate().skip(first).take(of_turn) {
                     slot.parse(chunk, batch, plan, agents, cache);
                 }
             };
-            let count = |shard: &mut Shard| {
-                for slot in &slots {
+            let count = |turn: usize, shard: &mut Shard| {
+                for slot in slots(turn) {
                     shard.add_all(&slot.read().unwrap_or_else(PoisonError::into_inner), at);
                 }
             };
-            for first in (0..round.len()).step_by(jobs) {
-                // Who fails must not let the others wait for ever.
-                keep_failure(&failed, || parse(first + at));
+            // Who fails must not let the others wait for ever.
+            keep_failure(&failed, || parse(0));
+            for turn in 0..turns {
                 together.wait();
-                keep_failure(&failed, || count(shard));
-                together.wait();
+                keep_failure(&failed, || count(turn, shard));
+                if turn + 1 < turns {
+                    keep_failure(&failed, || parse(turn + 1));
+                }
             }
         };
         if let ([shard], [cache]) = (self.shards.as_mut_slice(), &mut *caches) {
@@ -262,7 +319,7 @@ impl Counts {
         }
         let mut lines = vec![0; round.len()];
         let mut bad = Vec::new();
-        for slot in slots {
+        for slot in sets.into_iter().flatten() {
             let mut parsed = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
             for (chunk, of_chunk) in parsed.lines_of.drain(..) {
                 if let Some(place) = lines.get_mut(chunk) {
@@ -301,6 +358,10 @@ impl Counts {
     fn add_counts(&mut self, parsed: Parsed<'_>) {
         let quality = &mut self.quality;
         quality.hits += parsed.hits;
+        if let Some((first, last)) = parsed.span {
+            let (from, to) = self.span.unwrap_or((first, last));
+            self.span = Some((from.min(first), to.max(last)));
+        }
         quality.filtered += parsed.filtered;
         quality.other += parsed.other;
         quality.empty += parsed.empty;
@@ -324,15 +385,14 @@ impl Counts {
         }
     }
 
-    fn finish(&mut self) {
+    /// Counts what is still open; more may follow.
+    pub(crate) fn finish(&mut self) {
         for shard in &mut self.shards {
             shard.tally.end_hour();
             self.quality.sampled |= shard.tally.sampled;
         }
-        for (instance, (first, last, lines)) in &self.numbers {
-            self.quality.instances.push(instance.clone());
-            self.quality.holes += (last - first + 1).saturating_sub(*lines);
-        }
-        self.quality.holes = self.quality.holes.saturating_sub(self.quality.erased);
+        self.quality.instances = self.numbers.keys().cloned().collect();
+        let holes = self.numbers.values().map(|(first, last, lines)| (last - first + 1).saturating_sub(*lines));
+        self.quality.holes = holes.sum::<u64>().saturating_sub(self.quality.erased);
     }
 }

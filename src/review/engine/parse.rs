@@ -7,7 +7,7 @@ use super::Plan;
 use super::agents::{AgentCache, AgentTable};
 use super::feed::Batch;
 use super::row::{Kind, Row};
-use crate::audit::reader::{Format, Hit, Line, Note, Skipped};
+use crate::audit::reader::{Format, Line, Note, Skipped};
 
 /// A server writes a line when the answer is done: this much disorder is usual.
 const DISORDER: Duration = Duration::from_secs(300);
@@ -15,13 +15,18 @@ const DISORDER: Duration = Duration::from_secs(300);
 /// What one thread has read of a round.
 #[derive(Debug, Default)]
 pub(super) struct Parsed<'c> {
-    /// Of the chunk in hand, by the shard of their visitors.
-    pub(super) rows: Vec<Vec<Row<'c>>>,
+    /// Of the chunk in hand, and behind them what is left of those before: rows are too large to be moved about.
+    rows: Vec<Row<'c>>,
+    used: usize,
+    /// Their places, by the shard of their visitors.
+    of_shard: Vec<Vec<u32>>,
     /// Of the chunk in hand: what it says about the log itself.
     pub(super) notes: Vec<Note>,
     /// Lines by chunk.
     pub(super) lines_of: Vec<(usize, u64)>,
     pub(super) hits: u64,
+    /// First and last time of all hits.
+    pub(super) span: Option<(Duration, Duration)>,
     pub(super) filtered: u64,
     pub(super) other: u64,
     pub(super) empty: u64,
@@ -42,13 +47,20 @@ pub(super) struct Parsed<'c> {
 
 impl<'c> Parsed<'c> {
     pub(super) fn new(shards: usize) -> Self {
-        Self { rows: (0..shards).map(|_| Vec::new()).collect(), ..Self::default() }
+        Self { of_shard: (0..shards).map(|_| Vec::new()).collect(), ..Self::default() }
     }
 
     /// The chunk in hand is done.
     pub(super) fn clear(&mut self) {
-        self.rows.iter_mut().for_each(Vec::clear);
+        self.used = 0;
+        self.of_shard.iter_mut().for_each(Vec::clear);
         self.notes.clear();
+    }
+
+    /// The rows of a shard, in their order.
+    pub(super) fn rows(&self, shard: usize) -> impl Iterator<Item = &Row<'c>> + Clone {
+        let places = self.of_shard.get(shard).map(Vec::as_slice).unwrap_or_default();
+        places.iter().filter_map(|place| self.rows.get(*place as usize))
     }
 
     pub(super) fn parse(
@@ -62,8 +74,20 @@ impl<'c> Parsed<'c> {
         let mut reader = batch.reader.clone();
         let (mut of_format, mut format, mut lines) = (0, reader.format(), 0);
         self.newest = Duration::ZERO;
-        for (line, whole) in batch.chunk.lines() {
+        let valid = std::str::from_utf8(&batch.chunk.bytes).ok();
+        for (span, whole) in batch.chunk.spans() {
             lines += 1;
+            if self.used == self.rows.len() {
+                self.rows.push(Row::blank(agents, cache));
+            }
+            let Some(row) = self.rows.get_mut(self.used) else { continue };
+            let text = valid.and_then(|text| text.get(span.clone()));
+            if text.is_some_and(|text| reader.read_usual(text, &mut row.hit)) {
+                of_format += 1;
+                self.add_hit(plan, agents, cache);
+                continue;
+            }
+            let line = batch.chunk.bytes.get(span).unwrap_or_default();
             let read = reader.read(line);
             if reader.format() != format {
                 *self.formats.entry(format).or_default() += std::mem::take(&mut of_format);
@@ -71,7 +95,10 @@ impl<'c> Parsed<'c> {
             }
             of_format += u64::from(matches!(read, Line::Hit(_) | Line::Other(_)));
             match read {
-                Line::Hit(hit) => self.add_hit(hit, plan, agents, cache),
+                Line::Hit(hit) => {
+                    row.hit = hit;
+                    self.add_hit(plan, agents, cache);
+                }
                 Line::Other(note) => self.add_note(*note),
                 Line::Directive => self.other += 1,
                 Line::Empty => self.empty += 1,
@@ -96,7 +123,7 @@ impl<'c> Parsed<'c> {
         if note.kind == "erased" {
             self.erased += 1;
         } else {
-            self.number(&note.instance, note.seq);
+            count_number(&mut self.numbers, &note.instance, note.seq);
         }
         self.dropped = self.dropped.saturating_add(note.dropped);
         self.clock_steps += u64::from(note.clock_step);
@@ -105,14 +132,19 @@ impl<'c> Parsed<'c> {
         }
     }
 
-    fn add_hit(&mut self, hit: Hit<'c>, plan: &Plan, agents: &AgentTable, cache: &mut AgentCache) {
+    /// The hit in the first row that is free.
+    fn add_hit(&mut self, plan: &Plan, agents: &AgentTable, cache: &mut AgentCache) {
+        let Some(row) = self.rows.get_mut(self.used) else { return };
+        let hit = &row.hit;
         if let Some(fields) = &hit.deckle {
-            self.number(&fields.instance, fields.seq);
+            count_number(&mut self.numbers, &fields.instance, fields.seq);
         }
         self.ambiguous += u64::from(hit.ambiguous_time);
         self.out_of_order += u64::from(hit.time + DISORDER < self.newest);
         self.newest = self.newest.max(hit.time);
-        let mut row = Row::new(hit, agents, cache);
+        let (first, last) = self.span.unwrap_or((hit.time, hit.time));
+        self.span = Some((first.min(hit.time), last.max(hit.time)));
+        row.complete(agents, cache);
         if !plan.filters.is_empty() && !plan.filters.keeps(&row.subject()) {
             self.filtered += 1;
             // Whoever has read robots.txt has read it, whatever is looked at.
@@ -123,21 +155,10 @@ impl<'c> Parsed<'c> {
         } else {
             self.hits += 1;
         }
-        let shard = row.shard(self.rows.len());
-        if let Some(rows) = self.rows.get_mut(shard) {
-            rows.push(row);
-        }
-    }
-
-    /// A line of deckle's log has a number.
-    fn number(&mut self, instance: &str, seq: u64) {
-        if seq == 0 {
-            return;
-        }
-        if let Some((first, last, lines)) = self.numbers.get_mut(instance) {
-            (*first, *last, *lines) = ((*first).min(seq), (*last).max(seq), *lines + 1);
-        } else {
-            self.numbers.insert(instance.to_owned(), (seq, seq, 1));
+        let shard = row.shard(self.of_shard.len());
+        if let Some(places) = self.of_shard.get_mut(shard) {
+            places.push(self.used as u32);
+            self.used += 1;
         }
     }
 
@@ -149,5 +170,17 @@ impl<'c> Parsed<'c> {
         if keep && self.bad.len() < super::MAX_BAD {
             self.bad.push((chunk, number, reason, line.to_vec()));
         }
+    }
+}
+
+/// A line of deckle's log has a number.
+fn count_number(numbers: &mut BTreeMap<String, (u64, u64, u64)>, instance: &str, seq: u64) {
+    if seq == 0 {
+        return;
+    }
+    if let Some((first, last, lines)) = numbers.get_mut(instance) {
+        (*first, *last, *lines) = ((*first).min(seq), (*last).max(seq), *lines + 1);
+    } else {
+        numbers.insert(instance.to_owned(), (seq, seq, 1));
     }
 }

@@ -28,8 +28,7 @@ impl Rolling {
         if of != self.window.fact {
             return;
         }
-        let part = (self.window.length / PARTS as u32).as_millis().max(1);
-        let at = (time.as_millis() / part) as u64;
+        let at = self.part(time);
         while self.newest < at {
             // Behind a pause of the whole span nothing is left.
             self.newest = if at - self.newest > PARTS as u64 { at - PARTS as u64 } else { self.newest + 1 };
@@ -48,6 +47,20 @@ impl Rolling {
             self.sum += 1;
         }
         self.most = self.most.max(self.sum);
+    }
+
+    /// What lies within the span that ends at this time.
+    pub(super) fn at(&self, now: Duration) -> u64 {
+        let oldest = self.part(now).saturating_sub(PARTS as u64 - 1);
+        let parts = oldest..=self.newest;
+        let counts = parts.filter_map(|part| self.counts.get((part % PARTS as u64) as usize));
+        counts.map(|count| u64::from(*count)).sum()
+    }
+
+    /// The part that a time is in, since 1970.
+    fn part(&self, time: Duration) -> u64 {
+        let length = (self.window.length / PARTS as u32).as_millis().max(1);
+        (time.as_millis() / length) as u64
     }
 
     fn place(&mut self, part: u64) -> Option<&mut u32> {
@@ -75,5 +88,17 @@ mod tests {
         assert_eq!(most(&[0, 0, 0, 90_000, 90_001]), 3);
         assert_eq!(most(&[3_000, 0, 600]), 3, "lines of several files come in any order");
         assert_eq!(most(&[90_000, 0, 90_010]), 2, "what is too old counts nowhere");
+    }
+
+    #[test]
+    fn what_is_long_past_is_not_now() {
+        let window = Window { fact: Fact::PagesByOne, length: Duration::from_secs(3_600) };
+        let mut rolling = Rolling::new(window);
+        for at in [0, 600, 1_200] {
+            rolling.add(Fact::PagesByOne, Duration::from_secs(1_000_000 + at));
+        }
+        let now = |at: u64| rolling.at(Duration::from_secs(1_000_000 + at));
+        assert_eq!([1_200, 3_500, 3_900, 4_900, 9_000].map(now), [3, 3, 2, 0, 0]);
+        assert_eq!(rolling.most, 3);
     }
 }

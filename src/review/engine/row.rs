@@ -1,6 +1,6 @@
 //! A hit, and what has to be known of it before it is counted.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::agents::{AgentCache, AgentTable, KnownAgent};
 use crate::audit::reader::Hit;
@@ -56,20 +56,31 @@ pub(crate) struct Row<'l> {
     pub(crate) unseen: bool,
 }
 
-impl<'l> Row<'l> {
-    pub(crate) fn new(mut hit: Hit<'l>, table: &AgentTable, cache: &mut AgentCache) -> Self {
-        shorten(&mut hit);
+impl Row<'_> {
+    /// One that is to be filled.
+    pub(crate) fn blank(table: &AgentTable, cache: &mut AgentCache) -> Self {
+        let (_, agent) = cache.get(table, None);
+        let hit = Hit::default();
+        Self { hit, agent, category: Category::None, kind: Kind::Other, key: 0, weight: 1, unseen: false }
+    }
+
+    /// What follows from the hit.
+    pub(crate) fn complete(&mut self, table: &AgentTable, cache: &mut AgentCache) {
+        let hit = &mut self.hit;
+        shorten(hit);
         let (agent_hash, agent) = cache.get(table, hit.user_agent.as_deref());
         let logged = hit.deckle.as_ref().and_then(|fields| Category::from_code(&fields.category));
-        let category = logged.unwrap_or(agent.category());
+        self.category = logged.unwrap_or(agent.category());
+        self.agent = agent;
         let id = hit.deckle.as_ref().map_or("", |fields| fields.visitor.as_ref());
-        let key = match id {
+        self.key = match id {
             "" => twox_hash::XxHash3_64::oneshot_with_seed(agent_hash, hit.address.as_bytes()),
             id => twox_hash::XxHash3_64::oneshot_with_seed(1, id.as_bytes()),
         };
         let sample = hit.deckle.as_ref().and_then(|fields| fields.sample);
-        let weight = sample.map_or(1, |share| (1.0 / share.max(0.001)).round() as u64);
-        Self { kind: kind(&hit), hit, agent, category, key, weight, unseen: false }
+        self.weight = sample.map_or(1, |share| (1.0 / share.max(0.001)).round() as u64);
+        self.kind = kind(hit);
+        self.unseen = false;
     }
 
     pub(crate) fn subject(&self) -> Subject<'_> {
@@ -138,7 +149,8 @@ fn kind(hit: &Hit<'_>) -> Kind {
 }
 
 fn is_feed(path: &str) -> bool {
-    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let path = path.trim_end_matches('/');
+    let last = memchr::memrchr(b'/', path.as_bytes()).and_then(|at| path.get(at + 1..)).unwrap_or(path);
     matches!(last, "feed" | "rss" | "atom" | "rss.xml" | "atom.xml" | "feed.xml" | "index.rdf")
         || last.ends_with(".rss")
 }
@@ -148,7 +160,20 @@ pub(crate) fn is_refusal(status: Option<u16>) -> bool {
 }
 
 fn has_asset_extension(path: &str) -> bool {
-    let Some(dot) = memchr::memrchr(b'.', path.as_bytes()) else { return false };
-    let extension = path.get(dot + 1..).unwrap_or_default();
-    extension.len() <= 5 && ASSET_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+    static KNOWN: LazyLock<Vec<u64>> = LazyLock::new(|| {
+        let mut known: Vec<u64> = ASSET_EXTENSIONS.iter().filter_map(|extension| packed(extension)).collect();
+        known.sort_unstable();
+        known
+    });
+    // The last bytes are enough: nearly every path has no point there.
+    let last = path.as_bytes().get(path.len().saturating_sub(8)..).unwrap_or_default();
+    let Some(dot) = last.iter().rposition(|byte| *byte == b'.') else { return false };
+    let extension = path.get(path.len() - last.len() + dot + 1..).and_then(packed);
+    extension.is_some_and(|extension| KNOWN.binary_search(&extension).is_ok())
+}
+
+/// A short extension as a number, in lower case.
+fn packed(extension: &str) -> Option<u64> {
+    let fits = (1..=7).contains(&extension.len());
+    fits.then(|| extension.bytes().fold(0, |sum, byte| sum << 8 | u64::from(byte.to_ascii_lowercase())))
 }

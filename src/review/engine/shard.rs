@@ -21,6 +21,8 @@ use crate::visitor::{Ranges, Verification};
 
 /// Share of the visitors that are let go at once.
 const LET_GO: usize = 4;
+/// Rows that are counted together.
+const BLOCK: usize = 32;
 /// Fewer than this are never let go.
 const LEAST: usize = 1_024;
 
@@ -54,12 +56,18 @@ pub(crate) struct Shard {
 }
 
 /// Visitors that memory did not reach for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LetGo {
     pub(crate) keys: Sketch,
     pub(crate) hits: u64,
     /// The most by which a visitor that came back is counted short.
     pub(crate) short_by: u64,
+}
+
+impl Default for LetGo {
+    fn default() -> Self {
+        Self { keys: Sketch::wide(), hits: 0, short_by: 0 }
+    }
 }
 
 impl Shard {
@@ -83,9 +91,24 @@ impl Shard {
         for note in &parsed.notes {
             self.obedience.versions.add_note(note);
         }
-        for row in parsed.rows.get(at).into_iter().flatten() {
-            self.add(row);
+        let mut rows = parsed.rows(at).peekable();
+        while rows.peek().is_some() {
+            self.reach_for(rows.clone().take(BLOCK));
+            for row in rows.by_ref().take(BLOCK) {
+                self.add(row);
+            }
+            if self.visitors.len() >= self.looked_at + LEAST {
+                self.mind_memory();
+            }
         }
+    }
+
+    /// The visitors of these rows lie anywhere in memory: the processor waits for all of them at once, not for one after
+    /// the other.
+    fn reach_for<'r>(&self, rows: impl Iterator<Item = &'r Row<'r>>) {
+        let numbers = rows.filter_map(|row| self.by_key.get(&row.key));
+        let facts = numbers.filter_map(|number| self.visitors.get(*number as usize));
+        std::hint::black_box(facts.fold(0, |sum: u64, facts| sum.wrapping_add(facts.hits)));
     }
 
     fn add(&mut self, row: &Row<'_>) {
@@ -116,9 +139,6 @@ impl Shard {
             self.articles.add(hash, row, number, new);
         }
         self.obedience.add(row, facts.verification);
-        if self.visitors.len() >= self.looked_at + LEAST {
-            self.mind_memory();
-        }
     }
 
     fn insert(&mut self, row: &Row<'_>) -> u32 {
@@ -162,29 +182,31 @@ impl Shard {
         let at = weights.len() / LET_GO;
         let (_, bound, _) = weights.select_nth_unstable(at);
         let bound = *bound;
-        let (mut round, mut left) = (0, Vec::with_capacity(self.visitors.len()));
+        let (mut round, mut goes, mut left) = (0, at, 0);
         let mut moved = vec![u32::MAX; self.visitors.len()];
-        let mut goes = at;
-        for (number, facts) in std::mem::take(&mut self.visitors).into_iter().enumerate() {
-            let weight = weight(&facts);
+        let mut places = moved.iter_mut();
+        let (by_key, let_go) = (&mut self.by_key, &mut self.let_go);
+        // In place: memory is short.
+        self.visitors.retain(|facts| {
+            let (weight, place) = (weight(facts), places.next());
             if weight < bound || (weight == bound && goes > 0) {
                 goes = goes.saturating_sub(1);
-                self.let_go.keys.insert(facts.key);
-                self.let_go.hits += facts.hits;
+                let_go.keys.insert(facts.key);
+                let_go.hits += facts.hits;
                 round = round.max(facts.hits);
-                self.by_key.remove(&facts.key);
-                continue;
+                by_key.remove(&facts.key);
+                return false;
             }
-            if let Some(place) = moved.get_mut(number) {
-                *place = left.len() as u32;
+            if let Some(place) = place {
+                *place = left;
             }
-            self.by_key.insert(facts.key, left.len() as u32);
-            left.push(facts);
-        }
+            by_key.insert(facts.key, left);
+            left += 1;
+            true
+        });
         self.let_go.short_by += round;
         self.articles.renumber(&moved);
         self.tally.renumber(&moved);
-        self.visitors = left;
         self.looked_at = self.visitors.len();
         self.bytes = self.visitors.iter().map(Facts::size).sum();
     }
@@ -278,7 +300,7 @@ fn comes_from_the_site(row: &Row<'_>) -> bool {
 pub(super) fn origin(referer: &str) -> Option<(&str, &str)> {
     let at = memchr::memchr(b':', referer.as_bytes())?;
     let (scheme, rest) = (referer.get(..at)?, referer.get(at..)?.strip_prefix("://")?);
-    let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let end = memchr::memchr3(b'/', b'?', b'#', rest.as_bytes()).unwrap_or(rest.len());
     Some((scheme, rest.get(..end)?))
 }
 

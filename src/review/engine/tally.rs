@@ -43,10 +43,11 @@ pub(crate) struct Tally {
     pub(crate) bytes: u64,
     pub(crate) first: Option<Duration>,
     pub(crate) last: Duration,
-    pub(crate) categories: BTreeMap<Category, CategoryCounts>,
+    categories: [CategoryCounts; Category::ALL.len()],
     /// Hits by hour since 1970: of declared robots, and of all others.
     pub(crate) hours: BTreeMap<u32, [u64; 2]>,
-    pub(crate) status: BTreeMap<u16, u64>,
+    /// By the three digits; 0 for none.
+    statuses: Vec<u64>,
     pub(crate) not_found: HashMap<Box<str>, u64>,
     pub(crate) probes: HashMap<Box<str>, u64>,
     pub(crate) referrers: HashMap<u64, ReferrerCounts, BuildReady>,
@@ -66,7 +67,7 @@ impl Tally {
         self.bytes = self.bytes.saturating_add(hit.bytes);
         self.first = Some(self.first.map_or(hit.time, |first| first.min(hit.time)));
         self.last = self.last.max(hit.time);
-        let of = self.categories.entry(row.category).or_default();
+        let Some(of) = self.categories.get_mut(row.category as usize) else { return };
         of.hits += row.weight;
         of.pages += u64::from(row.kind.is_page());
         of.bytes = of.bytes.saturating_add(hit.bytes);
@@ -74,7 +75,12 @@ impl Tally {
         of.knows_upstream |= hit.upstream_us.is_some();
         self.add_hour(row);
         let status = hit.status.unwrap_or(0);
-        *self.status.entry(status).or_default() += row.weight;
+        if self.statuses.is_empty() {
+            self.statuses = vec![0; 1_000];
+        }
+        if let Some(hits) = self.statuses.get_mut(usize::from(status)) {
+            *hits += row.weight;
+        }
         if matches!(status, 404 | 410 | 403) && row.kind != Kind::Asset {
             self.add_missing(&hit.path);
         }
@@ -92,6 +98,16 @@ impl Tally {
             }
             self.marks += u64::from(fields.mark.is_some());
         }
+    }
+
+    /// Categories that came, with what they did.
+    pub(crate) fn categories(&self) -> impl Iterator<Item = (Category, &CategoryCounts)> {
+        Category::ALL.into_iter().zip(&self.categories).filter(|(_, of)| of.hits > 0)
+    }
+
+    /// Statuses that were answered, and how often; 0 stands for none.
+    pub(crate) fn statuses(&self) -> impl Iterator<Item = (u16, u64)> {
+        (0..).zip(self.statuses.iter().copied()).filter(|(_, hits)| *hits > 0)
     }
 
     /// Hits of one hour come one after the other.

@@ -2,6 +2,7 @@
 
 use super::cells::Cell::{self, Count};
 use super::cells::{Table, fact};
+use super::difference::totals;
 use super::sections::{WEEKDAYS, numbers, sections};
 use crate::review::report::{Report, Times};
 
@@ -31,14 +32,17 @@ fn tables(report: &Report) -> Vec<Table> {
     ];
     let content = vec![fact("articles", Count(content.articles)), fact("never_taken", Count(content.never_taken))];
     let marks = vec![fact("issued", Count(marks.issued)), fact("visitors", Count(marks.visitors))];
-    vec![
+    let difference = report.difference.as_ref();
+    let mut tables = vec![
         Table::facts("verdict.csv", "", sentences.chain(numbers(verdict)).collect()),
         Table::facts("robots_totals.csv", "", robots),
         Table::facts("content_totals.csv", "", content),
         Table::facts("marks_totals.csv", "", marks),
         Table::new("time.csv", "", &["weekday", "hour", "hits", "automated"], hours(&report.time)),
         Table::new("time_series.csv", "", &["start", "people", "robots", "suspects"], series),
-    ]
+    ];
+    tables.extend(difference.map(|found| Table::facts("difference_totals.csv", "", totals(found))));
+    tables
 }
 
 /// One row a weekday and hour.
@@ -112,6 +116,7 @@ mod tests {
         assert_eq!(names.len(), files.len(), "one file a name");
         for section in [
             "verdict",
+            "difference",
             "suspects",
             "agents",
             "robots",

@@ -3,6 +3,7 @@
 
 mod cells;
 mod csv;
+mod difference;
 mod grid;
 mod html;
 mod markdown;

@@ -1,9 +1,10 @@
 //! Reports for the tests of the renderers: an empty one, and one in which visitors have written whatever they could.
 
 use crate::review::report::{
-    ActionRow, Actions, AgentRow, Approximate, ArticleRow, BandwidthRow, CandidateRow, Content, CoverageRow, GroupRow,
-    LatencyRow, MarkRow, Marks, NewAgentRow, NewAgents, PaceRow, ProbeRow, Quality, ReferrerRow, Report, Robots,
-    RobotsRow, RotationRow, SeriesRow, ShapeRow, SourceInfo, StatusRow, StatusTable, Suspect, Times, Verdict,
+    ActionRow, Actions, AgentRow, Approximate, ArticleRow, BandwidthRow, CandidateRow, Content, CoverageRow,
+    Difference, DifferenceRow, GroupRow, LatencyRow, MarkRow, Marks, NewAgentRow, NewAgents, PaceRow, ProbeRow,
+    Quality, ReferrerRow, Report, Robots, RobotsRow, RotationRow, SeriesRow, ShapeRow, Side, SourceInfo, StatusRow,
+    StatusTable, Suspect, Times, Verdict,
 };
 
 /// Meant to end an element, an attribute, a cell, a line or a terminal's mode.
@@ -33,6 +34,7 @@ pub(crate) fn empty() -> Report {
             first: String::new(),
             last: String::new(),
         },
+        difference: None,
         suspects: Vec::new(),
         agents: Vec::new(),
         robots: Robots::default(),
@@ -55,6 +57,7 @@ pub(crate) fn sample() -> Report {
         schema_version: 1,
         source: source(),
         verdict: verdict(),
+        difference: Some(difference()),
         suspects: vec![suspect("unverifiable", None), suspect("failed", Some("Googlebot"))],
         agents: agents(),
         robots: robots(),
@@ -142,6 +145,42 @@ fn verdict() -> Verdict {
         articles_seen: 1_400,
         first: "2026-11-20T10:00:00Z".into(),
         last: "2026-11-26T23:59:59Z".into(),
+    }
+}
+
+fn difference() -> Difference {
+    let side = |days: f64, hits| Side {
+        files: vec![hostile("difference.file")],
+        first: "2026-11-13T10:00:00Z".into(),
+        last: "2026-11-20T09:59:59Z".into(),
+        days,
+        hits,
+        visitors: 8_000,
+    };
+    let row = |name: &str, change, old: u64, new: u64, p| DifferenceRow {
+        kind: "agent",
+        name: hostile(name),
+        change,
+        old,
+        new,
+        old_per_day: old as f64 / 7.0,
+        new_per_day: new as f64,
+        ratio: (old > 0).then(|| new as f64 * 7.0 / old as f64),
+        p,
+        p_corrected: 0.4,
+    };
+    Difference {
+        old: side(7.0, 900_000),
+        new: side(1.0, 1_204_332),
+        compared: 4_000,
+        limit: 0.01,
+        violations_compared: false,
+        left_out: 3,
+        rows: vec![
+            row("difference.name", "new", 0, 2_408, 1e-300),
+            row("difference.gone", "gone", 80, 0, 4.6e-5),
+            row("difference.more", "more", 700, 140, 0.003_4),
+        ],
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::cells::Cell::{self, Bytes, Count, Decimal, Share, Shown};
 use super::cells::{Section, Table, fact, name, not_evaluated, warnings};
+use super::difference::difference;
 use super::text;
 use crate::review::report::{
     Actions, AgentRow, Approximate, BandwidthRow, Content, Marks, NewAgents, Quality, ReferrerRow, Report, Robots,
@@ -14,8 +15,9 @@ pub(super) const WEEKDAYS: &[&str] = &["Mon", "Tue", "Wed", "Thu", "Fri", "Sat",
 
 /// All sections, in the order of `--json`.
 pub(super) fn sections(report: &Report) -> Vec<Section> {
-    vec![
-        verdict(report),
+    let mut all = vec![verdict(report)];
+    all.extend(report.difference.as_ref().map(difference));
+    all.extend([
         suspects(&report.suspects),
         agents(&report.agents),
         robots(&report.robots),
@@ -29,7 +31,8 @@ pub(super) fn sections(report: &Report) -> Vec<Section> {
         marks(&report.marks),
         actions(&report.actions),
         quality(&report.quality, &report.source),
-    ]
+    ]);
+    all
 }
 
 pub(super) fn numbers(verdict: &Verdict) -> Vec<(String, Cell)> {

@@ -2,6 +2,7 @@
 //! steer it, and colour only repeats what the words say.
 
 use super::cells::{Cell, Section, Table, head, name, not_evaluated, warnings};
+use super::difference::notes;
 use super::grid::{GAP, Grid, INDENT, Line, Style, bold, dim, marked, pad, paint, paragraph, plain, shown};
 use super::sections::sections;
 use super::text::{ascii, clean, columns, cut, group, moment, size, wrap};
@@ -141,8 +142,18 @@ fn blocks(report: &Report, look: Look, is_airy: bool) -> Vec<Block> {
         let items = vec![vec![plain(format!("  {}", clean(&not_evaluated(&report.robots))))]];
         Some(Block { head: bold("robots.txt"), items, first: 1 })
     };
+    let difference = report.difference.as_ref().and_then(|found| {
+        let rows = block("difference.csv", "What is different", &["name", "change", "old", "new", "ratio", "kind"]);
+        // That there is nothing is an answer, too.
+        rows.or_else(|| {
+            let why = notes(found).into_iter().nth(1)?;
+            let items = vec![vec![plain(format!("  {}", clean(&why)))]];
+            Some(Block { head: bold("What is different"), items, first: 1 })
+        })
+    });
     let blocks = [
         Some(Block { head, items: suspects, first: if is_airy { 3 } else { 1 } }),
+        difference,
         block("agents.csv", "Agents", &["agent", "verification", "category", "hits", "bytes"]),
         robots,
         block("content_articles.csv", "Articles taken", &["path", "suspects", "visitors"]),
@@ -353,7 +364,7 @@ mod tests {
         assert!(place("Possibly disturbed readers") < place("Requests by action"));
         let titles: Vec<usize> =
             sections(&sample()).iter().map(|section| place(&format!("\n{}\n", section.title))).collect();
-        assert!(titles.len() == 14 && titles.is_sorted(), "{text}");
+        assert!(titles.len() == 15 && titles.is_sorted(), "{text}");
     }
 
     #[test]

@@ -83,6 +83,11 @@ pub(super) fn decimal(number: f64) -> String {
     if part.is_empty() { whole } else { format!("{whole}.{part}") }
 }
 
+/// A probability that matters where it is small.
+pub(super) fn chance(p: f64) -> String {
+    if p < 0.000_1 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
+}
+
 /// RFC 3339 to the minute; anything else as it is.
 pub(super) fn moment(time: &str) -> String {
     let is_time = time.is_ascii() && matches!(time.as_bytes(), [_, _, _, _, b'-', _, _, b'-', _, _, b'T', ..]);
@@ -165,6 +170,7 @@ mod tests {
         );
         assert_eq!([10.0, 0.5, 1234.567].map(decimal), ["10", "0.5", "1,234.57"]);
         assert_eq!((percent(f64::NAN), decimal(f64::INFINITY)), ("?".to_owned(), "?".to_owned()));
+        assert_eq!([1.0, 0.002_22, 3e-16].map(chance), ["1.0000", "0.0022", "< 0.0001"]);
         assert_eq!(moment("2026-11-20T10:00:00Z"), "2026-11-20 10:00");
         assert_eq!(moment("\u{1B}[31m"), "\\u{1b}[31m");
     }

@@ -1,12 +1,14 @@
 //! [`Report`]: the answer, the same for every renderer. Its keys and their order are those of `--json`
 //! (`docs/reference/review.md`).
 
+mod difference;
 mod sections;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use difference::{Difference, DifferenceRow, Side};
 pub use sections::{
     ActionRow, Actions, ArticleRow, BandwidthRow, CandidateRow, Content, CoverageRow, GroupRow, LatencyRow, MarkRow,
     Marks, NewAgentRow, NewAgents, PaceRow, ProbeRow, Quality, ReferrerRow, RotationRow, SeriesRow, ShapeRow,
@@ -23,6 +25,9 @@ pub struct Report {
     pub source: SourceInfo,
     /// The answer in three sentences, and its numbers.
     pub verdict: Verdict,
+    /// What is different from another part of the log, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Difference>,
     /// Suspected scrapers, the worst first.
     pub suspects: Vec<Suspect>,
     /// Agents by category and verification; the fakes first.

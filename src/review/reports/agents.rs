@@ -1,6 +1,6 @@
 //! Agents by category and verification, and names that nobody knows or that do not fit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Everybody, ROWS, time};
 use crate::review::engine::{BuildReady, Facts, KnownAgent};
@@ -17,6 +17,8 @@ const NETWORKS: usize = 20;
 const ALIKE: f64 = 0.6;
 /// Values of a `MinHash`; the error of a similarity is about 1 ÷ √32.
 const MIN_HASHES: usize = 32;
+/// Networks of one program that are compared, about.
+const LOOKED_AT: usize = 512;
 /// Days between a log and the list by which it was checked that must be told.
 const FAR: u64 = 180;
 
@@ -64,7 +66,7 @@ pub(super) fn agents(everybody: &Everybody<'_>) -> Vec<AgentRow> {
 /// A list of another time proves less.
 fn note(facts: &Facts) -> String {
     let shipped = Ranges::shipped();
-    let apart = shipped.made().map(|made| made.abs_diff(facts.last.as_secs()) / 86_400);
+    let apart = shipped.made().map(|made| made.abs_diff(facts.last().as_secs()) / 86_400);
     match (facts.deckle.is_some(), shipped.date(), apart) {
         (false, Some(date), Some(days)) if days > FAR => format!("fake (list of {date})"),
         _ => "fake".to_owned(),
@@ -80,8 +82,8 @@ fn unknown(everybody: &Everybody<'_>) -> Vec<NewAgentRow> {
     let mut rows: HashMap<&str, (u64, u64, std::time::Duration)> = HashMap::new();
     for (_, _, facts) in everybody.all().filter(|(_, _, facts)| facts.category == Category::UnknownBot) {
         let Some(name) = facts.agent.user_agent.as_deref() else { continue };
-        let row = rows.entry(name).or_insert((0, 0, facts.first));
-        *row = (row.0 + facts.hits, row.1 + 1, row.2.min(facts.first));
+        let row = rows.entry(name).or_insert((0, 0, facts.first()));
+        *row = (row.0 + facts.hits, row.1 + 1, row.2.min(facts.first()));
     }
     let mut rows: Vec<NewAgentRow> = rows
         .into_iter()
@@ -100,8 +102,7 @@ fn unknown(everybody: &Everybody<'_>) -> Vec<NewAgentRow> {
 /// One address under many names. Where addresses are cut, many people share one, and nothing follows.
 fn rotation(everybody: &Everybody<'_>) -> Vec<RotationRow> {
     let mut rows: HashMap<u64, (u64, u64, &str), BuildReady> = HashMap::default();
-    let whole =
-        |facts: &Facts| !facts.address.contains('/') && !facts.address.is_empty() && facts.address.as_ref() != "-";
+    let whole = |facts: &Facts| !facts.address.contains('/') && !facts.address.is_empty() && facts.address != "-";
     for (_, _, facts) in everybody.all().filter(|(_, _, facts)| whole(facts)) {
         let hash = twox_hash::XxHash3_64::oneshot(facts.address.as_bytes());
         let row = rows.entry(hash).or_insert((0, 0, &facts.address));
@@ -117,51 +118,57 @@ fn rotation(everybody: &Everybody<'_>) -> Vec<RotationRow> {
     rows
 }
 
-/// What the visitors of one user agent asked for, as sets that can be compared.
-struct Group<'f> {
-    networks: HashMap<u64, [u64; MIN_HASHES]>,
-    hits: u64,
-    facts: &'f Facts,
-}
-
 /// Many networks with the same program that asked for much the same.
 fn groups(everybody: &Everybody<'_>) -> Vec<GroupRow> {
-    let mut groups: HashMap<&str, Group<'_>> = HashMap::new();
-    for (_, _, facts) in everybody.all().filter(|(_, _, facts)| facts.articles.count() >= 3) {
-        let (Some(name), Some(network)) = (facts.agent.user_agent.as_deref(), network(&facts.address)) else {
-            continue;
-        };
-        let group = groups.entry(name).or_insert_with(|| Group { networks: HashMap::new(), hits: 0, facts });
-        group.hits += facts.hits;
-        let hashes = group.networks.entry(network).or_insert([u64::MAX; MIN_HASHES]);
-        facts.articles.each(|article| {
-            for (at, least) in hashes.iter_mut().enumerate() {
-                let mixed =
-                    (article ^ (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-                *least = (*least).min(mixed ^ (mixed >> 32));
-            }
-        });
+    let robot = |facts: &Facts| facts.agent.category().is_declared_bot();
+    let enough = |facts: &Facts| facts.articles.count() >= 3 && facts.agent.user_agent.is_some() && !robot(facts);
+    let mut members: HashMap<*const KnownAgent, Vec<(u64, &Facts)>> = HashMap::new();
+    for (_, _, facts) in everybody.all().filter(|(_, _, facts)| enough(facts)) {
+        let Some(network) = network(&facts.address) else { continue };
+        members.entry(std::sync::Arc::as_ptr(&facts.agent)).or_default().push((network, facts));
     }
-    let mut rows: Vec<GroupRow> = groups
-        .into_iter()
-        .filter(|(_, group)| group.networks.len() >= NETWORKS && !group.facts.agent.category().is_declared_bot())
-        .filter_map(|(name, group)| {
-            let similarity = similarity(&group.networks);
-            (similarity >= ALIKE).then(|| GroupRow {
-                user_agent: name.to_owned(),
-                networks: group.networks.len() as u64,
-                hits: group.hits,
-                similarity,
-            })
-        })
-        .collect();
+    let mut rows: Vec<GroupRow> = members.into_values().filter_map(|members| group(&members)).collect();
     rows.sort_by(|a, b| (b.networks, b.hits, &a.user_agent).cmp(&(a.networks, a.hits, &b.user_agent)));
     rows.truncate(ROWS);
     rows
 }
 
+/// The visitors of one program, with their networks.
+fn group(members: &[(u64, &Facts)]) -> Option<GroupRow> {
+    let networks: HashSet<u64, BuildReady> = members.iter().map(|(network, _)| *network).collect();
+    if networks.len() < NETWORKS {
+        return None;
+    }
+    // Of very many networks some say as much as all; which ones, their hashes tell.
+    let bound = u64::MAX / (networks.len() / LOOKED_AT).max(1) as u64;
+    let mut asked: HashMap<u64, [u64; MIN_HASHES], BuildReady> = HashMap::default();
+    for (network, facts) in members.iter().filter(|(network, _)| *network <= bound) {
+        let hashes = asked.entry(*network).or_insert([u64::MAX; MIN_HASHES]);
+        facts.articles.each(|article| add_to_min_hash(hashes, article));
+    }
+    let similarity = similarity(&asked);
+    (similarity >= ALIKE).then(|| GroupRow {
+        user_agent: members
+            .first()
+            .and_then(|(_, facts)| facts.agent.user_agent.as_deref())
+            .unwrap_or_default()
+            .to_owned(),
+        networks: networks.len() as u64,
+        hits: members.iter().map(|(_, facts)| facts.hits).sum(),
+        similarity,
+    })
+}
+
+/// Sets with the same least values hold much the same (Broder 1997).
+fn add_to_min_hash(hashes: &mut [u64; MIN_HASHES], article: u64) {
+    for (at, least) in hashes.iter_mut().enumerate() {
+        let mixed = (article ^ (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        *least = (*least).min(mixed ^ (mixed >> 32));
+    }
+}
+
 /// The mean similarity of each network with the next one.
-fn similarity(networks: &HashMap<u64, [u64; MIN_HASHES]>) -> f64 {
+fn similarity(networks: &HashMap<u64, [u64; MIN_HASHES], BuildReady>) -> f64 {
     let mut all: Vec<(&u64, &[u64; MIN_HASHES])> = networks.iter().collect();
     all.sort_unstable();
     let pairs = all.iter().zip(all.iter().cycle().skip(1));

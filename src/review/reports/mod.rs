@@ -3,6 +3,7 @@
 mod agents;
 mod content;
 mod obedience;
+mod profile;
 mod suspects;
 mod tables;
 mod times;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use super::engine::{Counts, Facts, name};
 use super::input::Source;
 use super::report::{Approximate, Report, SourceInfo};
+pub(super) use profile::profile;
 use suspects::Ranked;
 
 /// Rows of a table; `--json` has them all where that is bounded by itself.
@@ -91,6 +93,7 @@ pub(super) fn report(counts: &Counts, about: &About<'_>) -> Report {
         schema_version: 1,
         source: source(&everybody, about),
         verdict: verdict::verdict(&everybody, &robots, articles_taken, content.section.articles as usize),
+        difference: None,
         agents,
         robots,
         content: content.section,
@@ -111,7 +114,7 @@ fn source(everybody: &Everybody<'_>, about: &About<'_>) -> SourceInfo {
     let counts = everybody.counts;
     let own = counts.formats.contains_key("deckle");
     let let_go = || counts.shards.iter().map(|shard| &shard.let_go);
-    let mut keys = super::engine::Sketch::default();
+    let mut keys = super::engine::Sketch::wide();
     let_go().for_each(|of| keys.merge(&of.keys));
     let hits: u64 = let_go().map(|of| of.hits).sum();
     let short_by = let_go().map(|of| of.short_by).max().unwrap_or(0);

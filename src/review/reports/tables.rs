@@ -17,8 +17,8 @@ const EVIDENCE: usize = 2;
 
 pub(super) fn bandwidth(counts: &Counts, cost_per_gb: Option<f64>) -> Vec<BandwidthRow> {
     let mut rows: BTreeMap<Category, BandwidthRow> = BTreeMap::new();
-    for (category, of) in counts.shards.iter().flat_map(|shard| &shard.tally.categories) {
-        let row = rows.entry(*category).or_insert_with(|| BandwidthRow {
+    for (category, of) in counts.shards.iter().flat_map(|shard| shard.tally.categories()) {
+        let row = rows.entry(category).or_insert_with(|| BandwidthRow {
             category: category.code(),
             visitors: 0,
             hits: 0,
@@ -88,8 +88,8 @@ pub(super) fn status(counts: &Counts) -> StatusTable {
     let mut codes: BTreeMap<u16, u64> = BTreeMap::new();
     let (mut probes, mut missing): (HashMap<&str, u64>, HashMap<&str, u64>) = (HashMap::new(), HashMap::new());
     for tally in counts.shards.iter().map(|shard| &shard.tally) {
-        for (status, hits) in &tally.status {
-            *codes.entry(*status).or_default() += hits;
+        for (status, hits) in tally.statuses() {
+            *codes.entry(status).or_default() += hits;
         }
         for (sum, of) in [(&mut probes, &tally.probes), (&mut missing, &tally.not_found)] {
             for (path, hits) in of {

@@ -6,8 +6,9 @@ use crate::review::report::{Robots, Verdict};
 pub(super) fn verdict(everybody: &Everybody<'_>, robots: &Robots, taken: usize, seen: usize) -> Verdict {
     let tallies = || everybody.counts.shards.iter().map(|shard| &shard.tally);
     let hits: u64 = tallies().map(|tally| tally.hits).sum();
-    let declared: u64 = tallies()
-        .flat_map(|tally| &tally.categories)
+    let shards = everybody.counts.shards.iter();
+    let declared: u64 = shards
+        .flat_map(|shard| shard.tally.categories())
         .filter(|(category, _)| category.is_declared_bot())
         .map(|(_, counts)| counts.hits)
         .sum();
@@ -53,7 +54,7 @@ fn worst(everybody: &Everybody<'_>, taken: usize, seen: usize) -> String {
         0 => String::new(),
         _ => format!(" All {} suspects together took {taken} of {seen}.", others + 1),
     };
-    let span = facts.last.saturating_sub(facts.first).as_secs();
+    let span = facts.last().saturating_sub(facts.first()).as_secs();
     format!(
         "The worst was {}: {} articles out of {seen} and {} requests {}.{all}",
         title(facts),

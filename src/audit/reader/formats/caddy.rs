@@ -30,7 +30,7 @@ pub(crate) fn parse(line: &str) -> Result<Hit<'_>, Skipped> {
         ..Hit::default()
     };
     set_target(&mut request, &mut hit);
-    hit.time = time(fields.remove("ts")).ok_or(Skipped::BadTime)?;
+    time(fields.remove("ts")).ok_or(Skipped::BadTime)?.set(&mut hit);
     Ok(hit)
 }
 

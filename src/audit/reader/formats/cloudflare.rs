@@ -26,8 +26,8 @@ pub(crate) fn parse(line: &str) -> Result<Hit<'_>, Skipped> {
     if let Some(uri) = first(&mut fields, &["ClientRequestURI", "ClientRequestPath"]) {
         target(uri, &mut hit);
     }
-    hit.time = time(Some(start)).ok_or(Skipped::BadTime)?;
-    hit.duration_us = end.and_then(|end| end.checked_sub(hit.time)).map(|span| span.as_micros() as u64);
+    time(Some(start)).ok_or(Skipped::BadTime)?.set(&mut hit);
+    hit.duration_us = end.and_then(|end| end.time.checked_sub(hit.time)).map(|span| span.as_micros() as u64);
     Ok(hit)
 }
 

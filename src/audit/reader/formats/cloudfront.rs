@@ -25,7 +25,8 @@ impl Fields {
             let cell = cells.next().ok_or(Skipped::Malformed)?;
             values.set(*column, decoded(*column, cell));
         }
-        values.hit(self.0.day())
+        // Always UTC.
+        Ok(Hit { local_time: false, ..values.hit(self.0.day())? })
     }
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::super::combined::request_line;
 use super::super::hit::{Hit, Skipped, Text};
-use super::super::time::clf;
+use super::super::time::{Stamp, clf};
 use super::{before_port, billionths, bytes, hex_decoded, status, word};
 
 /// Reads one line.
 pub(crate) fn parse(line: &str) -> Result<Hit<'_>, Skipped> {
     let (mut hit, stamp) = fields(line).ok_or(Skipped::Malformed)?;
-    hit.time = accept_date(stamp).ok_or(Skipped::BadTime)?;
+    accept_date(stamp).ok_or(Skipped::BadTime)?.set(&mut hit);
     Ok(hit)
 }
 
@@ -52,10 +52,12 @@ fn dated(line: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// `20/Nov/2026:10:14:07.250`, and what a log format of one's own may put behind it: ` +0100`.
-fn accept_date(stamp: &str) -> Option<Duration> {
+fn accept_date(stamp: &str) -> Option<Stamp> {
     let date = stamp.split_once(' ').map_or(stamp, |(date, _)| date);
     let fraction = date.split_once('.').map_or("", |(_, fraction)| fraction);
-    clf(stamp)?.checked_add(Duration::from_nanos(billionths(fraction)?))
+    let whole = clf(stamp)?;
+    let time = whole.time.checked_add(Duration::from_nanos(billionths(fraction)?))?;
+    Some(Stamp { time, ..whole })
 }
 
 /// Microseconds of a timer; `-1` was never reached, `+` says that the line was written before the end.
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn dates_with_and_without_zone() {
-        let seconds = |stamp: &str| accept_date(stamp).map(|time| time.as_secs());
+        let seconds = |stamp: &str| accept_date(stamp).map(|stamp| stamp.time.as_secs());
         assert_eq!(seconds("20/Nov/2026:10:14:07.250"), Some(1_795_169_647));
         assert_eq!(seconds("20/Nov/2026:11:14:07 +0100"), Some(1_795_169_647));
         assert_eq!(seconds("20/Nov/2026:11:14:07.250 +0100"), Some(1_795_169_647));

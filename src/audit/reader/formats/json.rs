@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::super::combined::{present, request_line};
 use super::super::hit::{Hit, Skipped, Text};
-use super::super::time::{clf, rfc3339};
+use super::super::time::{Stamp, clf, iso8601};
 use super::{billionths, bytes, client, hex_byte, micros, part, status, target};
 
 /// Keys and values of a line.
@@ -52,7 +52,7 @@ pub(crate) fn parse(line: &str) -> Result<Hit<'_>, Skipped> {
     hit.content_type = first(&mut fields, CONTENT_TYPE);
     hit.duration_us = span(&mut fields, DURATION);
     hit.upstream_us = span(&mut fields, UPSTREAM);
-    hit.time = TIME.iter().find_map(|key| time(fields.remove(*key))).ok_or(Skipped::BadTime)?;
+    TIME.iter().find_map(|key| time(fields.remove(*key))).ok_or(Skipped::BadTime)?.set(&mut hit);
     Ok(hit)
 }
 
@@ -118,16 +118,16 @@ pub(super) fn first(fields: &mut Object, keys: &[&str]) -> Option<Text<'static>>
 }
 
 /// Since 1970, of any of the shapes that servers write.
-pub(super) fn time(value: Option<Value>) -> Option<Duration> {
+pub(super) fn time(value: Option<Value>) -> Option<Stamp> {
     let text = text(value)?;
     if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return epoch(&text);
+        return epoch(&text).map(|time| Stamp { time, is_local: false });
     }
     if text.as_bytes().get(2) == Some(&b'/') {
         return clf(&text);
     }
     // Go programs write dates with slashes, as well.
-    rfc3339(&text).or_else(|| rfc3339(&text.replace('/', "-")))
+    iso8601(&text).or_else(|| iso8601(&text.replace('/', "-")))
 }
 
 /// Seconds, or thousandths, millionths or billionths of them, which only their number of digits tells apart.
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn times_of_all_shapes() {
-        let seconds = |value: Value| time(Some(value)).map(|time| time.as_secs());
+        let seconds = |value: Value| time(Some(value)).map(|stamp| stamp.time.as_secs());
         for text in [
             "1795169647",
             "1795169647.5",

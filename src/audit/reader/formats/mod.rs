@@ -1,7 +1,7 @@
 //! Lines of other servers and services, one module for each format.
 //!
 //! A line that is no access line of the format is [`Skipped::Malformed`]; one that is, but whose time cannot be read,
-//! is [`Skipped::BadTime`]. Times without offset are taken as UTC.
+//! is [`Skipped::BadTime`]. Times without offset are taken as UTC, and known as such: the reader may have been told a zone.
 
 pub(crate) mod caddy;
 pub(crate) mod cloudflare;

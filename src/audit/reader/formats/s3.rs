@@ -13,7 +13,7 @@ const OPERATIONS: [&str; 3] = ["REST.", "WEBSITE.", "SOAP."];
 /// Reads one line.
 pub(crate) fn parse(line: &str) -> Result<Hit<'_>, Skipped> {
     let (mut hit, stamp) = fields(line).ok_or(Skipped::Malformed)?;
-    hit.time = clf(stamp).ok_or(Skipped::BadTime)?;
+    clf(stamp).ok_or(Skipped::BadTime)?.set(&mut hit);
     Ok(hit)
 }
 

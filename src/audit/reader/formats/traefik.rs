@@ -29,7 +29,7 @@ pub(crate) fn parse_json(line: &str) -> Result<Hit<'_>, Skipped> {
     };
     target(path, &mut hit);
     let start = ["StartUTC", "StartLocal", "time"].iter().find_map(|key| time(fields.remove(*key)));
-    hit.time = start.ok_or(Skipped::BadTime)?;
+    start.ok_or(Skipped::BadTime)?.set(&mut hit);
     Ok(hit)
 }
 
@@ -42,7 +42,7 @@ fn nanoseconds(fields: &mut Object, key: &str) -> Option<u64> {
 /// Reads a line of the log in Common Log Format.
 pub(crate) fn parse_clf(line: &str) -> Result<Hit<'_>, Skipped> {
     let (mut hit, stamp) = fields(line).ok_or(Skipped::Malformed)?;
-    hit.time = clf(stamp).ok_or(Skipped::BadTime)?;
+    clf(stamp).ok_or(Skipped::BadTime)?.set(&mut hit);
     Ok(hit)
 }
 

@@ -1,6 +1,7 @@
 //! W3C Extended Log Format, as IIS and others write it.
 //!
-//! The file itself says which columns it has, and may change its mind on the way; times are UTC.
+//! The file itself says which columns it has, and may change its mind on the way; times are UTC, unless a server was told
+//! to write those of its own clock.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -170,6 +171,7 @@ impl<'l> Values<'l> {
             hit.query = hit.query.or(self.query);
         }
         hit.time = time.ok_or(Skipped::BadTime)?;
+        hit.local_time = true;
         Ok(hit)
     }
 

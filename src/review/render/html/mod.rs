@@ -1,6 +1,7 @@
 //! The report as one HTML file: no script, nothing from elsewhere, every value escaped, never more than 2 MiB.
 
 mod charts;
+mod difference;
 mod tables;
 
 use charts::{bytes, count, number, percent, time};
@@ -41,7 +42,8 @@ const fn section(
     Section { id, link, title, body, by_visitor }
 }
 
-const SECTIONS: [Section; 13] = [
+static SECTIONS: [Section; 14] = [
+    section("difference", "Differences", "What is different", difference::difference, true),
     section("suspects", "Suspects", "Suspected scrapers", suspects, true),
     section("agents", "Agents", "Agents by kind and verification", tables::agents, true),
     section("robots", "robots.txt", "Who obeyed robots.txt", tables::robots, true),
@@ -69,8 +71,10 @@ pub fn html(report: &Report) -> String {
          <style>\n{STYLE}</style>\n</head>\n",
         period(verdict)
     );
-    let links: String = SECTIONS.iter().map(|s| format!("<li><a href=\"#{}\">{}</a></li>\n", s.id, s.link)).collect();
-    let sections: String = SECTIONS.iter().map(|s| framed(s, report)).collect();
+    let is_shown = |section: &&Section| section.id != "difference" || report.difference.is_some();
+    let shown: Vec<&Section> = SECTIONS.iter().filter(is_shown).collect();
+    let links: String = shown.iter().map(|s| format!("<li><a href=\"#{}\">{}</a></li>\n", s.id, s.link)).collect();
+    let sections: String = shown.iter().map(|s| framed(s, report)).collect();
     format!(
         "{head}<body>\n<a class=\"skip\" href=\"#main\">Skip to the report</a>\n{}\
          <nav aria-label=\"Sections\">\n<ul>\n<li><a href=\"#overview\">In short</a></li>\n{links}</ul>\n</nav>\n\
@@ -506,6 +510,7 @@ mod tests {
         let html = html(&sample());
         for name in [
             "filter",
+            "difference.name",
             "suspect.visitor",
             "suspect.address",
             "suspect.action",
@@ -548,7 +553,7 @@ mod tests {
         for sentence in ["Nobody is suspected.", "robots.txt was not evaluated: ", "No copy carries a mark."] {
             assert!(html.contains(sentence), "{sentence}");
         }
-        assert!(!html.contains("class=\"banner\"") && !html.contains("NaN"));
+        assert!(!html.contains("class=\"banner\"") && !html.contains("NaN") && !html.contains("difference"));
         assert!(!html.contains("<ul>\n</ul>") && !html.contains("<p></p>"));
     }
 
@@ -585,6 +590,9 @@ mod tests {
             (row.reasons, row.sparkline) = (vec![long.clone(); 9], vec![u32::MAX; 48]);
         });
         report.suspects = report.suspects.iter().cycle().take(10_000).cloned().collect();
+        if let Some(found) = &mut report.difference {
+            many(&mut found.rows, |row| row.name.clone_from(&long));
+        }
         many(&mut report.agents, |row| {
             (row.agent, row.note) = (Some(long.clone()), Some(long.clone()));
             row.addresses = vec![long.clone(); 9];

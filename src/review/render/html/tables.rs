@@ -17,7 +17,7 @@ pub(super) enum Cell {
 }
 
 /// The first [`ROWS`] rows, and a line about the rest; nothing without rows.
-fn table<T>(caption: &str, columns: &[&str], rows: &[T], cells: impl Fn(&T) -> Vec<Cell>) -> String {
+pub(super) fn table<T>(caption: &str, columns: &[&str], rows: &[T], cells: impl Fn(&T) -> Vec<Cell>) -> String {
     let shown: Vec<Vec<Cell>> = rows.iter().take(ROWS).map(cells).collect();
     whole_table(caption, columns, &shown) + &cut_off(shown.len(), rows.len())
 }
@@ -74,11 +74,11 @@ fn or_sentence(table: String, otherwise: &str) -> String {
 }
 
 /// A text as it was sent: it may run from right to left.
-fn raw(value: &str) -> Cell {
+pub(super) fn raw(value: &str) -> Cell {
     Text(format!("<span class=\"raw\">{}</span>", text(value)))
 }
 
-fn of(value: u64) -> Cell {
+pub(super) fn of(value: u64) -> Cell {
     Number(number(value))
 }
 

@@ -91,6 +91,8 @@ def main():
         if (os.cpu_count() or 1) >= 2:
             floor("speed-up by a second thread", one["wall_s"] / two["wall_s"], 1 / 0.6)
         floor("memory below 512 MiB (ratio)", 512 / max(one["rss_mib"], two["rss_mib"]), 1.0)
+        simulated = show("deckle, two threads, --simulate", median([*review, "--jobs", "2", "--simulate", "deckle.toml"], 3))
+        floor("simulation within twice the CPU of the report (ratio)", 2 * two["cpu_s"] / simulated["cpu_s"], 1.0)
         other = goaccess()
         if other:
             help_text = subprocess.run([other, "--help"], capture_output=True, text=True).stdout

@@ -37,7 +37,9 @@ pub use enforce::{Enforce, EnforceLayer, ResponseFuture};
 pub use license::{LicenseMode, LicenseSettings};
 pub use limit::LimitSettings;
 pub use policy::{Checked, Choice, Policy, Rule, Word};
-// The decision itself, for who explains it afterwards.
+// The decision itself, for who explains it afterwards, or makes it again.
+#[cfg(feature = "proxy")]
+pub(crate) use enforce::{Rehearsal, is_hard};
 #[cfg(feature = "proxy")]
 pub(crate) use policy::{Circumstances, Draft, bucket, clamp, decide};
 
@@ -220,12 +222,23 @@ pub struct Decision {
     pub delay: Option<std::time::Duration>,
     /// What became of a challenge.
     pub challenge: Option<ChallengeStep>,
+    pub(crate) moment: Moment,
+}
+
+/// Facts about the process at the time of a decision, whether they changed it or not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// It had just started, and this was somebody to whom that matters.
+    pub(crate) warm_up: bool,
+    /// Too many readers were disturbed.
+    pub(crate) valve: bool,
 }
 
 impl Decision {
     /// Without any limit, wait or challenge.
     fn plain(action: Action, rule: Rule) -> Self {
-        Self { action, would: None, rule, clamps: Vec::new(), limit: None, delay: None, challenge: None }
+        let moment = Moment::default();
+        Self { action, would: None, rule, clamps: Vec::new(), limit: None, delay: None, challenge: None, moment }
     }
 
     /// About one of the addresses of a challenge.

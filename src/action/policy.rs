@@ -16,8 +16,8 @@ use crate::visitor::{self, Agent, Agents, Category, RouteClass, Standing, Verifi
 /// What the buckets of the score lead to.
 const BUCKETS: [Action; 7] =
     [Action::Allow, Action::Tag, Action::Slow, Action::Limit, Action::Challenge, Action::Block, Action::Block];
-/// Seconds in which a pass speaks for its holder, and the points of traps from which it does not.
-const PASS: (u64, f32) = (600, 60.0);
+/// Points of traps from which a pass does not speak for its holder.
+const TRAPPED: f32 = 60.0;
 /// A claim from here on is acted on at the first request.
 const CLEAR_CLAIM: u8 = 40;
 
@@ -342,8 +342,7 @@ fn clamp_score(draft: &mut Draft, choice: Choice, visitor: &visitor::Visitor, as
     if visitor.verification == Verification::Verified {
         cap(draft, Action::Limit, Clamp::Verified);
     }
-    let age = visitor.pass.map(|pass| visitor.arrived.as_secs().saturating_sub(u64::from(pass.issued)));
-    if assessment.vouched && age.is_some_and(|age| age < PASS.0) && assessment.points.trap.round() < PASS.1 {
+    if assessment.has_fresh_pass(visitor) && assessment.points.trap.round() < TRAPPED {
         cap(draft, Action::Slow, Clamp::Pass);
     }
     if assessment.first_request && !clear_evidence(assessment) {

@@ -50,3 +50,11 @@ pub(super) fn cut_referer(referer: &str, host: &str) -> String {
         format!("{scheme}://{authority}/")
     }
 }
+
+/// Trace and span id of a `traceparent`.
+pub(super) fn trace_context(header: &str) -> Option<(&str, &str)> {
+    let mut parts = header.split('-').skip(1);
+    let (trace, span) = (parts.next()?, parts.next()?);
+    let hex = |t: &str, n: usize| t.len() == n && t.bytes().all(|b| b.is_ascii_hexdigit());
+    (hex(trace, 32) && hex(span, 16)).then_some((trace, span))
+}

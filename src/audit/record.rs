@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::cut::{Notes, cut, cut_referer};
+use super::cut::{Notes, cut, cut_referer, trace_context};
 use super::json::ObjectWriter;
 use super::privacy::{Pseudonyms, render_address};
 use super::{Escalate, Settings};
@@ -250,8 +250,30 @@ impl AuditRecord {
         object.text("deckle.visitor.verification", visitor.verification.code());
         object.text_if("deckle.visitor.verification_method", visitor.verification_method.map(Method::code));
         object.number_if("deckle.visitor.ranges_age_d", visitor.ranges_age.map(u64::from));
+        object.text_if("deckle.visitor.token", self.token());
         object.text("deckle.route", visitor.route.code());
         object.flag("deckle.navigation", visitor.navigation);
+    }
+
+    /// What became of a pass that was shown.
+    fn token(&self) -> Option<&'static str> {
+        self.visitor.as_ref()?.pass?;
+        let vouched = self.assessment.as_ref().is_some_and(|assessment| assessment.vouched);
+        Some(if vouched { "valid" } else { "shared" })
+    }
+
+    /// What the decision hung on beside all else in the line, whether it changed anything or not.
+    fn circumstances(&self, decision: &Decision) -> Vec<&'static str> {
+        let (Some(visitor), Some(of)) = (&self.visitor, &self.assessment) else { return Vec::new() };
+        let all = [
+            (of.counts_as_page, "page"),
+            (of.prefetched, "prefetch"),
+            (of.first_request, "first_request"),
+            (of.has_fresh_pass(visitor), "pass"),
+            (decision.moment.warm_up, "warm_up"),
+            (decision.moment.valve, "safety_valve"),
+        ];
+        all.into_iter().filter(|(holds, _)| *holds).map(|(_, code)| code).collect()
     }
 
     fn write_decision(&self, object: &mut ObjectWriter<'_>) {
@@ -268,6 +290,7 @@ impl AuditRecord {
             object.text("deckle.rule", &decision.rule.to_string());
             let clamps: Vec<&str> = decision.clamps.iter().map(|c| c.code()).collect();
             object.list("deckle.clamps", &clamps);
+            object.list("deckle.circumstances", &self.circumstances(decision));
             if let Some(limit) = decision.limit {
                 object.text("deckle.limit.name", limit.name);
                 object.number_if("deckle.limit.retry_after", limit.retry_after);
@@ -332,14 +355,6 @@ fn asset_kind(content_type: Option<&str>) -> &'static str {
     let media =
         content_type.is_some_and(|t| t.starts_with("image/") || t.starts_with("video/") || t.starts_with("audio/"));
     if media { "media" } else { "asset" }
-}
-
-/// Trace and span id of a `traceparent`.
-fn trace_context(header: &str) -> Option<(&str, &str)> {
-    let mut parts = header.split('-').skip(1);
-    let (trace, span) = (parts.next()?, parts.next()?);
-    let hex = |t: &str, n: usize| t.len() == n && t.bytes().all(|b| b.is_ascii_hexdigit());
-    (hex(trace, 32) && hex(span, 16)).then_some((trace, span))
 }
 
 /// RFC 3339 in UTC with three decimals.
@@ -423,6 +438,43 @@ mod tests {
         assert_eq!(json["http.request.header.referer"], "https://google.com/");
         record.referer = Some(b"https://news.example/a?x=1#f".to_vec());
         assert_eq!(line(&record)["http.request.header.referer"], "https://news.example/a");
+    }
+
+    #[test]
+    fn what_a_decision_hung_on_is_told_where_it_changed_nothing_too() {
+        use crate::action::{Moment, Rule};
+        use crate::suspicion::Assessment;
+        use crate::visitor::{self, Pass};
+        let (head, ()) = http::Request::new(()).into_parts();
+        let mut visitor = Visitor::from_head(&head, &visitor::Settings::default(), Duration::from_secs(900)).unwrap();
+        let decision = Decision {
+            action: Action::Allow,
+            would: None,
+            rule: Rule::Score,
+            clamps: Vec::new(),
+            limit: None,
+            delay: None,
+            challenge: None,
+            moment: Moment { warm_up: true, valve: false },
+        };
+        let assessment = Assessment { counts_as_page: true, vouched: true, ..Assessment::unknown() };
+        let record = |visitor: &Visitor, assessment: &Assessment| AuditRecord {
+            visitor: Some(visitor.clone()),
+            assessment: Some(assessment.clone()),
+            decision: Some(decision.clone()),
+            ..blank()
+        };
+        let json = line(&record(&visitor, &assessment));
+        assert_eq!(json["deckle.circumstances"], serde_json::json!(["page", "first_request", "warm_up"]));
+        assert!(json.get("deckle.visitor.token").is_none());
+        visitor.pass = Some(Pass { id: [1; 8], issued: 800, expires: 9_000 });
+        let json = line(&record(&visitor, &assessment));
+        assert_eq!(json["deckle.circumstances"], serde_json::json!(["page", "first_request", "pass", "warm_up"]));
+        assert_eq!(json["deckle.visitor.token"], "valid");
+        let none = Assessment { counts_as_page: false, first_request: false, vouched: false, ..assessment };
+        let json = line(&record(&visitor, &none));
+        assert_eq!(json["deckle.circumstances"], serde_json::json!(["warm_up"]));
+        assert_eq!(json["deckle.visitor.token"], "shared", "it goes around");
     }
 
     #[test]

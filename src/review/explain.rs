@@ -1,9 +1,9 @@
 //! Why a request was answered as it was, and what would have changed that: one line of the log, the configuration, and
 //! arithmetic.
 //!
-//! The decision is made again by the code that made it, from what the line says. What it does not say (was it the first
-//! request? was it within a minute of the start? was a pass fresh?) is tried both ways, and kept if it leads to what
-//! the line says was done. Points that earlier requests left behind may come from any signal of their group. Where such
+//! The decision is made again by the code that made it, from what the line says. What it does not say (in lines without
+//! `deckle.circumstances`: was it the first request? was it within a minute of the start? was a pass fresh?) is tried
+//! both ways, and kept if it leads to what the line says was done. Points that earlier requests left behind may come from any signal of their group. Where such
 //! a thing matters, what follows is a span and not a guess.
 
 use serde::Serialize;

@@ -3,6 +3,8 @@
 mod names;
 mod opened;
 
+use std::cmp::Ordering;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use crate::audit::reader::MAX_LINE;
 
 pub use names::{files, newest_first};
 pub(crate) use opened::Now;
-use opened::{Opened, open};
+use opened::{Opened, identity};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 18;
@@ -214,7 +216,15 @@ impl Chunks {
 
     /// What stands under its name now; `None`: it is no file.
     pub(crate) fn now(&self) -> Option<Now> {
-        Some(self.opened.as_ref()?.now(self.bytes, self.compressed))
+        let opened = self.opened.as_ref()?;
+        let Ok(metadata) = std::fs::metadata(&opened.path) else { return Some(Now::Gone) };
+        Some(match metadata.len().cmp(&self.bytes) {
+            _ if identity(&metadata) != opened.identity => Now::Other,
+            _ if self.compressed => Now::Same,
+            Ordering::Less => Now::Shorter,
+            Ordering::Equal => Now::Same,
+            Ordering::Greater => Now::Longer,
+        })
     }
 
     /// Behind the last line: is it still what was opened?
@@ -327,6 +337,21 @@ impl Chunks {
     }
 }
 
+/// A segment may have been compressed since it was found. With it: its name.
+fn open(path: &Path) -> std::io::Result<(File, PathBuf)> {
+    let opened = File::open(path);
+    let gone = opened.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    let named = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        Some((File::open(&name).ok()?, PathBuf::from(name)))
+    };
+    match [".zst", ".gz"].into_iter().find_map(|end| if gone { named(end) } else { None }) {
+        Some(found) => Ok(found),
+        None => opened.map(|file| (file, path.to_owned())),
+    }
+}
+
 /// Gives every line of a log directory or file. What was read before an error stays.
 ///
 /// # Errors
@@ -348,7 +373,6 @@ pub fn log_lines(path: &Path, mut each: impl FnMut(&[u8])) -> Result<(), InputEr
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::io::Write;
 
     use super::*;

@@ -36,6 +36,7 @@ mod reports;
 #[cfg(feature = "clickhouse")]
 #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the program pushes"))]
 mod rows;
+mod simulate;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -53,6 +54,7 @@ pub use input::{InputError, Source, files, log_lines, newest_first};
 pub use recount::{Between, GroupPoints, Score, SignalPoints};
 pub use render::{Look, csv, html, markdown, terminal};
 pub use report::Report;
+pub use simulate::{SimulateError, SimulatedPolicy};
 pub use verify::{Erased, KeySource, Segment, Signatures, Verdict, Verification, verify};
 
 use crate::audit::reader::{Format, LogFormatError, Reader, Skipped, Zone};
@@ -120,6 +122,7 @@ impl Default for Review {
                 redact: false,
                 windows: Vec::new(),
                 keep_bad: false,
+                simulated: None,
             },
             cost_per_gb: None,
             stop: Arc::default(),
@@ -222,6 +225,17 @@ impl Review {
         self
     }
 
+    /// Decides again what was asked for, under another policy: the report then tells what would have been done.
+    ///
+    /// # Errors
+    /// [`SimulateError`] for a policy that does not hold.
+    pub fn simulate(mut self, policy: SimulatedPolicy) -> Result<Self, SimulateError> {
+        let policy = Arc::new(policy);
+        policy.check()?;
+        self.plan.simulated = Some(policy);
+        Ok(self)
+    }
+
     /// Set to true from elsewhere, it ends the reading; the report is marked as partial.
     #[must_use]
     pub fn stop(mut self, stop: Arc<AtomicBool>) -> Self {
@@ -307,6 +321,7 @@ impl Review {
             filters: self.plan.filters.describe(),
             gap: self.plan.gap,
             cost_per_gb: self.cost_per_gb,
+            simulated: self.plan.simulated.as_deref(),
         };
         Reviewed {
             report: reports::report(counts, &about),

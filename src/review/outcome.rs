@@ -32,10 +32,7 @@ fn verification_of(record: &Record) -> Verification {
 }
 
 fn route_of(record: &Record) -> RouteClass {
-    use RouteClass::{Api, Asset, Feed, Own, Page, Wellknown};
-    let code = record.text("deckle.route");
-    let known = [Wellknown, Own, Feed, Api, Asset, Page];
-    known.into_iter().find(|route| route.code() == code).unwrap_or(RouteClass::Other)
+    RouteClass::from_code(record.text("deckle.route")).unwrap_or(RouteClass::Other)
 }
 
 fn visitor_of(record: &Record) -> Result<Visitor, VisitorError> {
@@ -70,10 +67,19 @@ fn cases(record: &Record, recount: &Recount) -> Result<Vec<Case>, VisitorError> 
     // `suspicion.cohort.challenge`, as it was then.
     let pressed =
         [record.text("deckle.action"), record.text("deckle.would_action")].contains(&Action::Challenge.code());
+    // Since the log says it, nothing has to be tried.
+    let told = record.list("deckle.circumstances");
     let mut cases = Vec::new();
     for bits in 0..64u8 {
         let [page, ahead, first, vouched, warm_up, observe] = [0, 1, 2, 3, 4, 5].map(|at| bits & (1 << at) != 0);
-        if (page && ahead) || (only_page && !page) || (first && known) || (vouched && !has_pass) {
+        let all =
+            [(page, "page"), (ahead, "prefetch"), (first, "first_request"), (vouched, "pass"), (warm_up, "warm_up")];
+        let possible = if told.is_empty() {
+            !((page && ahead) || (only_page && !page) || (first && known) || (vouched && !has_pass))
+        } else {
+            all.iter().all(|(holds, code)| *holds == told.contains(code))
+        };
+        if !possible {
             continue;
         }
         let assessment = Assessment {

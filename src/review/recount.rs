@@ -9,7 +9,7 @@ use crate::suspicion::signals::Kind;
 use crate::suspicion::{Fired, Group, Points, ScoreSettings, Signal, SuspicionError};
 
 /// Signals that are capped together: a line may give them less than their own points, or leave them out.
-const TOGETHER: [Signal; 4] = [Signal::ArticleRun, Signal::NoAssets, Signal::NoBeacon, Signal::SeqIds];
+pub(super) const TOGETHER: [Signal; 4] = [Signal::ArticleRun, Signal::NoAssets, Signal::NoBeacon, Signal::SeqIds];
 
 /// From the least to the most that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -106,7 +106,7 @@ pub(super) struct Weighed {
     pub(super) fired: Vec<Fired>,
 }
 
-fn place(points: &mut Points, group: Group) -> &mut f32 {
+pub(super) fn place(points: &mut Points, group: Group) -> &mut f32 {
     match group {
         Group::Claim => &mut points.claim,
         Group::Headers => &mut points.headers,

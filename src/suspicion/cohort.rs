@@ -33,10 +33,12 @@ impl Judge {
         if visitor.agent.category != Category::Browser || visitor.verification == Verification::Verified {
             return None;
         }
+        // A log that is replayed does not know what browsers send.
+        let agent = head.headers.get(USER_AGENT)?.as_bytes();
         let there = TELLING.iter().enumerate().filter(|(_, name)| head.headers.contains_key(**name));
         let names = there.fold(0, |bits, (at, _)| bits | 1 << at);
-        let text = |name| head.headers.get(name).map_or(&[][..], http::HeaderValue::as_bytes);
-        Some(self.state.make_key(names, text(USER_AGENT), text(ACCEPT_LANGUAGE)))
+        let languages = head.headers.get(ACCEPT_LANGUAGE).map_or(&[][..], http::HeaderValue::as_bytes);
+        Some(self.state.make_key(names, agent, languages))
     }
 
     /// Counts a page for its make. The signal is for a member that has fetched nothing itself, and not for its first

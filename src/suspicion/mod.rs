@@ -30,6 +30,8 @@ mod lesson;
 mod page;
 mod price;
 mod probe;
+#[cfg(feature = "proxy")]
+mod replay;
 pub mod score;
 pub mod shared;
 pub mod signals;
@@ -53,13 +55,17 @@ pub use state::{State, StateSettings, StateSize};
 
 use crate::clock::LimiterClock;
 use crate::unit::Span;
-use crate::visitor::TrapForm;
+use crate::visitor::{TrapForm, Visitor};
 use cells::{CellKey, SharedCells};
 pub(crate) use conduct::looks_like_article;
 #[cfg(feature = "proxy")]
 pub(crate) use conduct::number_in;
 #[cfg(feature = "proxy")]
+pub(crate) use price::cost_of_page;
+#[cfg(feature = "proxy")]
 pub(crate) use probe::is_probe;
+#[cfg(feature = "proxy")]
+pub(crate) use replay::{LoggedRequest, Replay, is_unlogged};
 pub(crate) use shared::{Debit, Subject, Verdict};
 pub(crate) use state::{Keys, Opened, PathKind};
 pub(crate) use width::{Widened, Width};
@@ -240,7 +246,16 @@ pub struct Assessment {
     pub(crate) issued: u8,
 }
 
+/// Seconds in which a pass speaks for its holder.
+const FRESH: u64 = 600;
+
 impl Assessment {
+    /// It holds a pass of its own, and has not had it for long.
+    pub(crate) fn has_fresh_pass(&self, visitor: &Visitor) -> bool {
+        let age = visitor.pass.map(|pass| visitor.arrived.as_secs().saturating_sub(u64::from(pass.issued)));
+        self.vouched && age.is_some_and(|age| age < FRESH)
+    }
+
     /// Nothing is known: lets everything through.
     pub(crate) fn unknown() -> Self {
         Self {

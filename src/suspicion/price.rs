@@ -14,14 +14,19 @@ pub(super) struct Paid {
     pub(super) hour: Option<NonZeroU32>,
 }
 
+/// What a page costs whoever had this score.
+pub(crate) fn cost_of_page(last_score: u8) -> NonZeroU32 {
+    match last_score {
+        0..20 => NonZeroU32::MIN,
+        20..40 => NonZeroU32::MIN.saturating_add(1),
+        _ => NonZeroU32::MIN.saturating_add(2),
+    }
+}
+
 impl Judge {
     /// The price of a page rises with suspicion; a refusal is a signal.
     pub(super) fn soft_refusals(&self, client: CellKey, last_score: u8, width: Width, fired: &mut Vec<Fired>) -> Paid {
-        let cost = match last_score {
-            0..20 => NonZeroU32::MIN,
-            20..40 => NonZeroU32::MIN.saturating_add(1),
-            _ => NonZeroU32::MIN.saturating_add(2),
-        };
+        let cost = cost_of_page(last_score);
         let mut ask = |limiters: &Widened, signal| {
             let given = matches!(limiters.of(width).check_key_n(&client, cost), Ok(Ok(())));
             if !given {

@@ -35,8 +35,8 @@ pub(crate) struct Facts {
     pub(crate) proxies: TrustedProxies,
     pub(crate) agents: Arc<Agents>,
     ranges: Arc<ArcSwap<Ranges>>,
-    clouds: Arc<PrefixSet>,
-    routes: Routes,
+    pub(super) clouds: Arc<PrefixSet>,
+    pub(super) routes: Routes,
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
     ja4: Option<HeaderName>,
@@ -209,7 +209,7 @@ impl Facts {
         }
     }
 
-    fn standing(&self, address: &ClientAddress, route: RouteClass, path: &str) -> Standing {
+    pub(super) fn standing(&self, address: &ClientAddress, route: RouteClass, path: &str) -> Standing {
         let inside = |list: &[IpNet]| address.ip.is_some_and(|ip| list.iter().any(|net| net.contains(&ip)));
         if self.routes.never(path) || inside(&self.allow) {
             Standing::Allowed

@@ -32,6 +32,8 @@ mod dns;
 mod entry;
 mod facts;
 mod identify;
+#[cfg(feature = "proxy")]
+mod logged;
 pub(crate) mod pass;
 mod prefixes;
 pub mod proxy_check;
@@ -59,6 +61,8 @@ pub use dns::{DnsVerifier, NoAnswer, Resolve, VerifySettings};
 pub use entry::{AgentEntry, AgentRegex};
 pub(crate) use facts::{Facts, HeadView, Keys, request_id, user_agent};
 pub use identify::{Identify, IdentifyLayer, ResponseFuture};
+#[cfg(feature = "proxy")]
+pub(crate) use logged::{LoggedHead, LoggedPath};
 pub use pass::Pass;
 pub use published::RangeSettings;
 #[cfg(feature = "proxy")]

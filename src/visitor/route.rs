@@ -30,6 +30,12 @@ pub enum RouteClass {
 }
 
 impl RouteClass {
+    /// Reads the stable spelling.
+    pub fn from_code(code: &str) -> Option<Self> {
+        let all = [Self::Wellknown, Self::Own, Self::Feed, Self::Api, Self::Asset, Self::Page, Self::Other];
+        all.into_iter().find(|route| route.code() == code)
+    }
+
     /// The stable spelling.
     pub fn code(self) -> &'static str {
         match self {

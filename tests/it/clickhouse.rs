@@ -581,6 +581,7 @@ fn a_review_of_a_table_says_what_it_lacks_and_what_went_wrong() {
     assert_eq!(run(&["review", "--from-clickhouse", "nonsense"]).0, 2);
     assert_eq!(run(&["review", "--from-clickhouse", &url, "a.log"]).0, 2);
     assert_eq!(run(&["review", "-f", "--from-clickhouse", &url, "--table", table]).0, 2);
+    assert_eq!(run(&["review", "--from-clickhouse", &url, "--table", table, "--simulate", "deckle.toml"]).0, 2);
     // Two times of one table.
     let times = ["--since", "2026-05-05", "--diff-range", "2026-05-01..2026-05-05", "--json", "-"];
     let access = access.display().to_string();

@@ -35,6 +35,7 @@ mod robots;
 mod shared;
 #[cfg(feature = "web-bot-auth")]
 mod signatures;
+mod simulate;
 mod sinks;
 mod streaming;
 mod support;

@@ -70,10 +70,10 @@ impl Shared {
     /// A refusal that a browser gets past. It is not counted: a neighbour who looks the same may have used up what there is.
     pub(super) fn way_out(&self, mut decision: Decision, visitor: &Visitor, head: Head<'_>) -> (Decision, Plan) {
         let Some(challenger) = &self.challenger else { return (decision, Plan::Forward) };
-        let page = challenger.issue(visitor, head.target(), head.language(), 0);
         decision.action = Action::Challenge;
         decision.challenge = Some(ChallengeStep::Issued);
-        (decision, Plan::Answer(Box::new(page)))
+        let plan = self.answer(|| challenger.issue(visitor, head.target(), head.language(), 0));
+        (decision, plan)
     }
 
     /// Issues a challenge, or serves the page slowly to whom challenges lead nowhere.
@@ -93,10 +93,10 @@ impl Shared {
         let may = || assessment.address.is_some_and(|address| self.limits.may_challenge(address));
         if !assessment.spared && assessment.issued < TRIES && may() {
             self.state.note_challenge(keys.own);
-            let page = challenger.issue(visitor, head.target(), head.language(), assessment.issued);
             decision.action = Action::Challenge;
             decision.challenge = Some(ChallengeStep::Issued);
-            return (decision, Plan::Answer(Box::new(page)));
+            let plan = self.answer(|| challenger.issue(visitor, head.target(), head.language(), assessment.issued));
+            return (decision, plan);
         }
         if self.is_taken_for_another(visitor, assessment) {
             return self.way_out(decision, visitor, head);

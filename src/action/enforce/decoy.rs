@@ -39,7 +39,8 @@ impl Shared {
         head: Head<'_>,
     ) -> (Decision, Plan) {
         if let Some(decoy) = self.decoy.as_ref().filter(|_| self.limits.may_deceive()) {
-            return (decision, Plan::Answer(Box::new(decoy.lead(&visitor.path))));
+            let plan = self.answer(|| decoy.lead(&visitor.path));
+            return (decision, plan);
         }
         decision.action = Action::Block;
         let plan = self.refuse(&decision, visitor, of, head.headers);

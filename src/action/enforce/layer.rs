@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode, Uri};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http_body_util::Full;
 use tower_layer::Layer;
 
 use super::plan::{Head, Plan};
@@ -16,7 +18,7 @@ use crate::action::decoy::Decoy;
 use crate::action::license::License;
 use crate::action::limit::{Client, Limits, TRICKLE};
 use crate::action::policy::{self, Circumstances};
-use crate::action::{Action, ActionError, ChallengeStep, Clamp, Decision, LimitReport, Mode, Rule, Settings};
+use crate::action::{Action, ActionError, ChallengeStep, Clamp, Decision, LimitReport, Mode, Moment, Rule, Settings};
 use crate::rights::LicenseSettings;
 use crate::secret::Secrets;
 use crate::suspicion::cells::CellKey;
@@ -77,6 +79,8 @@ pub(super) struct Shared {
     pub(super) decoy: Option<Decoy>,
     pub(super) mode: Mode,
     pub(super) sleepers: AtomicUsize,
+    /// Decisions are made, and nobody gets an answer.
+    pub(super) silent: bool,
 }
 
 impl EnforceLayer {
@@ -100,9 +104,8 @@ impl EnforceLayer {
         let limits = Limits::new(&state, &settings.limits);
         let answers = Answers::new(settings.contact.clone(), settings.templates.as_deref())?;
         let license = License::new(&settings.license, licence);
-        let sleepers = AtomicUsize::new(0);
-        let shared =
-            Shared { state, settings, limits, answers, license, challenger: None, decoy: None, mode, sleepers };
+        let (sleepers, challenger, decoy, silent) = (AtomicUsize::new(0), None, None, false);
+        let shared = Shared { state, settings, limits, answers, license, challenger, decoy, mode, sleepers, silent };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -125,6 +128,7 @@ impl EnforceLayer {
             decoy: settings.decoy.enabled.then(|| Decoy::new(secrets, mount)),
             mode: *mode,
             sleepers: AtomicUsize::new(0),
+            silent: false,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -190,11 +194,8 @@ impl Shared {
         // Whoever is found out as an impostor, or in a trap, needs no history.
         let caught = visitor.verification == Verification::Failed || assessment.points.trap >= 1.0;
         let warm_up = self.state.uptime() < WARM_UP && !caught;
-        policy::clamp(
-            &mut draft,
-            &self.settings,
-            Circumstances { mode, warm_up, valve: self.state.valve.is_open(self.state.now()) },
-        );
+        let valve = self.state.valve.is_open(self.state.now());
+        policy::clamp(&mut draft, &self.settings, Circumstances { mode, warm_up, valve });
         if draft.action == Action::Challenge && self.challenger.is_none() {
             policy::cap(&mut draft, Action::Limit, Clamp::Navigation);
         }
@@ -211,6 +212,7 @@ impl Shared {
             limit,
             delay: None,
             challenge: None,
+            moment: Moment { warm_up, valve },
         };
         let (decision, plan) = self.act(decision, visitor, assessment, head);
         let delay = match plan {
@@ -238,6 +240,7 @@ impl Shared {
         match decision.action {
             Action::Challenge => self.challenge(decision, visitor, assessment, head),
             Action::Decoy => self.lead_away(decision, visitor, assessment, head),
+            Action::Card if self.silent => (decision, Plan::Forward),
             Action::Card => {
                 let refusal = Refusal {
                     status: StatusCode::TOO_MANY_REQUESTS,
@@ -273,7 +276,12 @@ impl Shared {
     }
 
     /// The hard quotas first; then the trickle of `limit`.
-    fn ask_limits(&self, draft: &mut policy::Draft, visitor: &Visitor, assessment: &Assessment) -> Option<LimitReport> {
+    pub(super) fn ask_limits(
+        &self,
+        draft: &mut policy::Draft,
+        visitor: &Visitor,
+        assessment: &Assessment,
+    ) -> Option<LimitReport> {
         let key = assessment.client?;
         let free = matches!(visitor.route, RouteClass::Wellknown | RouteClass::Own);
         if free || visitor.standing != Standing::Ordinary {
@@ -349,7 +357,7 @@ impl Shared {
     ) -> Plan {
         if let (Action::License, Some(license)) = (decision.action, &self.license) {
             let verified = visitor.verification == Verification::Verified;
-            return Plan::Answer(Box::new(self.answers.license(license, visitor.request_id, verified, headers)));
+            return self.answer(|| self.answers.license(license, visitor.request_id, verified, headers));
         }
         let limit = decision.limit.filter(|_| decision.action == Action::Limit);
         let retry_after = limit.and_then(|l| l.retry_after);
@@ -363,7 +371,12 @@ impl Shared {
         let cooperates = visitor.agent.category.is_declared_bot() && assessment.read_robots;
         let quota = limit.filter(|limit| cooperates && (verified || limit.name == TRICKLE));
         let refusal = Refusal { status, retry_after, quota, request_id: visitor.request_id };
-        Plan::Answer(Box::new(self.answers.refuse(refusal, headers)))
+        self.answer(|| self.answers.refuse(refusal, headers))
+    }
+
+    /// An answer, where there is somebody to get it.
+    pub(super) fn answer(&self, make: impl FnOnce() -> Response<Full<Bytes>>) -> Plan {
+        if self.silent { Plan::Forward } else { Plan::Answer(Box::new(make())) }
     }
 
     /// The wait rises with the score, ±20 %, so that it cannot be told from a slow site. None when too many wait.

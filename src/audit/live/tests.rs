@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::action::{Decision, Mode, Rule};
+use crate::action::{Decision, Mode, Moment, Rule};
 use crate::audit::PageSummary;
 use crate::audit::record::blank;
 use crate::clock::ManualClock;
@@ -39,7 +39,8 @@ fn refused(record: AuditRecord, mode: Mode) -> AuditRecord {
         Mode::Enforce => (None, Action::Block, Vec::new()),
     };
     let rule = Rule::Policy(Category::Scanner);
-    let decision = Decision { action, would, rule, clamps, limit: None, delay: None, challenge: None };
+    let moment = Moment::default();
+    let decision = Decision { action, would, rule, clamps, limit: None, delay: None, challenge: None, moment };
     AuditRecord { decision: Some(decision), ..record }
 }
 

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message;
 
 use super::*;
-use crate::action::{Action, Decision, Rule};
+use crate::action::{Action, Decision, Moment, Rule};
 use crate::audit::privacy::Pseudonyms;
 use crate::audit::record::blank;
 use crate::audit::{OtlpSettings, Sink};
@@ -114,6 +114,7 @@ fn with_action(action: Action) -> AuditRecord {
         limit: None,
         delay: None,
         challenge: None,
+        moment: Moment::default(),
     };
     AuditRecord { decision: Some(decision), ..blank() }
 }

@@ -102,6 +102,22 @@ pub struct DeckleFields<'l> {
     pub sample: Option<f32>,
 }
 
+/// What deckle's log says about a decision beyond [`DeckleFields`]: only whoever makes it again needs that.
+#[cfg(feature = "proxy")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Evidence<'l> {
+    /// `group:points`.
+    pub(crate) points: Vec<Text<'l>>,
+    pub(crate) rule: Text<'l>,
+    pub(crate) clamps: Vec<Text<'l>>,
+    /// `None`: a version that did not write them.
+    pub(crate) circumstances: Option<Vec<Text<'l>>>,
+    pub(crate) limit: Option<Text<'l>>,
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) route: Text<'l>,
+    pub(crate) navigation: bool,
+}
+
 /// Why a line gave no hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]

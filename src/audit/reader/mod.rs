@@ -32,6 +32,10 @@ pub use log_format::LogFormatError;
 pub use zone::{Zone, ZoneError};
 
 #[cfg(feature = "proxy")]
+pub(crate) use hit::Evidence;
+#[cfg(feature = "proxy")]
+pub(crate) use own::evidence;
+#[cfg(feature = "proxy")]
 pub(crate) use time::rfc3339;
 
 use formats::{cloudfront, w3c};

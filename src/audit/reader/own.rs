@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
+#[cfg(feature = "proxy")]
+use super::hit::Evidence;
 use super::hit::{DeckleFields, Hit, Skipped, Text};
 use super::time::rfc3339;
 use super::{Line, Note};
@@ -131,6 +133,49 @@ struct OwnLine<'l> {
     text: Option<Borrowed<'l>>,
 }
 
+/// The keys that are read for [`Evidence`] alone.
+#[cfg(feature = "proxy")]
+#[derive(serde::Deserialize)]
+struct EvidenceLine<'l> {
+    #[serde(borrow, rename = "deckle.points", default)]
+    points: Vec<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.rule", default)]
+    rule: Borrowed<'l>,
+    #[serde(borrow, rename = "deckle.clamps", default)]
+    clamps: Vec<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.circumstances")]
+    circumstances: Option<Vec<Borrowed<'l>>>,
+    #[serde(borrow, rename = "deckle.limit.name")]
+    limit: Option<Borrowed<'l>>,
+    #[serde(rename = "deckle.limit.retry_after")]
+    retry_after: Option<u64>,
+    #[serde(borrow, rename = "deckle.route", default)]
+    route: Borrowed<'l>,
+    #[serde(rename = "deckle.navigation", default)]
+    navigation: bool,
+}
+
+#[cfg(feature = "proxy")]
+fn texts(list: Vec<Borrowed<'_>>) -> Vec<Text<'_>> {
+    list.into_iter().map(|text| text.0).collect()
+}
+
+/// What a line says about the decision; `None` for what is no line of deckle's log.
+#[cfg(feature = "proxy")]
+pub(crate) fn evidence(line: &[u8]) -> Option<Evidence<'_>> {
+    let line: EvidenceLine<'_> = serde_json::from_slice(line).ok()?;
+    Some(Evidence {
+        points: texts(line.points),
+        rule: line.rule.0,
+        clamps: texts(line.clamps),
+        circumstances: line.circumstances.map(texts),
+        limit: own(line.limit),
+        retry_after: line.retry_after,
+        route: line.route.0,
+        navigation: line.navigation,
+    })
+}
+
 /// Is this a line of deckle's log? Cheap, for telling formats apart.
 pub(crate) fn is_own(line: &str) -> bool {
     line.starts_with("{\"v\":") || (line.starts_with('{') && line.contains("\"deckle."))
@@ -228,6 +273,18 @@ fn hit(line: OwnLine<'_>, time: Duration) -> Hit<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(feature = "proxy")]
+    fn what_a_decision_hung_on_is_read_apart() {
+        let line = br#"{"v":1,"deckle.points":["claim:25"],"deckle.rule":"suspicion.score.buckets","deckle.clamps":["observe"],"deckle.circumstances":["page"],"deckle.limit.name":"limited","deckle.limit.retry_after":20,"deckle.route":"page","deckle.navigation":true}"#;
+        let read = evidence(line).unwrap();
+        assert_eq!((read.points[0].as_ref(), read.rule.as_ref()), ("claim:25", "suspicion.score.buckets"));
+        assert_eq!((read.clamps.len(), read.circumstances.as_ref().map(Vec::len)), (1, Some(1)));
+        assert_eq!((read.limit.as_deref(), read.retry_after, read.navigation), (Some("limited"), Some(20), true));
+        assert_eq!(evidence(b"{\"v\":1}").unwrap(), Evidence::default());
+        assert!(evidence(b"203.0.113.9 - -").is_none());
+    }
 
     #[test]
     fn lines_of_the_own_log() {

@@ -11,7 +11,8 @@ use crate::audit::reader::{Format, Zone};
 #[cfg(feature = "clickhouse")]
 use crate::cli::push::hits;
 use crate::cli::table::TableArgs;
-use crate::review::{Condition, FilterArgs, Filters, Review, Source};
+use crate::config::Config;
+use crate::review::{Condition, FilterArgs, Filters, Review, SimulatedPolicy, Source};
 use crate::unit::{Size, Span};
 
 #[derive(clap::Args)]
@@ -28,6 +29,7 @@ Examples:
   deckle review access.log --since 7d --where 'score>=70 && page.kind==\"article\"'
   deckle review access.log --log-format '$remote_addr [$time_local] \"$request\" $status \"$http_user_agent\"'
   deckle review access.log --robots robots.txt --fail-if 'violations>0'
+  deckle review deckle-log --simulate stricter.toml --full
   zcat old.gz | deckle review - --json -
   deckle review access.log --diff access.log.1
   deckle review access.log* --since 7d --diff-range 14d..7d
@@ -80,7 +82,11 @@ pub(super) struct DifferenceArgs {
 struct FromArgs {
     /// Read a table of ClickHouse in place of files: http://[USER@]HOST:PORT, or https://. The password may stand in
     /// DECKLE_CLICKHOUSE_PASSWORD.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["paths", "verify", "evidence", "verify_evidence"])]
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["paths", "verify", "evidence", "verify_evidence", "simulate"]
+    )]
     from_clickhouse: Option<String>,
     #[command(flatten)]
     of: TableArgs,
@@ -199,6 +205,10 @@ pub(super) struct OutputArgs {
     /// What 10⁹ bytes cost.
     #[arg(long, value_name = "PRICE")]
     cost_per_gb: Option<f64>,
+    /// Tell what deckle would have done under the policy of this deckle.toml: which requests would be treated otherwise,
+    /// and who would be newly slowed, refused or challenged.
+    #[arg(long, conflicts_with_all = ["follow", "diff", "diff_range"], value_name = "FILE")]
+    simulate: Option<PathBuf>,
 }
 
 fn format(name: &str) -> Result<Format, String> {
@@ -287,6 +297,11 @@ impl ReviewArgs {
         }
         if let Some(cost) = self.output.cost_per_gb {
             review = review.cost_per_gb(cost);
+        }
+        if let Some(path) = &self.output.simulate {
+            let Config { mode, visitor, suspicion, action, rights, .. } = Config::from_path(path)?;
+            let policy = SimulatedPolicy::new(mode, visitor, suspicion, action, rights);
+            review = review.simulate(policy).with_context(|| format!("{} does not hold", path.display()))?;
         }
         for given in robots {
             let (file, since) = robots_file(given)?;

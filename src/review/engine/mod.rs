@@ -31,6 +31,7 @@ use super::conditions::Window;
 use super::filter::Filters;
 use super::input::{InputError, Source};
 use super::report::Quality;
+use super::simulate::{self, Event, PolicyNote, SimulatedPolicy, Simulator};
 use crate::audit::reader::{Format, Skipped};
 use crate::visitor::{Ranges, Verification};
 use feed::Batch;
@@ -45,7 +46,8 @@ pub(crate) use feed::{Feed, Problem, Reading, name};
 pub(crate) use follow::{Followed, follow};
 pub(crate) use robots::RobotsVersions;
 #[cfg(feature = "clickhouse")]
-pub(crate) use row::{Kind, Row};
+pub(crate) use row::Kind;
+pub(crate) use row::Row;
 pub(crate) use shard::Shard;
 
 /// How much is read and kept.
@@ -67,6 +69,8 @@ pub(crate) struct Plan {
     pub(crate) windows: Vec<Window>,
     /// Keep lines that were skipped.
     pub(crate) keep_bad: bool,
+    /// Decide again under this policy.
+    pub(crate) simulated: Option<Arc<SimulatedPolicy>>,
 }
 
 /// How far it is.
@@ -94,6 +98,11 @@ pub(crate) struct Counts {
     pub(crate) over: bool,
     /// First and last time of all hits, those that filters have left out, too.
     pub(crate) span: Option<(Duration, Duration)>,
+    /// What another policy would have done.
+    pub(crate) simulation: Option<simulate::Tally>,
+    /// Of the round in hand: what is decided again.
+    events: Vec<Event>,
+    policies: Vec<PolicyNote>,
     /// First and last number, and lines, of each writer.
     numbers: BTreeMap<String, (u64, u64, u64)>,
     lines_of: Vec<u64>,
@@ -115,6 +124,7 @@ const MAX_NOTES: usize = 1_000;
 /// Reads everything. `stop` ends it early; what was read until then is counted.
 pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress: &mut dyn FnMut(Progress)) -> Counts {
     let mut counts = Counts::new(plan, sources.len());
+    let simulator = counts.start_simulation(plan);
     let agents = AgentTable::default();
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
     let (give_back, spare) = channel();
@@ -137,6 +147,9 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         let stopped = stop.load(Ordering::Relaxed);
         if round.len() >= ROUND.max(plan.jobs) || ((over || stopped) && !round.is_empty()) {
             counts.add_round(&round, plan, &agents, &mut caches);
+            if let Some(simulator) = &simulator {
+                counts.feed(simulator, round.len());
+            }
             for batch in round.drain(..) {
                 let _ = give_back.send(batch.chunk.bytes);
             }
@@ -147,6 +160,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
             break;
         }
     }
+    counts.simulation = simulator.map(Simulator::finish);
     counts.finish();
     counts
 }
@@ -200,6 +214,9 @@ impl Counts {
             errors: Vec::new(),
             bad: Vec::new(),
             partial: false,
+            simulation: None,
+            events: Vec::new(),
+            policies: Vec::new(),
             caught_up: false,
             over: false,
             span: None,
@@ -251,6 +268,26 @@ impl Counts {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         self.quality.notes.push(format!("{error}{cause}"));
         self.errors.push(error);
+    }
+
+    /// A report without what was asked for must say so.
+    fn start_simulation(&mut self, plan: &Plan) -> Option<Simulator> {
+        let reason = match Simulator::start(plan.simulated.as_ref()?) {
+            Ok(Some(simulator)) => return Some(simulator),
+            Ok(None) => "there is no thread for it".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.quality.notes.push(format!("nothing was simulated: {reason}"));
+        None
+    }
+
+    /// Hands over what was read in a round. The chunks behind begin later than its last one, but for what a server writes
+    /// late.
+    fn feed(&mut self, simulator: &Simulator, chunks: usize) {
+        let last = |event: &&Event| event.place.0 as usize + 1 == chunks;
+        let first = self.events.iter().filter(last).min_by_key(|event| event.place.1);
+        let border = first.map(|event| event.time.saturating_sub(parse::DISORDER));
+        simulator.feed(std::mem::take(&mut self.events), std::mem::take(&mut self.policies), border);
     }
 
     fn note_problem(&mut self, problem: Problem, sources: &[Source]) {
@@ -327,6 +364,8 @@ impl Counts {
                 }
             }
             bad.append(&mut parsed.bad);
+            self.events.append(&mut parsed.events);
+            self.policies.append(&mut parsed.policies);
             self.add_counts(parsed);
         }
         self.add_lines(round, &lines, bad);

@@ -7,10 +7,11 @@ use super::Plan;
 use super::agents::{AgentCache, AgentTable};
 use super::feed::Batch;
 use super::row::{Kind, Row};
-use crate::audit::reader::{Format, Line, Note, Skipped};
+use crate::audit::reader::{Evidence, Format, Line, Note, Skipped, evidence};
+use crate::review::simulate::{Event, PolicyNote};
 
 /// A server writes a line when the answer is done: this much disorder is usual.
-const DISORDER: Duration = Duration::from_secs(300);
+pub(super) const DISORDER: Duration = Duration::from_secs(300);
 
 /// What one thread has read of a round.
 #[derive(Debug, Default)]
@@ -42,6 +43,9 @@ pub(super) struct Parsed<'c> {
     pub(super) bad: Vec<(usize, u64, Skipped, Vec<u8>)>,
     /// First and last number, and lines, of each writer.
     pub(super) numbers: BTreeMap<String, (u64, u64, u64)>,
+    /// What is decided again.
+    pub(super) events: Vec<Event>,
+    pub(super) policies: Vec<PolicyNote>,
     newest: Duration,
 }
 
@@ -84,7 +88,7 @@ impl<'c> Parsed<'c> {
             let text = valid.and_then(|text| text.get(span.clone()));
             if text.is_some_and(|text| reader.read_usual(text, &mut row.hit)) {
                 of_format += 1;
-                self.add_hit(plan, agents, cache);
+                self.add_hit((chunk as u32, lines as u32, None), plan, agents, cache);
                 continue;
             }
             let line = batch.chunk.bytes.get(span).unwrap_or_default();
@@ -96,10 +100,13 @@ impl<'c> Parsed<'c> {
             of_format += u64::from(matches!(read, Line::Hit(_) | Line::Other(_)));
             match read {
                 Line::Hit(hit) => {
+                    // Keys that nobody else needs.
+                    let asked = plan.simulated.is_some() && hit.deckle.is_some();
+                    let evidence = asked.then(|| evidence(line)).flatten();
                     row.hit = hit;
-                    self.add_hit(plan, agents, cache);
+                    self.add_hit((chunk as u32, lines as u32, evidence), plan, agents, cache);
                 }
-                Line::Other(note) => self.add_note(*note),
+                Line::Other(note) => self.add_note(*note, plan.simulated.is_some()),
                 Line::Directive => self.other += 1,
                 Line::Empty => self.empty += 1,
                 Line::Skipped(reason) => {
@@ -117,7 +124,7 @@ impl<'c> Parsed<'c> {
         }
     }
 
-    fn add_note(&mut self, note: Note) {
+    fn add_note(&mut self, note: Note, simulates: bool) {
         self.other += 1;
         // What was erased keeps its number, and not the name of its writer.
         if note.kind == "erased" {
@@ -127,13 +134,20 @@ impl<'c> Parsed<'c> {
         }
         self.dropped = self.dropped.saturating_add(note.dropped);
         self.clock_steps += u64::from(note.clock_step);
+        self.policies.extend(PolicyNote::of(&note).filter(|_| simulates));
         if note.robots_version.is_some() {
             self.notes.push(note);
         }
     }
 
     /// The hit in the first row that is free.
-    fn add_hit(&mut self, plan: &Plan, agents: &AgentTable, cache: &mut AgentCache) {
+    fn add_hit(
+        &mut self,
+        (chunk, line, evidence): (u32, u32, Option<Evidence<'_>>),
+        plan: &Plan,
+        agents: &AgentTable,
+        cache: &mut AgentCache,
+    ) {
         let Some(row) = self.rows.get_mut(self.used) else { return };
         let hit = &row.hit;
         if let Some(fields) = &hit.deckle {
@@ -145,15 +159,19 @@ impl<'c> Parsed<'c> {
         let (first, last) = self.span.unwrap_or((hit.time, hit.time));
         self.span = Some((first.min(hit.time), last.max(hit.time)));
         row.complete(agents, cache);
-        if !plan.filters.is_empty() && !plan.filters.keeps(&row.subject()) {
+        let is_kept = plan.filters.is_empty() || plan.filters.keeps(&row.subject());
+        if plan.simulated.is_some() {
+            self.events.push(Event::of(row, (chunk, line), is_kept, evidence.as_ref()));
+        }
+        if is_kept {
+            self.hits += 1;
+        } else {
             self.filtered += 1;
             // Whoever has read robots.txt has read it, whatever is looked at.
             if row.kind != Kind::Robots || !row.category.is_declared_bot() {
                 return;
             }
             row.unseen = true;
-        } else {
-            self.hits += 1;
         }
         let shard = row.shard(self.of_shard.len());
         if let Some(places) = self.of_shard.get_mut(shard) {

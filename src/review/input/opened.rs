@@ -1,8 +1,7 @@
-//! Files as they were opened: by what each is told from others of its name, and what may have become of it.
+//! A file that was opened, and what stands under its name later.
 
-use std::cmp::Ordering;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What stands under the name of a file that was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub(crate) enum Now {
 /// A file that was opened: its name, and by what it is told from others of this name.
 pub(super) struct Opened {
     pub(super) path: PathBuf,
-    identity: Option<(u64, u64)>,
+    pub(super) identity: Option<(u64, u64)>,
 }
 
 impl Opened {
@@ -31,23 +30,11 @@ impl Opened {
         let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
         Some(Self { path, identity: identity(&metadata) })
     }
-
-    /// What stands under its name now, after so many bytes of it were read.
-    pub(super) fn now(&self, read: u64, compressed: bool) -> Now {
-        let Ok(metadata) = std::fs::metadata(&self.path) else { return Now::Gone };
-        match metadata.len().cmp(&read) {
-            _ if identity(&metadata) != self.identity => Now::Other,
-            _ if compressed => Now::Same,
-            Ordering::Less => Now::Shorter,
-            Ordering::Equal => Now::Same,
-            Ordering::Greater => Now::Longer,
-        }
-    }
 }
 
 /// Device and inode.
 #[cfg_attr(unix, expect(clippy::unnecessary_wraps, reason = "elsewhere there is none"))]
-fn identity(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
+pub(super) fn identity(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
@@ -57,20 +44,5 @@ fn identity(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
     {
         let _ = metadata;
         None
-    }
-}
-
-/// A segment may have been compressed since it was found. With it: its name.
-pub(super) fn open(path: &Path) -> std::io::Result<(File, PathBuf)> {
-    let opened = File::open(path);
-    let gone = opened.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-    let named = |end: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        Some((File::open(&name).ok()?, PathBuf::from(name)))
-    };
-    match [".zst", ".gz"].into_iter().find_map(|end| if gone { named(end) } else { None }) {
-        Some(found) => Ok(found),
-        None => opened.map(|file| (file, path.to_owned())),
     }
 }

@@ -129,6 +129,7 @@ mod tests {
             "referrers",
             "marks",
             "actions",
+            "simulation",
             "quality",
         ] {
             assert!(names.contains(&format!("{section}.csv").as_str()), "{section}");

@@ -105,7 +105,7 @@ mod tests {
             assert!(part.iter().all(|line| pipes(line) == pipes(part[0])), "{part:#?}");
         }
         assert!(tables > 10, "{text}");
-        assert_eq!(text.lines().filter(|line| line.starts_with("## ")).count(), 15);
+        assert_eq!(text.lines().filter(|line| line.starts_with("## ")).count(), 16);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod markdown;
 #[cfg(test)]
 mod sample;
 mod sections;
+mod simulation;
 mod terminal;
 mod text;
 

@@ -1,10 +1,10 @@
 //! Reports for the tests of the renderers: an empty one, and one in which visitors have written whatever they could.
 
 use crate::review::report::{
-    ActionRow, Actions, AgentRow, Approximate, ArticleRow, BandwidthRow, CandidateRow, Content, CoverageRow,
-    Difference, DifferenceRow, GroupRow, LatencyRow, MarkRow, Marks, NewAgentRow, NewAgents, PaceRow, ProbeRow,
-    Quality, ReferrerRow, Report, Robots, RobotsRow, RotationRow, SeriesRow, ShapeRow, Side, SourceInfo, StatusRow,
-    StatusTable, Suspect, Times, Verdict,
+    ActionRow, Actions, AffectedClass, AffectedRow, AffectedVisitors, AgentRow, Approximate, ArticleRow, BandwidthRow,
+    CandidateRow, Content, CoverageRow, Difference, DifferenceRow, GroupRow, LatencyRow, MarkRow, Marks, MatrixCell,
+    NewAgentRow, NewAgents, PaceRow, ProbeRow, Quality, ReferrerRow, Report, Robots, RobotsRow, RotationRow, SeriesRow,
+    ShapeRow, Side, Simulation, SourceInfo, StatusRow, StatusTable, Suspect, Times, UnavailableRow, Verdict,
 };
 
 /// Meant to end an element, an attribute, a cell, a line or a terminal's mode.
@@ -47,6 +47,7 @@ pub(crate) fn empty() -> Report {
         referrers: Vec::new(),
         marks: Marks::default(),
         actions: Actions::default(),
+        simulation: None,
         quality: Quality::default(),
     }
 }
@@ -90,6 +91,7 @@ pub(crate) fn sample() -> Report {
             }],
         },
         actions: actions(),
+        simulation: Some(simulation()),
         quality: quality(),
     }
 }
@@ -327,6 +329,38 @@ fn actions() -> Actions {
             ActionRow { action: "allow", done: 1_200_000, would: 1_190_000 },
             ActionRow { action: "block", done: 0, would: 2_408 },
         ],
+    }
+}
+
+fn simulation() -> Simulation {
+    let class = |visitors: u64| AffectedClass {
+        visitors,
+        requests: 9,
+        rows: vec![AffectedRow {
+            visitor: hostile("affected.visitor"),
+            name: hostile("affected.name"),
+            requests: 9,
+            hits: 12,
+            action: "challenge",
+            rule: hostile("affected.rule"),
+            bytes_saved: 90_000,
+            reasons: vec![hostile("affected.reason")],
+        }],
+    };
+    Simulation {
+        mode: "observe",
+        requests: 1_204_332,
+        unchanged: 1_204_300,
+        undecided: 3,
+        own: 1_000_000,
+        reproduced: 999_999,
+        matrix: [("allow", "allow", 1_204_300), ("allow", "challenge", 27), ("block", "limit", 5)]
+            .map(|(current, simulated, requests)| MatrixCell { current, simulated, requests })
+            .into(),
+        affected: AffectedVisitors { verified: class(1), human: class(2), suspected: class(3) },
+        bytes_saved: 270_000,
+        unavailable: vec![UnavailableRow { signal: "no_accept", group: "headers", points: 8 }],
+        notes: vec![hostile("simulation.note")],
     }
 }
 

@@ -3,6 +3,7 @@
 use super::cells::Cell::{self, Bytes, Count, Decimal, Share, Shown};
 use super::cells::{Section, Table, fact, name, not_evaluated, warnings};
 use super::difference::difference;
+use super::simulation::simulation;
 use super::text;
 use crate::review::report::{
     Actions, AgentRow, Approximate, BandwidthRow, Content, Marks, NewAgents, Quality, ReferrerRow, Report, Robots,
@@ -30,8 +31,9 @@ pub(super) fn sections(report: &Report) -> Vec<Section> {
         referrers(&report.referrers),
         marks(&report.marks),
         actions(&report.actions),
-        quality(&report.quality, &report.source),
     ]);
+    all.extend(report.simulation.as_ref().map(simulation));
+    all.push(quality(&report.quality, &report.source));
     all
 }
 

@@ -5,6 +5,7 @@ use super::cells::{Cell, Section, Table, head, name, not_evaluated, warnings};
 use super::difference::notes;
 use super::grid::{GAP, Grid, INDENT, Line, Style, bold, dim, marked, pad, paint, paragraph, plain, shown};
 use super::sections::sections;
+use super::simulation::{COLUMNS, summary};
 use super::text::{ascii, clean, columns, cut, group, moment, size, wrap};
 use crate::review::report::{Quality, Report, Suspect};
 
@@ -151,9 +152,16 @@ fn blocks(report: &Report, look: Look, is_airy: bool) -> Vec<Block> {
             Some(Block { head: bold("What is different"), items, first: 1 })
         })
     });
+    let simulated = report.simulation.as_ref().map(|of| {
+        let words = wrap(&clean(&summary(of)), look.width, INDENT, INDENT).into_iter().map(plain).collect();
+        Block { head: bold("Simulated policy"), items: vec![words], first: 1 }
+    });
     let blocks = [
         Some(Block { head, items: suspects, first: if is_airy { 3 } else { 1 } }),
         difference,
+        simulated,
+        block("simulation.csv", "Was, and would be", COLUMNS),
+        block("simulation_human.csv", "Newly affected readers", &["name", "action", "requests", "hits"]),
         block("agents.csv", "Agents", &["agent", "verification", "category", "hits", "bytes"]),
         robots,
         block("content_articles.csv", "Articles taken", &["path", "suspects", "visitors"]),
@@ -364,7 +372,7 @@ mod tests {
         assert!(place("Possibly disturbed readers") < place("Requests by action"));
         let titles: Vec<usize> =
             sections(&sample()).iter().map(|section| place(&format!("\n{}\n", section.title))).collect();
-        assert!(titles.len() == 15 && titles.is_sorted(), "{text}");
+        assert!(titles.len() == 16 && titles.is_sorted(), "{text}");
     }
 
     #[test]
@@ -401,6 +409,9 @@ mod tests {
         let mut report = sample();
         report.robots.evaluated = false;
         report.robots.reason = Some("no robots.txt was given");
+        // They leave room for little else.
+        report.difference = None;
+        report.simulation = None;
         for full in [false, true] {
             let text = terminal(&report, Look { full, ..LOOK });
             assert!(text.contains("Not evaluated: no robots.txt was given."), "{text}");

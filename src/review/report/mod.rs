@@ -3,6 +3,7 @@
 
 mod difference;
 mod sections;
+mod simulation;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ pub use sections::{
     Marks, NewAgentRow, NewAgents, PaceRow, ProbeRow, Quality, ReferrerRow, RotationRow, SeriesRow, ShapeRow,
     StatusRow, StatusTable, Times,
 };
+pub use simulation::{AffectedClass, AffectedRow, AffectedVisitors, MatrixCell, Simulation, UnavailableRow};
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
@@ -52,6 +54,9 @@ pub struct Report {
     pub marks: Marks,
     /// What deckle did, and whom it may have done wrong.
     pub actions: Actions,
+    /// What another policy would have done, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub simulation: Option<Simulation>,
     /// How good the data is.
     pub quality: Quality,
 }

@@ -4,6 +4,7 @@ mod agents;
 mod content;
 mod obedience;
 mod profile;
+mod simulation;
 mod suspects;
 mod tables;
 mod times;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use super::engine::{Counts, Facts, name};
 use super::input::Source;
 use super::report::{Approximate, Report, SourceInfo};
+use super::simulate::SimulatedPolicy;
 pub(super) use profile::profile;
 use suspects::Ranked;
 
@@ -30,6 +32,7 @@ pub(super) struct About<'a> {
     pub(super) filters: Vec<String>,
     pub(super) gap: Duration,
     pub(super) cost_per_gb: Option<f64>,
+    pub(super) simulated: Option<&'a SimulatedPolicy>,
 }
 
 /// The visitors of all shards, and who of them is suspected.
@@ -105,6 +108,7 @@ pub(super) fn report(counts: &Counts, about: &About<'_>) -> Report {
         referrers: tables::referrers(&everybody),
         marks,
         actions,
+        simulation: about.simulated.and_then(|policy| simulation::simulation(&everybody, policy)),
         quality: counts.quality.clone(),
         suspects,
     }

@@ -17,7 +17,7 @@ use crate::visitor::{RouteClass, Visitor};
 
 /// What the answer teaches.
 #[derive(Debug)]
-pub(super) struct Learn {
+pub(in crate::suspicion) struct Learn {
     judge: Arc<Judge>,
     path: Arc<str>,
     keys: Option<Keys>,
@@ -62,14 +62,42 @@ where
         let result = ready!(this.inner.poll(cx));
         if let (Some(learn), Ok(response)) = (this.learn.take(), &result) {
             // A fault of ours loses a lesson and nothing else.
-            let _ = catch_unwind(AssertUnwindSafe(|| learn.from(response)));
+            let _ = catch_unwind(AssertUnwindSafe(|| learn.from(Head::of(response))));
         }
         Poll::Ready(result)
     }
 }
 
+/// What of an answer teaches anything.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::suspicion) struct Head {
+    pub(in crate::suspicion) status: StatusCode,
+    /// By its media type.
+    pub(in crate::suspicion) kind: Option<PathKind>,
+    pub(in crate::suspicion) has_etag: bool,
+    /// Our style sheet stands in it.
+    pub(in crate::suspicion) offered: bool,
+}
+
+impl Head {
+    fn of<R>(response: &Response<R>) -> Self {
+        let headers = response.headers();
+        Self {
+            status: response.status(),
+            kind: headers.get(header::CONTENT_TYPE).map(|kind| PathKind::of_content_type(kind.as_bytes())),
+            has_etag: headers.contains_key(header::ETAG),
+            offered: response.extensions().get::<BeaconOffered>().is_some(),
+        }
+    }
+}
+
 impl Learn {
-    pub(super) fn new(judge: &Arc<Judge>, visitor: &Visitor, of: &Assessment, headers: &HeaderMap) -> Self {
+    pub(in crate::suspicion) fn new(
+        judge: &Arc<Judge>,
+        visitor: &Visitor,
+        of: &Assessment,
+        headers: &HeaderMap,
+    ) -> Self {
         let own = visitor.route == RouteClass::Own;
         Self {
             judge: Arc::clone(judge),
@@ -86,9 +114,8 @@ impl Learn {
         }
     }
 
-    fn from<R>(&self, response: &Response<R>) {
-        let (status, headers) = (response.status(), response.headers());
-        let kind = headers.get(header::CONTENT_TYPE).map(|kind| PathKind::of_content_type(kind.as_bytes()));
+    pub(in crate::suspicion) fn from(&self, head: Head) {
+        let Head { status, kind, .. } = head;
         let html = kind == Some(PathKind::Html);
         if let Some(kind) = kind.filter(|_| status == StatusCode::OK && !self.own) {
             self.judge.state.learn_path(&self.path, kind);
@@ -107,8 +134,8 @@ impl Learn {
         let answer = Answer {
             not_found: self.page && missing,
             not_modified: !self.whole && status == StatusCode::NOT_MODIFIED,
-            unconditional_revisit: self.revisit && self.whole && headers.contains_key(header::ETAG),
-            offered: response.extensions().get::<BeaconOffered>().is_some(),
+            unconditional_revisit: self.revisit && self.whole && head.has_etag,
+            offered: head.offered,
             probe: !self.elsewhere && (missing || status == StatusCode::FORBIDDEN) && is_probe(&self.path),
         };
         if answer != Answer::default() {

@@ -5,5 +5,7 @@ mod layer;
 mod service;
 
 pub use future::ResponseFuture;
+#[cfg(feature = "proxy")]
+pub(super) use future::{Head as AnswerHead, Learn};
 pub use layer::AssessLayer;
 pub use service::Assess;

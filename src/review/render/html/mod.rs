@@ -2,9 +2,12 @@
 
 mod charts;
 mod difference;
+mod simulation;
 mod tables;
+mod words;
 
 use charts::{bytes, count, number, percent, time};
+use words::{action_words, category_words, skip_words, verification_words};
 
 use crate::audit::is_hidden;
 use crate::review::report::{Report, Suspect, Verdict};
@@ -42,7 +45,7 @@ const fn section(
     Section { id, link, title, body, by_visitor }
 }
 
-static SECTIONS: [Section; 14] = [
+static SECTIONS: [Section; 15] = [
     section("difference", "Differences", "What is different", difference::difference, true),
     section("suspects", "Suspects", "Suspected scrapers", suspects, true),
     section("agents", "Agents", "Agents by kind and verification", tables::agents, true),
@@ -56,6 +59,7 @@ static SECTIONS: [Section; 14] = [
     section("referrers", "Referrers", "Where requests say they come from", tables::referrers, false),
     section("marks", "Marks", "Marks in copies", tables::marks, true),
     section("actions", "Actions", "What deckle did", tables::actions, true),
+    section("simulation", "Simulation", "What the policy would have done", simulation::simulation, true),
     section("quality", "Data quality", "How good the data is", tables::quality, false),
 ];
 
@@ -71,7 +75,11 @@ pub fn html(report: &Report) -> String {
          <style>\n{STYLE}</style>\n</head>\n",
         period(verdict)
     );
-    let is_shown = |section: &&Section| section.id != "difference" || report.difference.is_some();
+    let is_shown = |section: &&Section| match section.id {
+        "difference" => report.difference.is_some(),
+        "simulation" => report.simulation.is_some(),
+        _ => true,
+    };
     let shown: Vec<&Section> = SECTIONS.iter().filter(is_shown).collect();
     let links: String = shown.iter().map(|s| format!("<li><a href=\"#{}\">{}</a></li>\n", s.id, s.link)).collect();
     let sections: String = shown.iter().map(|s| framed(s, report)).collect();
@@ -284,76 +292,6 @@ fn list(items: &[String], max: usize) -> String {
     format!("<ul>\n{out}</ul>\n")
 }
 
-fn category_words(code: &str) -> String {
-    let words = match code {
-        "browser" => "browser",
-        "search" => "search engine",
-        "ai-train" => "AI training",
-        "ai-search" => "AI search",
-        "ai-user" => "AI, for one person",
-        "preview" => "link preview",
-        "feed" => "feed reader",
-        "archive" => "web archive",
-        "monitor" => "uptime check",
-        "seo" => "SEO tool",
-        "advertising" => "advertising tool",
-        "reader" => "reading app",
-        "library" => "program library",
-        "headless" => "automated browser",
-        "scanner" => "security scanner",
-        "academic" => "research crawler",
-        "unknown-bot" => "unknown robot",
-        "none" => "no user agent",
-        other => return escaped(other, MAX_WORD),
-    };
-    words.to_owned()
-}
-
-/// The state; `note` may say it better: "fake (list of 2026-11-01)".
-fn verification_words(code: &str, note: Option<&str>) -> String {
-    let words = match code {
-        "failed" => {
-            let words = note.filter(|note| note.starts_with("fake")).unwrap_or("fake");
-            return format!("<strong class=\"fake\">{}</strong>", text(words));
-        }
-        "verified" => "verified",
-        "unverifiable" => "cannot be verified",
-        "none" => "claims nothing that can be verified",
-        "error" => "could not be verified",
-        "pending" => "not yet verified",
-        other => return escaped(other, MAX_WORD),
-    };
-    words.to_owned()
-}
-
-fn action_words(code: &str) -> String {
-    let words = match code {
-        "allow" => "served",
-        "tag" => "served and noted",
-        "slow" => "slowed down",
-        "card" => "given a link card",
-        "limit" => "limited",
-        "license" => "asked for a licence",
-        "challenge" => "challenged",
-        "decoy" => "given filler",
-        "block" => "refused",
-        other => return escaped(other, MAX_WORD),
-    };
-    words.to_owned()
-}
-
-fn skip_words(reason: &str) -> String {
-    let words = match reason {
-        "too_long" => "too long",
-        "binary" => "not text",
-        "malformed" => "not readable",
-        "bad_time" => "time not readable",
-        "torn" => "cut off in mid-line",
-        other => return escaped(other, MAX_WORD),
-    };
-    words.to_owned()
-}
-
 /// A text as HTML: escaped, hidden characters shown, cut at [`MAX_TEXT`].
 fn text(raw: &str) -> String {
     escaped(raw, MAX_TEXT)
@@ -537,6 +475,10 @@ mod tests {
             "mark.name",
             "candidate.name",
             "loads images",
+            "affected.name",
+            "affected.rule",
+            "affected.reason",
+            "simulation.note",
             "file",
             "instance",
             "ranges_date",
@@ -554,6 +496,7 @@ mod tests {
             assert!(html.contains(sentence), "{sentence}");
         }
         assert!(!html.contains("class=\"banner\"") && !html.contains("NaN") && !html.contains("difference"));
+        assert!(!html.contains("id=\"simulation\"") && !html.contains("#simulation"), "nobody asked for it");
         assert!(!html.contains("<ul>\n</ul>") && !html.contains("<p></p>"));
     }
 
@@ -576,6 +519,20 @@ mod tests {
         rows.truncate(1);
         change(&mut rows[0]);
         *rows = vec![rows[0].clone(); 200];
+    }
+
+    fn simulation_rows(long: &str) -> Vec<crate::review::report::AffectedRow> {
+        let row = crate::review::report::AffectedRow {
+            visitor: long.to_owned(),
+            name: long.to_owned(),
+            requests: u64::MAX,
+            hits: u64::MAX,
+            action: "block",
+            rule: long.to_owned(),
+            bytes_saved: u64::MAX,
+            reasons: vec![long.to_owned(); 9],
+        };
+        vec![row; 20]
     }
 
     #[test]
@@ -618,6 +575,13 @@ mod tests {
         many(&mut report.actions.candidates, |row| {
             (row.name, row.evidence) = (long.clone(), vec![long.clone(); 9]);
         });
+        let simulation = report.simulation.as_mut().unwrap();
+        many(&mut simulation.notes, |text| text.clone_from(&long));
+        for class in
+            [&mut simulation.affected.human, &mut simulation.affected.verified, &mut simulation.affected.suspected]
+        {
+            class.rows = simulation_rows(&long);
+        }
         for texts in [
             &mut report.quality.notes,
             &mut report.quality.instances,

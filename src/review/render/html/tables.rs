@@ -65,7 +65,7 @@ pub(super) fn cut_off(shown: usize, all: usize) -> String {
 }
 
 /// A table under its heading; without rows a sentence that says so.
-fn part(heading: &str, table: &str, otherwise: &str) -> String {
+pub(super) fn part(heading: &str, table: &str, otherwise: &str) -> String {
     format!("<h3>{heading}</h3>\n{}", or_sentence(table.to_owned(), otherwise))
 }
 

@@ -1,0 +1,228 @@
+//! A line, as far as it is decided again. It outlives the chunk that it was read from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use crate::action::{Action, is_hard};
+use crate::audit::reader::{DeckleFields, Evidence, Note};
+use crate::review::engine::{KnownAgent, Row};
+use crate::review::recount::place;
+use crate::suspicion::{Fired, Group, PathKind, Points, Signal};
+use crate::visitor::{Category, RouteClass, Verification};
+
+/// Longest address, host, path and query that are kept, in bytes.
+const LONGEST: [usize; 4] = [64, 255, 2_048, 1_024];
+
+/// A request.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) time: Duration,
+    /// Chunk and line, for lines of one moment.
+    pub(crate) place: (u32, u32),
+    /// As the report knows the visitor.
+    pub(crate) visitor: u64,
+    pub(crate) agent: Arc<KnownAgent>,
+    /// So many hits stand behind it.
+    pub(crate) weight: u64,
+    /// The filters let it through; the others only leave their traces.
+    pub(crate) counted: bool,
+    /// `None`: it was no request.
+    pub(super) method: Option<Method>,
+    pub(super) status: Option<StatusCode>,
+    pub(super) bytes: u64,
+    /// What its media type says.
+    pub(super) kind: Option<PathKind>,
+    /// Address, host, path and query, one after the other.
+    text: Box<str>,
+    ends: [u16; 4],
+    /// Of deckle's own log.
+    pub(super) own: Option<Box<OwnLine>>,
+}
+
+/// A `policy` line: the configuration that was in force from then on.
+#[derive(Debug)]
+pub(crate) struct PolicyNote {
+    pub(crate) time: Duration,
+    pub(super) instance: String,
+    /// TOML, without what is secret.
+    pub(super) text: String,
+}
+
+impl PolicyNote {
+    /// `None`: the line is of another kind.
+    pub(crate) fn of(note: &Note) -> Option<Self> {
+        let text = note.text.clone().filter(|_| note.kind == "policy")?;
+        Some(Self { time: note.time, instance: note.instance.clone(), text })
+    }
+}
+
+impl Event {
+    pub(crate) fn of(row: &Row<'_>, place: (u32, u32), counted: bool, evidence: Option<&Evidence<'_>>) -> Self {
+        let hit = &row.hit;
+        let parts = [&*hit.address, &*hit.host, &*hit.path, hit.query.as_deref().unwrap_or_default()];
+        let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+        let mut ends = [0; 4];
+        for ((part, most), end) in parts.into_iter().zip(LONGEST).zip(&mut ends) {
+            text.push_str(part.get(..part.floor_char_boundary(most)).unwrap_or_default());
+            *end = text.len() as u16;
+        }
+        let blank = Evidence::default();
+        let own = |fields: &DeckleFields<'_>| OwnLine::of(fields, evidence.unwrap_or(&blank), row);
+        Self {
+            time: hit.time,
+            place,
+            visitor: row.key,
+            agent: Arc::clone(&row.agent),
+            weight: row.weight,
+            counted,
+            method: Method::from_bytes(hit.method.as_bytes()).ok(),
+            status: hit.status.and_then(|status| StatusCode::from_u16(status).ok()),
+            bytes: hit.bytes,
+            kind: hit.content_type.as_deref().map(|kind| PathKind::of_content_type(kind.as_bytes())),
+            text: text.into(),
+            ends,
+            own: hit.deckle.as_deref().map(|fields| Box::new(own(fields))),
+        }
+    }
+
+    fn part(&self, from: u16, to: u16) -> &str {
+        self.text.get(from.into()..to.into()).unwrap_or_default()
+    }
+
+    pub(super) fn address(&self) -> &str {
+        self.part(0, self.ends[0])
+    }
+
+    pub(super) fn host(&self) -> &str {
+        self.part(self.ends[0], self.ends[1])
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.part(self.ends[1], self.ends[2])
+    }
+
+    pub(super) fn query(&self) -> Option<&str> {
+        Some(self.part(self.ends[2], self.ends[3])).filter(|query| !query.is_empty())
+    }
+}
+
+/// What else a decision hung on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Circumstances {
+    pub(super) page: bool,
+    pub(super) prefetch: bool,
+    pub(super) first_request: bool,
+    pub(super) pass: bool,
+    pub(super) warm_up: bool,
+    pub(super) valve: bool,
+}
+
+impl Circumstances {
+    fn of(holds: impl Fn(&str) -> bool) -> Self {
+        Self {
+            page: holds("page"),
+            prefetch: holds("prefetch"),
+            first_request: holds("first_request"),
+            pass: holds("pass"),
+            warm_up: holds("warm_up"),
+            valve: holds("safety_valve"),
+        }
+    }
+}
+
+/// What deckle's own log says about a decision.
+#[derive(Debug)]
+pub(super) struct OwnLine {
+    pub(super) instance: Box<str>,
+    /// The pseudonym is there: requests of one visitor are known as such.
+    pub(super) is_known: bool,
+    pub(super) category: Category,
+    pub(super) name: Option<Arc<str>>,
+    pub(super) verification: Verification,
+    pub(super) route: RouteClass,
+    pub(super) navigation: bool,
+    pub(super) score: u8,
+    pub(super) points: Points,
+    pub(super) signals: Vec<Fired>,
+    /// What was done, and what would have been; `None`: there was no decision.
+    pub(super) action: Option<Action>,
+    pub(super) would: Option<Action>,
+    pub(super) rule: Box<str>,
+    pub(super) observed: bool,
+    /// Clamps of that time.
+    pub(super) capped: bool,
+    pub(super) circumstances: Circumstances,
+    /// A quota has refused it.
+    pub(super) is_over: bool,
+    /// It was one of those that ask for no score.
+    pub(super) is_hard: bool,
+}
+
+impl OwnLine {
+    fn of(fields: &DeckleFields<'_>, evidence: &Evidence<'_>, row: &Row<'_>) -> Self {
+        let is_clamped = |code: &str| evidence.clamps.iter().any(|clamp| clamp == code);
+        let is_over = evidence.retry_after.is_some();
+        let mut points = Points::default();
+        for (group, number) in evidence.points.iter().filter_map(|text| pair(text)) {
+            if let Some(group) = Group::ALL.into_iter().find(|known| known.code() == group) {
+                *place(&mut points, group) = f32::from(number);
+            }
+        }
+        let fired = |text: &str| {
+            let (code, points) = pair(text)?;
+            Some(Fired { signal: Signal::of_code(code)?, points })
+        };
+        let route = RouteClass::from_code(&evidence.route).unwrap_or(RouteClass::Other);
+        // Before the log said so.
+        let guessed = |code: &str| match code {
+            "page" => row.kind.is_page() && !is_clamped("asset") && !is_clamped("route"),
+            "prefetch" => false,
+            code => is_clamped(code),
+        };
+        Self {
+            instance: Box::from(&*fields.instance),
+            is_known: !fields.visitor.is_empty(),
+            category: row.category,
+            name: fields.agent.as_deref().map(Arc::from),
+            verification: Verification::from_code(&fields.verification).unwrap_or(Verification::None),
+            route,
+            navigation: evidence.navigation,
+            score: fields.score.min(100),
+            points,
+            signals: fields.signals.iter().filter_map(|text| fired(text)).collect(),
+            action: Action::from_code(&fields.action),
+            would: fields.would_action.as_deref().and_then(Action::from_code),
+            rule: Box::from(&*evidence.rule),
+            observed: is_clamped("observe"),
+            capped: is_clamped("max_action"),
+            circumstances: match &evidence.circumstances {
+                Some(told) => Circumstances::of(|code| told.iter().any(|known| known == code)),
+                None => Circumstances::of(guessed),
+            },
+            is_over,
+            is_hard: is_over && evidence.limit.as_deref().is_some_and(is_hard),
+        }
+    }
+
+    /// Nobody got what was asked for.
+    pub(super) fn was_refused(&self) -> bool {
+        !self.observed && self.action.is_some_and(|action| refuses(action, self.is_over))
+    }
+}
+
+/// Does this action refuse? A limit does where its quota is used up.
+pub(super) fn refuses(action: Action, is_over: bool) -> bool {
+    match action {
+        Action::License | Action::Challenge | Action::Decoy | Action::Block => true,
+        Action::Limit => is_over,
+        _ => false,
+    }
+}
+
+/// `code:points`.
+fn pair(text: &str) -> Option<(&str, u8)> {
+    let (code, points) = text.rsplit_once(':')?;
+    Some((code, points.parse().ok()?))
+}

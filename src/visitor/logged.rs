@@ -1,0 +1,79 @@
+//! The facts of a request that a log tells of. What its head held besides is not known: nothing follows from that.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use uuid::Uuid;
+
+use super::route::{self, normalise};
+use super::{AddressSource, Agent, Category, ClientAddress, Facts, RouteClass, Verification, Visitor, VisitorKey};
+
+/// What a path asks for, as far as no header says more. It is the same for all who ask.
+#[derive(Debug, Clone)]
+pub(crate) struct LoggedPath {
+    pub(crate) route: RouteClass,
+    pub(crate) navigation: bool,
+    asset: bool,
+    normal: Arc<str>,
+}
+
+/// Who asks, as far as a log says it.
+#[derive(Debug)]
+pub(crate) struct LoggedHead {
+    pub(crate) host: Arc<str>,
+    pub(crate) agent: Agent,
+    pub(crate) verification: Verification,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) key: VisitorKey,
+    pub(crate) arrived: Duration,
+}
+
+impl Facts {
+    /// The class of a path.
+    pub(crate) fn logged_path(&self, method: &Method, path: &str) -> LoggedPath {
+        let (unknown, normal) = (HeaderMap::new(), normalise(path));
+        let route = self.routes.classify(method, path, &normal, &unknown);
+        LoggedPath {
+            route,
+            navigation: route::is_navigation(method, route, &unknown),
+            asset: self.routes.is_asset_path(&normal),
+            normal: normal.into(),
+        }
+    }
+
+    /// Identifies who asked for it.
+    pub(crate) fn visitor_of_log(&self, head: LoggedHead, path: &LoggedPath) -> Visitor {
+        let source = if head.ip.is_some() { AddressSource::Peer } else { AddressSource::None };
+        let address = ClientAddress { ip: head.ip, source, ..ClientAddress::UNKNOWN };
+        // Of programs that say so it does not matter.
+        let rents = head.agent.category == Category::Browser && head.ip.is_some_and(|ip| self.clouds.holds(ip));
+        Visitor {
+            pass: None,
+            trap: None,
+            beacon: false,
+            traps: None,
+            prefetch: false,
+            foreign_hello: false,
+            cloud: rents,
+            host: head.host,
+            key: head.key,
+            standing: self.standing(&address, path.route, &path.normal),
+            navigation: path.navigation,
+            asset_path: path.asset,
+            secure: false,
+            address,
+            agent: head.agent,
+            verification: head.verification,
+            verification_method: None,
+            ranges_age: None,
+            indexer: false,
+            route: path.route,
+            path: Arc::clone(&path.normal),
+            enforceable: true,
+            request_id: Uuid::nil(),
+            arrived: head.arrived,
+        }
+    }
+}

@@ -48,8 +48,7 @@ mod tests {
     fn times_are_bounds_and_nothing_else_is() {
         let bounds_with = |since: Option<&str>, until: Option<&str>, expression: Option<&str>| {
             let [since, until, expression] = [since, until, expression].map(|text| text.map(str::to_owned));
-            let args =
-                FilterArgs { since, until, status: Some("404".to_owned()), expression, ..FilterArgs::default() };
+            let args = FilterArgs { since, until, status: Some("404".to_owned()), expression, ..FilterArgs::default() };
             let (since, until) = Filters::new(&args, Duration::from_secs(1_000_000)).unwrap().bounds();
             (since.map(|time| time.as_secs()), until.map(|time| time.as_secs()))
         };

@@ -9,9 +9,12 @@ mod explain;
 mod fetch;
 mod output;
 mod proxy;
+#[cfg(feature = "clickhouse")]
+mod push;
 mod ranges;
 mod reference;
 mod review;
+mod table;
 mod trace;
 
 use std::ffi::OsString;

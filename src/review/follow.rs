@@ -46,7 +46,8 @@ impl Live<'_> {
 
 impl Review {
     /// Reads files, directories and standard input, and goes on as they grow; until it is [stopped](Self::stop), or until
-    /// standard input ends and there is nothing else. Files may be rotated, be cut short, or not be there yet.
+    /// standard input ends and there is nothing else. Files may be rotated, be cut short, or not be there yet; rows of a
+    /// table are read once.
     ///
     /// `each` is called whenever something has come, and otherwise ten times a second. What is counted begins with the
     /// first line that is there.

@@ -33,6 +33,9 @@ mod recount;
 mod render;
 pub mod report;
 mod reports;
+#[cfg(feature = "clickhouse")]
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the program pushes"))]
+mod rows;
 mod simulate;
 mod verify;
 
@@ -305,6 +308,10 @@ impl Review {
         for error in errors {
             counts.note_error(error);
         }
+        #[cfg(feature = "clickhouse")]
+        if sources.iter().any(|source| matches!(source, Source::ClickHouse(_))) {
+            counts.quality.notes.push(rows::NOT_EVALUATED.to_owned());
+        }
         (counts, sources)
     }
 
@@ -356,12 +363,11 @@ fn expand(sources: &[Source]) -> (Vec<Source>, Vec<InputError>) {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for source in sources {
         match source {
-            Source::Stdin => all.push(Source::Stdin),
             Source::Path(path) if Path::is_dir(path) => match files(path) {
                 Ok(found) => all.extend(found.into_iter().map(Source::Path)),
                 Err(error) => errors.push(error),
             },
-            Source::Path(path) => all.push(Source::Path(path.clone())),
+            other => all.push(other.clone()),
         }
     }
     (all, errors)

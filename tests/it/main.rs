@@ -8,6 +8,8 @@ mod attacks;
 mod audit;
 mod cards;
 mod challenge;
+#[cfg(feature = "clickhouse")]
+mod clickhouse;
 mod clients;
 mod corpus;
 mod decoys;

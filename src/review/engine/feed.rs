@@ -105,7 +105,7 @@ struct Looked {
     number: usize,
     source: Source,
     first: Duration,
-    /// Standard input cannot be opened twice.
+    /// Standard input cannot be opened twice; a question would be asked twice.
     open: Option<(Chunks, Chunk)>,
     reader: Reader,
     mark: Option<u64>,
@@ -121,7 +121,7 @@ pub(crate) struct Feed {
     /// Read to their end of today, if somebody follows them; the last of them last.
     pub(super) ended: Vec<Open>,
     /// Numbers of those in which there was nothing yet.
-    pub(super) empty: Vec<usize>,
+    pub(crate) empty: Vec<usize>,
     /// By these the same lines are known again under another name.
     pub(super) marks: HashSet<u64>,
 }
@@ -271,7 +271,7 @@ fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Loo
     let Some(reader) = reader else { return Ok((None, same)) };
     let first = first_time(&chunk, &reader).unwrap_or_default();
     let mark = mark(&chunk, &reader);
-    let open = (*source == Source::Stdin).then_some((chunks, chunk));
+    let open = (!matches!(source, Source::Path(_))).then_some((chunks, chunk));
     Ok((Some(Looked { number, source: source.clone(), first, open, reader, mark }), same))
 }
 
@@ -348,6 +348,8 @@ pub(crate) fn name(source: &Source) -> String {
     match source {
         Source::Stdin => "-".to_owned(),
         Source::Path(path) => path.display().to_string(),
+        #[cfg(feature = "clickhouse")]
+        Source::ClickHouse(hits) => hits.to_string(),
     }
 }
 

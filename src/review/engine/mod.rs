@@ -38,19 +38,20 @@ use super::report::Quality;
 use super::simulate::{self, Event, PolicyNote, SimulatedPolicy, Simulator};
 use crate::audit::reader::{Format, Skipped};
 use crate::visitor::{Ranges, Verification};
-use agents::{AgentCache, AgentTable};
 use ahead::Lines;
 use crew::{Crew, work_together};
 use feed::Batch;
 use parse::Parsed;
 use shard::Bounds;
 
-pub(crate) use agents::KnownAgent;
+pub(crate) use agents::{AgentCache, AgentTable, KnownAgent};
 pub(in crate::review) use crew::both;
 pub(crate) use distinct::{BuildReady, Sketch};
 pub(crate) use facts::Facts;
-pub(crate) use feed::{Problem, Reading, name};
+pub(crate) use feed::{Feed, Problem, Reading, name};
 pub(crate) use follow::{Followed, follow};
+#[cfg(feature = "clickhouse")]
+pub(crate) use row::Kind;
 pub(crate) use row::Row;
 pub(crate) use shard::Shard;
 pub(crate) use versions::RobotsVersions;

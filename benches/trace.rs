@@ -117,12 +117,12 @@ impl Bench {
             let other = self.marked(stranger);
             let mut shuffled: Vec<&str> = other.split_inclusive([' ', '\n']).collect();
             self.random.shuffle(&mut shuffled);
-            let mut place = 0;
+            let mut place = 0usize;
             let turns: String = text
                 .chars()
                 .map(|c| {
                     place += usize::from(c == ' ');
-                    if c == ' ' && place % 2 == 0 { '\n' } else { c }
+                    if c == ' ' && place.is_multiple_of(2) { '\n' } else { c }
                 })
                 .collect();
             for copy in [&text, &other, &shuffled.concat(), &turns, &text.replace(' ', "\n")] {

@@ -305,6 +305,7 @@ pub(crate) const COPIES: &[&str] = &[
     "\0",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
+
 /// Pieces of lines of all formats.
 pub(crate) const LINES: &[&str] = &[
     "203.0.113.7",

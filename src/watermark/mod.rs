@@ -37,8 +37,8 @@ pub use settings::{
     ChannelSettings, Consistency, Hydrated, Level, Scope, SealMarkup, Settings, TypographicSettings, Whitespace,
 };
 pub use trace::{
-    BucketHit, Buckets, Candidates, Channel, ChannelReport, Evidence, Hit, Note, Observation, Overlap, Scoring, SealHit,
-    Suspect, Trace, Tracer, Verdict, bucket_tail,
+    BucketHit, Buckets, Candidates, Channel, ChannelReport, Evidence, Hit, Note, Observation, Overlap, Scoring,
+    SealHit, Suspect, Trace, Tracer, Verdict, bucket_tail,
 };
 
 pub use crate::slot::{Carriers, PlanNote, VariantNote};

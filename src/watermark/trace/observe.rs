@@ -360,7 +360,7 @@ mod tests {
         }
         assert_eq!(seen.dead(Class::Typographic), Some(Note::QuotesUniform));
         for i in 0..9u8 {
-            seen.add(PlaceKind::Apostrophe, &[i], i % 2 == 0);
+            seen.add(PlaceKind::Apostrophe, &[i], i.is_multiple_of(2));
             seen.add(PlaceKind::Variant, &[i], false);
         }
         assert_eq!((seen.dead(Class::Typographic), seen.dead(Class::Variant)), (None, None));

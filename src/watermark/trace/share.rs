@@ -100,6 +100,6 @@ mod tests {
         assert_eq!(told.into_inner(), 10_000);
         let stop = AtomicBool::new(true);
         let how = Scoring { stop: Some(&stop), ..Scoring::default() };
-        assert!(share(10, &how, || (), |(), _| ()).is_none());
+        assert!(share(10, &how, || (), |_, _| {}).is_none());
     }
 }

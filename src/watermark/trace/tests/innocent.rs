@@ -31,7 +31,7 @@ fn wrapped(text: &str, width: usize) -> String {
 
 /// Marked, but by another site.
 fn foreign(text: &str, keys: &Keys) -> String {
-    let bits = bits_of(keys, crate::slot::Class::White, 5);
+    let bits = bits_of(keys, Class::White, 5);
     with_gaps(text, |place| if bits[place] { '\n' } else { ' ' })
 }
 
@@ -49,7 +49,7 @@ fn thirty_unmarked_texts_name_nobody() {
         let copies = [
             ("one line", text.clone()),
             ("one word a line", text.replace(' ', "\n")),
-            ("in turns", with_gaps(&text, |place| if place % 2 == 0 { '\n' } else { ' ' })),
+            ("in turns", with_gaps(&text, |place| if place.is_multiple_of(2) { '\n' } else { ' ' })),
             ("wrapped", wrapped(&text, 72)),
             ("at random", with_gaps(&text, |_| if random.bool() { '\n' } else { ' ' })),
             ("of another site", foreign(&text, &keys_of(1, 9))),
@@ -73,7 +73,7 @@ fn chances_are_calibrated() {
     let text = article(7, 500);
     let all = marks(4_000);
     let own = all[0];
-    for copy in [marked(&text, own), with_gaps(&text, |place| if place % 3 == 0 { '\n' } else { ' ' })] {
+    for copy in [marked(&text, own), with_gaps(&text, |place| if place.is_multiple_of(3) { '\n' } else { ' ' })] {
         let seen = [observe(&copy)];
         let joint = Joint::new(&seen, &[keys()]);
         let scorer = &joint.scorers[0];

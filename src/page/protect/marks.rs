@@ -134,8 +134,8 @@ struct MarkedPaths {
 impl MarkedPaths {
     fn new(list: &[String]) -> Result<Self, PageError> {
         const KEY: &str = "watermark.paths";
-        let bare = |glob: &str| glob.strip_prefix('!').unwrap_or(glob).starts_with(['/', '*']);
-        if let Some((at, glob)) = list.iter().enumerate().find(|(_, glob)| !bare(glob)) {
+        let holds = |glob: &str| glob.strip_prefix('!').unwrap_or(glob).starts_with(['/', '*']);
+        if let Some((at, glob)) = list.iter().enumerate().find(|(_, glob)| !holds(glob)) {
             let message = format!("`{glob}` is no glob of paths, which begins with `/` or `*`");
             return Err(PageError::Entry { key: KEY, at, message });
         }

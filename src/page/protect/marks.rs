@@ -256,7 +256,8 @@ mod tests {
         for (level, change, forms, variants, tokens, note, channels) in table {
             assert_eq!(of(level, change), (forms.to_owned(), variants, tokens, note, channels), "{level:?}");
         }
-        let none = marks(|s| s.channels.seal = false).unwrap().unwrap();
+        let off = (false, Whitespace::Off);
+        let none = marks(|s| (s.channels.seal, s.channels.whitespace) = off).unwrap().unwrap();
         assert_eq!(none.spare("/a"), Some("channels_off"));
     }
 

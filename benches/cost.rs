@@ -153,11 +153,8 @@ fn protect(page: &Bytes) -> ProtectLayer {
     findings.learn_page(page);
     // The page is new each time.
     let pages = deckle::page::Settings { plan_cache: deckle::unit::Size(0), ..Default::default() };
-    ProtectLayer::new(&pages, &deckle::rights::Settings::default(), "/.deckle").unwrap().marking(Marking {
-        secrets,
-        settings,
-        findings,
-    })
+    let layer = ProtectLayer::new(&pages, &deckle::rights::Settings::default(), "/.deckle").unwrap();
+    layer.marking(Marking { secrets, settings, findings }).unwrap()
 }
 
 fn page_request() -> Request<()> {

@@ -134,7 +134,7 @@ fn protect(app: Router) -> Router {
     let config = deckle::config::Config::default();
     let findings = Arc::new(Findings::default());
     let marking = Marking { secrets: Secrets::random().unwrap(), settings: config.watermark, findings };
-    let layer = ProtectLayer::new(&config.page, &config.rights, "/.deckle").unwrap().marking(marking);
+    let layer = ProtectLayer::new(&config.page, &config.rights, "/.deckle").unwrap().marking(marking).unwrap();
     app.layer(layer).layer(IdentifyLayer::new(&config.visitor).unwrap())
 }
 

@@ -49,7 +49,7 @@ impl Stage {
         let findings = Arc::new(Findings::default());
         findings.learn_page(b"<!doctype html><title>t</title><article><p>x</p></article>");
         let layer = ProtectLayer::new(&settings, &rights, "/.deckle").unwrap();
-        let layer = layer.marking(Marking { secrets, settings: marks, findings: Arc::clone(&findings) });
+        let layer = layer.marking(Marking { secrets, settings: marks, findings: Arc::clone(&findings) }).unwrap();
         let mut request = Request::builder().uri("/a").header("host", "news.example").body(()).unwrap();
         request.extensions_mut().insert(Peer { address: ([203, 0, 113, 7], 1).into(), secure: false });
         let (head, ()) = request.into_parts();

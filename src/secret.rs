@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -43,7 +44,7 @@ pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 #[derive(Clone)]
 pub struct Secret {
     kid: u8,
-    retired: bool,
+    retired: Option<Timestamp>,
     bytes: Zeroizing<Vec<u8>>,
 }
 
@@ -62,12 +63,23 @@ impl Secret {
         if bytes.iter().all(|b| Some(b) == bytes.first()) {
             return Err(SecretError::AllEqual);
         }
-        Ok(Self { kid, retired: false, bytes: Zeroizing::new(bytes.to_vec()) })
+        Ok(Self { kid, retired: None, bytes: Zeroizing::new(bytes.to_vec()) })
     }
 
     /// The key id, 0–7.
     pub fn kid(&self) -> u8 {
         self.kid
+    }
+
+    /// When it was taken out of use; `None`: it marks new copies.
+    pub fn retired(&self) -> Option<Timestamp> {
+        self.retired
+    }
+
+    /// Eight hex digits that tell it from other secrets and say nothing about it.
+    pub fn fingerprint(&self) -> String {
+        let [a, b, c, d, ..] = self.derive("deckle-secret-1", "id");
+        HEXLOWER.encode(&[a, b, c, d])
     }
 
     /// The 32-byte key of one purpose.
@@ -107,7 +119,7 @@ impl Secrets {
             }
             all.push(secret);
         }
-        let mut active = all.iter().enumerate().filter(|(_, s)| !s.retired).map(|(i, _)| i);
+        let mut active = all.iter().enumerate().filter(|(_, s)| s.retired.is_none()).map(|(i, _)| i);
         match (active.next(), active.next()) {
             (Some(first), None) => Ok(Self { active: first, all: all.into() }),
             (None, _) => Err(SecretError::NoActive),
@@ -180,10 +192,15 @@ fn parse_line(line: &str, number: usize) -> Result<Secret, SecretError> {
         Some(second) => (first, second),
     };
     let retired = match words.next() {
-        None => false,
-        Some(word) if word.starts_with("retired=") => true,
-        Some(_) => return Err(SecretError::Line { number }),
+        None => None,
+        Some(word) => {
+            let time = word.strip_prefix("retired=").ok_or(SecretError::Line { number })?;
+            Some(time.parse::<Timestamp>().map_err(|_| SecretError::Retired { number })?)
+        }
     };
+    if words.next().is_some() {
+        return Err(SecretError::Line { number });
+    }
     let kid: u8 = kid.parse().map_err(|_| SecretError::KeyId { kid: kid.to_owned() })?;
     let bytes = Zeroizing::new(decode(value).ok_or(SecretError::Line { number })?);
     let mut secret = Secret::new(kid, &bytes)?;
@@ -228,6 +245,23 @@ pub enum SecretError {
     Line {
         /// Line number from 1.
         number: usize,
+    },
+    /// `retired=` without a time behind it.
+    #[error("line {number}: `retired=` wants a time such as 2026-01-31T12:00:00Z")]
+    Retired {
+        /// Line number from 1.
+        number: usize,
+    },
+    /// A log was written with another secret of this id: what it says of marks would be read wrongly.
+    #[error(
+        "key id {kid} stood for another secret when `{file}` was written: give the new secret another id, or keep that \
+         log elsewhere"
+    )]
+    Reused {
+        /// The id.
+        kid: u8,
+        /// The segment.
+        file: String,
     },
     /// Every key is retired, or there is none.
     #[error("no active key: exactly one line must stand without `retired=`")]
@@ -293,6 +327,33 @@ mod tests {
         assert!(matches!(Secrets::parse("1 zz"), Err(SecretError::Line { number: 1 })));
         assert!(matches!(Secrets::parse(""), Err(SecretError::NoActive)));
         assert!(matches!(Secrets::parse(&"00".repeat(32)), Err(SecretError::AllEqual)));
+    }
+
+    #[test]
+    fn retired_is_a_time() {
+        let (a, b) = ("11".repeat(31) + "22", "33".repeat(31) + "44");
+        let parse = |line: &str| Secrets::parse(&format!("2 {a}\n1 {b} {line}"));
+        let retired = |line| parse(line).unwrap().by_kid(1).unwrap().retired().unwrap().to_string();
+        assert_eq!(retired("retired=2026-01-01T00:00:00Z"), "2026-01-01T00:00:00Z");
+        assert_eq!(retired("retired=2026-01-01T01:30:00.5+01:30 # old"), "2026-01-01T00:00:00.5Z");
+        assert_eq!(parse("retired=2026-01-01T00:00:00Z").unwrap().active().retired(), None);
+        for bad in ["retired=", "retired=yes", "retired=2026-13-01T00:00:00Z", "retired=2026-01-01T00:00:00"] {
+            let error = parse(bad).unwrap_err();
+            assert!(matches!(error, SecretError::Retired { number: 2 }), "{bad}: {error}");
+        }
+        for bad in ["old", "retired", "retired=2026-01-01T00:00:00Z and=more"] {
+            let error = parse(bad).unwrap_err();
+            assert!(matches!(error, SecretError::Line { number: 2 }), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_under_every_id() {
+        let bytes: Vec<u8> = (0..32).collect();
+        for kid in [0, 1, 7] {
+            assert_eq!(Secret::new(kid, &bytes).unwrap().fingerprint(), "aabfa0db");
+        }
+        assert_ne!(Secret::new(0, &bytes[..31].repeat(2)).unwrap().fingerprint(), "aabfa0db");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::storage::{Disk, Storage};
 use super::writer::{Signer, Surroundings, Writer};
 use super::{Anchor, Settings};
 use crate::clock::{SharedClock, SystemClock};
+use crate::secret::Secrets;
 
 /// Writes NDJSON segments into a directory.
 ///
@@ -71,7 +72,7 @@ impl FileSink {
         live: Option<Arc<super::Live>>,
     ) -> Result<Self, SinkError> {
         let pseudonyms = Pseudonyms::shared(Some(&Path::new(&settings.dir).join(&settings.keys)));
-        Self::assemble(settings, Around { clock, live, pseudonyms }, storage, None)
+        Self::assemble(settings, Around { clock, live, pseudonyms, secrets: Vec::new() }, storage, None)
     }
 
     /// The same beside other sinks; one of them may take the heads.
@@ -100,6 +101,7 @@ impl FileSink {
             signals: Arc::clone(queue.signals()),
             signer: signer(settings)?,
             pseudonyms: around.pseudonyms,
+            secrets: around.secrets,
             heads,
         };
         let writer = Writer::open(settings, outside)?;
@@ -145,6 +147,19 @@ impl FileSink {
     /// Says in the log which configuration is in force from now on.
     pub fn policy(&self, policy: PolicyText) {
         *self.queue.signals().policy.lock().unwrap_or_else(PoisonError::into_inner) = Some(policy);
+    }
+
+    /// Says in the log which secrets are in use from now on, by their key ids and fingerprints; if it did not say so, a
+    /// new segment begins.
+    ///
+    /// # Errors
+    /// [`SinkError::Secret`] with feature `proxy`, when a key id stands for another secret in the directory.
+    pub fn secrets(&self, secrets: &Secrets) -> Result<(), SinkError> {
+        #[cfg(feature = "proxy")]
+        super::secrets::refuse_reused(&self.dir, secrets)?;
+        let ids = super::secrets::ids(secrets);
+        *self.queue.signals().secrets.lock().unwrap_or_else(PoisonError::into_inner) = Some(ids);
+        Ok(())
     }
 
     /// Closes the segment and goes on in a new one (SIGHUP).

@@ -87,6 +87,9 @@ pub(crate) struct Opening {
     pub(crate) previous_segment: Option<String>,
     #[serde(rename = "previous.head")]
     pub(crate) previous_head: Option<String>,
+    /// Key ids and fingerprints of the secrets that were in use.
+    #[serde(rename = "secret.ids", default)]
+    pub(crate) secret_ids: Vec<String>,
     /// Only segments that have checkpoints name the mode of addresses.
     pub(crate) address: Option<String>,
 }

@@ -102,6 +102,12 @@ impl<'o> ObjectWriter<'o> {
         self.out.push(b']');
     }
 
+    /// A value that is JSON already.
+    pub(crate) fn json(&mut self, key: &str, value: &[u8]) {
+        self.key(key);
+        self.out.extend_from_slice(value);
+    }
+
     pub(crate) fn end(self) {
         self.out.extend_from_slice(b"}\n");
     }
@@ -127,7 +133,8 @@ mod tests {
         object.list("c", &["x", "y"]);
         object.list::<&str>("d", &[]);
         object.flag("e", true);
+        object.json("f", b"[[1]]");
         object.end();
-        assert_eq!(out, "{\"a\":\"é\",\"b\":7,\"c\":[\"x\",\"y\"],\"e\":true}\n".as_bytes());
+        assert_eq!(out, "{\"a\":\"é\",\"b\":7,\"c\":[\"x\",\"y\"],\"e\":true,\"f\":[[1]]}\n".as_bytes());
     }
 }

@@ -34,6 +34,7 @@ mod live;
 pub mod log;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod plans;
 mod policy;
 mod privacy;
 mod queue;
@@ -44,6 +45,7 @@ mod robots;
 #[cfg(all(test, feature = "proxy"))]
 #[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "for tests")]
 pub(crate) mod sample_log;
+mod secrets;
 #[cfg(feature = "proxy")]
 pub(crate) mod segment_file;
 mod segments;

@@ -30,6 +30,8 @@ pub(super) struct Signals {
     pub(super) reopen: AtomicBool,
     /// The policy that is in force, until the log says so.
     pub(super) policy: Mutex<Option<PolicyText>>,
+    /// The secrets that are in use, until the log says so.
+    pub(super) secrets: Mutex<Option<Vec<String>>>,
 }
 
 /// The end that records go into.

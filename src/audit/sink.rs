@@ -196,6 +196,9 @@ pub enum SinkError {
         /// The instance.
         instance: String,
     },
+    /// A key id stood for another secret in this log.
+    #[error(transparent)]
+    Secret(#[from] crate::secret::SecretError),
     /// The signing key cannot be used.
     #[cfg(feature = "proxy")]
     #[error(transparent)]

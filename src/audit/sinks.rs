@@ -12,6 +12,7 @@ use super::record::AuditRecord;
 use super::sink::{Sink, SinkError, TracingSink};
 use super::{Anchor, FileSink, Live, OnFailure, Settings, SinkKind, lines};
 use crate::clock::SharedClock;
+use crate::secret::Secrets;
 
 /// What every sink gets from outside.
 pub(super) struct Around {
@@ -19,6 +20,8 @@ pub(super) struct Around {
     /// Counts what comes out of the queue, for the dashboard.
     pub(super) live: Option<Arc<Live>>,
     pub(super) pseudonyms: SharedPseudonyms,
+    /// Which secrets are in use, as the log names them.
+    pub(super) secrets: Vec<String>,
 }
 
 /// Every sink of the list gets every record; each has a queue and a thread of its own, so that none waits for another.
@@ -37,12 +40,14 @@ impl Sinks {
     /// or else the first with a queue.
     ///
     /// # Errors
-    /// [`SinkError`] as [`FileSink::open`]; and for a list that does not hold.
+    /// [`SinkError`] as [`FileSink::open`]; for a list that does not hold; and for a secret whose key id stands for another
+    /// one in the log.
     pub(crate) fn open(
         settings: &Settings,
         otherwise: &[SinkKind],
         clock: &SharedClock,
         live: Option<Arc<Live>>,
+        secrets: Option<&Secrets>,
     ) -> Result<Self, SinkError> {
         settings.check()?;
         let kinds = settings.sinks.as_deref().unwrap_or(otherwise);
@@ -50,6 +55,10 @@ impl Sinks {
             return Err(no_file());
         }
         let main = kinds.iter().copied().find(|kind| *kind == SinkKind::File);
+        #[cfg(feature = "proxy")]
+        if let (Some(SinkKind::File), Some(secrets)) = (main, secrets) {
+            super::secrets::refuse_reused(Path::new(&settings.dir), secrets)?;
+        }
         let main = main.or_else(|| kinds.iter().copied().find(|kind| *kind != SinkKind::Tracing));
         // A sink that writes no files makes no folder for its keys, either.
         let keys = Path::new(&settings.dir).join(&settings.keys);
@@ -59,6 +68,7 @@ impl Sinks {
             clock: Arc::clone(clock),
             live: live.clone().filter(|_| main == Some(kind)),
             pseudonyms: Arc::clone(&pseudonyms),
+            secrets: secrets.map(super::secrets::ids).unwrap_or_default(),
         };
         let mut sinks = Self { all: Vec::new(), file: None, queued: Vec::new(), anchor: None };
         // First, for it takes the heads of the file.
@@ -300,7 +310,7 @@ mod tests {
         assert!(toml::from_str::<Settings>("sinks = ['paper']").is_err());
         // In a library, where nothing is named, there are no segments to guard.
         let refuse = read("on_failure = 'refuse'");
-        assert!(Sinks::open(&refuse, &[SinkKind::Tracing], &SystemClock::shared(), None).is_err());
+        assert!(Sinks::open(&refuse, &[SinkKind::Tracing], &SystemClock::shared(), None, None).is_err());
     }
 
     #[test]
@@ -314,7 +324,7 @@ mod tests {
             min_free: crate::unit::Size(0),
             ..Settings::default()
         };
-        let sinks = Sinks::open(&settings, &[], &SystemClock::shared(), None).unwrap();
+        let sinks = Sinks::open(&settings, &[], &SystemClock::shared(), None, None).unwrap();
         let (head, ()) = http::Request::builder().uri("/").body(()).unwrap().into_parts();
         let visitor = crate::visitor::Settings::default();
         let visitor = crate::visitor::Visitor::from_head(&head, &visitor, std::time::Duration::ZERO).unwrap();
@@ -335,6 +345,44 @@ mod tests {
         std::fs::remove_dir_all(dir).unwrap();
     }
 
+    #[cfg(feature = "proxy")]
+    #[test]
+    fn a_log_that_was_written_with_another_secret_of_the_same_id_is_not_gone_on_with() {
+        use crate::secret::Secret;
+        let dir = std::env::temp_dir().join(format!("deckle-reused-{}", std::process::id()));
+        let settings = Settings {
+            dir: dir.display().to_string(),
+            instance: Some("w1".into()),
+            min_free: crate::unit::Size(0),
+            compress: crate::audit::Compress::None,
+            ..Settings::default()
+        };
+        let secrets =
+            |kid: u8, first: u8| Secrets::from(Secret::new(kid, &(first..first + 32).collect::<Vec<u8>>()).unwrap());
+        let open = |kinds: &[SinkKind], secrets: &Secrets| {
+            Sinks::open(&settings, kinds, &SystemClock::shared(), None, Some(secrets)).map(|sinks| sinks.close())
+        };
+        open(&[SinkKind::File], &secrets(1, 0)).unwrap();
+        let segments = || {
+            let files = std::fs::read_dir(&dir).unwrap().flatten().map(|entry| entry.path());
+            let mut segments: Vec<_> = files.filter(|path| path.to_string_lossy().contains(".ndjson")).collect();
+            segments.sort();
+            segments
+        };
+        let first = segments().remove(0);
+        let text = std::fs::read_to_string(&first).unwrap();
+        assert!(text.lines().next().unwrap().contains("\"secret.ids\":[\"1:aabfa0db\"]"), "{text}");
+        let error = open(&[SinkKind::File], &secrets(1, 7)).unwrap_err();
+        let named = format!("key id 1 stood for another secret when `{}`", first.display());
+        assert!(matches!(error, SinkError::Secret(_)) && error.to_string().starts_with(&named), "{error}");
+        assert_eq!(segments().len(), 1, "nothing was begun");
+        // Another id is another matter, and without segments nobody reads a mark out of them.
+        open(&[SinkKind::Combined], &secrets(1, 7)).unwrap();
+        open(&[SinkKind::File], &secrets(2, 7)).unwrap();
+        open(&[SinkKind::File], &secrets(1, 0)).unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
     #[test]
     fn a_renamed_access_log_is_left_alone_after_a_reopen() {
         let dir = std::env::temp_dir().join(format!("deckle-reopen-{}", std::process::id()));
@@ -345,7 +393,7 @@ mod tests {
             flush: crate::unit::Span(std::time::Duration::from_millis(1)),
             ..Settings::default()
         };
-        let sinks = Sinks::open(&settings, &[], &SystemClock::shared(), None).unwrap();
+        let sinks = Sinks::open(&settings, &[], &SystemClock::shared(), None, None).unwrap();
         let (_, queue) = sinks.queued.first().unwrap();
         let patience = SystemClock::shared();
         let until = |done: &dyn Fn() -> bool| {

@@ -156,12 +156,9 @@ impl Stage<'_> {
     fn layer(&self) -> anyhow::Result<ProtectLayer> {
         let config = self.0;
         let layer = ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?;
-        if config.watermark.level == Some(crate::watermark::Level::Off) {
-            return Ok(layer);
-        }
         // The marks are nobody's: how many there are is the same under any secret.
         let (secrets, findings) = (Secrets::random()?, Arc::new(Findings::default()));
-        Ok(layer.marking(Marking { secrets, settings: config.watermark.clone(), findings }))
+        Ok(layer.marking(Marking { secrets, settings: config.watermark.clone(), findings })?)
     }
 
     /// The document as it leaves the stage.

@@ -247,7 +247,7 @@ impl Builder {
         let assess = assess.robots(Arc::clone(&self.robots));
         let enforce = EnforceLayer::new(Arc::clone(&state), &config.action, &config.rights.license, config.mode)?;
         let enforce = enforce.challenging(&keys, mount)?;
-        let audit = AuditLayer::with_clock(self.audit_sink(&clock)?, clock);
+        let audit = AuditLayer::with_clock(self.audit_sink(&clock, secrets.as_ref())?, clock);
         let audit = match config.audit.on_failure {
             OnFailure::Continue => audit,
             OnFailure::Refuse => audit.refusing(&config.action)?,
@@ -329,7 +329,7 @@ impl Builder {
         }
     }
 
-    fn audit_sink(&self, clock: &SharedClock) -> Result<Arc<dyn Sink>, BuildError> {
+    fn audit_sink(&self, clock: &SharedClock, secrets: Option<&Secrets>) -> Result<Arc<dyn Sink>, BuildError> {
         self.config.audit.check()?;
         if !self.config.audit.enabled {
             return Ok(Arc::new(Silent));
@@ -337,7 +337,7 @@ impl Builder {
         if let Some(sink) = &self.sink {
             return Ok(Arc::clone(sink));
         }
-        Ok(Arc::new(Sinks::open(&self.config.audit, &[SinkKind::Tracing], clock, None)?))
+        Ok(Arc::new(Sinks::open(&self.config.audit, &[SinkKind::Tracing], clock, None, secrets)?))
     }
 
     #[cfg(feature = "html")]
@@ -349,13 +349,15 @@ impl Builder {
         let protect = ProtectLayer::new(&config.page, &self.rights(keys), &config.visitor.routes.mount)?
             .activated(self.activated);
         let protect = protect.robots(Arc::clone(&self.robots)).links(config.suspicion.trap.links);
+        let is_off = config.watermark.level == Some(Level::Off);
         match (secrets, config.watermark.level) {
-            (_, Some(Level::Off)) | (None, None) => Ok(protect),
+            (None, None) => Ok(protect),
+            (None, Some(_)) if is_off => Ok(protect.without_marks(&config.watermark)?),
             (None, Some(_)) => Err(BuildError::NoSecret),
-            (Some(_), _) if config.page.shared_cache => Err(BuildError::SharedCache),
+            (Some(_), _) if config.page.shared_cache && !is_off => Err(BuildError::SharedCache),
             (Some(secrets), _) => {
                 let findings = self.findings.clone().unwrap_or_default();
-                Ok(protect.marking(Marking { secrets, settings: config.watermark.clone(), findings }))
+                Ok(protect.marking(Marking { secrets, settings: config.watermark.clone(), findings })?)
             }
         }
     }

@@ -37,7 +37,7 @@ pub(crate) struct MarkRules {
 }
 
 /// What becomes of alternatives that an author has written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Variants {
     /// Nothing: they stay as they are written.
     #[default]

@@ -179,6 +179,16 @@ pub enum PageError {
         /// What is wrong.
         message: String,
     },
+    /// An entry of a list that does not hold.
+    #[error("`{key}[{at}]`: {message}")]
+    Entry {
+        /// The key of the list.
+        key: &'static str,
+        /// Which entry, from 0.
+        at: usize,
+        /// What is wrong.
+        message: String,
+    },
     /// The statement of rights does not hold.
     #[error(transparent)]
     Rights(#[from] crate::rights::RightsError),

@@ -144,7 +144,7 @@ struct Parts {
 }
 
 impl Proxy {
-    /// Opens the log, reads or makes the secret, and binds the listener.
+    /// Reads or makes the secret, opens the log, and binds the listener.
     ///
     /// # Errors
     /// [`ProxyError`] names the key, file or address.
@@ -153,9 +153,10 @@ impl Proxy {
         let clock = SystemClock::shared();
         let dir = Path::new(&config.audit.dir);
         let figures = Arc::new(audit::Live::new(&config.audit, clock.clone()));
-        let open = || Sinks::open(&config.audit, &[SinkKind::File], &clock, Some(Arc::clone(&figures)));
-        let sinks = config.audit.enabled.then(open).transpose()?.map(Arc::new);
         let secrets = start::secret(&config, dir)?;
+        let live = Some(Arc::clone(&figures));
+        let open = || Sinks::open(&config.audit, &[SinkKind::File], &clock, live, Some(&secrets));
+        let sinks = config.audit.enabled.then(open).transpose()?.map(Arc::new);
         let (plans, findings) = (dir.join("plans.json"), Arc::new(Findings::default()));
         let saved = read_plans(&plans);
         findings.load_json(&saved.findings);

@@ -1,5 +1,6 @@
 //! What a process needs before it serves: the secret, and room for connections.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::ProxyError;
@@ -23,10 +24,27 @@ pub(super) fn secret(config: &Config, dir: &Path) -> Result<Secrets, ProxyError>
         return Ok(Secrets::from_file(path)?);
     }
     let secrets = Secrets::random()?;
-    let written = std::fs::create_dir_all(dir).and_then(|()| audit::write_private(&path, secrets.to_line().as_bytes()));
-    written.map_err(|source| ProxyError::File { path: path.display().to_string(), source })?;
+    let draft = dir.join(format!("secret-{}", secrets.active().fingerprint()));
+    let written =
+        std::fs::create_dir_all(dir).and_then(|()| audit::write_private(&draft, secrets.to_line().as_bytes()));
+    let is_first = written.and_then(|()| publish(&draft, &path));
+    if !is_first.map_err(|source| ProxyError::File { path: path.display().to_string(), source })? {
+        return Ok(Secrets::from_file(path)?);
+    }
     tracing::info!(target: "deckle", path = %path.display(), "A secret was made; keep it, or older copies cannot be traced.");
     Ok(secrets)
+}
+
+/// Gives a file its name, unless another process that started at the same moment was first: nobody may go on with a secret
+/// that is not in the file.
+fn publish(draft: &Path, path: &Path) -> std::io::Result<bool> {
+    let is_first = match std::fs::hard_link(draft, path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+        // Not every file system has links.
+        Err(_) => return std::fs::rename(draft, path).map(|()| true),
+    };
+    std::fs::remove_file(draft).map(|()| is_first)
 }
 
 /// Every connection is an open file; the soft limit of most systems is too low for a server.
@@ -34,5 +52,25 @@ pub(super) fn raise_open_files() {
     const WANTED: u64 = 65_536;
     if let Err(error) = rlimit::increase_nofile_limit(WANTED) {
         tracing::debug!(target: "deckle", %error, "The limit of open files could not be raised.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_that_make_a_file_at_once_the_first_one_counts() {
+        let dir = std::env::temp_dir().join(format!("deckle-publish-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("secret");
+        for (name, is_first) in [("one", true), ("two", false)] {
+            let draft = dir.join(name);
+            std::fs::write(&draft, name).unwrap();
+            assert_eq!(publish(&draft, &path).unwrap(), is_first, "{name}");
+            assert!(!draft.exists());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -81,6 +81,24 @@ impl Marker {
     }
 }
 
+/// Reads the marks that tags of other copies have brought along, under every secret.
+#[derive(Debug, Clone, Default)]
+pub struct Incoming {
+    keys: Vec<Keys>,
+}
+
+impl Incoming {
+    /// Under these secrets, retired ones included.
+    pub fn new(secrets: &Secrets) -> Self {
+        Self { keys: secrets.iter().map(Keys::new).collect() }
+    }
+
+    /// The mark of a token; `None`: it is none of ours.
+    pub fn read(&self, token: &str) -> Option<Mark> {
+        self.keys.iter().find_map(|keys| keys.untoken(token.as_bytes()))
+    }
+}
+
 /// How the symbols of a seal are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealForm {
@@ -158,30 +176,60 @@ mod tests {
         Marker::new(&secrets(), &Settings::default())
     }
 
+    fn choices_of(mark: u64) -> Choices {
+        marker().choices(Mark { kid: 1, id: mark }, ALL, SealForm::Characters)
+    }
+
+    /// The columns of the gaps of a text, and what is chosen there.
+    fn choose(text: &str, choices: &mut Choices) -> (Vec<u16>, String) {
+        let fold_word = |word: &std::ops::Range<usize>| {
+            let mut out = Vec::new();
+            fold(&text[word.clone()], &mut out);
+            out
+        };
+        let words: Vec<_> = Words::new(text).map(|word| word.start..word.end).collect();
+        let words: Vec<_> = words.iter().map(|word| (word, fold_word(word))).filter(|(_, f)| !f.is_empty()).collect();
+        let mut found = Vec::new();
+        for window in words.windows(4) {
+            let gap = &text[window[1].0.end..window[2].0.start];
+            if !gap.is_empty() && gap.bytes().all(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n' | b'\x0C')) {
+                let context: Vec<&[u8]> = window.iter().map(|(_, folded)| folded.as_slice()).collect();
+                let column = choices.hash(PlaceKind::Space, &context.join(&SEPARATOR)).unwrap().column(Class::White);
+                found.push((column, if choices.gap(column) == Some(b'\n') { '1' } else { '0' }));
+            }
+        }
+        found.into_iter().unzip()
+    }
+
+    /// `scripts/watermark_vectors` has made them, which shares no code with this.
+    #[test]
+    fn two_thousand_sentences_get_the_columns_and_bits_of_an_implementation_apart() {
+        #[derive(serde::Deserialize)]
+        struct Vectors {
+            secret: String,
+            kid: u8,
+            sentences: Vec<[String; 4]>,
+        }
+        let text = include_str!("../../tests/vectors/watermark.json");
+        let Vectors { secret, kid, sentences } = serde_json::from_str(text).unwrap();
+        let secrets = Secrets::parse(&format!("{kid} {secret}")).unwrap();
+        let marker = Marker::new(&secrets, &Settings::default());
+        let mut gaps = 0;
+        for [text, mark, columns, bits] in &sentences {
+            let mark = Mark { kid, id: u64::from_str_radix(mark, 16).unwrap() };
+            let got = choose(text, &mut marker.choices(mark, ALL, SealForm::Characters));
+            let hex: String = got.0.iter().map(|column| format!("{column:03x}")).collect();
+            assert_eq!((&hex, &got.1), (columns, bits), "{text:?} {mark}");
+            gaps += got.0.len();
+        }
+        assert_eq!((sentences.len(), gaps), (2_000, 9_127));
+    }
+
     #[test]
     fn the_sentence_of_the_reference_gets_its_bits() {
         let text = "The committee said on Monday that it won’t publish the full report before the end of June, because \
             members can’t agree on the wording of three chapters.";
-        let words: Vec<_> = Words::new(text).collect();
-        let folded: Vec<Vec<u8>> = words
-            .iter()
-            .map(|w| {
-                let mut out = Vec::new();
-                fold(&text[w.start..w.end], &mut out);
-                out
-            })
-            .collect();
-        let choose = |mark: u64| -> (Vec<u16>, String) {
-            let mut choices = marker().choices(Mark { kid: 1, id: mark }, ALL, SealForm::Characters);
-            (1..words.len() - 2)
-                .filter(|i| text[words[*i].end..words[i + 1].start].trim().is_empty())
-                .map(|i| {
-                    let hash = choices.hash(PlaceKind::Space, &folded[i - 1..i + 3].join(&SEPARATOR)).unwrap();
-                    let column = hash.column(Class::White);
-                    (column, if choices.gap(column) == Some(b'\n') { '1' } else { '0' })
-                })
-                .unzip()
-        };
+        let choose = |mark: u64| choose(text, &mut choices_of(mark));
         let (columns, bits) = choose(0x0123_4567_89ab);
         assert_eq!(bits, "00110010011000100000001");
         assert_eq!(
@@ -228,6 +276,22 @@ mod tests {
         assert_eq!((bits(&mut on), bits(&mut off)), ([1, 0, 1, 0], [0; 4]));
         let quotes = [8, 9].map(|column| on.form(Form::QuoteClose, column));
         assert_eq!(quotes, [Some("&#8221;"), Some("&#0034;")]);
+    }
+
+    #[test]
+    fn tokens_of_every_secret_are_read_and_others_are_not() {
+        let lines = format!("2 {}\n1 {} retired=2026-01-01T00:00:00Z", "11".repeat(31) + "22", {
+            (0..32).map(|byte| format!("{byte:02x}")).collect::<String>()
+        });
+        let incoming = Incoming::new(&Secrets::parse(&lines).unwrap());
+        assert_eq!(incoming.read("easgrlhrgvt2q5s"), Some(Mark { kid: 1, id: 0x0123_4567_89ab }), "retired");
+        let active = Marker::new(&Secrets::parse(&lines).unwrap(), &Settings::default());
+        let token = active.choices(Mark { kid: 2, id: 7 }, ALL, SealForm::Characters).token().unwrap();
+        assert_eq!(incoming.read(std::str::from_utf8(&token).unwrap()), Some(Mark { kid: 2, id: 7 }));
+        for other in ["", "easgrlhrgvt2q5t", "EASGRLHRGVT2Q5S", "aasgrlhrgv4ndyr", "1"] {
+            assert_eq!(incoming.read(other), None, "{other}");
+        }
+        assert_eq!(Incoming::default().read("easgrlhrgvt2q5s"), None);
     }
 
     #[test]

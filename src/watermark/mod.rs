@@ -32,7 +32,7 @@ mod settings;
 mod trace;
 
 pub use code::{Keys, Mark, Row};
-pub use mark::{Channels, Choices, MarkSubject, Marker, SealForm};
+pub use mark::{Channels, Choices, Incoming, MarkSubject, Marker, SealForm};
 pub use settings::{
     ChannelSettings, Consistency, Hydrated, Level, Scope, SealMarkup, Settings, TypographicSettings, Whitespace,
 };
@@ -41,4 +41,4 @@ pub use trace::{
     SealHit, Suspect, Trace, Tracer, Verdict, bucket_tail,
 };
 
-pub use crate::slot::{Carriers, PlanNote, VariantNote};
+pub use crate::slot::{Carriers, PlanNote, SEPARATOR, VariantNote};

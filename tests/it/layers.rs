@@ -185,6 +185,83 @@ async fn only_the_owner_of_a_copy_gets_a_304_for_it() {
 }
 
 #[tokio::test]
+async fn a_mark_for_each_response_is_never_confirmed() {
+    let memory = Memory::default();
+    let site = tower::service_fn(|request: Request<()>| async move {
+        assert!(
+            !request.headers().contains_key("if-none-match"),
+            "the copy of another response is no copy of this one"
+        );
+        let builder = Response::builder().header("etag", "\"v1\"").header("content-type", "text/html; charset=utf-8");
+        Ok::<_, Infallible>(builder.body(Full::new(Bytes::from(PAGE))).unwrap())
+    });
+    let service = layer("[watermark]\nscope = \"response\"", &memory).layer(site);
+    let mut tag: Option<http::HeaderValue> = None;
+    for _ in 0..4 {
+        let mut request = from([203, 0, 113, 1], FIREFOX);
+        if let Some(tag) = &tag {
+            request.headers_mut().insert("if-none-match", tag.clone());
+        }
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        tag = response.headers().get("etag").cloned();
+        text(response).await;
+    }
+    let records = memory.0.lock().unwrap();
+    let marks: Vec<_> = records.iter().skip(1).map(|r| r.page.as_ref().unwrap().mark.clone().unwrap()).collect();
+    assert!(marks[0] != marks[1] && marks[1] != marks[2] && marks[0] != marks[2], "{marks:?}");
+}
+
+#[tokio::test]
+async fn pages_that_are_not_to_be_marked_are_the_same_for_all_and_say_why() {
+    for (config, why) in [
+        ("[watermark]\npaths = [\"/about/**\"]", Some("path")),
+        ("[watermark]\npaths = [\"/**\", \"!/news/*\"]", Some("path")),
+        ("[watermark.channels]\nseal = false\nwhitespace = \"off\"", Some("channels_off")),
+        ("[watermark]\npaths = [\"/news/**\"]", None),
+    ] {
+        let memory = Memory::default();
+        let service = layer(config, &memory).layer(site(Way::End));
+        text(service.clone().oneshot(from([203, 0, 113, 9], FIREFOX)).await.unwrap()).await;
+        let page = service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap();
+        let private = page.headers().get("cache-control").is_some_and(|v| v.to_str().unwrap().contains("private"));
+        assert_eq!((private, page.headers().contains_key("etag")), (why.is_none(), true), "{config}");
+        let a = text(page).await;
+        let b = text(service.oneshot(from([203, 0, 113, 2], FIREFOX)).await.unwrap()).await;
+        assert_eq!((a == b, a.contains("<span inert")), (why.is_some(), why.is_none()), "{config}: {a}");
+        let records = memory.0.lock().unwrap();
+        let page = records[1].page.as_ref().unwrap();
+        assert_eq!((page.mark_skip, page.mark.is_some()), (why, why.is_none()), "{config}");
+    }
+}
+
+#[tokio::test]
+async fn the_mark_that_a_link_brings_along_is_logged_and_the_site_does_not_see_it() {
+    let memory = Memory::default();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let site = {
+        let seen = Arc::clone(&seen);
+        tower::service_fn(move |request: Request<()>| {
+            seen.lock().unwrap().push(request.uri().to_string());
+            let kind = if request.uri().path() == "/a.png" { "image/png" } else { "text/html" };
+            let response = Response::builder().header("content-type", kind).body(Full::new(Bytes::from(PAGE))).unwrap();
+            std::future::ready(Ok::<_, Infallible>(response))
+        })
+    };
+    let service = layer("", &memory).layer(site);
+    // The token of a mark under this secret, and one that only looks like it.
+    for target in ["/a.png?w=2&k=easgrlhrgvt2q5s", "/news/a-b-c?k=easgrlhrgvt2q5s", "/a.png?k=easgrlhrgvt2q5t"] {
+        let mut request = from([203, 0, 113, 1], FIREFOX);
+        *request.uri_mut() = target.parse().unwrap();
+        text(service.clone().oneshot(request).await.unwrap()).await;
+    }
+    assert_eq!(*seen.lock().unwrap(), ["/a.png?w=2", "/news/a-b-c", "/a.png?k=easgrlhrgvt2q5t"]);
+    let records = memory.0.lock().unwrap();
+    let marks: Vec<_> = records.iter().map(|r| r.page.as_ref().unwrap().mark_seen.as_deref()).collect();
+    assert_eq!(marks, [Some("k1-0123456789ab"), Some("k1-0123456789ab"), None]);
+}
+
+#[tokio::test]
 async fn trailers_pass_without_digests() {
     let memory = Memory::default();
     let service = layer("", &memory).layer(site(Way::Trailers));
@@ -742,6 +819,11 @@ fn settings_of_marks_that_do_not_hold_are_named() {
     for (keys, named) in [
         ("canary = true", "`watermark.canary`"),
         ("typographic.kinds = [\"a\", \"x\"]", "`watermark.typographic.kinds`: `x`"),
+        ("roots = [\"article\", \".story\", \"p:has(a)\"]", "`watermark.roots[2]`: `p:has(a)`"),
+        ("preserve = [\"a[\"]", "`watermark.preserve[0]`: `a[`"),
+        ("skip = [\".x\", \"p + p\"]", "`watermark.skip[1]`: `p + p`"),
+        ("paths = [\"/news/**\", \"!about\"]", "`watermark.paths[1]`: `!about`"),
+        ("level = \"off\"\nroots = [\"a[\"]", "`watermark.roots[0]`"),
     ] {
         let error = build(keys).unwrap_err().to_string();
         assert!(error.contains(named), "{error}");

@@ -173,6 +173,23 @@ fn a_second_writer_is_refused_and_a_torn_line_is_told() {
 }
 
 #[test]
+fn a_key_id_that_meant_another_secret_in_the_log_is_refused() {
+    let mut deckle = Deckle::start(&[]);
+    let dir = deckle.log_dir();
+    // The same one goes on.
+    deckle.restart(&[]);
+    deckle.kill();
+    let first = read_log(&dir).remove(0);
+    let ids = first["secret.ids"].as_array().unwrap();
+    assert!(ids.len() == 1 && ids[0].as_str().unwrap().starts_with("0:"), "{first}");
+    let secret = dir.join("secret");
+    assert!(!std::fs::read_to_string(&secret).unwrap().contains(ids[0].as_str().unwrap().trim_start_matches("0:")));
+    std::fs::write(&secret, format!("0 {}\n", "0f".repeat(31) + "10")).unwrap();
+    let (code, _, error) = run(&["proxy", "--listen", "127.0.0.1:0", "--log-dir", &dir.display().to_string()]);
+    assert!(code == 2 && error.contains("key id 0") && error.contains(&format!("{}/audit-", dir.display())), "{error}");
+}
+
+#[test]
 fn the_log_keeps_people_private_and_names_robots() {
     let deckle = Deckle::start(&[]);
     get(

@@ -120,13 +120,14 @@ fn summary(report: &crate::page::PageReport) -> crate::audit::PageSummary {
     let facts = report.facts();
     let carriers = facts.carriers.codes();
     let marked = !carriers.is_empty();
+    let mark_skip = if marked { None } else { unmarked(&facts) };
     crate::audit::PageSummary {
         rewrite: facts.rewrite.code(),
         skip: facts.skip.map(crate::page::Skip::code),
         body_in: facts.body_in,
         body_out: facts.body_out,
         encoding: facts.coding_in.zip(facts.coding_out).map(|(a, b)| (a.code(), b.code())),
-        mark_skip: facts.mark_skip.or((facts.mark.is_some() && !marked).then_some("no_article")),
+        mark_skip,
         mark: facts.mark.filter(|_| marked),
         mark_level: facts.mark_level,
         carriers,
@@ -135,6 +136,22 @@ fn summary(report: &crate::page::PageReport) -> crate::audit::PageSummary {
         mark_seen: facts.mark_seen,
         error: facts.error,
         robots: facts.robots,
+    }
+}
+
+/// Why a copy carries no mark.
+#[cfg(feature = "html")]
+fn unmarked(facts: &crate::page::PageFacts) -> Option<&'static str> {
+    use crate::page::Rewrite;
+    if facts.mark_skip.is_some() || facts.mark.is_none() {
+        return facts.mark_skip;
+    }
+    match facts.rewrite {
+        // There was no page: `deckle.rewrite.skip` says why.
+        Rewrite::Skipped | Rewrite::Headers => None,
+        Rewrite::Partial => Some("error"),
+        _ if !facts.mark_off.is_empty() => Some("channels_off"),
+        _ => Some("no_article"),
     }
 }
 

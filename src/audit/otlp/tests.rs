@@ -89,7 +89,7 @@ fn sink(address: SocketAddr, queue: usize) -> (Arc<Queue>, Heads, Arc<ManualCloc
         ..Settings::default()
     };
     let clock = ManualClock::at(1_790_000_000);
-    let around = Around { clock: clock.clone(), live: None, pseudonyms: Pseudonyms::shared(None) };
+    let around = Around { clock: clock.clone(), live: None, pseudonyms: Pseudonyms::shared(None), secrets: Vec::new() };
     let (queue, heads) = open(&settings, around).unwrap();
     (queue, heads, clock)
 }

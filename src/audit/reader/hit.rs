@@ -92,6 +92,10 @@ pub struct DeckleFields<'l> {
     pub robots_version: Option<Text<'l>>,
     /// Mark of the copy.
     pub mark: Option<Text<'l>>,
+    /// Names the source of the page, the same for all its copies.
+    pub mark_plan: Option<Text<'l>>,
+    /// The mark of another copy, which the request brought along.
+    pub mark_seen: Option<Text<'l>>,
     /// Why the page was left alone.
     pub rewrite_skip: Option<Text<'l>>,
     /// Microseconds that rewriting took, where the log says so.

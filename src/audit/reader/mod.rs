@@ -41,6 +41,8 @@ pub(crate) use time::rfc3339;
 use formats::{cloudfront, w3c};
 use log_format::LogFormat;
 
+use crate::watermark::VariantNote;
+
 /// Lines are kept up to this length; longer ones are skipped.
 pub const MAX_LINE: usize = 1 << 20;
 /// A byte order mark (U+FEFF) in UTF-8.
@@ -87,6 +89,24 @@ pub struct Note {
     pub text: Option<String>,
     /// Where the head of an `anchored` line was sent.
     pub to: Option<String>,
+    /// What a `page` or `variants` line says of a page.
+    pub plan: Option<Box<PlanLine>>,
+}
+
+/// What the log says once about a page; a `page` line has no variants, a `variants` line nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlanLine {
+    /// As in [`DeckleFields::mark_plan`].
+    pub id: String,
+    /// Path, redacted.
+    pub path: String,
+    /// Words that may carry a mark.
+    pub words: u32,
+    /// As in [`PlanNote::sketch`](crate::watermark::PlanNote::sketch).
+    pub sketch: Vec<u32>,
+    /// Alternatives of the author, and where they stand.
+    pub variants: Vec<VariantNote>,
 }
 
 /// Reads the lines of one file.
@@ -345,6 +365,8 @@ impl DeckleFields<'_> {
             robots: self.robots.map(own),
             robots_version: self.robots_version.map(own),
             mark: self.mark.map(own),
+            mark_plan: self.mark_plan.map(own),
+            mark_seen: self.mark_seen.map(own),
             rewrite_skip: self.rewrite_skip.map(own),
             rewrite_us: self.rewrite_us,
             complete: self.complete,

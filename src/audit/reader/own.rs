@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 #[cfg(feature = "proxy")]
 use super::hit::Evidence;
 use super::hit::{DeckleFields, Hit, Skipped, Text};
 use super::time::rfc3339;
-use super::{Line, Note};
+use super::{Line, Note, PlanLine};
+use crate::watermark::{SEPARATOR, VariantNote};
 
 /// A text that is borrowed from the line, unless something in it was escaped.
 #[derive(Default)]
@@ -107,6 +109,10 @@ struct OwnLine<'l> {
     robots_version: Option<Borrowed<'l>>,
     #[serde(borrow, rename = "deckle.mark.id")]
     mark: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.mark.plan")]
+    mark_plan: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.mark.seen")]
+    mark_seen: Option<Borrowed<'l>>,
     #[serde(borrow, rename = "deckle.rewrite.skip")]
     rewrite_skip: Option<Borrowed<'l>>,
     #[serde(rename = "deckle.duration_us")]
@@ -133,6 +139,43 @@ struct OwnLine<'l> {
     text: Option<Borrowed<'l>>,
     #[serde(borrow)]
     to: Option<Borrowed<'l>>,
+}
+
+/// The keys of lines about pages alone.
+#[derive(serde::Deserialize)]
+struct PageLine<'l> {
+    #[serde(borrow, rename = "deckle.mark.plan")]
+    id: Borrowed<'l>,
+    #[serde(borrow, rename = "url.path", default)]
+    path: Borrowed<'l>,
+    #[serde(rename = "deckle.page.words", default)]
+    words: u32,
+    #[serde(borrow, rename = "deckle.page.sketch", default)]
+    sketch: Borrowed<'l>,
+    #[serde(borrow, rename = "deckle.mark.variants", default)]
+    variants: Vec<[Borrowed<'l>; 6]>,
+}
+
+/// What a `page` or `variants` line says; `None`: it is broken.
+fn plan(line: &str) -> Option<Box<PlanLine>> {
+    let line: PageLine<'_> = serde_json::from_str(line).ok()?;
+    let sketch = BASE64.decode(line.sketch.0.as_bytes()).ok()?;
+    let (hashes, []) = sketch.as_chunks::<4>() else { return None };
+    Some(Box::new(PlanLine {
+        id: line.id.0.into_owned(),
+        path: line.path.0.into_owned(),
+        words: line.words,
+        sketch: hashes.iter().map(|hash| u32::from_be_bytes(*hash)).collect(),
+        variants: line.variants.into_iter().map(variant).collect(),
+    }))
+}
+
+fn variant([before_last, last, first, second, one, other]: [Borrowed<'_>; 6]) -> VariantNote {
+    let words = [before_last, last, first, second].map(|word| word.0.into_owned().into_bytes());
+    VariantNote {
+        context: words.join(&SEPARATOR).into(),
+        alternatives: [one, other].map(|text| text.0.into_owned().into()),
+    }
 }
 
 /// The keys that are read for [`Evidence`] alone.
@@ -183,8 +226,8 @@ pub(crate) fn is_own(line: &str) -> bool {
     line.starts_with("{\"v\":") || (line.starts_with('{') && line.contains("\"deckle."))
 }
 
-pub(crate) fn parse(line: &str) -> Line<'_> {
-    let Ok(line) = serde_json::from_str::<OwnLine<'_>>(line) else { return Line::Skipped(Skipped::Malformed) };
+pub(crate) fn parse(text: &str) -> Line<'_> {
+    let Ok(line) = serde_json::from_str::<OwnLine<'_>>(text) else { return Line::Skipped(Skipped::Malformed) };
     if line.v != Some(1) && line.kind.as_ref().is_none_or(|kind| kind.0 != "erased") {
         return Line::Skipped(Skipped::Malformed);
     }
@@ -193,7 +236,8 @@ pub(crate) fn parse(line: &str) -> Line<'_> {
     // A hit out of another program's log, as a table of `clickhouse` gives it back: deckle knew nothing of it.
     let foreign = is("foreign");
     if line.kind.is_some() && !is("hit") && !foreign {
-        return Line::Other(Box::new(note(line, time.unwrap_or_default())));
+        let plan = if is("page") || is("variants") { plan(text) } else { None };
+        return Line::Other(Box::new(Note { plan, ..note(line, time.unwrap_or_default()) }));
     }
     match time {
         Some(time) if foreign => Line::Hit(Hit { deckle: None, ..hit(line, time) }),
@@ -217,6 +261,7 @@ fn note(line: OwnLine<'_>, time: Duration) -> Note {
         robots_version: line.robots_version.map(|version| version.0.into_owned()),
         text: line.text.map(|text| text.0.into_owned()),
         to: line.to.map(|to| to.0.into_owned()),
+        plan: None,
         kind,
     }
 }
@@ -265,6 +310,8 @@ fn hit(line: OwnLine<'_>, time: Duration) -> Hit<'_> {
             robots: own(line.robots),
             robots_version: own(line.robots_version),
             mark: own(line.mark),
+            mark_plan: own(line.mark_plan),
+            mark_seen: own(line.mark_seen),
             rewrite_skip: own(line.rewrite_skip),
             rewrite_us: line.rewrite_us,
             complete: line.complete,
@@ -287,6 +334,45 @@ mod tests {
         assert_eq!((read.limit.as_deref(), read.retry_after, read.navigation), (Some("limited"), Some(20), true));
         assert_eq!(evidence(b"{\"v\":1}").unwrap(), Evidence::default());
         assert!(evidence(b"203.0.113.9 - -").is_none());
+    }
+
+    #[test]
+    fn lines_about_pages_say_what_they_are_made_of() {
+        let plan = |line: &str| match parse(line) {
+            Line::Other(note) => note.plan,
+            other => panic!("{other:?}"),
+        };
+        let page = r#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.kind":"page","deckle.seq":7,"url.path":"/a","deckle.mark.plan":"0123456789abcdef","deckle.page.words":612,"deckle.page.sketch":"AAAAAQAAAAL/////"}"#;
+        let expect = PlanLine {
+            id: "0123456789abcdef".to_owned(),
+            path: "/a".to_owned(),
+            words: 612,
+            sketch: vec![1, 2, u32::MAX],
+            variants: Vec::new(),
+        };
+        assert_eq!(plan(page).as_deref(), Some(&expect));
+        let variants = r#"{"v":1,"deckle.kind":"variants","deckle.mark.plan":"0123456789abcdef","deckle.mark.variants":[["it","is","so","","al\"though","though"]]}"#;
+        let variants = plan(variants).unwrap();
+        let note = &variants.variants[0];
+        assert_eq!((&note.context[..], &note.alternatives[0][..]), (&b"it\x1Fis\x1Fso\x1F"[..], &b"al\"though"[..]));
+        assert_eq!(
+            (note.alternatives[1].len(), variants.id.as_str(), variants.sketch.len()),
+            (6, expect.id.as_str(), 0)
+        );
+        let hit = r#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.mark.plan":"0123456789abcdef","deckle.mark.seen":"k1-0123456789ab"}"#;
+        let Line::Hit(hit) = parse(hit) else { panic!("{hit}") };
+        let deckle = hit.deckle.unwrap();
+        assert_eq!(deckle.mark_plan.as_deref(), Some("0123456789abcdef"));
+        assert_eq!(deckle.mark_seen.as_deref(), Some("k1-0123456789ab"));
+        // What is broken is a line all the same.
+        for broken in [
+            page.replace("AAAAAQ", "AAAA"),
+            page.replace("AAAAAQ", "!AAAAQ"),
+            page.replace("mark.plan", "mark.other"),
+            page.replace("\"page\"", "\"gap\""),
+        ] {
+            assert_eq!(plan(&broken), None, "{broken}");
+        }
     }
 
     #[test]

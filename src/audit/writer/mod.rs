@@ -16,6 +16,7 @@ use super::chain::{Chain, Digest};
 use super::draft::Draft;
 use super::index::Index;
 use super::json::ObjectWriter;
+use super::plans::PlansTold;
 use super::policy::PolicyText;
 use super::privacy::SharedPseudonyms;
 use super::queue::{Inbox, Next, Signals};
@@ -50,6 +51,8 @@ pub(in crate::audit) struct Surroundings {
     pub(in crate::audit) signals: Arc<Signals>,
     pub(in crate::audit) signer: Option<Signer>,
     pub(in crate::audit) pseudonyms: SharedPseudonyms,
+    /// Which secrets are in use.
+    pub(in crate::audit) secrets: Vec<String>,
     /// Takes signed heads, where `audit.anchor` is `otlp`.
     pub(in crate::audit) heads: Option<Heads>,
 }
@@ -71,6 +74,9 @@ pub(in crate::audit) struct Writer {
     policy: Option<PolicyText>,
     /// Heads that have left, and of which the log does not tell yet.
     anchored: Arc<Mutex<Vec<SignedHead>>>,
+    /// The secrets that are in use.
+    secrets: Vec<String>,
+    plans: PlansTold,
     /// Losses that the log tells of.
     told: Drops,
     retry_at: Option<(Duration, Duration)>,
@@ -98,7 +104,7 @@ struct Segment {
 }
 
 impl Writer {
-    pub(in crate::audit) fn open(settings: &Settings, outside: Surroundings) -> Result<Self, SinkError> {
+    pub(in crate::audit) fn open(settings: &Settings, mut outside: Surroundings) -> Result<Self, SinkError> {
         let dir = PathBuf::from(&settings.dir);
         let io = |path: &Path| {
             let path = path.display().to_string();
@@ -117,6 +123,8 @@ impl Writer {
             robots: RobotsHistory::open(&dir, &instance),
             index: Index::in_dir(&dir),
             settings: settings.clone(),
+            secrets: std::mem::take(&mut outside.secrets),
+            plans: PlansTold::default(),
             outside,
             instance,
             dir,
@@ -164,6 +172,7 @@ impl Writer {
     }
 
     fn housekeeping(&mut self) {
+        self.take_secrets();
         if self.outside.signals.reopen.swap(false, Ordering::AcqRel) {
             self.rotate("reopen");
         }
@@ -189,22 +198,27 @@ impl Writer {
         let shared = Arc::clone(&self.outside.pseudonyms);
         let mut pseudonyms = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut written, mut sampled) = (0, 0);
+        self.plans.begin(self.number);
         for record in batch {
             let Some(sample) = record.sample(self.settings.sample_assets) else {
                 sampled += 1;
                 continue;
             };
-            draft.line(|out, seq| record.write(out, seq, &self.settings, sample, &mut pseudonyms));
+            self.tell_plan(&mut draft, record);
+            self.add(&mut draft, |out, seq| record.write(out, seq, &self.settings, sample, &mut pseudonyms));
             written += 1;
-            if draft.chain.len() >= self.settings.checkpoint_lines {
-                self.close_block(&mut draft);
-            }
         }
         // The other sinks need not wait for the disk.
         drop(pseudonyms);
         match self.commit(draft) {
-            Ok(()) => stats.add_written(written, sampled),
-            Err(error) => self.lose(written as usize, error.as_ref()),
+            Ok(()) => {
+                self.plans.keep();
+                stats.add_written(written, sampled);
+            }
+            Err(error) => {
+                self.plans.forget();
+                self.lose(written as usize, error.as_ref());
+            }
         }
         for (record, robots) in batch.iter().filter_map(|r| Some((r, r.page.as_ref()?.robots.as_ref()?))) {
             match self.robots.served(record.time, &record.host, robots) {
@@ -333,13 +347,15 @@ impl Writer {
     /// A line that is no hit.
     fn note(&mut self, kind: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) -> bool {
         let Some(mut draft) = self.draft() else { return false };
-        draft.line(|out, seq| {
-            let mut object = ObjectWriter::new(out);
-            self.begin(&mut object, kind, seq);
-            fill(&mut object);
-            object.end();
-        });
+        draft.line(|out, seq| self.write_note(out, seq, kind, fill));
         self.commit(draft).is_ok()
+    }
+
+    fn write_note(&self, out: &mut Vec<u8>, seq: u64, kind: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+        let mut object = ObjectWriter::new(out);
+        self.begin(&mut object, kind, seq);
+        fill(&mut object);
+        object.end();
     }
 
     #[cfg(feature = "proxy")]
@@ -351,6 +367,19 @@ impl Writer {
     #[expect(clippy::unused_self, reason = "as with the feature")]
     fn sign(&self, _: &Digest) -> Option<(String, String)> {
         None
+    }
+
+    /// A line of a batch; a block that is full is closed behind it.
+    fn add(&self, draft: &mut Draft, write: impl FnOnce(&mut Vec<u8>, u64)) {
+        draft.line(write);
+        if draft.chain.len() >= self.settings.checkpoint_lines {
+            self.close_block(draft);
+        }
+    }
+
+    /// The same, of a line that is no hit.
+    fn add_note(&self, draft: &mut Draft, kind: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+        self.add(draft, |out, seq| self.write_note(out, seq, kind, fill));
     }
 
     fn close_block(&self, draft: &mut Draft) {

@@ -1,6 +1,7 @@
 //! Segments begin and end.
 
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -37,6 +38,7 @@ impl Writer {
         self.begin(&mut object, "segment", self.seq + 1);
         object.text("deckle.version", env!("CARGO_PKG_VERSION"));
         object.text("address", self.settings.address.code());
+        object.list("secret.ids", &self.secrets);
         object.text_if("policy.digest", self.policy.as_ref().map(|policy| policy.digest.as_str()));
         #[cfg(feature = "proxy")]
         if let Some(key) = &self.outside.signer {
@@ -141,6 +143,15 @@ impl Writer {
         }
         self.robots.retain(self.settings.max_age_robots.0, self.outside.clock.unix());
         self.clean_up(closed);
+    }
+
+    /// The first line of a segment names the secrets that are in use.
+    pub(super) fn take_secrets(&mut self) {
+        let waiting = self.outside.signals.secrets.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ids) = waiting.filter(|ids| *ids != self.secrets) {
+            self.secrets = ids;
+            self.rotate("reopen");
+        }
     }
 
     /// What is over age and size goes, even while nothing can be written: that may be why.

@@ -6,6 +6,10 @@ use std::time::Duration;
 use data_encoding::BASE64;
 
 use super::Writer;
+use crate::audit::cut::Notes;
+use crate::audit::draft::Draft;
+use crate::audit::plans::{fill_page, fill_variants, variant_rows};
+use crate::audit::record::AuditRecord;
 use crate::rights::robots::RobotsText;
 
 /// A wall clock that goes back by more than this is told of.
@@ -14,6 +18,22 @@ const CLOCK_STEP: Duration = Duration::from_secs(1);
 const JUMP: Duration = Duration::from_secs(86_400);
 
 impl Writer {
+    /// A `page` line, and `variants` lines, before the first response of a segment that carries a mark in this page.
+    pub(super) fn tell_plan(&mut self, draft: &mut Draft, record: &AuditRecord) {
+        let marked = record.page.as_ref().filter(|page| page.mark.is_some());
+        let Some(note) = marked.and_then(|page| page.plan.as_ref()) else { return };
+        let path = || record.path_text(&mut Notes::default(), &self.settings);
+        let query = || record.query_text(&mut Notes::default(), &self.settings).unwrap_or_default();
+        if !self.plans.is_due(note.id, || format!("{} {} {}", record.host, path(), query())) {
+            return;
+        }
+        let path = path();
+        self.add_note(draft, "page", |object| fill_page(object, &path, note));
+        for rows in variant_rows(&note.variants) {
+            self.add_note(draft, "variants", |object| fill_variants(object, note.id, &rows));
+        }
+    }
+
     /// A `robots` line: what the site said from now on; the text only once.
     pub(super) fn tell_robots(&mut self, host: &str, robots: &RobotsText, new: bool) {
         let text = new.then(|| BASE64.encode(&robots.text));

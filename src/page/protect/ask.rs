@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri, header};
 use uuid::Uuid;
 
@@ -43,6 +44,8 @@ pub(super) struct Ask {
     pub(super) enabled: bool,
     /// The mark that this visitor's copies carry.
     pub(super) mark: Option<Mark>,
+    /// The mark of another copy, which the request brought along.
+    pub(super) seen: Option<Mark>,
     /// Copies differ by visitor, even if this one carries no mark.
     pub(super) per_visitor: bool,
     pub(super) unmarked: Option<&'static str>,
@@ -76,6 +79,7 @@ fn sent_tags(headers: &HeaderMap) -> Arc<[EntityTag]> {
 impl Site {
     /// Reads a request, and changes it so that its answer can be rewritten.
     pub(super) fn ask(&self, head: &mut Parts) -> Ask {
+        let seen = self.take_token(&mut head.uri);
         let visitor = head.extensions.get::<Visitor>();
         let path = visitor.map_or_else(|| normalise(head.uri.path()), |v| v.path.to_string());
         let asset = visitor.map_or_else(|| has_asset_extension(&path), |v| v.asset_path);
@@ -86,7 +90,11 @@ impl Site {
         };
         let enabled = self.settings.enabled && !self.skip.is_match(&path);
         let arrived = visitor.map_or_else(today, |v| v.arrived.as_secs());
-        let (mark, unmarked) = self.mark_of(visitor, arrived, &path);
+        let spared = self.marking.as_ref().and_then(|marks| marks.spare(&path));
+        let (mark, unmarked) = match spared {
+            Some(why) => (None, Some(why)),
+            None => self.mark_of(visitor, arrived, &path),
+        };
         let prepared = head.extensions.get::<Prepared>().cloned();
         let sent_tags = match &prepared {
             Some(Prepared(tags)) => Arc::clone(tags),
@@ -113,8 +121,9 @@ impl Site {
             preferred: if self.settings.compress { preferred(&head.headers) } else { Coding::Identity },
             year: year_of(arrived),
             enabled,
-            per_visitor: self.marking.is_some(),
+            per_visitor: self.marking.is_some() && spared.is_none(),
             mark,
+            seen,
             unmarked,
         };
         if ask.card {
@@ -132,8 +141,9 @@ impl Site {
         ask
     }
 
+    /// The mark of this visitor's copies, or why they carry none.
     fn mark_of(&self, visitor: Option<&Visitor>, arrived: u64, path: &str) -> (Option<Mark>, Option<&'static str>) {
-        let (Some((_, marker, _)), Some(visitor)) = (&self.marking, visitor) else { return (None, Some("level_off")) };
+        let (Some(marks), Some(visitor)) = (&self.marking, visitor) else { return (None, Some("level_off")) };
         // A proven search engine gets the unmarked page, so that its snippets stay clean.
         if visitor.indexer {
             return (None, Some("verified_search"));
@@ -141,7 +151,22 @@ impl Site {
         let mut buffer = Uuid::encode_buffer();
         let request_id = visitor.request_id.hyphenated().encode_lower(&mut buffer).as_bytes();
         let who = MarkSubject { visitor: &visitor.key.0, unix_day: (arrived / DAY) as u32, request_id, path };
-        (Some(marker.mark_for(&who)), None)
+        (Some(marks.marker.mark_for(&who)), None)
+    }
+
+    /// Takes the mark of another copy out of the address: a link in that copy was followed, or an image was asked for. What
+    /// is not ours stays, for the site to read.
+    fn take_token(&self, uri: &mut Uri) -> Option<Mark> {
+        let query = uri.query()?;
+        let read = |pair: &&str| pair.strip_prefix("k=").and_then(|token| self.incoming.read(token));
+        let seen = query.split('&').find_map(|pair| read(&pair))?;
+        let kept: Vec<&str> = query.split('&').filter(|pair| read(pair).is_none()).collect();
+        let path = uri.path();
+        let target = if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) };
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+        *uri = Uri::from_parts(parts).ok()?;
+        Some(seen)
     }
 }
 
@@ -175,6 +200,46 @@ fn year_of(unix: u64) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::{Marking, Settings};
+    use crate::rights;
+    use crate::secret::{Secret, Secrets};
+    use crate::watermark::{self, Level};
+
+    #[test]
+    fn the_mark_of_another_copy_is_taken_out_of_the_address() {
+        let site = |level| {
+            let mut site = Site::new(&Settings::default(), &rights::Settings::default(), "/.deckle").unwrap();
+            let secrets = Secrets::from(Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap());
+            let settings = watermark::Settings { level, ..watermark::Settings::default() };
+            site.mark_with(Marking { secrets, settings, findings: Arc::default() }).unwrap();
+            site
+        };
+        // Links of the time before it was switched off are still out there.
+        for site in [site(None), site(Some(Level::Off))] {
+            for (asked, passed, seen) in [
+                ("/a?k=easgrlhrgvt2q5s", "/a", true),
+                ("/a.png?w=2&k=easgrlhrgvt2q5s&k=easgrlhrgwfjli4&", "/a.png?w=2&", true),
+                ("http://news.example/a?k=1&k=easgrlhrgvt2q5s", "http://news.example/a?k=1", true),
+                ("/a?k=easgrlhrgvt2q5t", "/a?k=easgrlhrgvt2q5t", false),
+                ("/a?kk=easgrlhrgvt2q5s&k", "/a?kk=easgrlhrgvt2q5s&k", false),
+                ("/a?k=7&p=1", "/a?k=7&p=1", false),
+                ("/a", "/a", false),
+            ] {
+                let (mut head, ()) = http::Request::builder().uri(asked).body(()).unwrap().into_parts();
+                let ask = site.ask(&mut head);
+                assert_eq!(head.uri.to_string(), passed);
+                assert!(passed.ends_with(&ask.target), "{passed}: {}", ask.target);
+                assert_eq!(
+                    ask.seen.map(|mark| mark.to_string()).as_deref(),
+                    seen.then_some("k1-0123456789ab"),
+                    "{asked}"
+                );
+            }
+        }
+        let plain = Site::new(&Settings::default(), &rights::Settings::default(), "/.deckle").unwrap();
+        let (mut head, ()) = http::Request::builder().uri("/a?k=easgrlhrgvt2q5s").body(()).unwrap().into_parts();
+        assert_eq!((plain.ask(&mut head).seen, head.uri.query()), (None, Some("k=easgrlhrgvt2q5s")));
+    }
 
     #[test]
     fn years_and_hosts() {

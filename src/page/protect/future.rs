@@ -63,7 +63,7 @@ where
             Projected::Page { inner, ask } => {
                 let response = ready!(inner.poll(cx))?;
                 Poll::Ready(Ok(match ask.take() {
-                    Some(asked) => protect(&asked.0, &asked.1, response),
+                    Some(asked) => tell_seen(&asked.0, protect(&asked.0, &asked.1, response)),
                     None => response.map(PageBody::inner),
                 }))
             }
@@ -149,6 +149,14 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
             Response::from_parts(head, PageBody::page(body, Page::new(pipeline.sniffing(sniff), report)))
         }
     }
+}
+
+/// The mark that a request brought along is told of with whatever is answered.
+fn tell_seen<B>(ask: &Ask, response: Response<B>) -> Response<B> {
+    if let (Some(mark), Some(report)) = (ask.seen, response.extensions().get::<PageReport>()) {
+        report.facts_mut().mark_seen = Some(mark.to_string());
+    }
+    response
 }
 
 /// The head of the page alone: no validator, no cookie, nothing to keep.

@@ -10,7 +10,7 @@ use crate::rights;
 use crate::rights::RobotsMemory;
 use crate::secret::Secrets;
 use crate::slot::Edit;
-use crate::watermark::{self, Channels, Level, Whitespace};
+use crate::watermark;
 
 /// Layer that rewrites outgoing pages.
 ///
@@ -54,25 +54,6 @@ pub struct Marking {
     pub findings: Arc<Findings>,
 }
 
-impl Marking {
-    /// What may be used to mark a copy.
-    pub(super) fn channels(&self) -> Channels {
-        let settings = &self.settings;
-        Channels {
-            seal: settings.channels.seal,
-            // `auto` waits until the style sheets of a page are known to collapse white space.
-            white: settings.channels.whitespace == Whitespace::Always,
-            forms: self.level() >= Level::Typographic,
-            variants: self.level() >= Level::Variants,
-            tokens: settings.markup,
-        }
-    }
-
-    pub(super) fn level(&self) -> Level {
-        self.settings.level.unwrap_or(Level::InvisibleSafe)
-    }
-}
-
 impl ProtectLayer {
     /// A layer that inserts guard and notice, and marks nothing. `mount` is where its own paths are.
     ///
@@ -82,11 +63,21 @@ impl ProtectLayer {
         Ok(Self { site: Arc::new(Site::new(settings, rights, mount)?) })
     }
 
-    /// Marks copies, too.
-    pub fn marking(self, marking: Marking) -> Self {
+    /// Marks copies, too; at level `off` it reads the marks that come in, and no more.
+    ///
+    /// # Errors
+    /// [`PageError`] for a selector or a glob of `[watermark]` that does not hold.
+    pub fn marking(self, marking: Marking) -> Result<Self, PageError> {
         let mut site = Arc::unwrap_or_clone(self.site);
-        site.mark_with(marking);
-        Self { site: Arc::new(site) }
+        site.mark_with(marking)?;
+        Ok(Self { site: Arc::new(site) })
+    }
+
+    /// Marks nothing, and says so: of alternatives that authors have written the first one stands in all copies.
+    pub(crate) fn without_marks(self, settings: &watermark::Settings) -> Result<Self, PageError> {
+        let mut site = Arc::unwrap_or_clone(self.site);
+        site.without_marks(settings)?;
+        Ok(Self { site: Arc::new(site) })
     }
 
     /// When the present way of rewriting began, in seconds since 1970: copies that are older are fetched anew.

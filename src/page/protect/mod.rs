@@ -6,6 +6,7 @@ mod document;
 mod fill;
 mod future;
 mod layer;
+mod marks;
 mod service;
 mod site;
 mod wish;

@@ -13,6 +13,7 @@ use super::ask::Ask;
 use super::beacon::Beacon;
 use super::fill::{self, Fills};
 use super::layer::Marking;
+use super::marks::{self, Marks};
 use super::wish::Wish;
 use crate::page::charset::{self, Charset, TextKind};
 use crate::page::encoding::Coding;
@@ -20,7 +21,7 @@ use crate::page::etag::{EntityTag, TagMap};
 use crate::page::guard::Guard;
 use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Expected, Made};
-use crate::page::marks::MarkRules;
+use crate::page::marks::{MarkRules, Variants};
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, Place, Work, unmarked};
 use crate::page::plan::{Log, Obeys, PlanCache};
@@ -30,13 +31,9 @@ use crate::page::splice::survey;
 use crate::page::{Finding, PageError, Settings};
 use crate::rights;
 use crate::rights::RobotsMemory;
-use crate::secret::hmac_sha256;
-use crate::slot::{Edit, Unmarked};
+use crate::slot::{Edit, FormKinds, Unmarked};
 use crate::visitor::{PathGlobs, check_mount};
-use crate::watermark::{Level, Mark, Marker, SealForm};
-
-/// Slots end at this offset of a page.
-const MAX_MARKED: u64 = 4 << 20;
+use crate::watermark::{self, Incoming, Level, Mark, SealForm};
 
 #[derive(Clone)]
 pub(super) struct Site {
@@ -57,7 +54,13 @@ pub(super) struct Site {
     pub(super) skip: PathGlobs,
     pub(super) unguarded: PathGlobs,
     exempt: Arc<[lol_html::Selector]>,
-    pub(super) marking: Option<(Marking, Marker, [u8; 32])>,
+    pub(super) marking: Option<Arc<Marks>>,
+    /// What of its pages may carry marks.
+    rules: MarkRules,
+    /// Marks are only put in before this offset of a page.
+    max_page: u64,
+    /// Reads the marks that come in.
+    pub(super) incoming: Arc<Incoming>,
     pub(super) version: u32,
     pub(super) activated: u64,
 }
@@ -76,6 +79,9 @@ struct Shape<'a> {
     no_slots: Option<&'static str>,
     body_is_root: bool,
     links: bool,
+    forms: FormKinds,
+    variants: Variants,
+    tokens: bool,
 }
 
 impl Site {
@@ -100,6 +106,9 @@ impl Site {
             exempt: settings.guard.skip.selectors.iter().filter_map(|s| s.parse().ok()).collect(),
             settings: settings.clone(),
             marking: None,
+            rules: MarkRules::default(),
+            max_page: watermark::Settings::default().max_page.0,
+            incoming: Arc::default(),
             version: 0,
             activated: 0,
         };
@@ -107,22 +116,43 @@ impl Site {
         Ok(site)
     }
 
-    pub(super) fn mark_with(&mut self, marking: Marking) {
-        if marking.level() != Level::Off {
-            let marker = Marker::new(&marking.secrets, &marking.settings);
-            let etag_key = marking.secrets.active().derive("deckle-etag-1", "mark");
-            let mut hash = Sha256::new();
-            hash.update(self.version.to_be_bytes());
-            hash.update([marker.kid()]);
-            hash.update(serde_json::to_vec(&marking.settings).unwrap_or_default());
-            self.version = first_32_bits(&hash.finalize());
-            self.marking = Some((marking, marker, etag_key));
+    pub(super) fn mark_with(&mut self, marking: Marking) -> Result<(), PageError> {
+        let marks = Marks::new(&marking)?;
+        self.incoming = Arc::new(Incoming::new(&marking.secrets));
+        let Some(marks) = marks else { return self.without_marks(&marking.settings) };
+        self.obey(&marking.settings)?;
+        self.count_in(&[&[marks.marker.kid()], &serde_json::to_vec(&marking.settings).unwrap_or_default()]);
+        self.marking = Some(Arc::new(marks));
+        Ok(())
+    }
+
+    /// What is said of marks says that there are none.
+    pub(super) fn without_marks(&mut self, settings: &watermark::Settings) -> Result<(), PageError> {
+        self.obey(settings)?;
+        self.count_in(&[b"first alternatives"]);
+        Ok(())
+    }
+
+    fn obey(&mut self, settings: &watermark::Settings) -> Result<(), PageError> {
+        self.rules = marks::rules(settings, &self.mount)?;
+        self.max_page = settings.max_page.0;
+        Ok(())
+    }
+
+    /// This shapes pages, too.
+    fn count_in(&mut self, parts: &[&[u8]]) {
+        let mut hash = Sha256::new();
+        hash.update(self.version.to_be_bytes());
+        for part in parts {
+            hash.update(part);
         }
+        self.version = first_32_bits(&hash.finalize());
+        self.rules.version = self.version;
     }
 
     /// How much its pages may be marked.
     pub(super) fn level(&self) -> Level {
-        self.marking.as_ref().map_or(Level::Off, |(marking, ..)| marking.level())
+        self.marking.as_ref().map_or(Level::Off, |marks| marks.level)
     }
 
     /// The first 32 bits of a hash over everything that shapes a page.
@@ -155,10 +185,8 @@ impl Site {
     /// Entity tags as this visitor's copies carry them.
     pub(super) fn with_tags<T>(&self, ask: &Ask, volatile: bool, f: impl FnOnce(&TagMap<'_>) -> T) -> T {
         let visitor = |opaque: &[u8]| -> String {
-            let (Some(mark), Some((_, _, key))) = (ask.mark, &self.marking) else { return String::new() };
-            let id = mark.id.to_be_bytes();
-            let digest = hmac_sha256(key, &[&[mark.kid], &id[2..], &[0], opaque]);
-            HEXLOWER.encode(&digest[..4])
+            let (Some(mark), Some(marks)) = (ask.mark, &self.marking) else { return String::new() };
+            HEXLOWER.encode(&marks.tag_of(mark, opaque))
         };
         let visitor: Option<&dyn Fn(&[u8]) -> String> = if ask.mark.is_some() { Some(&visitor) } else { None };
         // A notice with the running year makes another page on New Year's Day.
@@ -166,7 +194,12 @@ impl Site {
     }
 
     fn finding(&self, ask: &Ask) -> Option<Finding> {
-        self.marking.as_ref().and_then(|(marking, ..)| marking.findings.lookup(&ask.host, &ask.path))
+        self.marking.as_ref().and_then(|marks| marks.findings.lookup(&ask.host, &ask.path))
+    }
+
+    /// Is all of the body the article? Where roots are named there are no others.
+    fn body_is_root(&self, finding: Option<Finding>) -> bool {
+        self.rules.roots.is_empty() && finding.is_some_and(|finding| !finding.has_root)
     }
 
     /// Changes the header of an answer.
@@ -179,7 +212,7 @@ impl Site {
         not_modified: bool,
     ) {
         // Until the site is known a copy carries no mark: it must not be kept for later.
-        let provisional = self.marking.is_some() && self.finding(ask).is_none() && !not_modified;
+        let provisional = ask.per_visitor && self.finding(ask).is_none() && !not_modified;
         let confirmed = if not_modified { headers.get(header::ETAG).cloned() } else { None };
         let volatile = self.settings.length_jitter || wish.policies.as_ref().is_some_and(|p| p.nonce().is_some());
         self.with_tags(ask, volatile, |tags| {
@@ -208,11 +241,11 @@ impl Site {
         let no_slots =
             wish.unmarked.then_some("policy").or(wish.xhtml.then_some("xhtml")).or(ask.unmarked).or(match finding {
                 None => Some("learning"),
-                Some(finding) if finding.hydrated => Some("hydrated"),
+                Some(finding) if finding.hydrated && !self.rules.hydrated_ok => Some("hydrated"),
                 Some(finding) if finding.amp => Some("amp"),
                 Some(_) => None,
             });
-        let body_is_root = finding.is_some_and(|f| !f.has_root);
+        let body_is_root = self.body_is_root(finding);
         let (site, for_page, wish) = (Arc::clone(self), ask.clone(), wish.clone());
         let start = Box::new(move |charset: Charset, room: usize| {
             let mut work = site.start(&for_page, wish, charset, room, no_slots, body_is_root);
@@ -223,8 +256,8 @@ impl Site {
         // Error pages and answers to forms say nothing about the articles beside them.
         let teaches = status == StatusCode::OK && ask.method == Method::GET;
         let learn = Box::new(move |outcome: &Outcome| {
-            if let (Some((marking, ..)), Some(finding), true) = (&site.marking, outcome.finding, teaches) {
-                marking.findings.learn(&for_learning.host, &for_learning.path, finding);
+            if let (Some(marks), Some(finding), true) = (&site.marking, outcome.finding, teaches) {
+                marks.findings.learn(&for_learning.host, &for_learning.path, finding);
             }
             if teaches && site.replaced.is_useless(&site.settings.guard.replace, outcome.replaced) {
                 tracing::warn!(
@@ -254,6 +287,7 @@ impl Site {
         no_slots: Option<&'static str>,
         body_is_root: bool,
     ) -> Work {
+        let marks = marks::of_page(&self.rules, &ask.host, no_slots.is_some());
         let shape = Shape {
             version: self.version,
             host: &ask.host,
@@ -266,6 +300,9 @@ impl Site {
             no_slots,
             body_is_root,
             links: self.links,
+            forms: marks.forms,
+            variants: marks.variants,
+            tokens: marks.tokens,
         };
         // A nonce is another one each time, in the page as in its head.
         let same = !self.settings.length_jitter && wish.policies.as_ref().is_none_or(|p| p.nonce().is_none());
@@ -275,10 +312,10 @@ impl Site {
             now: ask.arrived,
         });
         let choose = match (&self.marking, ask.mark) {
-            (Some((marking, marker, _)), Some(mark)) if no_slots.is_none() => {
+            (Some(marks), Some(mark)) if no_slots.is_none() => {
                 let form =
                     if charset.text_kind() == TextKind::Utf8 { SealForm::Characters } else { SealForm::References };
-                Box::new(marker.choices(mark, marking.channels(), form))
+                Box::new(marks.marker.choices(mark, marks.channels, form))
             }
             _ => unmarked(),
         };
@@ -296,9 +333,9 @@ impl Site {
             max_memory: self.settings.max_memory.0 as usize,
             window: self.settings.window.0,
             esi: self.settings.esi,
-            max_page: MAX_MARKED,
+            max_page: self.max_page,
             foot: self.links,
-            marks: MarkRules::default(),
+            marks,
         };
         Work { job, choose, place }
     }
@@ -314,13 +351,13 @@ impl Site {
         let (mut head, ()) = http::Request::new(()).into_parts();
         let ask = self.ask(&mut head);
         let shown = survey(page);
-        let no_slots = shown.filter(|f| f.hydrated).map(|_| "hydrated");
+        let no_slots = shown.filter(|f| f.hydrated && !self.rules.hydrated_ok).map(|_| "hydrated");
         let mut response = Response::new(()).into_parts().0;
         response.headers = headers.clone();
         let mut wish = self.wish(&ask, &mut response);
         self.amend_policies(&mut wish, &mut headers, false);
         let room = charset::room(charset::from_header(&response.headers), page);
-        let work = self.start(&ask, wish, charset, room, no_slots, shown.is_some_and(|f| !f.has_root));
+        let work = self.start(&ask, wish, charset, room, no_slots, self.body_is_root(shown));
         let mut rewriter = Rewriter::new(work.job).keep(Log::Edits(Vec::new()));
         let mut out = Vec::new();
         rewriter.push(page, &mut Unmarked, &mut out);
@@ -356,7 +393,7 @@ mod tests {
             let mut settings = watermark::Settings { level, ..watermark::Settings::default() };
             settings.channels.whitespace = whitespace;
             let secret = Secret::new(kid, &(0..32).collect::<Vec<u8>>()).unwrap();
-            site.mark_with(Marking { secrets: Secrets::from(secret), settings, findings: Arc::default() });
+            site.mark_with(Marking { secrets: Secrets::from(secret), settings, findings: Arc::default() }).unwrap();
             site
         };
         let mut guard = Settings::default();
@@ -364,8 +401,10 @@ mod tests {
         let mut notice = Settings::default();
         notice.notice.text = Some("All rights reserved.".to_owned());
         let holder = rights::Settings { holder: "The Post".to_owned(), ..rights::Settings::default() };
-        let same = [plain(), plain(), marked(1, Whitespace::Auto, Some(Level::Off))];
-        assert!(same.iter().all(|site| site.version == same[0].version), "what shapes no page counts for nothing");
+        let off = |kid, whitespace| marked(kid, whitespace, Some(Level::Off)).version;
+        assert_eq!(plain().version, plain().version);
+        let same = off(1, Whitespace::Auto);
+        assert_eq!(same, off(2, Whitespace::Always), "what shapes no page counts for nothing");
         let others = [
             ("nothing", plain().version),
             ("a setting of the guard", of(&guard, &rights::Settings::default(), "/.deckle").version),
@@ -373,6 +412,7 @@ mod tests {
             ("the holder of the rights", of(&Settings::default(), &holder, "/.deckle").version),
             // It stands in the address of the script.
             ("the mount", of(&Settings::default(), &rights::Settings::default(), "/.other").version),
+            ("no marks, but the first alternatives", same),
             ("marks", marked(1, Whitespace::Auto, None).version),
             ("another secret", marked(2, Whitespace::Auto, None).version),
             ("another channel", marked(1, Whitespace::Always, None).version),
@@ -409,7 +449,8 @@ mod tests {
             secrets: Secrets::from(secret),
             settings: watermark::Settings::default(),
             findings: Arc::new(Findings::default()),
-        });
+        })
+        .unwrap();
         let (mut head, ()) = http::Request::builder().uri("/a").body(()).unwrap().into_parts();
         let mut ask = site.ask(&mut head);
         ask.year = 0;

@@ -60,7 +60,7 @@ fn losses_of_every_sink_are_shown_by_its_name() {
         ..Settings::default()
     };
     let clock: SharedClock = ManualClock::at(NOW);
-    let sinks = Sinks::open(&settings, &[], &clock, None).unwrap();
+    let sinks = Sinks::open(&settings, &[], &clock, None, None).unwrap();
     sinks.close();
     // Too late: every sink loses it.
     sinks.record(record());

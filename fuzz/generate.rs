@@ -30,6 +30,7 @@ pub(crate) const HTML: &[&str] = &[
     "<script>",
     "</script>",
     "<style>",
+    "<style>.story{white-space:pre}.poem{display:flex}#x span{float:left}</style>",
     "</style>",
     "<title>t</title>",
     "<meta charset=utf-8>",
@@ -280,7 +281,53 @@ pub(crate) const USAGE: &[&str] = &[
     "bots=n", "(", ")", ":YQ==:", "1.5", " ", "*", "@1",
 ];
 
-/// At most `most` words.
+/// Pieces of copies, as tools leave them.
+pub(crate) const COPIES: &[&str] = &[
+    "the ferry ",
+    "council\n",
+    "won\u{2019}t ",
+    "don\\'t ",
+    "\\\"so\\\" ",
+    "said ",
+    "on ",
+    "1990--1995 ",
+    " --- ",
+    "... ",
+    "\n\n",
+    "\r\n",
+    "\n \t\n",
+    "\u{C}",
+    "\u{A0}",
+    ", ",
+    ". ",
+    "\u{FEFF}",
+    "\u{200B}",
+    "caf\u{E9} ",
+    "e\u{301}",
+    "\u{FB01}nance ",
+    "\u{645}\u{6CC}\u{200C}\u{62E}\u{648}\u{627}\u{647}\u{646}\u{62F} ",
+    "\u{65E5}\u{672C}\u{8A9E}",
+    "\u{FE06}",
+    "\u{FE07}\u{FE0D}\u{FE06}\u{FE09}\u{FE0A}",
+    "&#xFE06;",
+    "&#65031;",
+    "&#x",
+    "&#;",
+    "&amp;",
+    "?k=",
+    "data-k=\"",
+    "easgrlhrgvt2q5s",
+    "aaaaaaaaaaaaaaa\"",
+    "[a](/b?k=abcdefghijklmno) ",
+    "_",
+    "'",
+    "\"",
+    "\\",
+    "-",
+    "\0",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+];
+
 /// Pieces of lines of all formats.
 pub(crate) const LINES: &[&str] = &[
     "203.0.113.7",
@@ -378,6 +425,7 @@ pub(crate) const WORDS: &[&str] = &[
     "é",
 ];
 
+/// At most `most` words.
 pub(crate) fn text(random: &mut Rng, words: &[&str], most: usize) -> Vec<u8> {
     let mut out = Vec::new();
     for _ in 0..random.usize(0..=most) {

@@ -8,6 +8,7 @@
 
 #[path = "../benches/chunks.rs"]
 mod chunks;
+mod copies;
 mod generate;
 #[cfg(feature = "web-bot-auth")]
 mod identity;
@@ -37,6 +38,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("forwarded", targets::forwarded),
     ("robots", targets::robots),
     ("content-usage", targets::content_usage),
+    ("copies", copies::copies),
     #[cfg(feature = "proxy")]
     ("logs", logs::lines),
     #[cfg(feature = "proxy")]

@@ -117,8 +117,9 @@ pub(crate) fn rewriter() -> Target {
         stage.findings.learn_page(&page);
         let marked = stage.findings.knows_any();
         let cut = pieces(random, &page);
-        let (_, _, copy) = stage.exchange(HeaderMap::new(), html(), cut);
+        // What the style of the page says counts for the next one.
         let mut edits = stage.layer.edits(&page, "text/html; charset=utf-8");
+        let (_, _, copy) = stage.exchange(HeaderMap::new(), html(), cut);
         // What cannot be read to its end teaches nothing, and is not marked.
         let stays = |what: &What| matches!(what, What::Fixed(_) | What::Choice(Slot::Variant { .. }));
         edits.retain(|edit| marked || stays(&edit.what));

@@ -14,6 +14,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 use super::chain::Digest;
+use super::json::ObjectWriter;
 
 /// Where signed heads go: `none`, `syslog`, `otlp`, `file:PATH` or `command:LINE`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -90,28 +91,65 @@ impl fmt::Display for SignedHead {
     }
 }
 
+/// A head, and what is to be done once it has arrived.
+pub(super) type Leaving = (SignedHead, Box<dyn FnOnce() + Send>);
 /// The way of heads to the thread that sends them on.
-pub(super) type Heads = SyncSender<SignedHead>;
+pub(super) type Heads = SyncSender<Leaving>;
+
+impl SignedHead {
+    /// What the log, or `audit.index`, says of it once it has left.
+    pub(super) fn tell(&self, object: &mut ObjectWriter<'_>, to: &str) {
+        object.text("to", to);
+        object.text("sent", &self.time);
+        object.number("seq", self.seq);
+        object.text("head", &HEXLOWER.encode(&self.head));
+        object.text("key.id", &self.key);
+        object.text("sig", &self.signature);
+    }
+}
 
 impl Anchor {
-    /// Sends a head, with `otlp` by way of `heads`. What goes wrong is a warning: the log itself goes on.
-    pub(super) fn send(&self, head: &SignedHead, heads: Option<&Heads>) {
-        let sent = match self {
-            Self::None => Ok(()),
+    /// Where heads go, without what may be a secret: a command may hold a password.
+    pub(super) fn destination(&self) -> String {
+        match self {
+            Self::Command(_) => "command".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Sends a head, with `otlp` by way of `heads`; `sent` is called once it has left. What goes wrong is a warning: the
+    /// log itself goes on.
+    pub(super) fn send(&self, head: &SignedHead, heads: Option<&Heads>, sent: impl FnOnce() + Send + 'static) {
+        let left = match self {
+            Self::None => return,
             Self::Syslog => syslog(head),
-            Self::Otlp if heads.is_some_and(|heads| heads.try_send(head.clone()).is_ok()) => Ok(()),
-            Self::Otlp => Err(std::io::Error::other("nobody takes it, or too many are waiting")),
+            // It is told once the receiver has taken it.
+            Self::Otlp => return self.warn(hand_over(heads, (head.clone(), Box::new(sent)))),
             Self::File(path) => std::fs::OpenOptions::new()
                 .create(true)
                 .append(true)
                 .open(path)
                 .and_then(|mut file| file.write_all(format!("{head}\n").as_bytes())),
-            Self::Command(line) => run(line, head),
+            // It tells by itself.
+            Self::Command(line) => return self.warn(run(line, head, sent)),
         };
-        if let Err(error) = sent {
-            tracing::warn!(target: "deckle::audit", %error, anchor = %self, "A head of the audit log was not anchored.");
+        if left.is_ok() {
+            sent();
+        }
+        self.warn(left);
+    }
+
+    fn warn(&self, left: std::io::Result<()>) {
+        if let Err(error) = left {
+            let anchor = self.destination();
+            tracing::warn!(target: "deckle::audit", %error, %anchor, "A head of the audit log was not anchored.");
         }
     }
+}
+
+fn hand_over(heads: Option<&Heads>, head: Leaving) -> std::io::Result<()> {
+    let taken = heads.is_some_and(|heads| heads.try_send(head).is_ok());
+    taken.then_some(()).ok_or_else(|| std::io::Error::other("nobody takes it, or too many are waiting"))
 }
 
 #[cfg(unix)]
@@ -132,12 +170,12 @@ fn syslog(_: &SignedHead) -> std::io::Result<()> {
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The command runs beside the log, which does not wait for it. One at a time: who is slow misses heads.
-fn run(line: &str, head: &SignedHead) -> std::io::Result<()> {
+fn run(line: &str, head: &SignedHead, sent: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     static RUNNING: AtomicBool = AtomicBool::new(false);
     if RUNNING.swap(true, Ordering::AcqRel) {
         return Err(std::io::Error::other("the command of the head before is still running"));
     }
-    let started = start(line, head, &RUNNING);
+    let started = start(line, head, &RUNNING, sent);
     if started.is_err() {
         RUNNING.store(false, Ordering::Release);
     }
@@ -145,7 +183,12 @@ fn run(line: &str, head: &SignedHead) -> std::io::Result<()> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a thread of its own, that has nothing else to do")]
-fn start(line: &str, head: &SignedHead, running: &'static AtomicBool) -> std::io::Result<()> {
+fn start(
+    line: &str,
+    head: &SignedHead,
+    running: &'static AtomicBool,
+    sent: impl FnOnce() + Send + 'static,
+) -> std::io::Result<()> {
     const LOOK: Duration = Duration::from_millis(100);
     let mut child = Command::new("sh")
         .args(["-c", line])
@@ -173,7 +216,9 @@ fn start(line: &str, head: &SignedHead, running: &'static AtomicBool) -> std::io
             left -= 1;
         };
         running.store(false, Ordering::Release);
-        if !ended.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        if ended.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            sent();
+        } else {
             tracing::warn!(target: "deckle::audit", ?ended, "The command of `audit.anchor` failed.");
         }
     })?;
@@ -195,9 +240,27 @@ mod tests {
     }
 
     #[test]
-    fn heads_reach_a_file() {
-        let path = std::env::temp_dir().join(format!("deckle-anchor-{}", std::process::id()));
-        let head = SignedHead {
+    fn what_was_sent_is_told_and_no_secret_with_it() {
+        let told = |anchor: &str| {
+            let (tell, told) = std::sync::mpsc::channel();
+            anchor.parse::<Anchor>().unwrap().send(&head(), None, move || tell.send(()).unwrap());
+            told.recv_timeout(LONGEST).is_ok()
+        };
+        // Only one command runs at a time, and each is waited for.
+        assert!(told("command:cat >/dev/null") && !told("command:exit 1") && !told("file:/nowhere/at/all"));
+        assert_eq!(Anchor::Command("curl -u me:word".into()).destination(), "command");
+        assert_eq!(Anchor::File("/mnt/heads.txt".into()).destination(), "file:/mnt/heads.txt");
+        let mut line = Vec::new();
+        let mut object = ObjectWriter::new(&mut line);
+        head().tell(&mut object, "command");
+        object.end();
+        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!((line["to"].as_str(), line["seq"].as_u64()), (Some("command"), Some(9)));
+        assert_eq!(line["head"].as_str(), Some("01".repeat(32).as_str()));
+    }
+
+    fn head() -> SignedHead {
+        SignedHead {
             time: "2026-11-23T20:45:12.345Z".into(),
             instance: "w1".into(),
             segment: "audit-w1-x-1.ndjson".into(),
@@ -205,13 +268,26 @@ mod tests {
             head: [1; 32],
             key: "01234567".into(),
             signature: "c2ln".into(),
-        };
-        let anchor = Anchor::File(path.clone());
-        anchor.send(&head, None);
-        anchor.send(&head, None);
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_is_told_by_who_takes_it() {
+        let (tell, told) = std::sync::mpsc::channel();
         let (heads, taken) = std::sync::mpsc::sync_channel(1);
-        Anchor::Otlp.send(&head, Some(&heads));
-        assert_eq!(taken.try_recv().unwrap().seq, 9);
+        Anchor::Otlp.send(&head(), Some(&heads), move || tell.send(()).unwrap());
+        let (head, sent) = taken.try_recv().unwrap();
+        assert_eq!((head.seq, told.try_recv().is_ok()), (9, false));
+        sent();
+        assert!(told.try_recv().is_ok());
+    }
+
+    #[test]
+    fn heads_reach_a_file() {
+        let path = std::env::temp_dir().join(format!("deckle-anchor-{}", std::process::id()));
+        let anchor = Anchor::File(path.clone());
+        anchor.send(&head(), None, || {});
+        anchor.send(&head(), None, || {});
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);
         assert!(text.starts_with("2026-11-23T20:45:12.345Z w1 audit-w1-x-1.ndjson 9 0101"), "{text}");

@@ -34,6 +34,9 @@ use crate::secret::Secrets;
 pub struct FileSink {
     queue: Arc<Queue>,
     dir: PathBuf,
+    /// Sends what was written to ClickHouse, where `audit.sinks` asks for it.
+    #[cfg(feature = "clickhouse")]
+    follower: Option<super::clickhouse::Follower>,
 }
 
 impl FileSink {
@@ -89,6 +92,8 @@ impl FileSink {
             return Err(SinkError::Setting { key: "audit.anchor", message });
         }
         let (queue, inbox) = Queue::new(settings, Arc::clone(&around.clock), around.live, None);
+        #[cfg(feature = "clickhouse")]
+        let clock = Arc::clone(&around.clock);
         let outside = Surroundings {
             clock: around.clock,
             storage,
@@ -100,9 +105,16 @@ impl FileSink {
             heads,
         };
         let writer = Writer::open(settings, outside)?;
+        #[cfg(feature = "clickhouse")]
+        let follower = super::clickhouse::Follower::start(settings, clock)?;
         let io = |source| SinkError::Io { path: settings.dir.clone(), source };
         queue.start("deckle-audit", move || run(writer, inbox)).map_err(io)?;
-        Ok(Self { queue: Arc::new(queue), dir: PathBuf::from(&settings.dir) })
+        Ok(Self {
+            queue: Arc::new(queue),
+            dir: PathBuf::from(&settings.dir),
+            #[cfg(feature = "clickhouse")]
+            follower,
+        })
     }
 
     /// The directory.
@@ -118,6 +130,18 @@ impl FileSink {
     /// What stands in front of the writer.
     pub(super) fn queue(&self) -> &Arc<Queue> {
         &self.queue
+    }
+
+    /// How sending to ClickHouse does, `now` in time since 1970; `None`: nothing is sent there.
+    #[cfg(feature = "clickhouse")]
+    pub fn clickhouse(&self, now: std::time::Duration) -> Option<super::clickhouse::Health> {
+        self.follower.as_ref().map(|follower| follower.health(now))
+    }
+
+    /// How sending to ClickHouse does: nothing is sent there without that feature.
+    #[cfg(not(feature = "clickhouse"))]
+    pub fn clickhouse(&self, _: std::time::Duration) -> Option<super::clickhouse::Health> {
+        None
     }
 
     /// Says in the log which configuration is in force from now on.
@@ -143,9 +167,22 @@ impl FileSink {
         self.queue.reopen();
     }
 
-    /// Writes what is queued, closes the segment, and waits for the thread. Later records are dropped and counted.
+    /// Tells the sending that nothing more comes; nobody waits for it yet.
+    #[cfg(feature = "clickhouse")]
+    pub(super) fn end_sending(&self) {
+        if let Some(follower) = &self.follower {
+            follower.stop();
+        }
+    }
+
+    /// Writes what is queued, closes the segment, sends what was not sent yet for five seconds at most, and waits for the
+    /// threads. Later records are dropped and counted.
     pub fn close(&self) {
         self.queue.close();
+        #[cfg(feature = "clickhouse")]
+        if let Some(follower) = &self.follower {
+            follower.close();
+        }
     }
 }
 

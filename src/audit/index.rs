@@ -1,5 +1,5 @@
-//! `audit.index`: one line for each segment that was closed, sealed or deleted, so that the chain stays explainable after
-//! segments have gone.
+//! `audit.index`: one line for each segment that was closed, sealed or deleted, and for each end that was sent away, so
+//! that the chain stays explainable after segments have gone.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use serde_json::Value;
 
+use super::anchor::SignedHead;
 use super::chain::Digest;
 use super::json::ObjectWriter;
 use super::resume::LeftOpen;
@@ -59,6 +60,15 @@ impl Index {
         self.append(|object| {
             object.text("retention", name);
             object.number("bytes", bytes);
+        });
+    }
+
+    /// The end of a segment has left the machine.
+    pub(super) fn anchored(&self, head: &SignedHead, to: &str) {
+        self.append(|object| {
+            object.text("anchored", &head.segment);
+            object.text("deckle.instance", &head.instance);
+            head.tell(object, to);
         });
     }
 

@@ -1,9 +1,11 @@
 //! The lines by which a log proves itself, as a reader sees them: what opens a segment, what seals a block, and what
 //! stands where a line was erased.
 
+use std::path::Path;
+
 use data_encoding::HEXLOWER;
 use memchr::memmem;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::chain::{self, Digest};
 
@@ -25,6 +27,7 @@ pub(crate) enum Kind {
     Robots,
     Policy,
     Erased,
+    Anchored,
     /// A response.
     Hit,
     Other,
@@ -42,6 +45,7 @@ pub(crate) fn kind(line: &[u8]) -> Kind {
         b"robots" => Kind::Robots,
         b"policy" => Kind::Policy,
         b"erased" => Kind::Erased,
+        b"anchored" => Kind::Anchored,
         b"hit" => Kind::Hit,
         _ => Kind::Other,
     }
@@ -144,6 +148,34 @@ fn is_compact(json: &[u8]) -> bool {
         is_outside = !is_outside;
         !is_outside || outside(part)
     })
+}
+
+/// A head that was sent away: an `anchored` line, or one of `audit.index`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Anchored {
+    /// Where to, without what may be a secret.
+    pub(crate) to: String,
+    /// As it stands in what was sent.
+    pub(crate) sent: String,
+    #[serde(alias = "anchored")]
+    pub(crate) segment: String,
+    pub(crate) seq: u64,
+    pub(crate) head: String,
+    #[serde(rename = "key.id")]
+    pub(crate) key_id: String,
+    pub(crate) sig: String,
+}
+
+impl Anchored {
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice(line).ok()
+    }
+
+    /// The ends of segments, which no line of a segment can tell of.
+    pub(crate) fn of_index(log_dir: &Path) -> Vec<Self> {
+        let text = std::fs::read_to_string(log_dir.join("audit.index")).unwrap_or_default();
+        text.lines().filter_map(|line| Self::parse(line.as_bytes())).collect()
+    }
 }
 
 /// What stands for an erased line: its number and its leaf, so that the tree stays as it was.

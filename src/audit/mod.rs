@@ -18,6 +18,7 @@
 mod anchor;
 pub mod chain;
 mod choice;
+pub mod clickhouse;
 mod combined;
 mod cut;
 mod draft;
@@ -91,6 +92,8 @@ pub enum SinkKind {
     CombinedDeckle,
     /// Log records for a receiver of OpenTelemetry's protocol; needs feature `otlp`.
     Otlp,
+    /// A table of ClickHouse, out of the segments of `file`; needs feature `clickhouse`.
+    Clickhouse,
 }
 
 /// How addresses are written.
@@ -193,6 +196,8 @@ pub struct Settings {
     pub anchor: Anchor,
     /// Sink `otlp`.
     pub otlp: OtlpSettings,
+    /// Where the sink `clickhouse` sends to.
+    pub clickhouse: clickhouse::ClickHouseSettings,
 }
 
 impl Default for Settings {
@@ -233,6 +238,7 @@ impl Default for Settings {
             sign_key: "audit.ed25519".to_owned(),
             anchor: Anchor::None,
             otlp: OtlpSettings::default(),
+            clickhouse: clickhouse::ClickHouseSettings::default(),
         }
     }
 }
@@ -304,6 +310,7 @@ impl Settings {
         if self.flush.0.is_zero() || self.rotate_every.0.is_zero() {
             return refuse("audit.flush", "`flush` and `rotate_every` must be longer than 0");
         }
+        self.clickhouse.check(self.sinks.as_deref())?;
         self.check_sinks()
     }
 }

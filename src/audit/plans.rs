@@ -103,7 +103,9 @@ pub(super) fn variant_rows(variants: &[VariantNote]) -> Vec<Vec<u8>> {
             None => lists.push([&b"["[..], &row].concat()),
         }
     }
-    lists.iter_mut().for_each(|list| list.push(b']'));
+    for list in &mut lists {
+        list.push(b']');
+    }
     lists
 }
 

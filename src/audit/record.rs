@@ -382,38 +382,40 @@ fn micros(duration: Duration) -> u64 {
     duration.as_micros() as u64
 }
 
-/// A plain answer.
 #[cfg(test)]
-pub(crate) fn blank() -> AuditRecord {
-    AuditRecord {
-        time: Duration::from_millis(1_795_466_712_345),
-        request_id: Uuid::nil(),
-        method: "GET".into(),
-        scheme: "https",
-        host: "news.example".into(),
-        path: "/2026/11/20/a-b-c".into(),
-        query: None,
-        status: Some(200),
-        body_size: 10,
-        content_type: Some("text/html".into()),
-        protocol: "1.1",
-        user_agent: None,
-        referer: None,
-        trace_parent: None,
-        visitor: None,
-        assessment: None,
-        decision: None,
-        page: None,
-        duration: Duration::from_micros(5),
-        upstream: None,
-        complete: true,
-        error: None,
-    }
-}
+pub(crate) use tests::blank;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A plain answer.
+    pub(crate) fn blank() -> AuditRecord {
+        AuditRecord {
+            time: Duration::from_millis(1_795_466_712_345),
+            request_id: Uuid::nil(),
+            method: "GET".into(),
+            scheme: "https",
+            host: "news.example".into(),
+            path: "/2026/11/20/a-b-c".into(),
+            query: None,
+            status: Some(200),
+            body_size: 10,
+            content_type: Some("text/html".into()),
+            protocol: "1.1",
+            user_agent: None,
+            referer: None,
+            trace_parent: None,
+            visitor: None,
+            assessment: None,
+            decision: None,
+            page: None,
+            duration: Duration::from_micros(5),
+            upstream: None,
+            complete: true,
+            error: None,
+        }
+    }
 
     fn line(record: &AuditRecord) -> serde_json::Value {
         let mut out = Vec::new();

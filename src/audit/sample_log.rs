@@ -79,6 +79,12 @@ impl SampleLog {
         self.dir.join(self.name(number))
     }
 
+    /// What was there before it: so many segments, the highest number of a line, and the last head.
+    pub(crate) fn go_on_from(&mut self, number: u64, seq: u64, head: &chain::Digest) {
+        (self.number, self.seq) = (number, seq);
+        self.previous = Some((self.name(number), HEXLOWER.encode(head)));
+    }
+
     fn begin(&mut self, kind: Option<&str>) -> String {
         self.seq += 1;
         let kind = kind.map(|kind| format!("\"deckle.kind\":\"{kind}\",")).unwrap_or_default();
@@ -149,6 +155,22 @@ impl SampleLog {
         self.chain.close(&block);
         self.chain.push(self.seq, line.as_bytes());
         self.lines.push(line.into_bytes());
+    }
+
+    /// The last head has left the machine.
+    pub(crate) fn anchored(&mut self, to: &str) -> String {
+        let (head, key) = (self.chain.head(), self.key.as_ref().unwrap());
+        let hex = HEXLOWER.encode(&head);
+        let fields = format!(
+            ",\"segment\":\"{}\",\"to\":\"{to}\",\"sent\":\"2026-11-23T20:00:00.000Z\",\"seq\":{},\"head\":\"{hex}\",\
+             \"key.id\":\"{}\",\"sig\":\"{}\"",
+            self.name(self.number),
+            self.seq,
+            key.public().id(),
+            key.sign(&head)
+        );
+        self.line(Some("anchored"), &fields);
+        hex
     }
 
     pub(crate) fn end(&mut self) {

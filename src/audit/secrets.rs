@@ -45,6 +45,7 @@ fn opening(path: &Path) -> std::io::Result<Option<Opening>> {
 }
 
 #[cfg(all(test, feature = "proxy"))]
+#[expect(clippy::unwrap_used, reason = "for tests")]
 mod tests {
     use super::*;
     use crate::secret::Secret;

@@ -17,7 +17,7 @@ pub(crate) enum Compression {
 
 /// Lines of a segment, each with its line feed.
 pub(crate) struct SegmentLines {
-    reader: Box<dyn BufRead>,
+    reader: Box<dyn BufRead + Send>,
     line: Vec<u8>,
     /// How the segment is stored.
     pub(crate) compression: Compression,
@@ -31,7 +31,7 @@ impl SegmentLines {
             [0x28, 0xB5, 0x2F, 0xFD, ..] => Compression::Zstd,
             _ => Compression::Plain,
         };
-        let reader: Box<dyn BufRead> = match compression {
+        let reader: Box<dyn BufRead + Send> = match compression {
             Compression::Plain => Box::new(file),
             Compression::Gzip => {
                 Box::new(BufReader::with_capacity(1 << 20, flate2::bufread::MultiGzDecoder::new(file)))
@@ -51,6 +51,21 @@ impl SegmentLines {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than 1 MiB"));
         }
         Ok((read > 0).then_some(self.line.as_slice()))
+    }
+
+    /// The next line that has its line feed, which is left out. One that has none is begun and waits for its rest: somebody
+    /// writes there.
+    #[cfg(feature = "clickhouse")]
+    pub(crate) fn next_whole_line(&mut self) -> io::Result<Option<&[u8]>> {
+        if self.line.last() == Some(&b'\n') {
+            self.line.clear();
+        }
+        let room = MAX_LINE.saturating_sub(self.line.len() as u64);
+        self.reader.by_ref().take(room).read_until(b'\n', &mut self.line)?;
+        if self.line.len() as u64 >= MAX_LINE && self.line.last() != Some(&b'\n') {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than 1 MiB"));
+        }
+        Ok(self.line.strip_suffix(b"\n"))
     }
 }
 
@@ -124,5 +139,24 @@ mod tests {
         std::fs::write(&path, vec![b'x'; 3 << 20]).unwrap();
         assert!(SegmentLines::open(&path).unwrap().next_line().is_err());
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[cfg(feature = "clickhouse")]
+    #[test]
+    fn a_line_that_is_being_written_waits_for_its_end() {
+        use std::io::Write;
+        let path = std::env::temp_dir().join(format!("deckle-segment-tail-{}", std::process::id()));
+        let mut file = File::create(&path).unwrap();
+        let mut lines = SegmentLines::open(&path).unwrap();
+        assert_eq!(lines.next_whole_line().unwrap(), None);
+        for (written, read) in [("a\nb", Some("a")), ("", None), ("c", None), ("\n\n", Some("bc")), ("d\n", Some(""))] {
+            file.write_all(written.as_bytes()).unwrap();
+            assert_eq!(lines.next_whole_line().unwrap(), read.map(str::as_bytes), "{written:?}");
+        }
+        assert_eq!(lines.next_whole_line().unwrap(), Some(&b"d"[..]));
+        // Named as before or not: what was opened is read to its end.
+        std::fs::remove_file(&path).unwrap();
+        file.write_all(b"e\n").unwrap();
+        assert_eq!(lines.next_whole_line().unwrap(), Some(&b"e"[..]));
     }
 }

@@ -84,7 +84,8 @@ impl Sinks {
         }
         for kind in kinds.iter().copied() {
             match kind {
-                SinkKind::Otlp => {}
+                // The file has what this sends.
+                SinkKind::Otlp | SinkKind::Clickhouse => {}
                 SinkKind::Tracing => sinks.all.push(Arc::new(TracingSink)),
                 SinkKind::File => {
                     let file = Arc::new(FileSink::beside(settings, around(kind), heads.clone())?);
@@ -131,15 +132,23 @@ impl Sinks {
         self.queued.iter().for_each(|(_, queue)| queue.reopen());
     }
 
-    /// Writes what is queued and waits for the threads, for all of them at once.
+    /// Writes what is queued, sends what was written, and waits for the threads, for all of them at once.
     pub(crate) fn close(&self) {
         let of = |otlp: bool| self.queued.iter().filter(move |(kind, _)| (*kind == SinkKind::Otlp) == otlp);
         of(false).for_each(|(_, queue)| queue.stop());
         of(false).for_each(|(_, queue)| queue.close());
+        // Now all stands in the segments that is to be sent from there.
+        #[cfg(feature = "clickhouse")]
+        if let Some(file) = &self.file {
+            file.end_sending();
+        }
         // Last, for the end of a segment has a head, too.
         of(true).for_each(|(_, queue)| queue.close());
         if let Some(anchor) = &self.anchor {
             anchor.close();
+        }
+        if let Some(file) = &self.file {
+            file.close();
         }
     }
 }
@@ -188,6 +197,7 @@ impl SinkKind {
             Self::Combined => "combined",
             Self::CombinedDeckle => "combined+deckle",
             Self::Otlp => "otlp",
+            Self::Clickhouse => "clickhouse",
         }
     }
 
@@ -278,6 +288,10 @@ mod tests {
             (
                 "anchor = 'otlp'",
                 if cfg!(feature = "otlp") { "`audit.otlp.endpoint`: needed" } else { "feature `otlp`" },
+            ),
+            (
+                "sinks = ['clickhouse', 'stdout']",
+                if cfg!(feature = "clickhouse") { "sends what `file` has written" } else { "feature `clickhouse`" },
             ),
             ("otlp.endpoint = 'ftp://x/'", "not an http:// or https:// address"),
             ("otlp.endpoint = 'collector:4318'", "not an http:// or https:// address"),

@@ -35,7 +35,7 @@ pub(super) enum Command {
     Review(Box<ReviewArgs>),
     /// Which response did this copy come from?
     Trace(TraceArgs),
-    /// Care of the log: a signing key, and what somebody wants to be forgotten.
+    /// Care of the log: a signing key, what somebody wants to be forgotten, a table of ClickHouse.
     Audit(AuditArgs),
     /// Make the committed tables from upstream snapshots.
     #[command(hide = true)]

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use ipnet::IpNet;
 
 use super::output::{self, Exit};
+use super::table::{self, DdlArgs, PushArgs};
 use crate::audit::forget::{Forget, forget};
 use crate::audit::signing::SigningKey;
 
@@ -22,6 +23,10 @@ enum AuditCommand {
     Keygen(KeygenArgs),
     /// Erase what the log holds about somebody; the log stays verifiable.
     Forget(ForgetArgs),
+    /// Print the statement that makes a table of ClickHouse for the log.
+    Ddl(DdlArgs),
+    /// Send logs into that table: older segments, and the logs of other programs.
+    Push(Box<PushArgs>),
 }
 
 #[derive(clap::Args)]
@@ -59,6 +64,11 @@ pub(super) fn run(args: &AuditArgs) -> anyhow::Result<Exit> {
     match &args.command {
         AuditCommand::Keygen(args) => keygen(args),
         AuditCommand::Forget(args) => erase(args),
+        AuditCommand::Ddl(args) => table::print_ddl(args),
+        #[cfg(feature = "clickhouse")]
+        AuditCommand::Push(args) => super::push::run(args),
+        #[cfg(not(feature = "clickhouse"))]
+        AuditCommand::Push(_) => bail!("`deckle audit push` needs feature `clickhouse`"),
     }
 }
 

@@ -10,9 +10,12 @@ mod fetch;
 mod learn;
 mod output;
 mod proxy;
+#[cfg(feature = "clickhouse")]
+mod push;
 mod ranges;
 mod reference;
 mod review;
+mod table;
 mod trace;
 
 use std::ffi::OsString;

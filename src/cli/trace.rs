@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::page::plain_text;
 use crate::review::log_lines;
 use crate::secret::Secrets;
-use crate::watermark::{Hit, Mark, Trace, Tracer, Verdict};
+use crate::watermark::{Candidates, Channel, Hit, Mark, Note, Trace, Tracer, Verdict};
 
 /// Longest copy that is read.
 const MAX_COPY: u64 = 64 << 20;
@@ -48,7 +48,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<Exit> {
     if unread && log.is_empty() {
         return Ok(Exit::Usage);
     }
-    let marks: BTreeSet<Mark> = log.keys().copied().collect();
+    let marks: Candidates = log.keys().copied().collect();
     let tracer = Tracer::new(&secrets);
     let mut traces: Vec<(String, Trace)> = Vec::new();
     for copy in &args.copies {
@@ -123,18 +123,7 @@ fn read_copy(path: &Path) -> anyhow::Result<String> {
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let html = text.trim_start_matches('\u{FEFF}').trim_start().starts_with('<')
         || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("html") || e.eq_ignore_ascii_case("htm"));
-    Ok(if html { plain_text(&text) } else { seal_references(text) })
-}
-
-/// Text copies may still hold the references of a seal.
-fn seal_references(text: String) -> String {
-    if !text.contains("&#x") {
-        return text;
-    }
-    (0xFE06u32..=0xFE0D).filter_map(char::from_u32).fold(text, |text, c| {
-        let code = u32::from(c);
-        text.replace(&format!("&#x{code:X};"), c.encode_utf8(&mut [0; 4]))
-    })
+    Ok(if html { plain_text(&text) } else { text })
 }
 
 fn matches(hits: &[Hit], log: &Log) -> Vec<serde_json::Value> {
@@ -147,11 +136,11 @@ fn matches(hits: &[Hit], log: &Log) -> Vec<serde_json::Value> {
             let evidence: Vec<serde_json::Value> = hit
                 .evidence
                 .iter()
-                .map(|e| json!({ "channel": e.channel, "live": e.live, "agree": e.agree, "p": e.p }))
+                .map(|e| json!({ "channel": e.channel.code(), "live": e.live, "agree": e.agree, "p": e.p }))
                 .collect();
             json!({
                 "mark": hit.mark.to_string(),
-                "p_value": hit.p_value,
+                "p_value": hit.adjusted,
                 "responses": responses.len(),
                 "request_ids": ids,
                 "time": first.map(|r| r.time.as_str()),
@@ -171,9 +160,9 @@ fn document(trace: &Trace, log: &Log) -> serde_json::Value {
         "matches": matches(&trace.hits, log),
         "slots_read": trace.slots_read,
         "words": trace.words,
-        "candidates": trace.candidates,
+        "candidates": trace.candidates_searched,
         "tests": trace.tests,
-        "notes": trace.notes,
+        "notes": trace.notes.iter().map(|note| note.code()).collect::<Vec<_>>(),
     })
 }
 
@@ -209,15 +198,17 @@ fn render_text(traces: &[(String, Trace)], log: &Log) -> String {
     for (name, trace) in traces {
         out.push_str(&format!("{}: {}\n", clean(name), trace.verdict.code().to_uppercase()));
         for hit in &trace.hits {
-            out.push_str(&format!("  mark {}   adjusted p = {:.1e} (limit {LIMIT:.0e})\n", hit.mark, hit.p_value));
+            out.push_str(&format!("  mark {}   adjusted p = {:.1e} (limit {LIMIT:.0e})\n", hit.mark, hit.adjusted));
             for e in &hit.evidence {
                 out.push_str(&match e.channel {
-                    "seal" => format!(
+                    Channel::Seal => format!(
                         "    seal        in {} paragraphs{}\n",
-                        e.live,
+                        e.paragraphs,
                         if hit.in_log { ", in the log" } else { ", not in the log" }
                     ),
-                    _ => format!("    whitespace  {} of {} columns agree, p = {:.1e}\n", e.agree, e.live, e.p),
+                    other => {
+                        format!("    {:<11} {} of {} columns agree, p = {:.1e}\n", other.code(), e.agree, e.live, e.p)
+                    }
                 });
             }
             let responses = log.get(&hit.mark).map_or(&[][..], Vec::as_slice);
@@ -237,10 +228,10 @@ fn render_text(traces: &[(String, Trace)], log: &Log) -> String {
         }
         out.push_str(&format!(
             "  {} words, {} gaps read, {} marks searched\n",
-            trace.words, trace.slots_read, trace.candidates
+            trace.words, trace.slots_read, trace.candidates_searched
         ));
         for note in &trace.notes {
-            out.push_str(&format!("  note: {}\n", explain(note)));
+            out.push_str(&format!("  note: {}\n", explain(*note)));
         }
         if !trace.hits.is_empty() {
             out.push_str("  note: the text passed through these responses; this does not show who republished it\n");
@@ -249,18 +240,26 @@ fn render_text(traces: &[(String, Trace)], log: &Log) -> String {
     out
 }
 
-fn explain(note: &str) -> &str {
-    match note {
-        "too_short" => "too short to carry a mark that can be read (too_short)",
-        "whitespace_collapsed" => "the white space was collapsed; only seals can be read (whitespace_collapsed)",
-        "hard_wrapped" => "the lines were wrapped anew; only seals can be read (hard_wrapped)",
-        "no_gaps" => "no two words are apart by white space alone (no_gaps)",
-        "foreign_seal" => {
-            "it holds a seal of another site, of a key that is not loaded, or a damaged one (foreign_seal)"
+fn explain(note: Note) -> String {
+    let text = match note {
+        Note::TooShort => "too short to carry a mark that can be read",
+        Note::WhitespaceCollapsed => "the white space was collapsed; only seals can be read",
+        Note::HardWrapped => "the lines were wrapped anew; only seals can be read",
+        Note::NoGaps => "no two words are apart by white space alone",
+        Note::QuotesUniform => "quotes and dashes are spelled in one way only",
+        Note::AsciiOnly => "there is nothing but ASCII in it; seals may have been taken out",
+        Note::ForeignSeal => "it holds a seal of another site, of a key that is not loaded, or a damaged one",
+        Note::LogMissing => "a seal is genuine, but its mark is not in this log",
+        Note::Conflict => "seal and white space name different marks; a seal may have been transplanted",
+        Note::Doubtful => "another mark fits the text better than that of the seal, though it may be an accident",
+        Note::Collision => "more than one visitor had this mark",
+        Note::Twin => "the text is that of a page of this site, without a mark",
+        Note::NotSignificant => "no mark fits better than by accident",
+        Note::NeedsWords(words) => return format!("about {words} words more would decide ({})", note.code()),
+        Note::KeysMissing(marks) => {
+            return format!("{marks} marks of the log are of keys that are not loaded ({})", note.code());
         }
-        "log_missing" => "a seal is genuine, but its mark is not in this log (log_missing)",
-        "conflict" => "seal and white space name different marks; a seal may have been transplanted (conflict)",
-        "not_significant" => "no mark fits better than by accident (not_significant)",
-        other => other,
-    }
+        other => return other.code().to_owned(),
+    };
+    format!("{text} ({})", note.code())
 }

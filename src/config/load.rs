@@ -7,9 +7,17 @@ use serde::Deserialize;
 use super::Config;
 
 const PREFIX: &str = "DECKLE_";
-/// Variables that are no keys: the secret itself, and what the tests of the project read.
-const NOT_KEYS: [&str; 6] =
-    ["DECKLE_SECRET", "DECKLE_SECRET_FILE", "DECKLE_ADMIN_TOKEN", "DECKLE_CORPUS", "DECKLE_VECTORS", "DECKLE_BROWSER"];
+/// Variables that are no keys: the secrets themselves, and what the tests of the project read.
+const NOT_KEYS: [&str; 8] = [
+    "DECKLE_SECRET",
+    "DECKLE_SECRET_FILE",
+    "DECKLE_ADMIN_TOKEN",
+    "DECKLE_CLICKHOUSE_PASSWORD",
+    "DECKLE_CORPUS",
+    "DECKLE_VECTORS",
+    "DECKLE_BROWSER",
+    "DECKLE_CHDB_PYTHON",
+];
 /// A name this close to a known one is taken for a slip.
 const NEAR: usize = 3;
 
@@ -171,6 +179,7 @@ mod tests {
             ("DECKLE_VISITOR__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]"),
             ("DECKLE_SECRET", "not a key"),
             ("DECKLE_CORPUS", "of the tests"),
+            ("DECKLE_CLICKHOUSE_PASSWORD", "not a key"),
             ("PATH", "/bin"),
         ])
         .unwrap();

@@ -87,7 +87,9 @@ mod tests {
     fn the_id_is_that_of_source_and_version() {
         let id = |version, pieces: &[&str]| {
             let mut note = NoteMaker::new(version);
-            pieces.iter().for_each(|piece| note.read(piece.as_bytes()));
+            for piece in pieces {
+                note.read(piece.as_bytes());
+            }
             note.finish(0).id
         };
         // printf 'page\0\0\0\3' | sha256sum

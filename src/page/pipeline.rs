@@ -54,7 +54,7 @@ enum Stage {
     /// Waits for the first byte.
     Start { held: Bytes, start: Option<Start> },
     /// It may be a page that is known.
-    Confirm { confirm: Confirm, work: Box<Work> },
+    Confirm { confirm: Box<Confirm>, work: Box<Work> },
     Rewrite {
         rewriter: Box<Rewriter>,
         choose: Box<dyn Choose>,
@@ -356,7 +356,7 @@ impl Work {
         let (place, log) = match (&self.place, known) {
             (Some(place), Some(Known::Plans(plans))) => {
                 if let Some(confirm) = Confirm::new(Arc::clone(&place.cache), plans, self.job.marks.clone()) {
-                    return Stage::Confirm { confirm, work: Box::new(self) };
+                    return Stage::Confirm { confirm: Box::new(confirm), work: Box::new(self) };
                 }
                 (None, Log::Nothing)
             }

@@ -726,7 +726,7 @@ mod tests {
 
     /// `p` is a paragraph of [`WORDS`], `W` the words. The gaps and seals of the body, the same in any chunking.
     fn carried(marks: &MarkRules, body: &str) -> (u32, u32) {
-        let body = body.replace("P", "<p>W</p>").replace('W', WORDS);
+        let body = body.replace('P', "<p>W</p>").replace('W', WORDS);
         let page = format!("<!doctype html><html><head><title>t</title></head><body>{body}</body></html>");
         let job = || Job { marks: marks.clone(), ..job("utf-8") };
         let whole = check_with(job(), page.as_bytes());

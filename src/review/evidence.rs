@@ -16,9 +16,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
+use crate::audit::integrity::Anchored;
 use crate::audit::segment_file::all_segments;
 use crate::audit::signing::PublicKey;
 pub use check::verify_evidence;
@@ -80,6 +81,11 @@ impl EvidenceError {
     pub fn is_fault(&self) -> bool {
         matches!(self, Self::Changed { .. } | Self::Unproved { .. })
     }
+
+    /// There is nothing to write about.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Self::NoLines { .. })
+    }
 }
 
 /// What a pack holds.
@@ -96,6 +102,8 @@ pub struct PackSummary {
     pub unproven: u64,
     /// Ids of the keys.
     pub keys: Vec<String>,
+    /// Heads above the lines that were sent away: when, where to, which.
+    pub anchors: Vec<String>,
 }
 
 /// What holds of a pack.
@@ -112,6 +120,8 @@ pub struct PackVerified {
     pub keys: Vec<String>,
     /// The keys that were believed are those of the caller, not the pack's own.
     pub are_keys_given: bool,
+    /// Heads above the lines that were sent away, says the log: when, where to, which.
+    pub anchors: Vec<String>,
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> EvidenceError + use<> {
@@ -129,23 +139,62 @@ pub fn write_pack(log: &Path, visitor: &str, out: &Path) -> Result<PackSummary, 
     if visitor.is_empty() || !visitor.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return Err(EvidenceError::Visitor { visitor: visitor.to_owned() });
     }
-    std::fs::create_dir_all(out).map_err(io(out))?;
-    if std::fs::read_dir(out).map_err(io(out))?.next().is_some() {
-        return Err(EvidenceError::NotEmpty { path: out.display().to_string() });
+    match std::fs::read_dir(out).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => return Err(EvidenceError::NotEmpty { path: out.display().to_string() }),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(out)(error)),
+        _ => {}
     }
     let path = out.join("lines.ndjson");
-    let file = BufWriter::new(File::create(&path).map_err(io(&path))?);
-    let mut collector = Collector::new(visitor, file);
+    let mut collector = Collector::new(visitor, Lines { path: path.clone(), file: None });
     let is_dir = log.is_dir();
     let segments = if is_dir { all_segments(log).map_err(io(log))? } else { vec![log.to_owned()] };
     collector.read(&segments).map_err(|(path, error)| io(&path)(error))?;
-    collector.lines().flush().map_err(io(&path))?;
     if collector.facts.lines == 0 {
-        std::fs::remove_file(&path).map_err(io(&path))?;
         return Err(EvidenceError::NoLines { visitor: visitor.to_owned() });
     }
-    collector.context.add_history(if is_dir { log } else { log.parent().unwrap_or(log) });
+    collector.lines().open().and_then(Write::flush).map_err(io(&path))?;
+    let dir = if is_dir { log } else { log.parent().unwrap_or(log) };
+    collector.context.add_history(dir);
+    for anchored in Anchored::of_index(dir) {
+        collector.add_anchor(anchored);
+    }
     Pack { dir: out, visitor }.write(&collector)
+}
+
+/// `lines.ndjson`. Nothing is made before there is a line to write.
+struct Lines {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+impl Lines {
+    fn open(&mut self) -> std::io::Result<&mut BufWriter<File>> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                self.path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+                BufWriter::new(File::create(&self.path)?)
+            }
+        };
+        Ok(self.file.insert(file))
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.open()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+/// An anchor in words; a configuration may hold anything.
+fn said(anchor: &Anchored) -> String {
+    let Anchored { to, sent, seq, head, .. } = anchor;
+    let text = format!("{sent} to {to}: number {seq}, head {head}");
+    text.chars().map(|c| if crate::audit::is_hidden(c) { '?' } else { c }).collect()
 }
 
 struct Pack<'p> {
@@ -158,7 +207,8 @@ impl Pack<'_> {
         let summary = self.summary(found);
         let keys: BTreeMap<String, String> = found.keys.iter().map(|(id, key)| (id.clone(), key.to_hex())).collect();
         let steps = found.steps.clone();
-        let proofs = Proofs { schema_version: 1, visitor: self.visitor.to_owned(), keys, anchors: Vec::new(), steps };
+        let (visitor, anchors) = (self.visitor.to_owned(), found.anchors.clone());
+        let proofs = Proofs { schema_version: 1, visitor, keys, anchors, steps };
         let json = serde_json::to_string_pretty(&proofs).map_err(|error| io(self.dir)(error.into()))?;
         self.file("proofs.json", (json + "\n").as_bytes())?;
         self.file("proofs.txt", proofs.text().as_bytes())?;
@@ -196,6 +246,7 @@ impl Pack<'_> {
             unsigned: found.proved - signed,
             unproven: found.facts.lines - found.proved,
             keys: found.keys.keys().cloned().collect(),
+            anchors: found.anchors.iter().map(said).collect(),
         }
     }
 
@@ -225,7 +276,12 @@ impl Pack<'_> {
 
     fn readme(&self, summary: &PackSummary) -> String {
         let keys = if summary.keys.is_empty() { "none".to_owned() } else { summary.keys.join(", ") };
+        let anchors = match summary.anchors.as_slice() {
+            [] => "  none that the log knows of".to_owned(),
+            anchors => anchors.iter().map(|anchor| format!("  {anchor}")).collect::<Vec<String>>().join("\n"),
+        };
         let text = README
+            .replace("{anchors}", &anchors)
             .replace("{visitor}", self.visitor)
             .replace("{signed}", &summary.signed.to_string())
             .replace("{unsigned}", &summary.unsigned.to_string())

@@ -40,7 +40,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     } else if articles >= 100 {
         add(15, format!("took {articles} articles"));
     }
-    if facts.pages >= PAGES && facts.assets == 0 {
+    if facts.pages >= PAGES && facts.assets.count() == 0 {
         add(20, format!("{} pages and no style sheet, script or image", facts.pages));
     }
     let (sequential, steps) = facts.steps;
@@ -53,8 +53,9 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     if facts.probes >= 3 {
         add(40, format!("looked for {} things that scanners look for", facts.probes));
     }
-    if facts.not_found >= 10 && u64::from(facts.not_found) * 2 > facts.hits {
-        add(10, format!("asked {} times for what is not there", facts.not_found));
+    let not_found = facts.not_found.count();
+    if not_found >= 10 && not_found.saturating_mul(2) > facts.hits.count() {
+        add(10, format!("asked {not_found} times for what is not there"));
     }
     let hours = if facts.pages > SLEEPLESS * 4 { facts.longest_hours() } else { 0 };
     if hours >= SLEEPLESS && facts.pages > hours * 4 {
@@ -74,8 +75,9 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
 pub(super) fn human_evidence(facts: &Facts) -> Vec<String> {
     let mut out = Vec::new();
     let pages = facts.pages.max(1);
-    if facts.assets >= pages * 6 / 10 && facts.assets > 0 {
-        out.push(format!("loads the files of pages ({} for {} pages)", facts.assets, facts.pages));
+    let assets = facts.assets.count();
+    if assets > 0 && assets >= u64::from(pages * 6 / 10) {
+        out.push(format!("loads the files of pages ({assets} for {} pages)", facts.pages));
     }
     if facts.from_site * 2 >= pages && facts.from_site > 0 {
         out.push(format!("follows links of the site ({} of {} pages)", facts.from_site, facts.pages));

@@ -12,6 +12,7 @@ pub struct Live<'l> {
     review: &'l Review,
     counts: &'l mut Counts,
     sources: &'l [Source],
+    given: &'l [Source],
 }
 
 impl Live<'_> {
@@ -39,13 +40,14 @@ impl Live<'_> {
     pub fn reviewed(&mut self) -> Reviewed {
         self.counts.finish();
         let windowed = self.counts.windowed_now();
-        Reviewed { windowed, ..self.review.reviewed(self.counts, self.sources) }
+        Reviewed { windowed, ..self.review.reviewed(self.counts, self.sources, self.given) }
     }
 }
 
 impl Review {
     /// Reads files, directories and standard input, and goes on as they grow; until it is [stopped](Self::stop), or until
-    /// standard input ends and there is nothing else. Files may be rotated, be cut short, or not be there yet.
+    /// standard input ends and there is nothing else. Files may be rotated, be cut short, or not be there yet; rows of a
+    /// table are read once.
     ///
     /// `each` is called whenever something has come, and otherwise ten times a second. What is counted begins with the
     /// first line that is there.
@@ -53,13 +55,13 @@ impl Review {
         let plan = self.plan_for(sources);
         let (followed, errors) = expand(sources);
         let mut told = errors;
-        let (mut counts, sources) = engine::follow(followed, &plan, &self.stop, &mut |counts, sources| {
+        let (mut counts, found) = engine::follow(followed, &plan, &self.stop, &mut |counts, found| {
             told.drain(..).for_each(|error| counts.note_error(error));
-            each(&mut Live { review: self, counts, sources });
+            each(&mut Live { review: self, counts, sources: found, given: sources });
         });
-        let bad_lines = super::bad_lines(&mut counts, &sources);
+        let bad_lines = super::bad_lines(&mut counts, &found);
         let errors = std::mem::take(&mut counts.errors);
-        Reviewed { errors, bad_lines, ..self.reviewed(&counts, &sources) }
+        Reviewed { errors, bad_lines, ..self.reviewed(&counts, &found, sources) }
     }
 }
 

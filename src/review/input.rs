@@ -25,6 +25,9 @@ pub enum Source {
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// Rows of a table of ClickHouse.
+    #[cfg(feature = "clickhouse")]
+    ClickHouse(Box<crate::audit::clickhouse::Hits>),
 }
 
 /// Why a source could not be read.
@@ -157,6 +160,12 @@ impl Chunks {
                 let (file, path) = open(path).map_err(|source| InputError::Io { path: name.clone(), source })?;
                 let opened = Opened::of(path, &file);
                 Self::new(name, Box::new(file), opened)
+            }
+            #[cfg(feature = "clickhouse")]
+            Source::ClickHouse(hits) => {
+                let name = hits.to_string();
+                let rows = hits.open().map_err(|source| InputError::Io { path: name.clone(), source })?;
+                Self::new(name, rows, None)
             }
         }
     }

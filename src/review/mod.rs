@@ -33,6 +33,9 @@ mod recount;
 mod render;
 pub mod report;
 mod reports;
+#[cfg(feature = "clickhouse")]
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the program pushes"))]
+mod rows;
 mod simulate;
 mod verify;
 
@@ -54,6 +57,7 @@ pub use report::Report;
 pub use simulate::{SimulateError, SimulatedPolicy};
 pub use verify::{Erased, KeySource, Segment, Signatures, Verdict, Verification, verify};
 
+use crate::audit::integrity::Anchored;
 use crate::audit::reader::{Format, LogFormatError, Reader, Skipped, Zone};
 use engine::{Counts, Plan, Reading, RobotsVersions};
 
@@ -135,8 +139,8 @@ impl Review {
         self
     }
 
-    /// Bytes that reading takes, about; default 384 MiB. Beyond, visitors that matter least are let go, and the report says
-    /// so.
+    /// Bytes that reading takes, about; default 384 MiB. Beyond, the visitors that matter least are let go, and further
+    /// articles are left out; the report says so.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {
         self.plan.memory = bytes.max(1 << 20);
@@ -247,10 +251,10 @@ impl Review {
 
     /// The same, and tells how far it is.
     pub fn read_with(&self, sources: &[Source], progress: &mut dyn FnMut(Progress)) -> Reviewed {
-        let (mut counts, sources) = self.count(sources, progress);
-        let bad_lines = bad_lines(&mut counts, &sources);
+        let (mut counts, found) = self.count(sources, progress);
+        let bad_lines = bad_lines(&mut counts, &found);
         let errors = std::mem::take(&mut counts.errors);
-        let reviewed = Reviewed { errors, bad_lines, ..self.reviewed(&counts, &sources) };
+        let reviewed = Reviewed { errors, bad_lines, ..self.reviewed(&counts, &found, sources) };
         give_back(counts);
         reviewed
     }
@@ -265,16 +269,16 @@ impl Review {
     ) -> Reviewed {
         let (mut counts, before) = older.count(before, progress);
         let old = reports::profile(&counts, &before, older.plan.filters.bounds());
-        let (mut all_errors, notes) = (std::mem::take(&mut counts.errors), std::mem::take(&mut counts.quality.notes));
+        let (mut all_errors, notes) = (std::mem::take(&mut counts.errors), counts.notes());
         let read = Progress { bytes: counts.quality.bytes, lines: counts.quality.lines };
         give_back(counts);
-        let (mut counts, sources) = self.count(sources, &mut |at| {
+        let (mut counts, found) = self.count(sources, &mut |at| {
             progress(Progress { bytes: read.bytes + at.bytes, lines: read.lines + at.lines });
         });
-        let new = reports::profile(&counts, &sources, self.plan.filters.bounds());
-        let bad_lines = bad_lines(&mut counts, &sources);
+        let new = reports::profile(&counts, &found, self.plan.filters.bounds());
+        let bad_lines = bad_lines(&mut counts, &found);
         all_errors.append(&mut counts.errors);
-        let mut reviewed = Reviewed { errors: all_errors, bad_lines, ..self.reviewed(&counts, &sources) };
+        let mut reviewed = Reviewed { errors: all_errors, bad_lines, ..self.reviewed(&counts, &found, sources) };
         give_back(counts);
         reviewed.report.difference = old.zip(new).map(|(old, new)| difference::compare(&old, &new));
         let notes = notes.into_iter().map(|note| format!("in the older part: {note}"));
@@ -304,11 +308,15 @@ impl Review {
         for error in errors {
             counts.note_error(error);
         }
+        #[cfg(feature = "clickhouse")]
+        if sources.iter().any(|source| matches!(source, Source::ClickHouse(_))) {
+            counts.quality.notes.push(rows::NOT_EVALUATED.to_owned());
+        }
         (counts, sources)
     }
 
-    /// The report on these counts.
-    fn reviewed(&self, counts: &Counts, sources: &[Source]) -> Reviewed {
+    /// The report on these counts; `given` is what was to be read.
+    fn reviewed(&self, counts: &Counts, sources: &[Source], given: &[Source]) -> Reviewed {
         let about = reports::About {
             sources,
             filters: self.plan.filters.describe(),
@@ -316,8 +324,10 @@ impl Review {
             cost_per_gb: self.cost_per_gb,
             simulated: self.plan.simulated.as_deref(),
         };
+        let mut report = reports::report(counts, &about);
+        add_indexes(&mut report.quality.anchored, given);
         Reviewed {
-            report: reports::report(counts, &about),
+            report,
             most_by_one: counts.most_by_one(),
             windowed: counts.windowed(),
             errors: Vec::new(),
@@ -332,6 +342,17 @@ fn bad_lines(counts: &mut Counts, sources: &[Source]) -> Vec<BadLine> {
     bad.map(|(source, line, reason, text)| BadLine { file: file(source), line, reason, text }).collect()
 }
 
+/// Heads that no line of a log can tell of: its ends, which stand beside it.
+fn add_indexes(anchored: &mut BTreeMap<String, u64>, given: &[Source]) {
+    let dirs = given.iter().filter_map(|source| match source {
+        Source::Path(path) if path.is_dir() => Some(path.as_path()),
+        _ => None,
+    });
+    for head in dirs.flat_map(Anchored::of_index) {
+        *anchored.entry(head.to).or_default() += 1;
+    }
+}
+
 /// To give back the memory of many visitors takes its time.
 fn give_back(counts: Counts) {
     let _ = std::thread::Builder::new().spawn(move || drop(counts));
@@ -342,12 +363,11 @@ fn expand(sources: &[Source]) -> (Vec<Source>, Vec<InputError>) {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for source in sources {
         match source {
-            Source::Stdin => all.push(Source::Stdin),
             Source::Path(path) if Path::is_dir(path) => match files(path) {
                 Ok(found) => all.extend(found.into_iter().map(Source::Path)),
                 Err(error) => errors.push(error),
             },
-            Source::Path(path) => all.push(Source::Path(path.clone())),
+            other => all.push(other.clone()),
         }
     }
     (all, errors)

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::audit::integrity::Anchored;
 use crate::audit::segment_file::{SegmentName, all_segments, bare_name};
 use crate::audit::signing::PublicKey;
 pub use keys::KeySource;
@@ -72,7 +73,7 @@ pub enum Verdict {
         /// Lines after its last checkpoint.
         lines: u64,
     },
-    /// Written by a version that kept none.
+    /// Written by a version that kept none: nothing proves it. The chain begins at the first segment that has them.
     NoCheckpoints,
     /// It is not.
     Modified {
@@ -205,6 +206,12 @@ struct Index {
     all: BTreeSet<String>,
     /// The last number and head of those that were closed.
     ends: BTreeMap<String, (u64, String)>,
+    /// Ends that were sent away.
+    anchored: Vec<Anchored>,
+    /// A whole directory was given: what stood before its first segment is asked for, too.
+    is_of_all: bool,
+    /// A directory has no such file.
+    is_absent: bool,
 }
 
 impl Index {
@@ -213,8 +220,11 @@ impl Index {
         for path in paths {
             let is_dir = path.is_dir();
             let dir = if is_dir { Some(path.as_path()) } else { path.parent() };
-            let text = dir.and_then(|dir| std::fs::read_to_string(dir.join("audit.index")).ok()).unwrap_or_default();
-            for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let text = dir.and_then(|dir| std::fs::read_to_string(dir.join("audit.index")).ok());
+            index.anchored.extend(dir.map(Anchored::of_index).unwrap_or_default());
+            index.is_of_all |= is_dir;
+            index.is_absent |= is_dir && text.is_none();
+            for line in text.unwrap_or_default().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
                 // Who names single files does not ask for all.
                 index.add(&line, is_dir);
             }

@@ -36,13 +36,13 @@ const CONTROL_TOKENS: [&str; 2] = ["Google-Extended", "Applebot-Extended"];
 pub enum Verdict {
     /// Allowed by the version of the moment.
     Obeyed,
-    /// Forbidden now, and allowed by a version that it may have acted on. No violation.
+    /// Forbidden now, and allowed by a version that it may have acted on, or it was told that there is none. No violation.
     Stale,
     /// Forbidden by every version that it may have acted on, though it had fetched robots.txt within a day.
     ReadThenIgnored,
     /// Forbidden by every version of the last day, none of which it had fetched.
     NeverAsked,
-    /// Nobody that declares itself, no history, or a path that parsers read in two ways.
+    /// Nobody that declares itself, no history, a version whose text nobody knows, or a path that parsers read in two ways.
     Unknown,
     /// An agent that acts for one person, for whom its operator says that robots.txt does not hold.
     UserTriggered,
@@ -91,6 +91,8 @@ pub enum Served {
     Absent,
     /// A server error: nothing may be fetched by whoever got it (RFC 9309 §2.3.1.4).
     Unavailable,
+    /// Something, and nobody knows any more what it said.
+    Unknown,
 }
 
 impl Served {
@@ -107,14 +109,14 @@ impl Served {
         match self {
             Self::Rules(robots) => robots.allows(token, path),
             Self::Absent => true,
-            Self::Unavailable => false,
+            Self::Unavailable | Self::Unknown => false,
         }
     }
 
     fn plainly_forbids(&self, token: &str, path: &str) -> bool {
         match self {
             Self::Rules(robots) => robots.plainly_forbids(token, path),
-            Self::Absent => false,
+            Self::Absent | Self::Unknown => false,
             Self::Unavailable => true,
         }
     }
@@ -243,12 +245,17 @@ impl History {
             Standing::Declared => {}
         }
         let Some(current) = self.current(family, at, at) else { return Verdict::Unknown };
+        if *current == Served::Unknown {
+            return Verdict::Unknown;
+        }
         if current.allows(&family.token, path) {
             return Verdict::Obeyed;
         }
         let since = self.copy_of(family, at).unwrap_or(at.saturating_sub(COPY));
         let versions = self.versions(family, since, at);
-        if versions.iter().any(|version| version.allows(&family.token, path)) {
+        // A refusal counts as "no file" for whoever got it, and for nobody else (RFC 9309 §2.3.1.3).
+        let has_none = self.fetches_of(family, since, at).any(|(_, answer)| answer == Answer::Absent);
+        if has_none || versions.iter().any(|version| version.allows(&family.token, path)) {
             return Verdict::Stale;
         }
         let is_known = self.current(family, since, at).is_some();

@@ -28,17 +28,17 @@
 
 pub mod code;
 mod mark;
-mod observe;
 mod settings;
-mod tail;
 mod trace;
 
 pub use code::{Keys, Mark, Row};
 pub use mark::{Channels, Choices, Incoming, MarkSubject, Marker, SealForm};
-pub use observe::{Copy, Observation, SealHit};
 pub use settings::{
     ChannelSettings, Consistency, Hydrated, Level, Scope, SealMarkup, Settings, TypographicSettings, Whitespace,
 };
-pub use trace::{Evidence, Hit, Trace, Tracer, Verdict};
+pub use trace::{
+    BucketHit, Buckets, Candidates, Channel, ChannelReport, Evidence, Hit, Note, Observation, Overlap, Scoring,
+    SealHit, Suspect, Trace, Tracer, Verdict, bucket_tail,
+};
 
 pub use crate::slot::{Carriers, PlanNote, SEPARATOR, VariantNote};

@@ -266,6 +266,7 @@ fn a_token_opens_by_field_and_by_cookie() {
     let cookie = &introduced.headers["set-cookie"];
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains(TOKEN), "{cookie}");
     let pair = cookie.split(';').next().unwrap();
+    assert!(pair.starts_with(&format!("deckle_admin_{}=", admin.port())), "{pair}");
     assert_eq!(get(admin, "/", &format!("Cookie: {pair}\r\n")).status, 200);
     assert_eq!(get(admin, "/", &format!("Cookie: {pair}0\r\n")).status, 401);
 }

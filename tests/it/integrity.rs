@@ -364,7 +364,38 @@ fn evidence_is_about_one_visitor_and_every_byte_of_it_counts() {
     assert!(code != 0 && error.contains("not empty"), "{code} {error}");
     let other = text(&log.path().join("nobody"));
     let (code, _, error) = run(&["review", &dir, "--visitor", "nobody", "--evidence", &other]);
-    assert!(code != 0 && error.contains("nobody"), "{code} {error}");
+    assert!(code == 1 && error.contains("nobody"), "{code} {error}");
+    assert!(!log.path().join("nobody").exists(), "nothing is left");
+}
+
+#[test]
+fn heads_that_left_the_machine_are_known_to_the_log() {
+    let away = TempDir::new();
+    let heads = away.path().join("heads.txt");
+    let deckle = Deckle::with_config(&format!("{CONFIG}anchor = \"file:{}\"\n", heads.display()), &[]);
+    visit(&deckle);
+    rotate(&deckle);
+    visit(&deckle);
+    let (_, log) = deckle.stop();
+    let dir = log.path().join("log");
+    let sent = std::fs::read_to_string(&heads).unwrap();
+    assert_eq!(sent.lines().count(), 2, "one for each end: {sent}");
+    let (code, said) = verify(&dir);
+    assert_eq!((code, said.matches(&format!("was sent to file:{}", heads.display())).count()), (0, 2), "{said}");
+    let (id, pack) = (visitors(&dir)["reader-1/1.0"].clone(), log.path().join("pack"));
+    assert_eq!(run(&["review", &text(&dir), "--visitor", &id, "--evidence", &text(&pack)]).0, 0);
+    let proofs: Value = serde_json::from_slice(&std::fs::read(pack.join("proofs.json")).unwrap()).unwrap();
+    let anchors = proofs["anchors"].as_array().unwrap();
+    assert_eq!(anchors.len(), 2, "{anchors:?}");
+    for anchor in anchors {
+        let head = anchor["head"].as_str().unwrap();
+        assert!(sent.contains(head) && std::fs::read_to_string(pack.join("README.txt")).unwrap().contains(head));
+    }
+    let (code, out, error) = run(&["review", "--verify-evidence", &text(&pack)]);
+    assert!(code == 0 && out.matches("sent away, says the log").count() == 2, "{out}{error}");
+    let (_, out, _) = run(&["review", &text(&dir), "--json", "-"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["quality"]["anchored"][format!("file:{}", heads.display())], 2, "{out}");
 }
 
 #[test]

@@ -362,6 +362,25 @@ fn a_list_at_the_end_of_a_line_counts_only_where_it_is_trusted() {
 }
 
 #[test]
+fn forwarded_addresses_are_trusted_in_every_format_that_has_them() {
+    let dir = TempDir::new();
+    let json = r#"{"time_iso8601":"2025-11-20T10:00:00Z","remote_addr":"10.0.0.4","request":"GET /a HTTP/1.1","status":200,"body_bytes_sent":1,"http_user_agent":"curl/8","http_x_forwarded_for":"198.51.100.7, 203.0.113.8"}"#;
+    let own = "10.0.0.4|20/Nov/2025:10:00:00 +0000|GET /a HTTP/1.1|200|198.51.100.7, 203.0.113.8|";
+    let format = "$remote_addr|$time_local|$request|$status|$http_x_forwarded_for|";
+    for (name, line, how) in [("json.log", json, &[][..]), ("own.log", own, &["--log-format", format][..])] {
+        let log = file(&dir, name, format!("{line}\n"));
+        let is = |arguments: &[&str], address: &str| {
+            let (_, report, error) = review(&[&log], &[how, arguments, &["--address", address][..]].concat());
+            assert_eq!(number(&report["quality"]["lines"]), 1, "{error}");
+            hits(&report) == 1
+        };
+        assert!(is(&[], "10.0.0.4"), "{name}: anybody can send that header");
+        assert!(is(&["--trust-xff", "1"], "203.0.113.8"), "{name}");
+        assert!(is(&["--trust-xff", "2"], "198.51.100.7"), "{name}");
+    }
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let dir = TempDir::new();
     let log = file(&dir, "access.log", fleet("Wget/1.21").concat());
@@ -801,6 +820,22 @@ fn the_order_of_files_changes_nothing_and_none_counts_twice() {
         assert!(error.contains("link.log is given twice"), "{error}");
         assert_eq!(nameless(report), expected);
     }
+}
+
+#[test]
+fn where_no_thread_can_be_had_the_answer_is_the_same() {
+    let dir = TempDir::new();
+    let log = file(&dir, "access.log", [fleet("Wget/1.21").concat(), site()].concat()).display().to_string();
+    let with = |stack: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deckle"));
+        // A thread with a stack of that size cannot be started.
+        let out = command.args(["review", &log, "--jobs", "4", "--json", "-"]).env("RUST_MIN_STACK", stack).output();
+        let out = out.unwrap();
+        assert!(out.status.success(), "{stack}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let (few, many) = (with(&(1_u64 << 48).to_string()), with("2097152"));
+    assert!(few.contains("\"hits\": 3069") && few == many);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(crate) fn undo(copy: &[u8], source: &[u8], edits: &[Edit]) -> Result<Vec<u8>
                 rest.starts_with(bytes).then_some(bytes.len()).ok_or_else(|| format!("no insertion at {start}"))?
             }
             // In a page that shuts it out white space is as it was; a mark is one byte, and a word follows.
-            What::Choice(Slot::Gap { .. }) if rest.starts_with(&source[start..end]) => end - start,
+            What::Choice(Slot::Gap { .. } | Slot::Trim) if rest.starts_with(&source[start..end]) => end - start,
             What::Choice(Slot::Gap { .. }) => {
                 matches!(rest.first(), Some(b' ' | b'\n')).then_some(1).ok_or("no gap")?
             }
@@ -36,12 +36,12 @@ pub(crate) fn undo(copy: &[u8], source: &[u8], edits: &[Edit]) -> Result<Vec<u8>
                 if rest.starts_with(before.as_bytes()) { before.len() + TOKEN_LETTERS + after.len() } else { 0 }
             }
             // It stays where there is no seal; before one stands a tag, and no white space.
-            What::Choice(Slot::Trim) if rest.starts_with(&source[start..end]) => end - start,
             What::Choice(Slot::Trim | Slot::Fill(_)) => 0,
-            What::Choice(Slot::Seal) => {
-                let tail = rest.strip_prefix(SEAL.as_bytes()).ok_or_else(|| format!("no seal at {start}"))?;
-                SEAL.len() + tail.windows(7).position(|w| w == b"</span>").ok_or("no end of seal")? + 7
-            }
+            What::Choice(Slot::Seal) => match rest.strip_prefix(SEAL.as_bytes()) {
+                Some(tail) => SEAL.len() + tail.windows(7).position(|w| w == b"</span>").ok_or("no end of seal")? + 7,
+                // The style of the page would give it a box.
+                None => 0,
+            },
         };
         back.extend_from_slice(&source[start..end]);
         from = end;

@@ -19,7 +19,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use tokio::runtime::{Builder, Runtime};
 
 use super::Settings;
-use super::anchor::{Heads, SignedHead};
+use super::anchor::{Heads, Leaving};
 use super::privacy::SharedPseudonyms;
 use super::queue::{Inbox, Next, PATIENCE, Queue, keep_going};
 use super::record::AuditRecord;
@@ -87,6 +87,9 @@ pub(super) fn open(settings: &Settings, around: Around) -> Result<(Arc<Queue>, H
     Ok((Arc::new(queue), heads))
 }
 
+/// Tells that a head has arrived.
+type Arrived = Box<dyn FnOnce() + Send>;
+
 struct Exporter {
     client: Client,
     runtime: Runtime,
@@ -95,10 +98,11 @@ struct Exporter {
     pseudonyms: SharedPseudonyms,
     stats: Arc<Stats>,
     clock: SharedClock,
-    heads: Receiver<SignedHead>,
+    heads: Receiver<Leaving>,
     /// The number of the last hit.
     seq: u64,
-    waiting: Vec<LogRecord>,
+    /// With what is to be done once they have arrived.
+    waiting: Vec<(LogRecord, Option<Arrived>)>,
     /// Since when the first of them waits.
     since: Option<Duration>,
 }
@@ -113,7 +117,8 @@ impl Exporter {
                 self.render(&batch);
             }
             let observed = self.clock.unix();
-            self.waiting.extend(self.heads.try_iter().map(|head| message::head(&head, observed)));
+            let heads = self.heads.try_iter();
+            self.waiting.extend(heads.map(|(head, arrived)| (message::head(&head, observed), Some(arrived))));
             self.send_due(over || inbox.is_stopping(), inbox);
             if over {
                 return;
@@ -134,7 +139,7 @@ impl Exporter {
             line.clear();
             // By way of the line: so nothing can be in one that is not in the other.
             record.write(&mut line, self.seq, &self.settings, sample, &mut pseudonyms);
-            self.waiting.push(message::hit(record, &line, observed));
+            self.waiting.push((message::hit(record, &line, observed), None));
         }
         self.stats.add_written(0, sampled);
     }
@@ -156,10 +161,14 @@ impl Exporter {
 
     fn send(&mut self, inbox: &Inbox) {
         let most = self.waiting.len().min(BATCH);
-        let records: Vec<LogRecord> = self.waiting.drain(..most).collect();
+        let (records, arrived): (Vec<LogRecord>, Vec<Option<Arrived>>) = self.waiting.drain(..most).unzip();
         let hits = records.iter().filter(|record| record.event_name == message::HIT).count() as u64;
         let body = Bytes::from(message::request(&self.resource, records));
-        let lost = self.deliver(&body, hits, inbox);
+        let delivered = self.deliver(&body, hits, inbox);
+        if delivered.is_ok() {
+            arrived.into_iter().flatten().for_each(|tell| tell());
+        }
+        let lost = delivered.err().unwrap_or(0);
         if lost < hits {
             self.stats.add_bytes(body.len() as u64);
         }
@@ -167,36 +176,37 @@ impl Exporter {
         self.stats.add_dropped(|drops| drops.io = lost);
     }
 
-    /// How many hits did not arrive.
-    fn deliver(&self, body: &Bytes, hits: u64, inbox: &Inbox) -> u64 {
+    /// # Errors
+    /// How many hits did not arrive; of heads it is not known then.
+    fn deliver(&self, body: &Bytes, hits: u64, inbox: &Inbox) -> Result<(), u64> {
         let mut wait = RETRY;
         for left in (0..TRIES).rev() {
             let patience = if inbox.is_stopping() { LAST_ANSWER } else { ANSWER };
             match self.runtime.block_on(self.client.post(body.clone(), patience)) {
                 Sent::Taken { rejected: 0, .. } => {
                     self.stats.set_degraded(false);
-                    return 0;
+                    return Ok(());
                 }
                 Sent::Taken { rejected, message } => {
                     self.complain(&format!("{rejected} rejected: {message}"));
-                    return rejected.min(hits);
+                    return Err(rejected.min(hits));
                 }
                 Sent::Refused(why) => {
                     self.complain(&why);
-                    return hits;
+                    return Err(hits);
                 }
                 Sent::Later { after, why } => {
                     self.complain(&why);
                     // All that were turned away at once shall not come back at once.
                     let jittered = wait.mul_f64(1.0 + fastrand::f64() / 5.0);
                     if left == 0 || !pause(after.unwrap_or(jittered).min(LONGEST), inbox) {
-                        return hits;
+                        return Err(hits);
                     }
                     wait *= 2;
                 }
             }
         }
-        hits
+        Err(hits)
     }
 
     /// Once for each time that it fails, not for each batch.

@@ -12,6 +12,7 @@ use prost::Message;
 
 use super::*;
 use crate::action::{Action, Decision, Moment, Rule};
+use crate::audit::anchor::SignedHead;
 use crate::audit::privacy::Pseudonyms;
 use crate::audit::record::blank;
 use crate::audit::{OtlpSettings, Sink};
@@ -171,7 +172,8 @@ fn a_record_says_what_its_line_says() {
         key: "01234567".into(),
         signature: "c2ln".into(),
     };
-    heads.send(head).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    heads.send((head, Box::new(move || tell.send(()).unwrap()))).unwrap();
     queue.close();
     let records = collector.records();
     let text = |text: &str| Any::StringValue(text.to_owned());
@@ -191,6 +193,7 @@ fn a_record_says_what_its_line_says() {
     assert_eq!((heads.len(), heads[0].time_unix_nano), (1, 1_795_466_712_345_000_000));
     assert_eq!(value(heads[0], "head"), Some(&text(&"01".repeat(32))));
     assert_eq!(value(heads[0], "sig"), Some(&text("c2ln")));
+    assert!(told.try_recv().is_ok(), "the log may say that it has left");
     assert_eq!(queue.stats().written(), 4, "a head is no hit");
 }
 

@@ -66,6 +66,8 @@ pub struct DeckleFields<'l> {
     pub agent: Option<Text<'l>>,
     /// Verification state.
     pub verification: Text<'l>,
+    /// What decided about it: `range`, `dns` or `signature`.
+    pub verification_method: Option<Text<'l>>,
     /// Age of the list of addresses that was asked, in days.
     pub ranges_age_d: Option<u32>,
     /// 0–100.
@@ -84,6 +86,8 @@ pub struct DeckleFields<'l> {
     pub page_kind: Text<'l>,
     /// Stable id of the article.
     pub article: Option<Text<'l>>,
+    /// What robots.txt said about it, where the log says so.
+    pub robots: Option<Text<'l>>,
     /// Version of robots.txt that left with this answer or was in force.
     pub robots_version: Option<Text<'l>>,
     /// Mark of the copy.
@@ -94,6 +98,8 @@ pub struct DeckleFields<'l> {
     pub mark_seen: Option<Text<'l>>,
     /// Why the page was left alone.
     pub rewrite_skip: Option<Text<'l>>,
+    /// Microseconds that rewriting took, where the log says so.
+    pub rewrite_us: Option<u64>,
     /// The whole body went out.
     pub complete: bool,
     /// One in so many was written: the share that was.

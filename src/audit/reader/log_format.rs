@@ -4,11 +4,15 @@
 //! A field ends where the next literal begins. That is all a server promises: a format in which two fields touch cannot
 //! be read back, and is refused.
 
+mod value;
+
 use std::time::Duration;
 
 use super::combined::{present, request_line, unescape};
+use super::formats::client_of;
 use super::hit::{Hit, Skipped, Text};
 use super::time::{clf, iso8601};
+use value::{bytes, cut, micros, read_target, status, sum};
 
 /// Units of time, in microseconds.
 const SECOND: u64 = 1_000_000;
@@ -75,6 +79,8 @@ enum Field {
     Duration(u64),
     Upstream,
     ContentType,
+    /// `X-Forwarded-For`, for whoever trusts it.
+    Forwarded,
     /// `a, b : c`: nginx writes one value for each server that it asked. So is `Upstream`.
     IgnoredList,
     Ignored,
@@ -159,9 +165,10 @@ impl LogFormat {
         Ok(self)
     }
 
-    /// Reads one line, or tells the one reason why it gives no hit.
-    pub(crate) fn parse<'l>(&self, line: &'l str) -> Result<Hit<'l>, Skipped> {
-        let mut hit = Hit::default();
+    /// Reads one line, or tells the one reason why it gives no hit. Of forwarded addresses the one that `hop` counts from
+    /// the right is the client; with 0 they count for nothing.
+    pub(crate) fn parse<'l>(&self, line: &'l str, hop: usize) -> Result<Hit<'l>, Skipped> {
+        let (mut hit, mut forwarded) = (Hit::default(), None);
         let (mut rest, mut before, mut is_bad_time) = (line.trim_end_matches(['\r', '\n']), "", false);
         let mut pieces = self.pieces.iter().peekable();
         while let Some(piece) = pieces.next() {
@@ -179,11 +186,15 @@ impl LogFormat {
             };
             let (text, after) = rest.split_at_checked(end).ok_or(Skipped::Malformed)?;
             match field.read(unescape(text), &mut hit) {
+                _ if field == Field::Forwarded => forwarded = present(unescape(text)),
                 // A line that does not fit at all has no bad time.
                 Err(Skipped::BadTime) => is_bad_time = true,
                 other => other?,
             }
             rest = after;
+        }
+        if hop > 0 {
+            hit.address = client_of(present(hit.address), forwarded, hop);
         }
         match rest.trim() {
             "" if is_bad_time => Err(Skipped::BadTime),
@@ -265,7 +276,7 @@ fn nginx(name: &str) -> Field {
         "request_time" => Field::Duration(SECOND),
         "upstream_response_time" => Field::Upstream,
         "sent_http_content_type" => Field::ContentType,
-        "http_x_forwarded_for" => Field::IgnoredList,
+        "http_x_forwarded_for" | "proxy_add_x_forwarded_for" => Field::Forwarded,
         name if name.starts_with("upstream_") => Field::IgnoredList,
         _ => Field::Ignored,
     }
@@ -291,6 +302,7 @@ fn apache(letter: char, argument: Option<&str>, is_final: bool) -> Option<Field>
         ('i', Some("referer")) => Field::Referer,
         ('i', Some("user-agent")) => Field::UserAgent,
         ('i', Some("host")) | ('V', _) => Field::Host,
+        ('i', Some("x-forwarded-for")) => Field::Forwarded,
         ('v', _) => Field::ServerName,
         ('o', Some("content-type")) => Field::ContentType,
         ('D', _) | ('T', Some("us")) => Field::Duration(MICROSECOND),
@@ -304,7 +316,7 @@ fn apache(letter: char, argument: Option<&str>, is_final: bool) -> Option<Field>
 impl Field {
     /// Where it ends: at the first `next` that is not part of it.
     fn end(self, rest: &str, before: &str, next: &str) -> Option<usize> {
-        let is_list = matches!(self, Self::Upstream | Self::IgnoredList);
+        let is_list = matches!(self, Self::Upstream | Self::Forwarded | Self::IgnoredList);
         let is_quoted = before.ends_with('"') && next.starts_with('"');
         let step = next.chars().next()?.len_utf8();
         let mut from = 0;
@@ -356,46 +368,6 @@ impl Field {
     }
 }
 
-fn read_target<'l>(target: Text<'l>, hit: &mut Hit<'l>) {
-    let Some(target) = present(target) else { return };
-    hit.query = present(cut(target.clone(), |text| text.split_once('?').map_or("", |(_, query)| query)));
-    hit.path = cut(target, |text| text.split_once('?').map_or(text, |(path, _)| path));
-}
-
-/// A part of a text, still borrowed if the text is.
-fn cut(text: Text<'_>, part: fn(&str) -> &str) -> Text<'_> {
-    match text {
-        Text::Borrowed(text) => Text::Borrowed(part(text)),
-        Text::Owned(text) => Text::Owned(part(&text).to_owned()),
-    }
-}
-
-/// nginx writes `000` where nothing was answered.
-fn status(text: &str) -> Result<Option<u16>, Skipped> {
-    if matches!(text, "" | "-" | "0" | "000") {
-        return Ok(None);
-    }
-    let status = text.parse::<u16>().ok().filter(|status| (100..1_000).contains(status));
-    status.map(Some).ok_or(Skipped::Malformed)
-}
-
-fn bytes(text: &str) -> Result<u64, Skipped> {
-    if matches!(text, "" | "-") { Ok(0) } else { text.parse().map_err(|_| Skipped::Malformed) }
-}
-
-/// All servers that were asked for one answer, `0.004, 0.010 : -`.
-fn sum(text: &str) -> Option<u64> {
-    text.split([',', ':']).filter_map(|time| micros(time.trim(), SECOND)).reduce(u64::saturating_add)
-}
-
-/// Exact, which a floating-point number since 1970 is not.
-fn micros(text: &str, unit: u64) -> Option<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let mut digits = fraction.chars().chain(std::iter::repeat('0')).take(6);
-    let millionths = digits.try_fold(0_u64, |sum, digit| Some(sum * 10 + u64::from(digit.to_digit(10)?)))?;
-    whole.parse::<u64>().ok()?.checked_mul(unit)?.checked_add(millionths * unit / SECOND)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -406,7 +378,24 @@ mod tests {
     const AT: Duration = Duration::from_secs(1_795_169_647);
 
     fn parse<'l>(format: &str, line: &'l str) -> Result<Hit<'l>, Skipped> {
-        LogFormat::compile(format).unwrap().parse(line)
+        LogFormat::compile(format).unwrap().parse(line, 0)
+    }
+
+    #[test]
+    fn forwarded_addresses_count_where_they_are_trusted() {
+        let line = r#"10.0.0.1 1795169647 /a "198.51.100.7, 203.0.113.8""#;
+        for format in [
+            r#"$remote_addr $msec $uri "$http_x_forwarded_for""#,
+            r#"%h %{sec}t %U "%{X-Forwarded-For}i""#,
+            r#"$remote_addr $msec $uri "$proxy_add_x_forwarded_for""#,
+        ] {
+            let format = LogFormat::compile(format).unwrap();
+            let address = |line: &str, hop: usize| format.parse(line, hop).unwrap().address.into_owned();
+            let by_hop = [0, 1, 2, 9].map(|hop| address(line, hop));
+            assert_eq!(by_hop, ["10.0.0.1", "203.0.113.8", "198.51.100.7", "198.51.100.7"]);
+            let bare = r#"10.0.0.1 1795169647 /a "-""#;
+            assert_eq!([0, 1].map(|hop| address(bare, hop)), ["10.0.0.1", "10.0.0.1"]);
+        }
     }
 
     #[test]
@@ -481,7 +470,7 @@ mod tests {
         ];
         for (format, line, get, expected) in cases {
             let compiled = LogFormat::compile(format).unwrap_or_else(|error| panic!("{format}: {error}"));
-            let hit = compiled.parse(line).unwrap_or_else(|reason| panic!("{format}: {reason:?}"));
+            let hit = compiled.parse(line, 0).unwrap_or_else(|reason| panic!("{format}: {reason:?}"));
             assert_eq!(get(&hit), *expected, "{format}");
         }
     }
@@ -541,17 +530,17 @@ mod tests {
         #[test]
         fn anything_compiles_or_is_refused(format in any::<String>(), line in any::<String>()) {
             if let Ok(format) = LogFormat::compile(&format) {
-                let _ = format.parse(&line);
+                let _ = format.parse(&line, 1);
             }
         }
 
         #[test]
         fn near_formats_never_panic(format in r#"(\$[a-z_]{0,8}|%[{>!a-zA-Z}]{0,6}|[ \["\\ä]){0,12}\$msec \$uri"#, line in r#"[ \["\\ä0-9,:.-]{0,60}"#) {
             if let Ok(format) = LogFormat::compile(&format) {
-                let _ = format.parse(&line);
+                let _ = format.parse(&line, 1);
             }
             for format in [NGINX, APACHE] {
-                let _ = LogFormat::compile(format).unwrap().parse(&line);
+                let _ = LogFormat::compile(format).unwrap().parse(&line, 2);
             }
         }
     }

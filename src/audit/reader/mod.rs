@@ -87,6 +87,8 @@ pub struct Note {
     pub robots_version: Option<String>,
     /// Its text, base64; or the policy of a `policy` line.
     pub text: Option<String>,
+    /// Where the head of an `anchored` line was sent.
+    pub to: Option<String>,
     /// What a `page` or `variants` line says of a page.
     pub plan: Option<Box<PlanLine>>,
 }
@@ -180,6 +182,12 @@ impl Reader {
         !matches!(self.format, Format::W3c | Format::CloudFront)
     }
 
+    /// As it is, for the lines that come now, in this format and with no switch counted yet.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn resumed(&self, format: Format) -> Self {
+        Self { format, switches: 0, ..self.clone() }
+    }
+
     /// As if no line of another format had come.
     fn back_to(self, format: Format) -> Self {
         Self { format, ..self }
@@ -268,17 +276,19 @@ impl Reader {
         let hit = match format {
             Format::Deckle => return own::parse(text),
             Format::Combined => combined::parse(text, self.hop),
-            Format::Json => formats::json::parse(text),
-            Format::Caddy => formats::caddy::parse(text),
+            Format::Json => formats::json::parse(text, self.hop),
+            Format::Caddy => formats::caddy::parse(text, self.hop),
             Format::TraefikClf => formats::traefik::parse_clf(text),
-            Format::TraefikJson => formats::traefik::parse_json(text),
+            Format::TraefikJson => formats::traefik::parse_json(text, self.hop),
             Format::Haproxy => formats::haproxy::parse(text),
             Format::Elb => formats::elb::parse(text),
             Format::CloudFront => self.cloudfront.parse(text),
             Format::W3c => self.w3c.parse(text),
             Format::Cloudflare => formats::cloudflare::parse(text),
             Format::S3 => formats::s3::parse(text),
-            Format::Custom => self.custom.as_ref().map_or(Err(Skipped::Malformed), |custom| custom.parse(text)),
+            Format::Custom => {
+                self.custom.as_ref().map_or(Err(Skipped::Malformed), |custom| custom.parse(text, self.hop))
+            }
         };
         hit.map_or_else(Line::Skipped, Line::Hit)
     }
@@ -342,6 +352,7 @@ impl DeckleFields<'_> {
             category: own(self.category),
             agent: self.agent.map(own),
             verification: own(self.verification),
+            verification_method: self.verification_method.map(own),
             ranges_age_d: self.ranges_age_d,
             score: self.score,
             signals: self.signals.into_iter().map(own).collect(),
@@ -351,11 +362,13 @@ impl DeckleFields<'_> {
             token: self.token.map(own),
             page_kind: own(self.page_kind),
             article: self.article.map(own),
+            robots: self.robots.map(own),
             robots_version: self.robots_version.map(own),
             mark: self.mark.map(own),
             mark_plan: self.mark_plan.map(own),
             mark_seen: self.mark_seen.map(own),
             rewrite_skip: self.rewrite_skip.map(own),
+            rewrite_us: self.rewrite_us,
             complete: self.complete,
             sample: self.sample,
         }

@@ -83,6 +83,8 @@ struct OwnLine<'l> {
     agent: Option<Borrowed<'l>>,
     #[serde(borrow, rename = "deckle.visitor.verification", default)]
     verification: Borrowed<'l>,
+    #[serde(borrow, rename = "deckle.visitor.verification_method")]
+    verification_method: Option<Borrowed<'l>>,
     #[serde(rename = "deckle.visitor.ranges_age_d")]
     ranges_age_d: Option<u32>,
     #[serde(borrow, rename = "deckle.visitor.token")]
@@ -101,6 +103,8 @@ struct OwnLine<'l> {
     page_kind: Borrowed<'l>,
     #[serde(borrow, rename = "deckle.page.article")]
     article: Option<Borrowed<'l>>,
+    #[serde(borrow, rename = "deckle.robots")]
+    robots: Option<Borrowed<'l>>,
     #[serde(borrow, rename = "deckle.robots.version")]
     robots_version: Option<Borrowed<'l>>,
     #[serde(borrow, rename = "deckle.mark.id")]
@@ -115,6 +119,8 @@ struct OwnLine<'l> {
     duration_us: Option<u64>,
     #[serde(rename = "deckle.upstream_us")]
     upstream_us: Option<u64>,
+    #[serde(rename = "deckle.rewrite_us")]
+    rewrite_us: Option<u64>,
     #[serde(rename = "deckle.complete", default)]
     complete: bool,
     #[serde(rename = "deckle.sample")]
@@ -131,6 +137,8 @@ struct OwnLine<'l> {
     reason: Option<Borrowed<'l>>,
     #[serde(borrow)]
     text: Option<Borrowed<'l>>,
+    #[serde(borrow)]
+    to: Option<Borrowed<'l>>,
 }
 
 /// The keys of lines about pages alone.
@@ -224,11 +232,15 @@ pub(crate) fn parse(text: &str) -> Line<'_> {
         return Line::Skipped(Skipped::Malformed);
     }
     let time = rfc3339(&line.time.0);
-    if line.kind.as_ref().is_some_and(|kind| kind.0 != "hit") {
-        let plan = line.kind.as_ref().filter(|kind| matches!(&*kind.0, "page" | "variants")).and_then(|_| plan(text));
+    let is = |kind: &str| line.kind.as_ref().is_some_and(|known| known.0 == kind);
+    // A hit out of another program's log, as a table of `clickhouse` gives it back: deckle knew nothing of it.
+    let foreign = is("foreign");
+    if line.kind.is_some() && !is("hit") && !foreign {
+        let plan = if is("page") || is("variants") { plan(text) } else { None };
         return Line::Other(Box::new(Note { plan, ..note(line, time.unwrap_or_default()) }));
     }
     match time {
+        Some(time) if foreign => Line::Hit(Hit { deckle: None, ..hit(line, time) }),
         Some(time) => Line::Hit(hit(line, time)),
         None => Line::Skipped(Skipped::BadTime),
     }
@@ -248,6 +260,7 @@ fn note(line: OwnLine<'_>, time: Duration) -> Note {
         host: line.host.0.into_owned(),
         robots_version: line.robots_version.map(|version| version.0.into_owned()),
         text: line.text.map(|text| text.0.into_owned()),
+        to: line.to.map(|to| to.0.into_owned()),
         plan: None,
         kind,
     }
@@ -284,6 +297,7 @@ fn hit(line: OwnLine<'_>, time: Duration) -> Hit<'_> {
             category: line.category.0,
             agent: own(line.agent),
             verification: line.verification.0,
+            verification_method: own(line.verification_method),
             ranges_age_d: line.ranges_age_d,
             score: line.score,
             signals: line.signals.into_iter().map(|signal| signal.0).collect(),
@@ -293,11 +307,13 @@ fn hit(line: OwnLine<'_>, time: Duration) -> Hit<'_> {
             token: own(line.token),
             page_kind: line.page_kind.0,
             article: own(line.article),
+            robots: own(line.robots),
             robots_version: own(line.robots_version),
             mark: own(line.mark),
             mark_plan: own(line.mark_plan),
             mark_seen: own(line.mark_seen),
             rewrite_skip: own(line.rewrite_skip),
+            rewrite_us: line.rewrite_us,
             complete: line.complete,
             sample: line.sample.filter(|share| *share > 0.0 && *share < 1.0),
         })),
@@ -372,6 +388,9 @@ mod tests {
             r#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.kind":"gap","dropped.channel_full":7,"dropped.io":1}"#;
         let Line::Other(note) = parse(gap) else { panic!("{gap}") };
         assert_eq!((note.kind.as_str(), note.dropped), ("gap", 8));
+        let foreign = r#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.kind":"foreign","url.path":"/a","deckle.page.kind":"index"}"#;
+        let Line::Hit(hit) = parse(foreign) else { panic!("{foreign}") };
+        assert_eq!((hit.path.as_ref(), hit.deckle), ("/a", None));
         for (line, reason) in [
             ("{\"v\":2}", Skipped::Malformed),
             ("{", Skipped::Malformed),

@@ -8,7 +8,7 @@ mod tests;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::anchor::{Heads, SignedHead};
@@ -72,6 +72,8 @@ pub(in crate::audit) struct Writer {
     number: u64,
     previous: Option<(String, Digest)>,
     policy: Option<PolicyText>,
+    /// Heads that have left, and of which the log does not tell yet.
+    anchored: Arc<Mutex<Vec<SignedHead>>>,
     /// The secrets that are in use.
     secrets: Vec<String>,
     plans: PlansTold,
@@ -132,6 +134,7 @@ impl Writer {
             number,
             previous,
             policy: None,
+            anchored: Arc::default(),
             told: Drops::default(),
             retry_at: None,
             looked_free_at: None,
@@ -184,6 +187,7 @@ impl Writer {
         self.tell_clock_step();
         self.tell_policy();
         self.tell_losses();
+        self.tell_anchored();
         self.checkpoint_if_due();
     }
 
@@ -407,11 +411,11 @@ impl Writer {
             }
         }
         if signed {
-            self.anchor(head);
+            self.anchor(head, false);
         }
     }
 
-    fn anchor(&self, head: Digest) {
+    fn anchor(&self, head: Digest, is_end: bool) {
         if self.settings.anchor == Anchor::None {
             return;
         }
@@ -425,7 +429,13 @@ impl Writer {
                 key,
                 signature,
             };
-            self.settings.anchor.send(&head, self.outside.heads.as_ref());
+            let (known, to, told) = (head.clone(), self.settings.anchor.destination(), Arc::clone(&self.anchored));
+            // No line can stand behind an end.
+            let index = is_end.then(|| self.index.clone());
+            self.settings.anchor.send(&head, self.outside.heads.as_ref(), move || match index {
+                Some(index) => index.anchored(&known, &to),
+                None => told.lock().unwrap_or_else(PoisonError::into_inner).push(known),
+            });
         }
     }
 }

@@ -115,6 +115,7 @@ impl Writer {
     }
 
     pub(super) fn end_segment(&mut self, reason: &str) -> Option<PathBuf> {
+        self.tell_anchored();
         if let Some(mut draft) = self.draft() {
             let head = |object: &mut ObjectWriter<'_>, seq| {
                 self.begin(object, "end", seq);
@@ -125,7 +126,7 @@ impl Writer {
             let sign = |head: &Digest| self.sign(head);
             draft.end(head, self.outside.signer.as_ref().map(|_| &sign as Sign<'_>));
             if self.commit(draft).is_ok() {
-                self.anchor(self.segment.as_ref()?.chain.head());
+                self.anchor(self.segment.as_ref()?.chain.head(), true);
             }
         }
         let mut segment = self.segment.take()?;

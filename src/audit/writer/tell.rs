@@ -62,6 +62,23 @@ impl Writer {
         }
     }
 
+    /// An `anchored` line for each head that has left.
+    pub(super) fn tell_anchored(&mut self) {
+        let sent = std::mem::take(&mut *self.anchored.lock().unwrap_or_else(PoisonError::into_inner));
+        for head in sent {
+            let to = self.settings.anchor.destination();
+            let fresh = self.segment.as_ref().is_some_and(|segment| segment.fresh);
+            self.note("anchored", |object| {
+                object.text("segment", &head.segment);
+                head.tell(object, &to);
+            });
+            // It asks for no checkpoint by itself: that would be sent away as well, and so on.
+            if let Some(segment) = &mut self.segment {
+                segment.fresh = fresh;
+            }
+        }
+    }
+
     /// A `gap` line for losses that nobody was told of.
     pub(super) fn tell_losses(&mut self) {
         let now = self.outside.stats.drops();

@@ -8,6 +8,9 @@ use anyhow::{Context, anyhow, bail};
 use super::integrity::IntegrityArgs;
 
 use crate::audit::reader::{Format, Zone};
+#[cfg(feature = "clickhouse")]
+use crate::cli::push::hits;
+use crate::cli::table::TableArgs;
 use crate::config::Config;
 use crate::review::{Condition, FilterArgs, Filters, Review, SimulatedPolicy, Source};
 use crate::unit::{Size, Span};
@@ -17,7 +20,7 @@ use crate::unit::{Size, Span};
     after_help = "Reads deckle's log and the access logs of Apache, nginx, Caddy, Traefik, HAProxy, IIS, AWS, Cloudflare, \
 Envoy and Fastly, plain, gzip or zstd; the format is found out.
 
-Exit codes: 0 done; 1 no line of a log was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it was written; 5 some of the input could not be read;
+Exit codes: 0 done; 1 no line of a log, or of the visitor, was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it was written; 5 some of the input could not be read;
 130 interrupted.
 
 Examples:
@@ -32,12 +35,15 @@ Examples:
   deckle review access.log* --since 7d --diff-range 14d..7d
   deckle review -f access.log --fail-if 'articles_by_one>200/1h' --alert-cmd 'echo \"$DECKLE_ALERT\" | mail -s scraper root'
   deckle review deckle-log --verify
-  deckle review deckle-log --visitor q7k2mpd5zt4wuxvlc3na --evidence case-17"
+  deckle review deckle-log --visitor q7k2mpd5zt4wuxvlc3na --evidence case-17
+  deckle review --from-clickhouse http://127.0.0.1:8123 --since 7d --site news"
 )]
 pub(in crate::cli) struct ReviewArgs {
     /// Files, directories of logs, or - for standard input.
-    #[arg(required_unless_present = "verify_evidence", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["verify_evidence", "from_clickhouse"], value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    from: FromArgs,
     #[command(flatten)]
     pub(super) reading: ReadingArgs,
     #[command(flatten)]
@@ -71,12 +77,56 @@ pub(super) struct DifferenceArgs {
 }
 
 #[derive(clap::Args)]
+#[cfg_attr(not(feature = "clickhouse"), allow(dead_code, reason = "only that feature asks"))]
+#[command(next_help_heading = "ClickHouse")]
+struct FromArgs {
+    /// Read a table of ClickHouse in place of files: http://[USER@]HOST:PORT, or https://. The password may stand in
+    /// DECKLE_CLICKHOUSE_PASSWORD.
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["paths", "verify", "evidence", "verify_evidence", "simulate"]
+    )]
+    from_clickhouse: Option<String>,
+    #[command(flatten)]
+    of: TableArgs,
+}
+
+#[derive(clap::Args)]
 #[command(next_help_heading = "Reading")]
 pub(super) struct ReadingArgs {
     /// Go on as the log grows, until Ctrl-C: on a terminal the report is drawn anew, elsewhere each --fail-if that begins
     /// to hold is a line.
-    #[arg(long, short, conflicts_with_all = ["verify", "evidence", "verify_evidence", "diff", "diff_range"])]
+    #[arg(
+        long,
+        short,
+        conflicts_with_all = ["verify", "evidence", "verify_evidence", "diff", "diff_range", "from_clickhouse"]
+    )]
     pub(super) follow: bool,
+    #[command(flatten)]
+    pub(super) lines: LineArgs,
+    /// What robots.txt said, from TIME (RFC 3339) on; may be given again. deckle's log holds it itself.
+    #[arg(long, value_name = "FILE[@TIME]")]
+    robots: Vec<String>,
+    /// Silence after which a session is over.
+    #[arg(long, value_name = "TIME", default_value = "30m")]
+    session_gap: Span,
+    /// Memory that it takes, about; beyond, the visitors that matter least are let go, further articles are left out, and
+    /// the report says so.
+    #[arg(long, value_name = "SIZE", default_value = "384MiB")]
+    memory: Size,
+    /// Threads; one a core otherwise.
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<usize>,
+    /// Write lines that were skipped, with file, number and reason.
+    #[arg(long, value_name = "FILE")]
+    pub(super) bad_lines: Option<PathBuf>,
+}
+
+/// How lines are read.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Reading")]
+pub(in crate::cli) struct LineArgs {
     /// Format of all lines; found out otherwise.
     #[arg(long, value_name = "NAME", value_parser = format)]
     format: Option<Format>,
@@ -89,24 +139,9 @@ pub(super) struct ReadingArgs {
     /// Of several addresses in a line, the client is at this place from the right; the right-most public one otherwise.
     #[arg(long, value_name = "N", default_value_t = 0)]
     trust_xff: usize,
-    /// What robots.txt said, from TIME (RFC 3339) on; may be given again. deckle's log holds it itself.
-    #[arg(long, value_name = "FILE[@TIME]")]
-    robots: Vec<String>,
-    /// Silence after which a session is over.
-    #[arg(long, value_name = "TIME", default_value = "30m")]
-    session_gap: Span,
-    /// Memory that it takes, about; beyond, visitors that matter least are let go, and the report says so.
-    #[arg(long, value_name = "SIZE", default_value = "384MiB")]
-    memory: Size,
-    /// Threads; one a core otherwise.
-    #[arg(long, short, value_name = "N")]
-    jobs: Option<usize>,
-    /// Write lines that were skipped, with file, number and reason.
-    #[arg(long, value_name = "FILE")]
-    pub(super) bad_lines: Option<PathBuf>,
     /// Share of lines that may be unreadable.
     #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
-    pub(super) max_bad: f64,
+    pub(in crate::cli) max_bad: f64,
 }
 
 #[derive(clap::Args)]
@@ -184,10 +219,46 @@ fn format(name: &str) -> Result<Format, String> {
     })
 }
 
+impl LineArgs {
+    /// A review that reads them so.
+    pub(in crate::cli) fn apply(&self, review: Review) -> anyhow::Result<Review> {
+        let mut review = review.trust_xff(self.trust_xff);
+        if let Some(format) = self.format {
+            review = review.format(format);
+        }
+        if let Some(text) = &self.log_format {
+            review = review.log_format(text).context("--log-format")?;
+        }
+        if let Some(zone) = &self.tz {
+            review = review.zone(zone.clone());
+        }
+        Ok(review)
+    }
+}
+
 impl ReviewArgs {
     /// What is to be read.
-    pub(super) fn sources(&self) -> Vec<Source> {
-        sources(&self.paths)
+    pub(super) fn sources(&self, now: Duration) -> anyhow::Result<Vec<Source>> {
+        self.sources_within(&Filters::new(&self.only.typed(), now)?)
+    }
+
+    /// Files as they are; of a table only what these filters may keep.
+    #[cfg(feature = "clickhouse")]
+    fn sources_within(&self, filters: &Filters) -> anyhow::Result<Vec<Source>> {
+        let Some(url) = &self.from.from_clickhouse else { return Ok(sources(&self.paths)) };
+        let (since, until) = filters.bounds();
+        let sites = self.only.site.iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned());
+        let hits = hits(url, &self.from.of)?.between(since, until).sites(sites.collect());
+        Ok(vec![Source::ClickHouse(Box::new(hits))])
+    }
+
+    /// Files as they are.
+    #[cfg(not(feature = "clickhouse"))]
+    fn sources_within(&self, _: &Filters) -> anyhow::Result<Vec<Source>> {
+        if self.from.from_clickhouse.is_some() {
+            bail!("--from-clickhouse needs feature `clickhouse`");
+        }
+        Ok(sources(&self.paths))
     }
 
     /// The review that these ask for.
@@ -201,20 +272,21 @@ impl ReviewArgs {
         if diff.is_empty() && diff_range.is_none() {
             return Ok(None);
         }
-        let before = sources(if diff.is_empty() { &self.paths } else { diff });
-        if before.contains(&Source::Stdin) && self.sources().contains(&Source::Stdin) {
+        let named = sources(if diff.is_empty() { &self.paths } else { diff });
+        if named.contains(&Source::Stdin) && sources(&self.paths).contains(&Source::Stdin) {
             bail!("standard input can be read only once: it cannot be held against itself");
         }
         let (since, until) = diff_range.as_deref().map_or(Ok((None, None)), range)?;
         let typed = FilterArgs { since, until, ..self.only.typed() };
         let filters = Filters::new(&typed, now).context("--diff-range")?;
+        let before = if diff.is_empty() { self.sources_within(&filters)? } else { named };
         Ok(Some((self.review_of(filters)?.keep_bad_lines(false), before)))
     }
 
     fn review_of(&self, filters: Filters) -> anyhow::Result<Review> {
-        let ReadingArgs { format, log_format, tz, trust_xff, robots, session_gap, memory, jobs, .. } = &self.reading;
-        let mut review = Review::default()
-            .trust_xff(*trust_xff)
+        let ReadingArgs { lines, robots, session_gap, memory, jobs, .. } = &self.reading;
+        let mut review = lines
+            .apply(Review::default())?
             .session_gap(session_gap.0)
             .memory(usize::try_from(memory.0)?)
             .windows(Condition::windows(&self.fail_if))
@@ -223,15 +295,6 @@ impl ReviewArgs {
             .filters(filters);
         if let Some(jobs) = jobs {
             review = review.jobs(*jobs);
-        }
-        if let Some(format) = format {
-            review = review.format(*format);
-        }
-        if let Some(text) = log_format {
-            review = review.log_format(text).context("--log-format")?;
-        }
-        if let Some(zone) = tz {
-            review = review.zone(zone.clone());
         }
         if let Some(cost) = self.output.cost_per_gb {
             review = review.cost_per_gb(cost);
@@ -250,7 +313,8 @@ impl ReviewArgs {
     }
 }
 
-fn sources(paths: &[PathBuf]) -> Vec<Source> {
+/// Files, and standard input for `-`.
+pub(in crate::cli) fn sources(paths: &[PathBuf]) -> Vec<Source> {
     let source = |path: &PathBuf| if path == Path::new("-") { Source::Stdin } else { Source::Path(path.clone()) };
     paths.iter().map(source).collect()
 }

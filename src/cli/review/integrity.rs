@@ -35,8 +35,10 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Option<Exit>> {
             Ok(pack) => {
                 let known = if pack.are_keys_given { "given" } else { "of the pack itself" };
                 let (visitor, signed, unsigned) = (output::clean(&pack.visitor), pack.signed, pack.unsigned);
+                let anchors = pack.anchors.iter().map(|anchor| format!("  sent away, says the log: {anchor}\n"));
+                let anchors: String = anchors.collect();
                 output::print(&format!(
-                    "ok: visitor {visitor}, {signed} lines under a signature, {unsigned} under the chain alone; keys ({known}): {}\n",
+                    "ok: visitor {visitor}, {signed} lines under a signature, {unsigned} under the chain alone; keys ({known}): {}\n{anchors}",
                     pack.keys.join(", ")
                 ))?;
                 Ok(Some(Exit::Done))
@@ -70,13 +72,15 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Option<Exit>> {
     }
 }
 
-/// A pack that is not what it says is an answer; what cannot be read is an error.
+/// A pack that is not what it says is an answer, and so is that there is nothing; what cannot be read is an error.
 fn fault(error: EvidenceError) -> anyhow::Result<Exit> {
-    if !error.is_fault() {
-        return Err(error.into());
-    }
+    let exit = match (error.is_fault(), error.is_nothing()) {
+        (true, _) => Exit::Integrity,
+        (_, true) => Exit::NothingFound,
+        (false, false) => return Err(error.into()),
+    };
     output::complain(&error.into());
-    Ok(Exit::Integrity)
+    Ok(exit)
 }
 
 fn read_key(path: &Path) -> anyhow::Result<PublicKey> {

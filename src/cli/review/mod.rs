@@ -15,7 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 
 use alerts::Alerts;
-pub(super) use args::ReviewArgs;
+#[cfg(feature = "clickhouse")]
+pub(super) use args::sources;
+pub(super) use args::{LineArgs, ReviewArgs};
+#[cfg(feature = "clickhouse")]
+pub(super) use progress::Line as ProgressLine;
 
 use super::output::{self, Exit};
 use crate::clock::{Clock, SystemClock};
@@ -29,20 +33,22 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
     }
     let stop = interrupt()?;
     let clock = SystemClock::new();
-    let review = args.review(clock.unix())?.stop(Arc::clone(&stop));
+    let now = clock.unix();
+    let review = args.review(now)?.stop(Arc::clone(&stop));
+    let sources = args.sources(now)?;
     let mut alerts = Alerts::new(&args.fail_if, args.alert_cmd.as_deref());
     let mut is_compared = false;
     let (reviewed, told) = if args.reading.follow {
-        let watched = follow::run(&review, &args.sources(), &mut alerts, &stop);
+        let watched = follow::run(&review, &sources, &mut alerts, &stop);
         if watched.is_closed {
             return Ok(Exit::Done);
         }
         (watched.reviewed, watched.told)
     } else {
-        let older = args.older(clock.unix())?;
+        let older = args.older(now)?;
         is_compared = older.is_some();
         let older = older.map(|(older, sources)| (older.stop(Arc::clone(&stop)), sources));
-        (read(args, &review, older), 0)
+        (read(&review, &sources, older), 0)
     };
     let Reviewed { report, errors, bad_lines, windowed, most_by_one, .. } = reviewed;
     if let Some(path) = &args.reading.bad_lines {
@@ -62,7 +68,7 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
         let _ = writeln!(std::io::stderr().lock(), "deckle: no log lines of one of the times that are compared");
         return Ok(Exit::NothingFound);
     }
-    if bad > args.reading.max_bad {
+    if bad > args.reading.lines.max_bad {
         let reasons: Vec<String> = report.quality.skipped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
         let percent = bad * 100.0;
         let reasons = reasons.join(", ");
@@ -84,19 +90,18 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Exit> {
     Ok(match () {
         () if stop.load(Ordering::Relaxed) => Exit::Interrupted,
         () if !met.is_empty() || alerts.any() => Exit::ConditionMet,
-        () if bad > args.reading.max_bad || errors.iter().any(is_lost) => Exit::Partial,
+        () if bad > args.reading.lines.max_bad || errors.iter().any(is_lost) => Exit::Partial,
         () => Exit::Done,
     })
 }
 
 /// Everything once, or two parts one after the other.
-fn read(args: &ReviewArgs, review: &Review, older: Option<(Review, Vec<Source>)>) -> Reviewed {
-    let sources = args.sources();
-    let all: Vec<Source> = older.iter().flat_map(|(_, before)| before).chain(&sources).cloned().collect();
+fn read(review: &Review, sources: &[Source], older: Option<(Review, Vec<Source>)>) -> Reviewed {
+    let all: Vec<Source> = older.iter().flat_map(|(_, before)| before).chain(sources).cloned().collect();
     let mut progress = progress::Line::new(&all);
     let reviewed = match older {
-        Some((older, before)) => review.read_against(&sources, (&older, &before), &mut |at| progress.show(at)),
-        None => review.read_with(&sources, &mut |at| progress.show(at)),
+        Some((older, before)) => review.read_against(sources, (&older, &before), &mut |at| progress.show(at)),
+        None => review.read_with(sources, &mut |at| progress.show(at)),
     };
     progress.clear();
     reviewed
@@ -112,17 +117,19 @@ fn is_lost(_: &InputError) -> bool {
 }
 
 /// Set by an interrupt: what was read until then is reported.
-fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    std::thread::Builder::new().name("deckle-interrupt".to_owned()).spawn(move || {
+    let wait = move || {
         runtime.block_on(async {
             if tokio::signal::ctrl_c().await.is_ok() {
                 flag.store(true, Ordering::Relaxed);
             }
         });
-    })?;
+    };
+    // Without a thread an interrupt ends the program at once.
+    let _ = std::thread::Builder::new().name("deckle-interrupt".to_owned()).spawn(wait);
     Ok(stop)
 }
 
@@ -217,7 +224,7 @@ fn facts(report: &Report, [articles_by_one, pages_by_one, requests_by_one]: [u64
         dropped: report.quality.dropped,
         holes: report.quality.holes,
         automated_share: report.verdict.automated_share,
-        not_found_share: missing as f64 / report.quality.hits.max(1) as f64,
+        not_found_share: missing as f64 / report.verdict.hits.max(1) as f64,
         bad_lines: report.quality.skipped.values().sum(),
         ..Facts::default()
     }

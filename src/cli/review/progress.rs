@@ -9,7 +9,7 @@ use crate::review::{Progress, Source};
 /// How often the line is drawn.
 const EVERY: Duration = Duration::from_millis(200);
 
-pub(super) struct Line {
+pub(in crate::cli) struct Line {
     clock: SystemClock,
     /// Bytes of the files, if none of them is compressed or standard input.
     total: Option<u64>,
@@ -18,7 +18,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(sources: &[Source]) -> Self {
+    pub(in crate::cli) fn new(sources: &[Source]) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let size = |source: &Source| match source {
             Source::Path(path) if !matches!(path.extension().and_then(|e| e.to_str()), Some("gz" | "zst")) => {
@@ -29,7 +29,7 @@ impl Line {
         Self { clock: SystemClock::new(), total: sources.iter().map(size).sum(), shown_at: None, terminal }
     }
 
-    pub(super) fn show(&mut self, at: Progress) {
+    pub(in crate::cli) fn show(&mut self, at: Progress) {
         let now = self.clock.elapsed();
         if !self.terminal || self.shown_at.is_some_and(|shown| now < shown + EVERY) || now < EVERY {
             return;
@@ -51,7 +51,7 @@ impl Line {
         let _ = write!(std::io::stderr().lock(), "\r\x1B[K{text}");
     }
 
-    pub(super) fn clear(&self) {
+    pub(in crate::cli) fn clear(&self) {
         if self.shown_at.is_some() {
             let _ = write!(std::io::stderr().lock(), "\r\x1B[K");
         }

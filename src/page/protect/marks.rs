@@ -139,8 +139,8 @@ struct MarkedPaths {
 impl MarkedPaths {
     fn new(list: &[String]) -> Result<Self, PageError> {
         const KEY: &str = "watermark.paths";
-        let bare = |glob: &str| glob.strip_prefix('!').unwrap_or(glob).starts_with(['/', '*']);
-        if let Some((at, glob)) = list.iter().enumerate().find(|(_, glob)| !bare(glob)) {
+        let holds = |glob: &str| glob.strip_prefix('!').unwrap_or(glob).starts_with(['/', '*']);
+        if let Some((at, glob)) = list.iter().enumerate().find(|(_, glob)| !holds(glob)) {
             let message = format!("`{glob}` is no glob of paths, which begins with `/` or `*`");
             return Err(PageError::Entry { key: KEY, at, message });
         }
@@ -262,7 +262,8 @@ mod tests {
         for (level, change, forms, variants, tokens, note, channels) in table {
             assert_eq!(of(level, change), (forms.to_owned(), variants, tokens, note, channels), "{level:?}");
         }
-        let none = marks(|s| (s.channels.seal, s.channels.whitespace) = (false, Whitespace::Off)).unwrap().unwrap();
+        let off = (false, Whitespace::Off);
+        let none = marks(|s| (s.channels.seal, s.channels.whitespace) = off).unwrap().unwrap();
         assert_eq!(none.spare("/a"), Some("channels_off"));
     }
 

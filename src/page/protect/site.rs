@@ -148,7 +148,9 @@ impl Site {
     fn count_in(&mut self, parts: &[&[u8]]) {
         let mut hash = Sha256::new();
         hash.update(self.version.to_be_bytes());
-        parts.iter().for_each(|part| hash.update(part));
+        for part in parts {
+            hash.update(part);
+        }
         self.version = first_32_bits(&hash.finalize());
         self.rules.version = self.version;
     }

@@ -2,7 +2,8 @@
 //!
 //! 1. On loopback nobody needs a token, unless one is set. On any other address everybody does.
 //! 2. A program sends it as `Authorization: Bearer TOKEN` (RFC 6750). A person opens `/?token=TOKEN` and gets a cookie for
-//!    twelve hours that holds a MAC and not the token.
+//!    twelve hours that holds a MAC and not the token. Browsers send cookies to all ports of a host (RFC 6265 §8.5): so its
+//!    name has the port and the MAC is of this listener alone. Whoever gets one elsewhere cannot make a token of it.
 //! 3. Without a token the host must be one that no name server can point elsewhere: an address, `localhost`, or the name
 //!    in `proxy.admin`. So no page from elsewhere reads this one by DNS rebinding. A token does the same by itself.
 //! 4. What another site's page asks for is refused, but for a link to the dashboard.
@@ -16,10 +17,11 @@ use zeroize::Zeroizing;
 use crate::secret::hmac_sha256;
 use crate::visitor::bare_host;
 
-const COOKIE: &str = "deckle_admin";
+/// The port follows.
+const COOKIE: &str = "deckle_admin_";
 /// Seconds for which a cookie is good.
 const COOKIE_TTL: u64 = 12 * 3_600;
-const COOKIE_KEY: &[u8] = b"deckle-admin-cookie-1";
+const COOKIE_KEY: &[u8] = b"deckle-admin-cookie-2";
 const TOKEN_KEY: &[u8] = b"deckle-admin-token-1";
 /// Environment variable of the token.
 const TOKEN_VARIABLE: &str = "DECKLE_ADMIN_TOKEN";
@@ -66,6 +68,8 @@ pub(super) struct Access {
     token: Option<Zeroizing<String>>,
     /// The host in `proxy.admin`.
     host: String,
+    /// What it is bound to: no other listener takes its cookies.
+    bound: SocketAddr,
 }
 
 /// What becomes of a request.
@@ -120,7 +124,7 @@ impl Access {
             None if !bound.ip().to_canonical().is_loopback() => return Err(AdminError::NoToken { address: bound }),
             _ => {}
         }
-        Ok(Self { token, host: bare_host(configured).to_ascii_lowercase() })
+        Ok(Self { token, host: bare_host(configured).to_ascii_lowercase(), bound })
     }
 
     /// `now`: seconds since 1970.
@@ -136,12 +140,13 @@ impl Access {
             };
         };
         let headers = request.headers();
-        if bearer(headers).is_some_and(|shown| is_same(TOKEN_KEY, token, shown)) || has_cookie(headers, token, now) {
+        if bearer(headers).is_some_and(|shown| is_same(TOKEN_KEY, token, shown)) || self.has_cookie(headers, token, now)
+        {
             return Entry::Open;
         }
         let shown = request.uri().query().and_then(|q| q.split('&').find_map(|pair| pair.strip_prefix("token=")));
         match shown {
-            Some(shown) if is_same(TOKEN_KEY, token, shown) => Entry::Introduced(cookie(token, now + COOKIE_TTL)),
+            Some(shown) if is_same(TOKEN_KEY, token, shown) => Entry::Introduced(self.cookie(token, now + COOKIE_TTL)),
             _ => Entry::Refused(StatusCode::UNAUTHORIZED, "A token is needed: open /?token=TOKEN once.\n"),
         }
     }
@@ -150,6 +155,29 @@ impl Access {
         let field = || request.headers().get(header::HOST).and_then(|v| v.to_str().ok());
         let host = request.uri().authority().map(http::uri::Authority::as_str).or_else(field);
         host.is_some_and(|host| is_known_host(bare_host(host), &self.host))
+    }
+
+    /// What a cookie proves: whoever made it knows the token, meant this listener, and said until when it is good.
+    fn cookie_mac(&self, token: &str, until: u64) -> String {
+        let listener = self.bound.to_string();
+        let parts: [&[u8]; 4] = [COOKIE_KEY, &[0], &until.to_be_bytes(), listener.as_bytes()];
+        HEXLOWER.encode(&hmac_sha256(token.as_bytes(), &parts))
+    }
+
+    fn cookie(&self, token: &str, until: u64) -> HeaderValue {
+        let (port, mac) = (self.bound.port(), self.cookie_mac(token, until));
+        let text = format!("{COOKIE}{port}={until}.{mac}; Path=/; Max-Age={COOKIE_TTL}; HttpOnly; SameSite=Strict");
+        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
+    fn has_cookie(&self, headers: &HeaderMap, token: &str, now: u64) -> bool {
+        let name = format!("{COOKIE}{}=", self.bound.port());
+        let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+        lines
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().strip_prefix(name.as_str())?.split_once('.'))
+            .filter_map(|(until, mac)| Some((until.parse::<u64>().ok()?, mac)))
+            .any(|(until, mac)| until > now && is_same(TOKEN_KEY, &self.cookie_mac(token, until), mac))
     }
 }
 
@@ -177,26 +205,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 fn is_same(key: &[u8], ours: &str, shown: &str) -> bool {
     let (ours, shown) = (hmac_sha256(key, &[ours.as_bytes()]), hmac_sha256(key, &[shown.as_bytes()]));
     ours.iter().zip(shown).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-}
-
-/// What a cookie proves: whoever made it knows the token, and said until when it is good.
-fn cookie_mac(token: &str, until: u64) -> String {
-    HEXLOWER.encode(&hmac_sha256(token.as_bytes(), &[COOKIE_KEY, &[0], &until.to_be_bytes()]))
-}
-
-fn cookie(token: &str, until: u64) -> HeaderValue {
-    let mac = cookie_mac(token, until);
-    let text = format!("{COOKIE}={until}.{mac}; Path=/; Max-Age={COOKIE_TTL}; HttpOnly; SameSite=Strict");
-    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
-fn has_cookie(headers: &HeaderMap, token: &str, now: u64) -> bool {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    lines
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('=')?.split_once('.'))
-        .filter_map(|(until, mac)| Some((until.parse::<u64>().ok()?, mac)))
-        .any(|(until, mac)| until > now && is_same(TOKEN_KEY, &cookie_mac(token, until), mac))
 }
 
 #[cfg(test)]
@@ -281,5 +289,25 @@ mod tests {
         let longer = pair.replace(&format!("={}", 100 + COOKIE_TTL), "=99999999999");
         assert_ne!(longer, pair);
         assert!(!is_open(&access, "/events", &[("cookie", &longer)]), "nobody makes it last longer");
+    }
+
+    #[test]
+    fn a_cookie_is_good_at_its_own_listener_and_as_nothing_else() {
+        let of = |port: u16| access("0.0.0.0:0", &format!("127.0.0.1:{port}"), Some(TOKEN)).unwrap();
+        let (ours, theirs) = (of(9_000), of(9_001));
+        let Entry::Introduced(cookie) = ours.check(&get("/?token=0123456789abcdef", &[]), 100) else {
+            panic!("not introduced")
+        };
+        let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+        let (name, value) = pair.split_once('=').unwrap();
+        assert_eq!(name, "deckle_admin_9000", "two dashboards of a host keep their cookies apart");
+        assert!(is_open(&ours, "/", &[("cookie", &pair)]));
+        // Another port of the host gets it, too.
+        assert!(!is_open(&theirs, "/", &[("cookie", &pair)]));
+        assert!(!is_open(&theirs, "/", &[("cookie", &format!("deckle_admin_9001={value}"))]));
+        for of in [&ours, &theirs] {
+            assert!(!is_open(of, "/", &[("authorization", &format!("Bearer {value}"))]));
+            assert!(!is_open(of, &format!("/?token={value}"), &[]));
+        }
     }
 }

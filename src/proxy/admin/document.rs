@@ -1,8 +1,11 @@
 //! [`Document`]: all that the dashboard shows, the same for the page, for the script and for metrics.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::Sources;
+use crate::audit::clickhouse::Health;
 use crate::audit::{Count, Sinks, Snapshot};
 
 /// Everything at one moment.
@@ -41,6 +44,26 @@ pub(super) struct LogHealth {
     pub(super) dropped: Vec<Count>,
     /// Nothing is written at the moment.
     pub(super) degraded: bool,
+    /// How sending to ClickHouse does; none: nothing is sent there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) clickhouse: Option<ClickHouseHealth>,
+}
+
+/// How sending to ClickHouse does.
+#[derive(Debug, Serialize)]
+pub(super) struct ClickHouseHealth {
+    /// Rows that it has acknowledged.
+    pub(super) rows: u64,
+    /// Batches that it did not take at once.
+    pub(super) failures: u64,
+    /// Lines that were deleted before they were sent.
+    pub(super) lost: u64,
+    /// Lines that could not be read.
+    pub(super) skipped: u64,
+    /// Seconds that the oldest record has waited.
+    pub(super) lag: f64,
+    /// The table does not fit: nothing is sent any more.
+    pub(super) stopped: bool,
 }
 
 /// The queue of checks by DNS.
@@ -73,7 +96,7 @@ impl Document {
             verdict: verdict(&figures),
             version: env!("CARGO_PKG_VERSION"),
             ready: sources.is_ready(),
-            log: sources.sinks.as_deref().and_then(log_health),
+            log: sources.sinks.as_deref().and_then(|sinks| log_health(sinks, sources.clock.unix())),
             lookups: sources.lookups.as_ref().and_then(|lookups| lookups()),
             safety: safety(sources),
             state_bytes: sources.state.bytes(),
@@ -83,7 +106,7 @@ impl Document {
 }
 
 /// `None`: there is no sink that could fail.
-fn log_health(sinks: &Sinks) -> Option<LogHealth> {
+fn log_health(sinks: &Sinks, now: Duration) -> Option<LogHealth> {
     let mut all = sinks.stats();
     let (_, main) = all.next()?;
     let reason = |(name, count): (&'static str, u64)| Count { name: name.trim_start_matches("dropped."), count };
@@ -95,7 +118,19 @@ fn log_health(sinks: &Sinks) -> Option<LogHealth> {
         sampled_out: main.sampled_out(),
         dropped: main.drops().by_reason().into_iter().map(reason).chain(others).collect(),
         degraded: main.is_degraded(),
+        clickhouse: sinks.file().and_then(|file| file.clickhouse(now)).map(sent),
     })
+}
+
+fn sent(health: Health) -> ClickHouseHealth {
+    ClickHouseHealth {
+        rows: health.rows,
+        failures: health.failures,
+        lost: health.lost,
+        skipped: health.skipped,
+        lag: health.lag.as_secs_f64(),
+        stopped: health.stopped,
+    }
 }
 
 fn safety(sources: &Sources) -> Safety {

@@ -6,7 +6,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::document::{Document, LogHealth};
+use super::document::{ClickHouseHealth, Document, LogHealth};
 use crate::audit::{ACTIONS, Count, Histogram, Snapshot};
 
 /// What `/metrics` is sent as.
@@ -82,6 +82,24 @@ fn audit(out: &mut Exposition, log: &LogHealth) {
     out.sample("deckle_audit_queue_depth", &[], log.queued);
     out.gauge("deckle_audit_degraded", "1 while nothing can be written.");
     out.sample("deckle_audit_degraded", &[], u8::from(log.degraded));
+    if let Some(sent) = &log.clickhouse {
+        clickhouse(out, sent);
+    }
+}
+
+fn clickhouse(out: &mut Exposition, sent: &ClickHouseHealth) {
+    out.counter("deckle_audit_clickhouse_rows_total", "Rows that ClickHouse has acknowledged.");
+    out.sample("deckle_audit_clickhouse_rows_total", &[], sent.rows);
+    out.counter("deckle_audit_clickhouse_failures_total", "Batches that ClickHouse did not take; they are sent again.");
+    out.sample("deckle_audit_clickhouse_failures_total", &[], sent.failures);
+    out.counter("deckle_audit_clickhouse_lost_total", "Lines that were deleted before they were sent.");
+    out.sample("deckle_audit_clickhouse_lost_total", &[], sent.lost);
+    out.counter("deckle_audit_clickhouse_skipped_total", "Lines that could not be read and were not sent.");
+    out.sample("deckle_audit_clickhouse_skipped_total", &[], sent.skipped);
+    out.gauge("deckle_audit_clickhouse_lag_seconds", "How long the oldest record that was not sent has waited.");
+    out.sample("deckle_audit_clickhouse_lag_seconds", &[], sent.lag);
+    out.gauge("deckle_audit_clickhouse_stopped", "1 when the table does not fit and nothing is sent.");
+    out.sample("deckle_audit_clickhouse_stopped", &[], u8::from(sent.stopped));
 }
 
 fn process(out: &mut Exposition, document: &Document) {

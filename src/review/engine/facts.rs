@@ -8,6 +8,7 @@ use compact_str::CompactString;
 use super::agents::KnownAgent;
 use super::distinct::Distinct;
 use super::rolling::Rolling;
+use super::weight::{Amount, Requests, Weight};
 use crate::action::Action;
 use crate::review::Window;
 use crate::visitor::{Category, Verification};
@@ -49,13 +50,13 @@ pub(crate) struct Facts {
     pub(crate) category: Category,
     pub(crate) verification: Verification,
     pub(crate) score: u8,
-    pub(crate) hits: u64,
-    pub(crate) bytes: u64,
-    pub(crate) upstream_us: u64,
+    pub(crate) hits: Requests,
+    pub(crate) bytes: Amount,
+    pub(crate) upstream_us: Amount,
     pub(crate) pages: u32,
-    pub(crate) assets: u32,
+    pub(crate) assets: Requests,
     pub(crate) refused: u32,
-    pub(crate) not_found: u32,
+    pub(crate) not_found: Requests,
     pub(crate) not_modified: u32,
     pub(crate) robots: u32,
     pub(crate) sitemaps: u32,
@@ -81,8 +82,8 @@ pub(crate) struct Facts {
     pub(crate) busiest: (u32, u32),
     gaps: Welford,
     /// The hour of the last hit, since 1970, and the hits in it.
-    hour: (u32, u32),
-    minute: (u32, u32),
+    hour: (u32, Requests),
+    minute: (u32, Requests),
     busy: Option<Box<Busy>>,
     pub(crate) deckle: Option<Box<DeckleFacts>>,
 }
@@ -127,6 +128,10 @@ impl Welford {
     }
 }
 
+fn whole(hits: Requests) -> u32 {
+    u32::try_from(hits.count()).unwrap_or(u32::MAX)
+}
+
 impl Facts {
     pub(super) fn new(key: u64, address: &str, id: &str, agent: Arc<KnownAgent>, time: Duration) -> Self {
         Self {
@@ -137,13 +142,13 @@ impl Facts {
             agent,
             verification: Verification::None,
             score: 0,
-            hits: 0,
-            bytes: 0,
-            upstream_us: 0,
+            hits: Requests::default(),
+            bytes: Amount::default(),
+            upstream_us: Amount::default(),
             pages: 0,
-            assets: 0,
+            assets: Requests::default(),
             refused: 0,
-            not_found: 0,
+            not_found: Requests::default(),
             not_modified: 0,
             robots: 0,
             sitemaps: 0,
@@ -163,8 +168,8 @@ impl Facts {
             run: (0, 0),
             busiest: (0, 0),
             gaps: Welford::default(),
-            hour: (0, 0),
-            minute: (0, 0),
+            hour: (0, Requests::default()),
+            minute: (0, Requests::default()),
             busy: None,
             deckle: None,
         }
@@ -181,7 +186,7 @@ impl Facts {
     }
 
     /// A request at this time.
-    pub(super) fn note_time(&mut self, time: Duration, gap: Duration, weight: u64) {
+    pub(super) fn note_time(&mut self, time: Duration, gap: Duration, weight: Weight) {
         // Lines of several files come in any order; a session never starts backwards.
         let silent = time > self.last() + gap || time + gap < self.first();
         if silent || self.sessions == 0 || time.saturating_sub(self.session_start.into()) > LONGEST_SESSION {
@@ -192,22 +197,21 @@ impl Facts {
         self.last = self.last.max(time.into());
         let minute = (time.as_secs() / 60) as u32;
         let hour = minute / 60;
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         if self.hour.0 != hour {
             self.end_hour();
             self.hour.0 = hour;
         }
-        self.hour.1 = self.hour.1.saturating_add(weight);
-        if minute == self.minute.0 {
-            self.minute.1 = self.minute.1.saturating_add(1);
-        } else {
+        self.hour.1 += weight;
+        if self.minute.0 != minute {
             self.end_minute();
-            self.minute = (minute, 1);
+            self.minute = (minute, Requests::default());
         }
+        self.minute.1 += weight;
     }
 
     fn end_hour(&mut self) {
         let (hour, hits) = std::mem::take(&mut self.hour);
+        let hits = whole(hits);
         if hits == 0 {
             return;
         }
@@ -223,7 +227,7 @@ impl Facts {
     /// Hits by hour since 1970; an hour may come more than once.
     pub(crate) fn hours(&self) -> impl Iterator<Item = (u32, u32)> {
         let before = self.busy.iter().flat_map(|busy| &busy.hours);
-        before.copied().chain(Some(self.hour).filter(|(_, hits)| *hits > 0))
+        before.copied().chain(Some((self.hour.0, whole(self.hour.1))).filter(|(_, hits)| *hits > 0))
     }
 
     /// From now on counted within these spans, too.
@@ -240,7 +244,7 @@ impl Facts {
 
     /// The most within each span.
     pub(crate) fn most_within(&self) -> impl Iterator<Item = (Window, u64)> {
-        self.busy.iter().flat_map(|busy| &busy.rolling).map(|rolling| (rolling.window, rolling.most))
+        self.busy.iter().flat_map(|busy| &busy.rolling).map(|rolling| (rolling.window, rolling.most()))
     }
 
     /// The most within the last of each span before this time.
@@ -264,8 +268,8 @@ impl Facts {
     }
 
     fn end_minute(&mut self) {
-        let (_, hits) = self.minute;
-        if hits == 0 || self.hits < OFTEN {
+        let hits = whole(self.minute.1);
+        if hits == 0 || self.hits.count() < OFTEN {
             return;
         }
         let paces = &mut self.busy.get_or_insert_default().paces;
@@ -285,8 +289,9 @@ impl Facts {
     /// Requests a minute, of the minutes in which there were any: median, 99th percentile, most.
     pub(crate) fn paces(&self) -> (u32, u32, u32) {
         let mut all = self.busy.as_ref().map(|busy| busy.paces.clone()).unwrap_or_default();
-        if self.minute.1 > 0 {
-            all.push((self.minute.1, 1));
+        let last = whole(self.minute.1);
+        if last > 0 {
+            all.push((last, 1));
         }
         all.sort_unstable();
         let minutes: u64 = all.iter().map(|(_, times)| u64::from(*times)).sum();
@@ -366,7 +371,7 @@ impl Facts {
         });
         // With its place in the tables, and what an allocation takes for itself.
         let heap = if self.address.is_heap_allocated() { self.address.len() + 16 } else { 0 };
-        let texts = heap + self.id.len() + 48;
+        let texts = heap + self.id.len() + 48 + self.agent.own_bytes();
         size_of::<Self>() + lists + texts + deckle + self.articles.bytes()
     }
 }
@@ -377,7 +382,7 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        let (_, agent) = AgentCache::default().get(&AgentTable::default(), Some("curl/8"));
+        let (_, agent) = AgentCache::default().get(&AgentTable::new(usize::MAX), Some("curl/8"));
         Facts::new(1, "203.0.113.9", "", agent, Duration::from_secs(1_000_000))
     }
 
@@ -387,7 +392,7 @@ mod tests {
     fn sessions_and_hours() {
         let mut facts = facts();
         for minutes in [0u64, 10, 30, 90, 80, 200, 10] {
-            facts.note_time(Duration::from_secs(1_000_000 + minutes * 60), GAP, 1);
+            facts.note_time(Duration::from_secs(1_000_000 + minutes * 60), GAP, Weight::ONE);
         }
         assert_eq!(facts.sessions, 3, "0–30, 80–90, 200; what comes late starts nothing");
         assert_eq!(facts.hours().map(|(_, hits)| hits).sum::<u32>(), 7);
@@ -400,8 +405,8 @@ mod tests {
         for minute in 0..300u64 {
             let requests = if minute == 50 { 40 } else { 2 };
             for _ in 0..requests {
-                facts.hits += 1;
-                facts.note_time(Duration::from_secs(1_000_020 + minute * 60), GAP, 1);
+                facts.hits += Weight::ONE;
+                facts.note_time(Duration::from_secs(1_000_020 + minute * 60), GAP, Weight::ONE);
             }
         }
         assert_eq!(facts.paces(), (2, 2, 40));

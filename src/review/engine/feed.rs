@@ -1,5 +1,7 @@
 //! Sources in the order of time: each is looked at first, then they are read side by side where they overlap.
 
+mod merge;
+
 use std::collections::HashSet;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -14,6 +16,8 @@ const LOOKED_AT: usize = 64;
 const SAME: usize = 64 * 1024;
 /// Files that are read side by side.
 const SIDE_BY_SIDE: usize = 64;
+/// Parts of chunks that are handed on together, and their bytes.
+const GROUP: (usize, usize) = (512, 1 << 18);
 
 /// How lines are read.
 #[derive(Debug, Clone, Default)]
@@ -41,20 +45,23 @@ pub(crate) struct Batch {
     pub(crate) source: usize,
     pub(crate) chunk: Chunk,
     pub(crate) reader: Reader,
+    /// The newest time among the lines before, as far as they were looked at.
+    pub(crate) newest: Duration,
+    /// Not a whole chunk: it may be small.
+    is_part: bool,
 }
 
 impl Batch {
     /// Lines behind those that this reader has seen.
     pub(super) fn new(source: usize, chunk: Chunk, reader: &mut Reader) -> Self {
-        let batch = Self { source, reader: reader.clone(), chunk };
-        // The lines behind must be read as the directives of these say.
-        if !reader.is_stateless() {
-            let directives = batch.chunk.lines().map(|(line, _)| line).filter(|line| line.starts_with(b"#"));
-            directives.for_each(|line| {
-                reader.read(line);
-            });
-        }
-        batch
+        let before = reader.resumed(reader.format());
+        pass_over(&chunk, reader);
+        Self { source, chunk, reader: before, newest: Duration::ZERO, is_part: false }
+    }
+
+    /// Its memory, if another chunk fits into it.
+    pub(super) fn into_memory(self) -> Option<Vec<u8>> {
+        Some(self.chunk.bytes).filter(|bytes| bytes.capacity() >= GROUP.1)
     }
 }
 
@@ -64,7 +71,13 @@ pub(super) struct Open {
     pub(super) chunks: Chunks,
     pub(super) reader: Reader,
     pending: Option<Chunk>,
+    /// Bytes of it that were given out.
+    given: usize,
+    /// When it ends, once somebody has looked.
+    end: Option<Duration>,
+    /// Of its next line.
     time: Duration,
+    newest: Duration,
 }
 
 impl Open {
@@ -79,6 +92,7 @@ impl Open {
             Some(Ok(chunk)) => {
                 self.time = first_time(&chunk, &self.reader).unwrap_or(self.time);
                 self.pending = Some(chunk);
+                (self.given, self.end) = (0, None);
             }
             Some(Err(error)) => tell(Problem::Unreadable(error)),
             None => {}
@@ -91,7 +105,7 @@ struct Looked {
     number: usize,
     source: Source,
     first: Duration,
-    /// Standard input cannot be opened twice.
+    /// Standard input cannot be opened twice; a question would be asked twice.
     open: Option<(Chunks, Chunk)>,
     reader: Reader,
     mark: Option<u64>,
@@ -107,7 +121,7 @@ pub(crate) struct Feed {
     /// Read to their end of today, if somebody follows them; the last of them last.
     pub(super) ended: Vec<Open>,
     /// Numbers of those in which there was nothing yet.
-    pub(super) empty: Vec<usize>,
+    pub(crate) empty: Vec<usize>,
     /// By these the same lines are known again under another name.
     pub(super) marks: HashSet<u64>,
 }
@@ -144,8 +158,21 @@ impl Feed {
         self
     }
 
-    /// The lines that come next.
-    pub(crate) fn next_batch(&mut self, tell: &mut dyn FnMut(Problem)) -> Option<Batch> {
+    /// The lines that come next: a chunk, or as many parts of chunks as are worth a thread's while.
+    pub(crate) fn next_group(&mut self, tell: &mut dyn FnMut(Problem)) -> Option<Vec<Batch>> {
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        while let Some(batch) = self.next_batch(tell) {
+            bytes += batch.chunk.bytes.len();
+            let is_part = batch.is_part;
+            group.push(batch);
+            if !is_part || group.len() >= GROUP.0 || bytes >= GROUP.1 {
+                break;
+            }
+        }
+        (!group.is_empty()).then_some(group)
+    }
+
+    fn next_batch(&mut self, tell: &mut dyn FnMut(Problem)) -> Option<Batch> {
         loop {
             // Only now: who reads must not wait for the lines behind those that it has.
             for open in &mut self.open {
@@ -154,10 +181,18 @@ impl Feed {
             self.end(tell);
             self.open_due(tell);
             let (at, _) = self.open.iter().enumerate().min_by_key(|(_, open)| open.time)?;
-            let open = self.open.get_mut(at)?;
-            let Some(chunk) = open.pending.take() else { continue };
-            return Some(Batch::new(open.number, chunk, &mut open.reader));
+            let border = self.border(at);
+            if let Some(batch) = self.open.get_mut(at)?.take(border) {
+                return Some(batch);
+            }
         }
+    }
+
+    /// When another source goes on.
+    fn border(&self, at: usize) -> Option<Duration> {
+        let others = self.open.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, open)| open.time);
+        let waiting = self.waiting.last().filter(|_| self.open.len() < SIDE_BY_SIDE).map(|looked| looked.first);
+        others.chain(waiting).min()
     }
 
     /// Takes out what has ended.
@@ -195,7 +230,10 @@ impl Feed {
                     chunks,
                     reader: looked.reader,
                     pending,
+                    given: 0,
+                    end: None,
                     time: looked.first,
+                    newest: Duration::ZERO,
                 }),
                 Err(error) => tell(Problem::Unreadable(error)),
             }
@@ -233,7 +271,7 @@ fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Loo
     let Some(reader) = reader else { return Ok((None, same)) };
     let first = first_time(&chunk, &reader).unwrap_or_default();
     let mark = mark(&chunk, &reader);
-    let open = (*source == Source::Stdin).then_some((chunks, chunk));
+    let open = (!matches!(source, Source::Path(_))).then_some((chunks, chunk));
     Ok((Some(Looked { number, source: source.clone(), first, open, reader, mark }), same))
 }
 
@@ -275,7 +313,7 @@ pub(super) fn mark(chunk: &Chunk, reader: &Reader) -> Option<u64> {
 /// `None`: there is no line.
 pub(super) fn reader(source: &Source, chunk: &Chunk, reading: &Reading) -> Result<Option<Reader>, InputError> {
     if let Some(custom) = &reading.custom {
-        return Ok(Some(custom.clone().zone(reading.zone.clone())));
+        return Ok(Some(custom.clone().trust_xff(reading.hop).zone(reading.zone.clone())));
     }
     let lines = || chunk.lines().map(|(line, _)| line).filter(|line| !line.trim_ascii().is_empty());
     if lines().next().is_none() && chunk.too_long == 0 {
@@ -310,14 +348,30 @@ pub(crate) fn name(source: &Source) -> String {
     match source {
         Source::Stdin => "-".to_owned(),
         Source::Path(path) => path.display().to_string(),
+        #[cfg(feature = "clickhouse")]
+        Source::ClickHouse(hits) => hits.to_string(),
+    }
+}
+
+/// The lines behind must be read as the directives of these say.
+fn pass_over(chunk: &Chunk, reader: &mut Reader) {
+    if !reader.is_stateless() {
+        let directives = chunk.lines().map(|(line, _)| line).filter(|line| line.starts_with(b"#"));
+        directives.for_each(|line| {
+            reader.read(line);
+        });
     }
 }
 
 fn first_time(chunk: &Chunk, reader: &Reader) -> Option<Duration> {
     let mut reader = reader.clone();
-    chunk.lines().take(LOOKED_AT).find_map(|(line, _)| match reader.read(line) {
+    chunk.lines().take(LOOKED_AT).find_map(|(line, _)| time_of(&reader.read(line)))
+}
+
+fn time_of(line: &Line<'_>) -> Option<Duration> {
+    match line {
         Line::Hit(hit) => Some(hit.time),
         Line::Other(note) => Some(note.time).filter(|time| !time.is_zero()),
         _ => None,
-    })
+    }
 }

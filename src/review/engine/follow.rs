@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
+use super::ahead::read_all;
 use super::feed::{Batch, Problem, Reading};
 use super::tails::{Given, News, read_on};
-use super::{AgentCache, AgentTable, Counts, LOOK_UP, Plan, ROUND, read_all};
+use super::{AgentCache, AgentTable, Counts, LOOK_UP, Plan, ROUND};
 use crate::review::input::{InputError, Source};
 
 /// What is followed.
@@ -32,7 +33,7 @@ pub(crate) fn follow(
     // What comes on standard input alone has no beginning that one could catch up with.
     counts.caught_up = followed.dirs.is_empty() && sources.iter().all(|source| *source == Source::Stdin);
     let (receive, mut readers) = start(followed, &plan.reading, &over);
-    let (agents, mut round) = (AgentTable::default(), Vec::with_capacity(ROUND));
+    let (agents, mut round) = (plan.agents(), Vec::with_capacity(ROUND));
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
     loop {
         let mut news = match receive.recv_timeout(LOOK_UP) {
@@ -46,7 +47,7 @@ pub(crate) fn follow(
         };
         while let Some(one) = news {
             match one {
-                Ok(batch) => round.push(batch),
+                Ok(group) => round.push(group),
                 Err(Problem::End) => readers -= 1,
                 Err(Problem::CaughtUp) => counts.caught_up = true,
                 Err(Problem::Found(source)) => {
@@ -71,7 +72,7 @@ pub(crate) fn follow(
     (counts, sources)
 }
 
-fn add(counts: &mut Counts, round: &mut Vec<Batch>, plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
+fn add(counts: &mut Counts, round: &mut Vec<Vec<Batch>>, plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
     if !round.is_empty() {
         counts.add_round(round, plan, agents, caches);
         round.clear();

@@ -4,7 +4,9 @@
 //! chunks, in their order: so the answer is the same with any number of threads.
 
 mod agents;
+mod ahead;
 mod articles;
+mod crew;
 mod distinct;
 mod facts;
 mod feed;
@@ -18,13 +20,15 @@ mod tails;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod versions;
+mod weight;
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Barrier, Mutex, PoisonError, RwLock};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::conditions::Window;
@@ -34,27 +38,31 @@ use super::report::Quality;
 use super::simulate::{self, Event, PolicyNote, SimulatedPolicy, Simulator};
 use crate::audit::reader::{Format, Skipped};
 use crate::visitor::{Ranges, Verification};
-use agents::{AgentCache, AgentTable};
-use feed::{Batch, Feed};
+use ahead::Lines;
+use crew::{Crew, work_together};
+use feed::Batch;
 use parse::Parsed;
 use shard::Bounds;
-use tails::News;
 
-pub(crate) use agents::KnownAgent;
+pub(crate) use agents::{AgentCache, AgentTable, KnownAgent};
+pub(in crate::review) use crew::both;
 pub(crate) use distinct::{BuildReady, Sketch};
 pub(crate) use facts::Facts;
-pub(crate) use feed::{Problem, Reading, name};
+pub(crate) use feed::{Feed, Problem, Reading, name};
 pub(crate) use follow::{Followed, follow};
-pub(crate) use robots::RobotsVersions;
+#[cfg(feature = "clickhouse")]
+pub(crate) use row::Kind;
 pub(crate) use row::Row;
 pub(crate) use shard::Shard;
+pub(crate) use versions::RobotsVersions;
+pub(crate) use weight::{Amount, Requests, Weight};
 
 /// How much is read and kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// Threads that parse and count; at least one.
     pub(crate) jobs: usize,
-    /// Bytes for all of it; most are for visitors.
+    /// Bytes for all of it; most are for visitors, articles and user agents.
     pub(crate) memory: usize,
     /// Silence after which a session is over.
     pub(crate) gap: Duration,
@@ -70,6 +78,20 @@ pub(crate) struct Plan {
     pub(crate) keep_bad: bool,
     /// Decide again under this policy.
     pub(crate) simulated: Option<Arc<SimulatedPolicy>>,
+}
+
+impl Plan {
+    /// Bytes for user agents, and for visitors and articles.
+    fn shares(&self) -> (usize, usize) {
+        let rest = self.memory - RESERVED.min(self.memory / 3);
+        let agents = rest / AGENTS;
+        (agents, rest - agents)
+    }
+
+    /// A table for user agents, still empty.
+    fn agents(&self) -> AgentTable {
+        AgentTable::new(self.shares().0)
+    }
 }
 
 /// How far it is.
@@ -109,12 +131,15 @@ pub(crate) struct Counts {
 
 /// How often a stop is looked for while nothing comes.
 const LOOK_UP: Duration = Duration::from_millis(100);
-/// Chunks that are taken at once; as many wait, so that sixteen megabytes are on the way.
+/// Chunks, or groups of parts of chunks, that are taken at once; as many wait, so that sixteen megabytes are on the way.
 const ROUND: usize = 32;
 /// Chunks that each of several threads parses in a turn.
 const TURN: usize = 4;
-/// What a reading takes apart from visitors: the program, chunks on the way, tables with bounds of their own.
+/// What a reading takes apart from visitors, articles and user agents: the program, chunks on the way, tables with bounds
+/// of their own.
 const RESERVED: usize = 40 << 20;
+/// One part in so many of the rest is for user agents.
+const AGENTS: usize = 8;
 /// Bad lines that are kept.
 const MAX_BAD: usize = 100_000;
 /// Notes that are kept of what is followed for long.
@@ -124,15 +149,14 @@ const MAX_NOTES: usize = 1_000;
 pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress: &mut dyn FnMut(Progress)) -> Counts {
     let mut counts = Counts::new(plan, sources.len());
     let simulator = counts.start_simulation(plan);
-    let agents = AgentTable::default();
+    let agents = plan.agents();
     let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
-    let (give_back, spare) = channel();
-    let receive = read_ahead(sources.to_vec(), plan.reading.clone(), spare);
-    let mut round: Vec<Batch> = Vec::with_capacity(ROUND);
+    let mut lines = Lines::of(sources, &plan.reading);
+    let mut round: Vec<Vec<Batch>> = Vec::with_capacity(ROUND);
     loop {
         let mut over = false;
-        match receive.recv_timeout(LOOK_UP) {
-            Ok(Ok(batch)) => round.push(batch),
+        match lines.receive(LOOK_UP) {
+            Ok(Ok(group)) => round.push(group),
             Ok(Err(Problem::End)) => over = true,
             Ok(Err(problem)) => counts.note_problem(problem, sources),
             // Somebody writes slowly into standard input.
@@ -147,11 +171,9 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         if round.len() >= ROUND.max(plan.jobs) || ((over || stopped) && !round.is_empty()) {
             counts.add_round(&round, plan, &agents, &mut caches);
             if let Some(simulator) = &simulator {
-                counts.feed(simulator, round.len());
+                counts.feed(simulator, round.iter().map(Vec::len).sum());
             }
-            for batch in round.drain(..) {
-                let _ = give_back.send(batch.chunk.bytes);
-            }
+            round.drain(..).flatten().for_each(|batch| lines.give_back(batch));
             progress(Progress { bytes: counts.quality.bytes, lines: counts.quality.lines });
         }
         counts.partial = stopped && !over;
@@ -164,33 +186,6 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     counts
 }
 
-/// A thread that reads, a few chunks ahead. After a stop nobody waits for it: it may wait for somebody itself.
-fn read_ahead(sources: Vec<Source>, reading: Reading, spare: Receiver<Vec<u8>>) -> Receiver<News> {
-    let (send, receive) = sync_channel(ROUND);
-    let sources: Vec<(usize, Source)> = sources.into_iter().enumerate().collect();
-    let read = move || read_all(&sources, &reading, Some(spare), &send);
-    // Without a thread nothing is read, and the report says that there was nothing.
-    let _ = std::thread::Builder::new().name("deckle-read".to_owned()).spawn(read);
-    receive
-}
-
-/// Reads to the end, or until nobody listens.
-fn read_all(sources: &[(usize, Source)], reading: &Reading, spare: Option<Receiver<Vec<u8>>>, send: &SyncSender<News>) {
-    let mut tell = |problem| {
-        let _ = send.send(Err(problem));
-    };
-    let mut feed = Feed::new(sources, reading, spare, &mut tell);
-    for number in std::mem::take(&mut feed.empty) {
-        tell(Problem::Empty(number));
-    }
-    while let Some(batch) = feed.next_batch(&mut tell) {
-        if send.send(Ok(batch)).is_err() {
-            return;
-        }
-    }
-    tell(Problem::End);
-}
-
 type Failure = Box<dyn Any + Send>;
 
 fn keep_failure(failed: &Mutex<Option<Failure>>, work: impl FnOnce()) {
@@ -201,8 +196,8 @@ fn keep_failure(failed: &Mutex<Option<Failure>>, work: impl FnOnce()) {
 
 impl Counts {
     fn new(plan: &Plan, sources: usize) -> Self {
-        let Plan { memory, jobs, gap, redact, windows, robots, .. } = plan;
-        let memory = memory - RESERVED.min(memory / 3);
+        let Plan { jobs, gap, redact, windows, robots, .. } = plan;
+        let (_, memory) = plan.shares();
         let bounds = Bounds { memory: memory / jobs, gap: *gap, redact: *redact, windows: windows.clone() };
         let ranges = Ranges::shipped();
         let shard = |_| Shard::new(bounds.clone(), Arc::clone(&ranges), robots.clone());
@@ -232,7 +227,7 @@ impl Counts {
 
     /// The most articles, pages and requests of one visitor.
     pub(crate) fn most_by_one(&self) -> [u64; 3] {
-        let of = |facts: &Facts| [facts.articles.count(), facts.pages.into(), facts.hits];
+        let of = |facts: &Facts| [facts.articles.count(), facts.pages.into(), facts.hits.count()];
         self.unproven().map(of).fold([0; 3], |[a, b, c], [x, y, z]| [a.max(x), b.max(y), c.max(z)])
     }
 
@@ -260,6 +255,18 @@ impl Counts {
     /// What robots.txt said, and when.
     pub(crate) fn robots(&self) -> Option<&RobotsVersions> {
         self.shards.first().map(|shard| &shard.obedience.versions)
+    }
+
+    /// What went wrong, in words; with it, how many articles are left out as of now.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut left_out = Sketch::wide();
+        self.shards.iter().filter_map(|shard| shard.articles.left_out.as_ref()).for_each(|of| left_out.merge(of));
+        let mut notes = self.quality.notes.clone();
+        if let articles @ 1.. = left_out.estimate() {
+            let so = "what was taken of them is not told (see --memory)";
+            notes.push(format!("there was no room for about {articles} articles: {so}"));
+        }
+        notes
     }
 
     /// What was read before it stays.
@@ -305,55 +312,62 @@ impl Counts {
 
     /// Every thread parses a few chunks; when all have, each counts the visitors that are its own, out of all of these
     /// chunks, and parses the next ones. So they wait for one another once a turn.
-    fn add_round(&mut self, round: &[Batch], plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
+    fn add_round(&mut self, round: &[Vec<Batch>], plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
         let jobs = self.shards.len();
+        let batches: Vec<&Batch> = round.iter().flatten().collect();
+        // The number of the first batch of each group.
+        let (mut starts, mut start) = (Vec::with_capacity(round.len()), 0);
+        for group in round {
+            starts.push(start);
+            start += group.len();
+        }
         // Who is alone waits for nobody, and finds in its cache what it has just parsed.
         let (of_turn, sets) = if jobs == 1 { (1, 1) } else { (TURN, 2) };
         let set = || (0..jobs).map(|_| RwLock::new(Parsed::new(jobs))).collect();
         let sets: Vec<Vec<RwLock<Parsed<'_>>>> = (0..sets).map(|_| set()).collect();
         let turns = round.len().div_ceil(jobs * of_turn);
-        let (together, failed) = (Barrier::new(jobs), Mutex::new(None));
         let slots = |turn: usize| sets.get(turn % sets.len()).map(Vec::as_slice).unwrap_or_default();
-        let work = |at: usize, shard: &mut Shard, cache: &mut AgentCache| {
-            let mut parse = |turn: usize| {
-                let Some(slot) = slots(turn).get(at) else { return };
-                let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
-                slot.clear();
-                let first = (turn * jobs + at) * of_turn;
-                for (chunk, batch) in round.iter().enumerate().skip(first).take(of_turn) {
-                    slot.parse(chunk, batch, plan, agents, cache);
-                }
-            };
-            let count = |turn: usize, shard: &mut Shard| {
-                for slot in slots(turn) {
-                    shard.add_all(&slot.read().unwrap_or_else(PoisonError::into_inner), at);
-                }
-            };
-            // Who fails must not let the others wait for ever.
-            keep_failure(&failed, || parse(0));
-            for turn in 0..turns {
-                together.wait();
-                keep_failure(&failed, || count(turn, shard));
-                if turn + 1 < turns {
-                    keep_failure(&failed, || parse(turn + 1));
+        let lanes: Vec<Mutex<(&mut Shard, &mut AgentCache)>> =
+            self.shards.iter_mut().zip(caches).map(Mutex::new).collect();
+        let failed = Mutex::new(None);
+        let parse = |turn: usize, at: usize| {
+            let (Some(slot), Some(lane)) = (slots(turn).get(at), lanes.get(at)) else { return };
+            let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
+            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+            slot.clear();
+            let first = (turn * jobs + at) * of_turn;
+            for (group, start) in round.iter().zip(&starts).skip(first).take(of_turn) {
+                for (batch, number) in group.iter().zip(*start..) {
+                    slot.parse(number, batch, plan, agents, lane.1);
                 }
             }
         };
-        if let ([shard], [cache]) = (self.shards.as_mut_slice(), &mut *caches) {
-            work(0, shard, cache);
-        } else {
-            std::thread::scope(|scope| {
-                for ((at, shard), cache) in self.shards.iter_mut().enumerate().zip(caches) {
-                    let work = &work;
-                    scope.spawn(move || work(at, shard, cache));
+        let count = |turn: usize, at: usize| {
+            let Some(lane) = lanes.get(at) else { return };
+            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+            for slot in slots(turn) {
+                lane.0.add_all(&slot.read().unwrap_or_else(PoisonError::into_inner), at);
+            }
+        };
+        // Usually each thread has one lane.
+        work_together(jobs, &|worker: usize, crew: &Crew| {
+            let own = || (worker..jobs).step_by(crew.workers);
+            // Who fails must not let the others wait for ever.
+            own().for_each(|at| keep_failure(&failed, || parse(0, at)));
+            for turn in 0..turns {
+                crew.meet();
+                own().for_each(|at| keep_failure(&failed, || count(turn, at)));
+                if turn + 1 < turns {
+                    own().for_each(|at| keep_failure(&failed, || parse(turn + 1, at)));
                 }
-            });
-        }
+            }
+        });
+        drop(lanes);
         // A report that lacks lines would be a lie.
         if let Some(failure) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             std::panic::resume_unwind(failure);
         }
-        let mut lines = vec![0; round.len()];
+        let mut lines = vec![0; batches.len()];
         let mut bad = Vec::new();
         for slot in sets.into_iter().flatten() {
             let mut parsed = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -367,11 +381,11 @@ impl Counts {
             self.policies.append(&mut parsed.policies);
             self.add_counts(parsed);
         }
-        self.add_lines(round, &lines, bad);
+        self.add_lines(&batches, &lines, bad);
     }
 
     /// Lines by source; the numbers of bad lines count from the beginning of theirs.
-    fn add_lines(&mut self, round: &[Batch], lines: &[u64], mut bad: Vec<(usize, u64, Skipped, Vec<u8>)>) {
+    fn add_lines(&mut self, round: &[&Batch], lines: &[u64], mut bad: Vec<(usize, u64, Skipped, Vec<u8>)>) {
         bad.sort_by_key(|(chunk, line, ..)| (*chunk, *line));
         let mut bad = bad.into_iter().peekable();
         for (at, (batch, of_chunk)) in round.iter().zip(lines).enumerate() {
@@ -409,6 +423,9 @@ impl Counts {
         quality.dropped = quality.dropped.saturating_add(parsed.dropped);
         quality.clock_steps += parsed.clock_steps;
         quality.erased += parsed.erased;
+        for (to, heads) in parsed.anchored {
+            *quality.anchored.entry(to).or_default() += heads;
+        }
         for (reason, number) in Skipped::ALL.iter().zip(parsed.skipped) {
             if number > 0 {
                 *quality.skipped.entry(reason.code()).or_default() += number;
@@ -425,6 +442,7 @@ impl Counts {
 
     /// Counts what is still open; more may follow.
     pub(crate) fn finish(&mut self) {
+        self.quality.robots_missing = self.robots().map_or(0, RobotsVersions::missing) as u64;
         for shard in &mut self.shards {
             shard.tally.end_hour();
             self.quality.sampled |= shard.tally.sampled;

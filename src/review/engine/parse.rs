@@ -7,6 +7,7 @@ use super::Plan;
 use super::agents::{AgentCache, AgentTable};
 use super::feed::Batch;
 use super::row::{Kind, Row};
+use super::versions::Told;
 use crate::audit::reader::{Evidence, Format, Line, Note, Skipped, evidence};
 use crate::review::simulate::{Event, PolicyNote};
 
@@ -23,6 +24,8 @@ pub(super) struct Parsed<'c> {
     of_shard: Vec<Vec<u32>>,
     /// Of the chunk in hand: what it says about the log itself.
     pub(super) notes: Vec<Note>,
+    /// Of the chunk in hand: what those got who asked for robots.txt.
+    pub(super) answers: Vec<Told>,
     /// Lines by chunk.
     pub(super) lines_of: Vec<(usize, u64)>,
     pub(super) hits: u64,
@@ -38,6 +41,8 @@ pub(super) struct Parsed<'c> {
     pub(super) dropped: u64,
     pub(super) clock_steps: u64,
     pub(super) erased: u64,
+    /// Heads that were sent away, by destination.
+    pub(super) anchored: BTreeMap<String, u64>,
     pub(super) formats: BTreeMap<Format, u64>,
     /// Chunk, line in it, reason, text.
     pub(super) bad: Vec<(usize, u64, Skipped, Vec<u8>)>,
@@ -59,6 +64,7 @@ impl<'c> Parsed<'c> {
         self.used = 0;
         self.of_shard.iter_mut().for_each(Vec::clear);
         self.notes.clear();
+        self.answers.clear();
     }
 
     /// The rows of a shard, in their order.
@@ -77,7 +83,7 @@ impl<'c> Parsed<'c> {
     ) {
         let mut reader = batch.reader.clone();
         let (mut of_format, mut format, mut lines) = (0, reader.format(), 0);
-        self.newest = Duration::ZERO;
+        self.newest = batch.newest;
         let valid = std::str::from_utf8(&batch.chunk.bytes).ok();
         for (span, whole) in batch.chunk.spans() {
             lines += 1;
@@ -134,6 +140,9 @@ impl<'c> Parsed<'c> {
         }
         self.dropped = self.dropped.saturating_add(note.dropped);
         self.clock_steps += u64::from(note.clock_step);
+        if let Some(to) = note.to.as_ref().filter(|_| note.kind == "anchored") {
+            *self.anchored.entry(to.clone()).or_default() += 1;
+        }
         self.policies.extend(PolicyNote::of(&note).filter(|_| simulates));
         if note.robots_version.is_some() {
             self.notes.push(note);
@@ -159,6 +168,9 @@ impl<'c> Parsed<'c> {
         let (first, last) = self.span.unwrap_or((hit.time, hit.time));
         self.span = Some((first.min(hit.time), last.max(hit.time)));
         row.complete(agents, cache);
+        if row.kind == Kind::Robots {
+            self.answers.extend(Told::of(row));
+        }
         let is_kept = plan.filters.is_empty() || plan.filters.keeps(&row.subject());
         if plan.simulated.is_some() {
             self.events.push(Event::of(row, (chunk, line), is_kept, evidence.as_ref()));

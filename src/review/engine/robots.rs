@@ -3,15 +3,12 @@
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-use std::time::Duration;
-
-use data_encoding::BASE64;
 
 use super::distinct::BuildReady;
 use super::row::{Kind, Row};
-use crate::audit::reader::{Note, rfc3339};
-use crate::rights::compliance::{Answer, Family, History, Served, Verdict};
+use super::versions::RobotsVersions;
+use super::weight::Requests;
+use crate::rights::compliance::{Answer, Family, History, Verdict};
 use crate::visitor::{Category, Verification, bare_host};
 
 /// Families that are told apart.
@@ -19,78 +16,14 @@ const MAX_FAMILIES: usize = 4_096;
 /// Paths that are given as examples.
 const EXAMPLES: usize = 3;
 
-/// A line of `robots/history-*.ndjson`.
-#[derive(serde::Deserialize)]
-struct Change {
-    time: String,
-    host: String,
-    version: String,
-}
-
-/// What robots.txt said, host by host, and from when on. The host without a name stands for all that are not named.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct RobotsVersions {
-    hosts: BTreeMap<String, BTreeMap<Duration, Served>>,
-    texts: HashMap<String, Vec<u8>>,
-    /// Changes with each version.
-    number: usize,
-}
-
-impl RobotsVersions {
-    /// `--robots FILE@TIME`: of every host.
-    pub(crate) fn add(&mut self, text: &[u8], since: Duration) {
-        self.insert(String::new(), since, text);
-    }
-
-    /// What stands beside a log of deckle: it outlives the segments.
-    pub(crate) fn add_history(&mut self, log_dir: &Path) {
-        let dir = log_dir.join("robots");
-        for path in std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
-            if path.extension().is_none_or(|extension| extension != "ndjson") {
-                continue;
-            }
-            let lines = std::fs::read_to_string(&path).unwrap_or_default();
-            for line in lines.lines().filter_map(|line| serde_json::from_str::<Change>(line).ok()) {
-                let is_name = line.version.bytes().all(|byte| byte.is_ascii_hexdigit());
-                let text = is_name.then(|| std::fs::read(dir.join(format!("{}.txt", line.version))).ok()).flatten();
-                if let (Some(text), Some(time)) = (text, rfc3339(&line.time)) {
-                    self.insert(bare_host(&line.host).to_owned(), time, &text);
-                    self.texts.insert(line.version, text);
-                }
-            }
-        }
-    }
-
-    /// A `robots` line of deckle's log; it holds the text only where that is new.
-    pub(super) fn add_note(&mut self, note: &Note) {
-        let Some(version) = note.robots_version.as_ref().filter(|_| note.kind == "robots") else { return };
-        if let Some(text) = note.text.as_ref().and_then(|text| BASE64.decode(text.as_bytes()).ok()) {
-            self.texts.insert(version.clone(), text);
-        }
-        if let Some(text) = self.texts.get(version).cloned() {
-            self.insert(bare_host(&note.host).to_owned(), note.time, &text);
-        }
-    }
-
-    fn insert(&mut self, host: String, since: Duration, text: &[u8]) {
-        self.hosts.entry(host).or_default().insert(since, Served::of(200, text));
-        self.number += 1;
-    }
-
-    /// Different versions.
-    pub(crate) fn count(&self) -> usize {
-        self.hosts.values().map(BTreeMap::len).sum()
-    }
-}
-
 /// One family of robots, at one degree of certainty.
 #[derive(Debug)]
 pub(crate) struct FamilyFacts {
     pub(crate) name: Box<str>,
     pub(crate) proof: Verification,
-    pub(crate) requests: u64,
+    pub(crate) requests: Requests,
     pub(crate) fetches: u64,
-    pub(crate) verdicts: BTreeMap<Verdict, u64>,
+    pub(crate) verdicts: BTreeMap<Verdict, Requests>,
     pub(crate) crawl_delay: Option<u32>,
     pub(crate) examples: Vec<Box<str>>,
     family: Family,
@@ -101,7 +34,7 @@ impl FamilyFacts {
         Self {
             name: name.into(),
             proof,
-            requests: 0,
+            requests: Requests::default(),
             fetches: 0,
             verdicts: BTreeMap::new(),
             crawl_delay: None,
@@ -146,13 +79,9 @@ impl Obedience {
         }
         let host = bare_host(&row.hit.host);
         // A log without hosts is of one site.
-        let history = if host.is_empty() && self.histories.len() == 1 {
-            self.histories.values_mut().next()
-        } else if self.histories.contains_key(host) {
-            self.histories.get_mut(host)
-        } else {
-            self.histories.get_mut("")
-        };
+        let host = if host.is_empty() { self.versions.only_host().unwrap_or("") } else { host };
+        let key = if self.histories.contains_key(host) { host } else { "" };
+        let history = self.histories.get_mut(key);
         if row.kind == Kind::Robots && !row.unseen {
             facts.fetches += 1;
         }
@@ -185,10 +114,13 @@ impl Obedience {
             return;
         }
         self.number = versions.number;
-        for (host, served) in &versions.hosts {
-            let history = self.histories.entry(host.clone()).or_default();
-            for (since, served) in served {
-                history.serve(*since, served.clone());
+        for host in versions.hosts() {
+            // Until now it was one of those that are not named; who has asked there has asked.
+            let is_new = !versions.is_named(host) && !self.histories.contains_key(host);
+            let before = self.histories.get("").filter(|_| is_new).cloned();
+            let history = self.histories.entry(host.to_owned()).or_insert_with(|| before.unwrap_or_default());
+            for (since, served) in versions.of(host) {
+                history.serve(since, served);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::weight::{Requests, Weight};
 use crate::review::{Fact, Window};
 
 /// Parts of a span; what is counted may be short by one of them.
@@ -11,20 +12,31 @@ const PARTS: usize = 60;
 #[derive(Debug, Clone)]
 pub(crate) struct Rolling {
     pub(crate) window: Window,
-    counts: [u32; PARTS],
+    counts: [Requests; PARTS],
     /// The newest part, since 1970.
     newest: u64,
-    sum: u64,
-    pub(crate) most: u64,
+    sum: Requests,
+    most: Requests,
 }
 
 impl Rolling {
     pub(super) fn new(window: Window) -> Self {
-        Self { window, counts: [0; PARTS], newest: 0, sum: 0, most: 0 }
+        Self {
+            window,
+            counts: [Requests::default(); PARTS],
+            newest: 0,
+            sum: Requests::default(),
+            most: Requests::default(),
+        }
+    }
+
+    /// The most within the span.
+    pub(crate) fn most(&self) -> u64 {
+        self.most.count()
     }
 
     /// Something of this kind, at this time.
-    pub(super) fn add(&mut self, of: Fact, time: Duration) {
+    pub(super) fn add(&mut self, of: Fact, time: Duration, weight: Weight) {
         if of != self.window.fact {
             return;
         }
@@ -32,19 +44,19 @@ impl Rolling {
         while self.newest < at {
             // Behind a pause of the whole span nothing is left.
             self.newest = if at - self.newest > PARTS as u64 { at - PARTS as u64 } else { self.newest + 1 };
-            let passed = self.place(self.newest).map_or(0, std::mem::take);
-            self.sum -= u64::from(passed);
+            let passed = self.place(self.newest).map(std::mem::take).unwrap_or_default();
+            self.sum -= passed;
             if self.newest + PARTS as u64 == at {
-                self.counts = [0; PARTS];
-                self.sum = 0;
+                self.counts = [Requests::default(); PARTS];
+                self.sum = Requests::default();
             }
         }
         if self.newest - at >= PARTS as u64 {
             return;
         }
         if let Some(count) = self.place(at) {
-            *count += 1;
-            self.sum += 1;
+            *count += weight;
+            self.sum += weight;
         }
         self.most = self.most.max(self.sum);
     }
@@ -54,7 +66,7 @@ impl Rolling {
         let oldest = self.part(now).saturating_sub(PARTS as u64 - 1);
         let parts = oldest..=self.newest;
         let counts = parts.filter_map(|part| self.counts.get((part % PARTS as u64) as usize));
-        counts.map(|count| u64::from(*count)).sum()
+        counts.copied().sum::<Requests>().count()
     }
 
     /// The part that a time is in, since 1970.
@@ -63,7 +75,7 @@ impl Rolling {
         (time.as_millis() / length) as u64
     }
 
-    fn place(&mut self, part: u64) -> Option<&mut u32> {
+    fn place(&mut self, part: u64) -> Option<&mut Requests> {
         self.counts.get_mut((part % PARTS as u64) as usize)
     }
 }
@@ -78,10 +90,10 @@ mod tests {
         let most = |seconds: &[u64]| {
             let mut rolling = Rolling::new(window);
             for at in seconds {
-                rolling.add(Fact::PagesByOne, Duration::from_secs(1_000_000 + at));
-                rolling.add(Fact::RequestsByOne, Duration::from_secs(1_000_000 + at));
+                rolling.add(Fact::PagesByOne, Duration::from_secs(1_000_000 + at), Weight::ONE);
+                rolling.add(Fact::RequestsByOne, Duration::from_secs(1_000_000 + at), Weight::ONE);
             }
-            rolling.most
+            rolling.most()
         };
         assert_eq!(most(&[0, 60, 600, 3_000]), 4);
         assert_eq!(most(&[0, 1_800, 3_700, 5_400, 7_300]), 2);
@@ -95,10 +107,10 @@ mod tests {
         let window = Window { fact: Fact::PagesByOne, length: Duration::from_secs(3_600) };
         let mut rolling = Rolling::new(window);
         for at in [0, 600, 1_200] {
-            rolling.add(Fact::PagesByOne, Duration::from_secs(1_000_000 + at));
+            rolling.add(Fact::PagesByOne, Duration::from_secs(1_000_000 + at), Weight::ONE);
         }
         let now = |at: u64| rolling.at(Duration::from_secs(1_000_000 + at));
         assert_eq!([1_200, 3_500, 3_900, 4_900, 9_000].map(now), [3, 3, 2, 0, 0]);
-        assert_eq!(rolling.most, 3);
+        assert_eq!(rolling.most(), 3);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::agents::{AgentCache, AgentTable, KnownAgent};
+use super::weight::Weight;
 use crate::audit::reader::Hit;
 use crate::review::filter::Subject;
 use crate::suspicion::looks_like_article;
@@ -51,7 +52,7 @@ pub(crate) struct Row<'l> {
     /// The visitor.
     pub(crate) key: u64,
     /// So many hits stand behind this one.
-    pub(crate) weight: u64,
+    pub(crate) weight: Weight,
     /// A filter has left it out: it only tells that a robot has read robots.txt.
     pub(crate) unseen: bool,
 }
@@ -61,7 +62,8 @@ impl Row<'_> {
     pub(crate) fn blank(table: &AgentTable, cache: &mut AgentCache) -> Self {
         let (_, agent) = cache.get(table, None);
         let hit = Hit::default();
-        Self { hit, agent, category: Category::None, kind: Kind::Other, key: 0, weight: 1, unseen: false }
+        let weight = Weight::ONE;
+        Self { hit, agent, category: Category::None, kind: Kind::Other, key: 0, weight, unseen: false }
     }
 
     /// What follows from the hit.
@@ -78,7 +80,7 @@ impl Row<'_> {
             id => twox_hash::XxHash3_64::oneshot_with_seed(1, id.as_bytes()),
         };
         let sample = hit.deckle.as_ref().and_then(|fields| fields.sample);
-        self.weight = sample.map_or(1, |share| (1.0 / share.max(0.001)).round() as u64);
+        self.weight = sample.map_or(Weight::ONE, Weight::of_sample);
         self.kind = kind(hit);
         self.unseen = false;
     }

@@ -11,9 +11,11 @@ use super::articles::Articles;
 use super::distinct::{BuildReady, Sketch};
 use super::facts::{DeckleFacts, Facts};
 use super::parse::Parsed;
-use super::robots::{Obedience, RobotsVersions};
+use super::robots::Obedience;
 use super::row::{Kind, Row, is_refusal};
 use super::tally::Tally;
+use super::versions::RobotsVersions;
+use super::weight::Requests;
 use crate::action::Action;
 use crate::review::{Fact, Window};
 use crate::suspicion::{is_probe, number_in};
@@ -21,6 +23,8 @@ use crate::visitor::{Ranges, Verification};
 
 /// Share of the visitors that are let go at once.
 const LET_GO: usize = 4;
+/// One part in so many of its memory is for articles, at most.
+const ARTICLES: usize = 3;
 /// Rows that are counted together.
 const BLOCK: usize = 32;
 /// Fewer than this are never let go.
@@ -29,7 +33,7 @@ const LEAST: usize = 1_024;
 /// What is the same for all shards.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
-    /// Bytes for the visitors of one shard.
+    /// Bytes for the visitors and the articles of one shard.
     pub(crate) memory: usize,
     /// Silence after which a session is over.
     pub(crate) gap: Duration,
@@ -59,19 +63,20 @@ pub(crate) struct Shard {
 #[derive(Debug)]
 pub(crate) struct LetGo {
     pub(crate) keys: Sketch,
-    pub(crate) hits: u64,
+    pub(crate) hits: Requests,
     /// The most by which a visitor that came back is counted short.
-    pub(crate) short_by: u64,
+    pub(crate) short_by: Requests,
 }
 
 impl Default for LetGo {
     fn default() -> Self {
-        Self { keys: Sketch::wide(), hits: 0, short_by: 0 }
+        Self { keys: Sketch::wide(), hits: Requests::default(), short_by: Requests::default() }
     }
 }
 
 impl Shard {
     pub(crate) fn new(bounds: Bounds, ranges: std::sync::Arc<Ranges>, robots: RobotsVersions) -> Self {
+        let articles = Articles::new(bounds.memory / ARTICLES);
         Self {
             bounds,
             ranges,
@@ -79,7 +84,7 @@ impl Shard {
             visitors: Vec::new(),
             bytes: 0,
             looked_at: 0,
-            articles: Articles::default(),
+            articles,
             tally: Tally::default(),
             obedience: Obedience::new(robots),
             let_go: LetGo::default(),
@@ -90,6 +95,9 @@ impl Shard {
     pub(super) fn add_all(&mut self, parsed: &Parsed<'_>, at: usize) {
         for note in &parsed.notes {
             self.obedience.versions.add_note(note);
+        }
+        for told in &parsed.answers {
+            self.obedience.versions.add_answer(told);
         }
         let mut rows = parsed.rows(at).peekable();
         while rows.peek().is_some() {
@@ -108,7 +116,7 @@ impl Shard {
     fn reach_for<'r>(&self, rows: impl Iterator<Item = &'r Row<'r>>) {
         let numbers = rows.filter_map(|row| self.by_key.get(&row.key));
         let facts = numbers.filter_map(|number| self.visitors.get(*number as usize));
-        std::hint::black_box(facts.fold(0, |sum: u64, facts| sum.wrapping_add(facts.hits)));
+        std::hint::black_box(facts.fold(0, |sum: u64, facts| sum.wrapping_add(facts.hits.count())));
     }
 
     fn add(&mut self, row: &Row<'_>) {
@@ -170,19 +178,20 @@ impl Shard {
         let new = self.visitors.get(self.looked_at..).unwrap_or_default();
         self.bytes += new.iter().map(Facts::size).sum::<usize>();
         self.looked_at = self.visitors.len();
-        if self.bytes < self.bounds.memory {
+        let memory = self.bounds.memory.saturating_sub(self.articles.bytes());
+        if self.bytes < memory {
             return;
         }
         // Those that were small when they came may have grown.
         self.bytes = self.visitors.iter().map(Facts::size).sum::<usize>();
-        if self.bytes < self.bounds.memory || self.visitors.len() < LEAST {
+        if self.bytes < memory || self.visitors.len() < LEAST {
             return;
         }
         let mut weights: Vec<u64> = self.visitors.iter().map(weight).collect();
         let at = weights.len() / LET_GO;
         let (_, bound, _) = weights.select_nth_unstable(at);
         let bound = *bound;
-        let (mut round, mut goes, mut left) = (0, at, 0);
+        let (mut round, mut goes, mut left) = (Requests::default(), at, 0);
         let mut moved = vec![u32::MAX; self.visitors.len()];
         let mut places = moved.iter_mut();
         let (by_key, let_go) = (&mut self.by_key, &mut self.let_go);
@@ -227,7 +236,7 @@ fn network(address: &str) -> Cow<'_, str> {
 fn weight(facts: &Facts) -> u64 {
     let suspicion =
         u64::from(facts.score) + 10 * facts.articles.count().min(100) + u64::from(facts.category.is_declared_bot());
-    (1 + suspicion) * facts.hits
+    (1 + suspicion) * facts.hits.count()
 }
 
 /// The name of an article: its id where the log has one, else its path.
@@ -238,7 +247,7 @@ pub(crate) fn article<'r>(row: &'r Row<'_>) -> &'r str {
 
 fn roll(facts: &mut Facts, of: Fact, row: &Row<'_>) {
     for rolling in facts.rolling() {
-        rolling.add(of, row.hit.time);
+        rolling.add(of, row.hit.time, row.weight);
     }
 }
 
@@ -246,18 +255,18 @@ fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
     let hit = &row.hit;
     facts.hits += row.weight;
     roll(facts, Fact::RequestsByOne, row);
-    facts.bytes = facts.bytes.saturating_add(hit.bytes);
-    facts.upstream_us = facts.upstream_us.saturating_add(hit.upstream_us.unwrap_or(0));
+    facts.bytes.note(row.weight, hit.bytes);
+    facts.upstream_us.note(row.weight, hit.upstream_us.unwrap_or(0));
     facts.note_time(hit.time, gap, row.weight);
     match hit.status {
         Some(304) => facts.not_modified += 1,
-        Some(404 | 410) => facts.not_found += 1,
+        Some(404 | 410) => facts.not_found += row.weight,
         status if is_refusal(status) => facts.refused += 1,
         _ => {}
     }
     match row.kind {
         Kind::Article | Kind::Page => add_page(facts, row, gap),
-        Kind::Asset => facts.assets += row.weight as u32,
+        Kind::Asset => facts.assets += row.weight,
         Kind::Robots => facts.robots += 1,
         Kind::Sitemap => facts.sitemaps += 1,
         Kind::Feed => facts.feeds += 1,

@@ -19,8 +19,8 @@ const LEAVES: u32 = 40;
 /// Chunks that are taken out of one file before the next one has its turn.
 const TURN: usize = 64;
 
-/// Lines, or what is to be told.
-pub(super) type News = Result<Batch, Problem>;
+/// Lines that a thread is to parse at once, or what is to be told.
+pub(super) type News = Result<Vec<Batch>, Problem>;
 /// `None`: nobody listens any more.
 type Emit<'e> = &'e dyn Fn(News) -> Option<()>;
 
@@ -44,8 +44,8 @@ pub(super) fn read_on(given: Given, reading: &Reading, over: &AtomicBool, send: 
     let is_there = |source: &Source| !matches!(source, Source::Path(path) if is_missing(path));
     let (there, missing): (Vec<_>, Vec<_>) = given.sources.iter().cloned().partition(|(_, source)| is_there(source));
     let mut feed = Feed::new(&there, reading, None, &mut tell).follow();
-    while let Some(batch) = feed.next_batch(&mut tell) {
-        if emit(Ok(batch)).is_none() {
+    while let Some(group) = feed.next_group(&mut tell) {
+        if emit(Ok(group)).is_none() {
             return;
         }
     }
@@ -309,6 +309,6 @@ impl Opened {
         }
         let batch = Batch::new(number, chunk, &mut reader);
         self.reader = Some(reader);
-        (hands.emit)(Ok(batch))
+        (hands.emit)(Ok(vec![batch]))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::distinct::BuildReady;
 use super::row::{Kind, Row};
 use super::shard::origin;
+use super::weight::{Amount, Requests, Weight};
 use crate::action::Action;
 use crate::suspicion::is_probe;
 use crate::visitor::Category;
@@ -21,10 +22,10 @@ const MAX_VISITORS: usize = 32;
 /// One category.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct CategoryCounts {
-    pub(crate) hits: u64,
+    pub(crate) hits: Requests,
     pub(crate) pages: u64,
-    pub(crate) bytes: u64,
-    pub(crate) upstream_us: u64,
+    pub(crate) bytes: Amount,
+    pub(crate) upstream_us: Amount,
     pub(crate) knows_upstream: bool,
 }
 
@@ -32,51 +33,51 @@ pub(crate) struct CategoryCounts {
 #[derive(Debug, Default)]
 pub(crate) struct ReferrerCounts {
     pub(crate) name: Box<str>,
-    pub(crate) hits: u64,
+    pub(crate) hits: Requests,
     pub(crate) visitors: Vec<u32>,
 }
 
 /// The counts of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    pub(crate) hits: u64,
-    pub(crate) bytes: u64,
+    pub(crate) hits: Requests,
+    pub(crate) bytes: Amount,
     pub(crate) first: Option<Duration>,
     pub(crate) last: Duration,
     categories: [CategoryCounts; Category::ALL.len()],
     /// Hits by hour since 1970: of declared robots, and of all others.
-    pub(crate) hours: BTreeMap<u32, [u64; 2]>,
+    pub(crate) hours: BTreeMap<u32, [Requests; 2]>,
     /// By the three digits; 0 for none.
-    statuses: Vec<u64>,
+    statuses: Vec<Requests>,
     pub(crate) not_found: HashMap<Box<str>, u64>,
     pub(crate) probes: HashMap<Box<str>, u64>,
     pub(crate) referrers: HashMap<u64, ReferrerCounts, BuildReady>,
-    pub(crate) done: [u64; Action::ALL.len()],
-    pub(crate) would: [u64; Action::ALL.len()],
+    pub(crate) done: [Requests; Action::ALL.len()],
+    pub(crate) would: [Requests; Action::ALL.len()],
     pub(crate) marks: u64,
     /// Some hits stand for many.
     pub(crate) sampled: bool,
-    hour: (u32, [u64; 2]),
+    hour: (u32, [Requests; 2]),
 }
 
 impl Tally {
     pub(super) fn add(&mut self, row: &Row<'_>, visitor: u32) {
         let hit = &row.hit;
         self.hits += row.weight;
-        self.sampled |= row.weight > 1;
-        self.bytes = self.bytes.saturating_add(hit.bytes);
+        self.sampled |= row.weight != Weight::ONE;
+        self.bytes.note(row.weight, hit.bytes);
         self.first = Some(self.first.map_or(hit.time, |first| first.min(hit.time)));
         self.last = self.last.max(hit.time);
         let Some(of) = self.categories.get_mut(row.category as usize) else { return };
         of.hits += row.weight;
         of.pages += u64::from(row.kind.is_page());
-        of.bytes = of.bytes.saturating_add(hit.bytes);
-        of.upstream_us = of.upstream_us.saturating_add(hit.upstream_us.unwrap_or(0));
+        of.bytes.note(row.weight, hit.bytes);
+        of.upstream_us.note(row.weight, hit.upstream_us.unwrap_or(0));
         of.knows_upstream |= hit.upstream_us.is_some();
         self.add_hour(row);
         let status = hit.status.unwrap_or(0);
         if self.statuses.is_empty() {
-            self.statuses = vec![0; 1_000];
+            self.statuses = vec![Requests::default(); 1_000];
         }
         if let Some(hits) = self.statuses.get_mut(usize::from(status)) {
             *hits += row.weight;
@@ -85,7 +86,7 @@ impl Tally {
             self.add_missing(&hit.path);
         }
         if let Some(referer) = hit.referer.as_deref() {
-            self.add_referrer(referer, &hit.host, visitor);
+            self.add_referrer(referer, row, visitor);
         }
         if let Some(fields) = &hit.deckle {
             let place = |code: &str| Action::ALL.iter().position(|action| action.code() == code);
@@ -102,12 +103,12 @@ impl Tally {
 
     /// Categories that came, with what they did.
     pub(crate) fn categories(&self) -> impl Iterator<Item = (Category, &CategoryCounts)> {
-        Category::ALL.into_iter().zip(&self.categories).filter(|(_, of)| of.hits > 0)
+        Category::ALL.into_iter().zip(&self.categories).filter(|(_, of)| of.hits > Requests::default())
     }
 
     /// Statuses that were answered, and how often; 0 stands for none.
-    pub(crate) fn statuses(&self) -> impl Iterator<Item = (u16, u64)> {
-        (0..).zip(self.statuses.iter().copied()).filter(|(_, hits)| *hits > 0)
+    pub(crate) fn statuses(&self) -> impl Iterator<Item = (u16, Requests)> {
+        (0..).zip(self.statuses.iter().copied()).filter(|(_, hits)| *hits > Requests::default())
     }
 
     /// Hits of one hour come one after the other.
@@ -124,7 +125,7 @@ impl Tally {
     /// Everything is in `hours` after this.
     pub(crate) fn end_hour(&mut self) {
         let (hour, counts) = std::mem::take(&mut self.hour);
-        if counts != [0, 0] {
+        if counts != [Requests::default(); 2] {
             let of = self.hours.entry(hour).or_default();
             of.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         }
@@ -143,9 +144,9 @@ impl Tally {
         }
     }
 
-    fn add_referrer(&mut self, referer: &str, host: &str, visitor: u32) {
+    fn add_referrer(&mut self, referer: &str, row: &Row<'_>, visitor: u32) {
         let Some((scheme, name)) = origin(referer) else { return };
-        if name.is_empty() || name.len() > MAX_ORIGIN || name.eq_ignore_ascii_case(host) || scheme.len() > 8 {
+        if name.is_empty() || name.len() > MAX_ORIGIN || name.eq_ignore_ascii_case(&row.hit.host) || scheme.len() > 8 {
             return;
         }
         let origin = referer.get(..scheme.len() + 3 + name.len()).unwrap_or_default();
@@ -155,7 +156,7 @@ impl Tally {
             Entry::Vacant(_) if known >= MAX_NAMES => return,
             Entry::Vacant(entry) => entry.insert(ReferrerCounts { name: origin.into(), ..ReferrerCounts::default() }),
         };
-        counts.hits += 1;
+        counts.hits += row.weight;
         if counts.visitors.len() < MAX_VISITORS && !counts.visitors.contains(&visitor) {
             counts.visitors.push(visitor);
         }

@@ -80,6 +80,35 @@ fn the_order_of_files_makes_no_scraper() {
     assert!(sorted.contains("\"out_of_order\":0") && sorted.contains("Nobody looks like a scraper"), "{sorted}");
 }
 
+#[test]
+fn files_of_several_servers_are_read_line_by_line() {
+    // A balancer sends somebody who goes through the numbers, and readers, to three servers; chunks of each are full.
+    let at = |i: u32| format!("20/Nov/2026:{:02}:{:02}:{:02}", 8 + i / 3_600, i / 60 % 60, i % 60);
+    let lines: Vec<String> = (0..14_000_u32)
+        .map(|i| match i % 3 {
+            0 => line(&format!("10.0.{}.{}", i % 40, i % 7), &at(i), &format!("/news/x-y-z-{}", i % 90), FIREFOX),
+            _ => line("203.0.113.9", &at(i), &format!("/news/a-b-c-{}", i - i / 3 - 1), "curl/8.5.0"),
+        })
+        .collect();
+    let of = |server: u32| {
+        let its = |(i, _): &(u32, &String)| i.wrapping_mul(2_654_435_761) >> 16 & 3 == server;
+        Log::new(&(0..).zip(&lines).filter(its).map(|(_, line)| line.as_str()).collect::<String>())
+    };
+    let (whole, servers) = (Log::new(&lines.concat()), [of(0), of(1), of(2), of(3)]);
+    assert!(servers.iter().all(|log| std::fs::metadata(&log.0).unwrap().len() > 300_000));
+    let report = |jobs: usize, sources: &[Source]| {
+        let mut report = Review::default().jobs(jobs).read(sources).report;
+        report.source.files.clear();
+        serde_json::to_string_pretty(&report).unwrap()
+    };
+    let expected = report(1, &[whole.source()]);
+    let sources: Vec<Source> = servers.iter().map(Log::source).collect();
+    for jobs in [1, 3] {
+        assert_eq!(report(jobs, &sources), expected, "{jobs} threads");
+    }
+    assert!(expected.contains("numbers one by one") && expected.contains("\"out_of_order\": 0"), "{expected}");
+}
+
 /// A crowd of many homes, a robot and a scraper.
 fn crowd(visitors: u32) -> String {
     let mut text = String::new();
@@ -126,6 +155,21 @@ fn who_matters_stays_when_memory_does_not_reach() {
 }
 
 #[test]
+fn articles_take_no_more_memory_than_they_may() {
+    let at = |i: u32| format!("20/Nov/2026:{:02}:{:02}:{:02}", i / 3_600, i / 60 % 60, i % 60);
+    let path = |i: u32| format!("/news/a-b-c-{i}-{}", "x".repeat(300));
+    let text: String = (0..20_000).map(|i| line("203.0.113.9", &at(i), &path(i), "curl/8.5.0")).collect();
+    let few = read(&Review::default().jobs(1).memory(1 << 20), &text);
+    assert!((100..1_500).contains(&few.content.articles), "{}", few.content.articles);
+    let note = few.quality.notes.iter().find(|note| note.contains("articles"));
+    let left_out: u64 = note.unwrap().split(' ').find_map(|word| word.parse().ok()).unwrap();
+    assert!((left_out + few.content.articles).abs_diff(20_000) < 1_000, "{note:?}");
+    assert_eq!((few.verdict.hits, few.suspects[0].hits), (20_000, 20_000), "requests are exact");
+    let all = read(&Review::default().jobs(1), &text);
+    assert_eq!((all.content.articles, all.quality.notes.len()), (20_000, 0));
+}
+
+#[test]
 fn what_a_later_line_proves_counts() {
     let line = |second: u32, state: &str| {
         format!(
@@ -136,6 +180,36 @@ fn what_a_later_line_proves_counts() {
     let report = read(&Review::default(), &text);
     assert_eq!((report.agents[0].verification, report.agents[0].hits), ("failed", 3));
     assert!(report.suspects[0].reasons[0].contains("and is not"), "{:?}", report.suspects);
+}
+
+#[test]
+fn what_stands_for_many_is_weighed_whatever_the_share() {
+    let line = |at: u32, path: &str, kind: &str, sample: &str| {
+        format!(
+            "{{\"v\":1,\"time\":\"2026-11-20T10:{:02}:{:02}.000Z\",\"deckle.seq\":{},\"url.path\":\"{path}\",\"http.response.status_code\":200,\"http.response.body.size\":1000,\"client.address\":\"203.0.113.0/24\",\"deckle.visitor.id\":\"v{}\",\"deckle.visitor.category\":\"browser\",\"deckle.action\":\"allow\",\"deckle.page.kind\":\"{kind}\",\"deckle.upstream_us\":2000{sample}}}\n",
+            at / 60,
+            at % 60,
+            at + 1,
+            at % 7
+        )
+    };
+    let pages: String = (0..10).map(|at| line(at, "/a-b-c", "article", "")).collect();
+    let assets: String = (10..310).map(|at| line(at, "/s.css", "asset", ",\"deckle.sample\":0.3")).collect();
+    let of = |jobs| read(&Review::default().jobs(jobs), &(pages.clone() + &assets));
+    let report = of(1);
+    // 300 lines at three in ten are 1,000 requests, of which no line stands for a whole number.
+    assert_eq!((report.quality.hits, report.verdict.hits, report.status.codes[0].hits), (310, 1_010, 1_010));
+    let (row, agents) = (&report.bandwidth[0], &report.agents[0]);
+    assert!(row.bytes.abs_diff(1_010_000) < 100 && agents.bytes.abs_diff(1_010_000) < 100, "{row:?} {agents:?}");
+    assert!((row.upstream_s.unwrap() - 2.02).abs() < 0.001 && agents.hits == 1_010, "{row:?} {agents:?}");
+    assert_eq!((report.actions.rows[0].done, report.time.heat.iter().flatten().sum::<u64>()), (1_010, 1_010));
+    assert!(report.quality.sampled);
+    let whole = |report: &Report| serde_json::to_value(report).unwrap()["verdict"].clone();
+    assert_eq!(
+        (whole(&of(3)), whole(&of(5))),
+        (whole(&report), whole(&report)),
+        "the number of threads changes nothing"
+    );
 }
 
 #[test]
@@ -151,6 +225,40 @@ fn what_stands_beside_a_log_outlives_its_segments() {
     assert!(report.robots.evaluated);
     assert_eq!(report.robots.rows[0].never_asked, 1, "{:?}", report.robots.rows);
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// A line of deckle's log: GPTBot takes an article.
+fn taken(seq: u32, time: &str) -> String {
+    format!(
+        "{{\"v\":1,\"time\":\"{time}\",\"deckle.seq\":{seq},\"server.address\":\"news.example\",\"url.path\":\"/a-b-c\",\"http.response.status_code\":200,\"client.address\":\"203.0.113.9\",\"deckle.visitor.id\":\"x\",\"deckle.visitor.category\":\"ai-train\",\"deckle.visitor.agent\":\"GPTBot\",\"deckle.visitor.verification\":\"unverifiable\",\"deckle.page.kind\":\"article\"}}\n"
+    )
+}
+
+#[test]
+fn under_a_robots_txt_whose_text_is_nowhere_nobody_knows() {
+    let robots = |seq: u32, time: &str, version: &str, text: &str| {
+        format!(
+            "{{\"v\":1,\"time\":\"{time}\",\"deckle.kind\":\"robots\",\"deckle.seq\":{seq},\"server.address\":\"news.example\",\"deckle.robots.version\":\"{version}\"{text}}}\n"
+        )
+    };
+    let known = data_encoding::BASE64.encode(b"User-agent: *\nDisallow: /a\n");
+    let text = robots(1, "2026-11-01T00:00:00.000Z", "0123456789ab", &format!(",\"text\":\"{known}\""))
+        + &taken(2, "2026-11-05T00:00:00.000Z")
+        // The line that held its text is gone, and so is the file.
+        + &robots(3, "2026-11-10T00:00:00.000Z", "ba9876543210", "")
+        + &taken(4, "2026-11-15T00:00:00.000Z")
+        + &taken(5, "2026-11-15T01:00:00.000Z")
+        + &robots(6, "2026-11-20T00:00:00.000Z", "0123456789ab", "")
+        + &taken(7, "2026-11-25T00:00:00.000Z");
+    let report = read(&Review::default(), &text);
+    let row = &report.robots.rows[0];
+    assert!(report.robots.evaluated && report.robots.versions == 2, "{:?}", report.robots);
+    assert_eq!((row.never_asked, row.unknown, row.obeyed), (2, 2, 0), "{row:?}");
+    assert_eq!(report.quality.robots_missing, 1);
+    // Nothing else is known: then nothing is evaluated.
+    let gone = robots(1, "2026-11-01T00:00:00.000Z", "ba9876543210", "");
+    let report = read(&Review::default(), &(gone + &taken(2, "2026-11-05T00:00:00.000Z")));
+    assert!(!report.robots.evaluated && report.robots.reason.unwrap().contains("nowhere"), "{:?}", report.robots);
 }
 
 #[test]
@@ -174,6 +282,43 @@ fn who_has_read_robots_txt_has_read_it_whatever_is_looked_at() {
     let row = &report.robots.rows[0];
     assert_eq!((row.requests, row.fetches, row.read_then_ignored, row.never_asked), (1, 0, 1, 0), "{row:?}");
     assert_eq!((report.quality.hits, report.quality.filtered), (1, 1));
+}
+
+#[test]
+fn a_site_without_robots_txt_forbids_nothing() {
+    let bot = "CCBot/2.0 (https://commoncrawl.org/faq/)";
+    let answered = |time: &str, path: &str, agent: &str, status: u16| {
+        line("203.0.113.9", time, path, agent).replace(" 200 9 ", &format!(" {status} 9 "))
+    };
+    // It is a reader who gets the 404: he is counted by another thread than the robot.
+    let text = answered("20/Nov/2026:10:00:00", "/robots.txt", FIREFOX, 404)
+        + &answered("20/Nov/2026:11:00:00", "/private/a-b-c", bot, 200);
+    for jobs in [1, 3] {
+        let robots = read(&Review::default().jobs(jobs), &text).robots;
+        assert!(robots.evaluated && robots.versions == 1, "{robots:?}");
+        assert_eq!((robots.rows[0].obeyed, robots.rows[0].requests), (1, 1), "{robots:?}");
+    }
+    // With rules that hold but for that time.
+    let text = text
+        + &answered("20/Nov/2026:12:00:00", "/robots.txt", FIREFOX, 200)
+        + &answered("20/Nov/2026:13:00:00", "/private/a-b-c", bot, 200)
+        + &answered("22/Nov/2026:13:00:00", "/private/a-b-c", bot, 200)
+        // Who is told 503 may fetch nothing, and who is not may.
+        + &answered("24/Nov/2026:10:00:00", "/robots.txt", bot, 503)
+        + &answered("24/Nov/2026:13:00:00", "/robots.txt", bot, 503)
+        + &answered("25/Nov/2026:12:00:00", "/open", bot, 200)
+        + &answered("25/Nov/2026:12:00:00", "/open", "Bytespider", 200);
+    let rules = b"User-agent: *\nDisallow: /private/\n";
+    for jobs in [1, 3] {
+        let review = Review::default().jobs(jobs).robots(rules, std::time::Duration::ZERO);
+        let robots = read(&review, &text).robots;
+        let row = |agent: &str| robots.rows.iter().find(|row| row.agent == agent).unwrap();
+        let of = |row: &crate::review::report::RobotsRow| {
+            [row.obeyed, row.stale, row.read_then_ignored, row.never_asked, row.unknown]
+        };
+        assert_eq!(of(row("CCBot")), [3, 1, 1, 1, 0], "{robots:?}");
+        assert_eq!(of(row("Bytespider")), [1, 0, 0, 0, 0], "{robots:?}");
+    }
 }
 
 #[test]

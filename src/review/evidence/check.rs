@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 use super::proof::{Checker, Proofs};
-use super::{EvidenceError, MANIFEST, PackVerified, io};
+use super::{EvidenceError, MANIFEST, PackVerified, io, said};
 use crate::audit::segment_file::SegmentLines;
 use crate::audit::signing::PublicKey;
 
@@ -76,7 +76,9 @@ pub fn verify_evidence(dir: &Path, keys: &[PublicKey]) -> Result<PackVerified, E
     let believed: &[PublicKey] = if keys.is_empty() { &own } else { keys };
     let proved = follow(dir, &proofs, believed)?;
     check_robots(dir)?;
+    let anchors = proofs.anchors.iter().map(said).collect();
     Ok(PackVerified {
+        anchors,
         visitor: proofs.visitor,
         signed: proved.signed,
         unsigned: proved.unsigned,
@@ -124,6 +126,9 @@ fn follow(dir: &Path, proofs: &Proofs, keys: &[PublicKey]) -> Result<super::proo
     }
     if next_line().is_some() {
         return Err(unproved("lines.ndjson holds a line without a proof".to_owned()));
+    }
+    if let Some(anchor) = proofs.anchors.iter().find(|anchor| !checker.is_proved(anchor)) {
+        return Err(unproved(format!("no proof ends at head {}, which is said to have been sent away", anchor.head)));
     }
     checker.finish().map_err(unproved)
 }

@@ -1,6 +1,6 @@
 //! Reads the log once: the visitor's lines, and the way from each up to a signature.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::context::{Context, Facts};
 use super::proof::{Step, steps_up};
 use crate::audit::chain::{self, Digest};
-use crate::audit::integrity::{self, Kind, OpenBlock, Opening, Seal, parse_digest};
+use crate::audit::integrity::{self, Anchored, Kind, OpenBlock, Opening, Seal, parse_digest};
 use crate::audit::segment_file::{SegmentLines, bare_name};
 use crate::audit::signing::PublicKey;
 use crate::review::verify::keys::{Found, Keyring};
@@ -28,6 +28,10 @@ pub(super) struct Collector<'v, W: Write> {
     /// Steps that wait for a signature.
     stretch: Option<Vec<Step>>,
     pub(super) keys: BTreeMap<String, PublicKey>,
+    /// Heads at which a proof ends.
+    signed_heads: BTreeSet<String>,
+    /// Those of them that were sent away.
+    pub(super) anchors: Vec<Anchored>,
     /// First lines of segments that a proof goes through.
     pub(super) segments: BTreeMap<String, Vec<u8>>,
     pub(super) facts: Facts,
@@ -50,6 +54,8 @@ impl<'v, W: Write> Collector<'v, W> {
             steps: Vec::new(),
             stretch: None,
             keys: BTreeMap::new(),
+            signed_heads: BTreeSet::new(),
+            anchors: Vec::new(),
             segments: BTreeMap::new(),
             facts: Facts::default(),
             context: Context::default(),
@@ -125,6 +131,7 @@ impl<'v, W: Write> Collector<'v, W> {
         self.block.push(integrity::leaf(line), seq);
         match kind {
             Kind::Robots | Kind::Policy => self.context.add(kind, line),
+            Kind::Anchored => Anchored::parse(line).into_iter().for_each(|anchored| self.add_anchor(anchored)),
             Kind::Hit if self.needle.find(line).is_some() => {
                 let fields: Value = serde_json::from_slice(line).unwrap_or_default();
                 if fields.get("deckle.visitor.id").and_then(Value::as_str) == Some(self.visitor) {
@@ -153,6 +160,7 @@ impl<'v, W: Write> Collector<'v, W> {
             (Some(stretch), Some(signed)) => {
                 self.steps.extend(stretch);
                 self.steps.push(signed);
+                self.signed_heads.insert(HEXLOWER.encode(&seal.head));
             }
             (stretch, _) => self.stretch = stretch,
         }
@@ -161,6 +169,13 @@ impl<'v, W: Write> Collector<'v, W> {
             self.give_up();
         }
         Ok(())
+    }
+
+    /// A head that was sent away, if a proof ends at it: a line tells of heads before it, `audit.index` of the ends.
+    pub(super) fn add_anchor(&mut self, anchored: Anchored) {
+        if self.signed_heads.contains(&anchored.head) {
+            self.anchors.push(anchored);
+        }
     }
 
     /// The block, and the way up from each of the visitor's lines in it.

@@ -1,6 +1,6 @@
 //! The way from a line to a signed head, one step at a time: as JSON, and as text that a shell can follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::audit::chain::{self, Digest};
-use crate::audit::integrity::{self, Opening, parse_digest};
+use crate::audit::integrity::{self, Anchored, Opening, parse_digest};
 use crate::audit::signing::PublicKey;
 
 /// One step.
@@ -58,8 +58,8 @@ pub(super) struct Proofs {
     pub(super) visitor: String,
     /// Public keys by their ids.
     pub(super) keys: BTreeMap<String, String>,
-    /// Where heads were sent, as far as the log knows.
-    pub(super) anchors: Vec<Value>,
+    /// Where heads at which a proof ends were sent, as far as the log knows.
+    pub(super) anchors: Vec<Anchored>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -112,6 +112,8 @@ pub(super) struct Checker<'p> {
     /// Lines and blocks since the last signature.
     waiting: (u64, u64),
     proved: Proved,
+    /// Heads whose signatures fit.
+    signed: BTreeSet<Digest>,
 }
 
 type Checked<T = ()> = Result<T, String>;
@@ -119,7 +121,13 @@ type Checked<T = ()> = Result<T, String>;
 impl<'p> Checker<'p> {
     pub(super) fn new(dir: &'p Path, visitor: &'p str, keys: &'p [PublicKey]) -> Self {
         let (waiting, proved) = ((0, 0), Proved::default());
-        Self { dir, visitor, keys, head: None, block: None, node: None, lines: 0, waiting, proved }
+        let signed = BTreeSet::new();
+        Self { dir, visitor, keys, head: None, block: None, node: None, lines: 0, waiting, proved, signed }
+    }
+
+    /// Does a proof end at the head that was sent away?
+    pub(super) fn is_proved(&self, anchor: &Anchored) -> bool {
+        parse_digest(&anchor.head).is_some_and(|head| self.signed.contains(&head))
     }
 
     /// `next_line` gives the lines of `lines.ndjson`, one after another.
@@ -219,6 +227,7 @@ impl<'p> Checker<'p> {
         if !key.verify(&head, signature) {
             return Err(format!("a signature is not one of key {id}"));
         }
+        self.signed.insert(head);
         self.proved.signed += std::mem::take(&mut self.waiting).0;
         Ok(())
     }

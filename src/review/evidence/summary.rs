@@ -60,6 +60,7 @@ pub(super) fn html(pack: &PackSummary, facts: &Facts) -> String {
         ("Under heads that nobody has signed", pack.unsigned.to_string()),
         ("Without proof", pack.unproven.to_string()),
         ("Keys", pack.keys.join(", ")),
+        ("Heads that were sent away", pack.anchors.join("; ")),
     ] {
         row(&mut out, name, &value);
     }

@@ -79,6 +79,7 @@ fn a_pack_holds_one_visitor_and_proves_it() {
     let nobody = log.dir.join("nobody");
     assert!(matches!(write_pack(&log.dir, "zoe", &nobody), Err(EvidenceError::NoLines { .. })));
     assert!(matches!(write_pack(&log.dir, "a$(b)", &nobody), Err(EvidenceError::Visitor { .. })));
+    assert!(!nobody.exists(), "nothing is left");
 }
 
 #[test]
@@ -148,6 +149,42 @@ fn lines_of_a_changed_block_are_not_proved() {
     let summary = write_pack(&log.dir, "ann", &out).unwrap();
     assert_eq!((summary.signed, summary.unproven), (8, 1));
     assert_eq!(verify_evidence(&out, &[]).unwrap().signed, 8);
+}
+
+#[test]
+fn heads_that_were_sent_away_are_named() {
+    let mut log = SampleLog::new("evidence-anchors");
+    log.open();
+    log.hit("ann");
+    log.checkpoint(true);
+    let first = log.anchored("file:/mnt/heads.txt");
+    log.hit("bob");
+    log.checkpoint(true);
+    let of_another = log.anchored("file:/mnt/heads.txt");
+    log.hit("ann");
+    log.end();
+    let end: serde_json::Value = serde_json::from_slice(log.lines(1).last().unwrap()).unwrap();
+    let end = end["head"].as_str().unwrap();
+    let line = serde_json::json!({
+        "anchored": log.name(1), "to": "command", "sent": "2026-11-23T20:00:00.000Z", "seq": 9, "head": end,
+        "key.id": "0123abcd", "sig": "x",
+    });
+    std::fs::write(log.dir.join("audit.index"), format!("{line}\n")).unwrap();
+    let out = pack(&log);
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let mut proofs: Proofs = serde_json::from_str(&read("proofs.json")).unwrap();
+    let heads: Vec<&str> = proofs.anchors.iter().map(|anchor| anchor.head.as_str()).collect();
+    assert_eq!(heads, [first.as_str(), end], "those at which a proof ends, and no other");
+    let readme = read("README.txt");
+    assert!(readme.contains(&format!("to file:/mnt/heads.txt: number 3, head {first}")), "{readme}");
+    assert!(readme.contains(&format!("to command: number 9, head {end}")), "{readme}");
+    assert!(read("summary.html").contains("file:/mnt/heads.txt"));
+    assert_eq!(verify_evidence(&out, &[]).unwrap().anchors.len(), 2);
+    // A head that no proof goes through proves nothing here.
+    proofs.anchors[0].head = of_another;
+    std::fs::write(out.join("proofs.json"), serde_json::to_string(&proofs).unwrap()).unwrap();
+    std::fs::write(out.join(MANIFEST), check::manifest(&out).unwrap()).unwrap();
+    assert!(matches!(verify_evidence(&out, &[]), Err(EvidenceError::Unproved { .. })));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) fn rfc3339(time: Duration) -> String {
 
 impl Filters {
     /// The moments before and from which on nothing is kept, as `--since` and `--until` say.
-    pub(in crate::review) fn bounds(&self) -> (Option<Duration>, Option<Duration>) {
+    pub(crate) fn bounds(&self) -> (Option<Duration>, Option<Duration>) {
         let bound = |wanted: Operator| {
             self.all.iter().filter_map(move |filter| match filter {
                 Expression::Compares(Get::Time, operator, Literal::Time(time)) if *operator == wanted => Some(*time),
@@ -46,14 +46,18 @@ mod tests {
 
     #[test]
     fn times_are_bounds_and_nothing_else_is() {
-        let bounds = |since: Option<&str>, until: Option<&str>| {
-            let [since, until] = [since, until].map(|text| text.map(str::to_owned));
-            let args = FilterArgs { since, until, status: Some("404".to_owned()), ..FilterArgs::default() };
+        let bounds_with = |since: Option<&str>, until: Option<&str>, expression: Option<&str>| {
+            let [since, until, expression] = [since, until, expression].map(|text| text.map(str::to_owned));
+            let args = FilterArgs { since, until, status: Some("404".to_owned()), expression, ..FilterArgs::default() };
             let (since, until) = Filters::new(&args, Duration::from_secs(1_000_000)).unwrap().bounds();
             (since.map(|time| time.as_secs()), until.map(|time| time.as_secs()))
         };
+        let bounds = |since, until| bounds_with(since, until, None);
         assert_eq!(bounds(None, None), (None, None));
         assert_eq!(bounds(Some("1970-01-02"), Some("10s")), (Some(86_400), Some(999_990)));
         assert_eq!(bounds(None, Some("1970-01-02")), (None, Some(86_400)));
+        // What may hold for either side bounds nothing.
+        let either = Some("time<\"1970-01-03\" || status==404");
+        assert_eq!(bounds_with(Some("1970-01-02"), None, either), (Some(86_400), None));
     }
 }

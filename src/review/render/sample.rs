@@ -381,6 +381,8 @@ fn quality() -> Quality {
         dropped: 7,
         clock_steps: 1,
         holes: 4,
+        anchored: [(hostile("anchor"), 3)].into(),
+        robots_missing: 1,
         instances: vec![hostile("instance")],
         sampled: true,
         notes: vec![hostile("quality.note")],

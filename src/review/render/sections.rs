@@ -389,11 +389,12 @@ fn quality(quality: &Quality, from: &SourceInfo) -> Section {
         fact("dropped", Count(quality.dropped)),
         fact("clock_steps", Count(quality.clock_steps)),
         fact("holes", Count(quality.holes)),
+        fact("robots_missing", Count(quality.robots_missing)),
+        fact("anchored", Cell::list(&quality.anchored.iter().map(|(to, n)| format!("{to} {n}")).collect::<Vec<_>>())),
         fact("instances", Cell::list(&quality.instances)),
         fact("sampled", Cell::flag(quality.sampled)),
         fact("notes", Cell::list(&quality.notes)),
     ]);
-    let tables =
-        vec![Table::facts("source.csv", "What was read", source(from)), Table::facts("quality.csv", "Lines", facts)];
-    Section::new("How good the data is", "", tables)
+    let read = Table::facts("source.csv", "What was read", source(from));
+    Section::new("How good the data is", "", vec![read, Table::facts("quality.csv", "Lines", facts)])
 }

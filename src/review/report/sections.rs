@@ -325,6 +325,10 @@ pub struct Quality {
     pub erased: u64,
     /// Numbers that are missing in deckle's log.
     pub holes: u64,
+    /// Heads of deckle's log that were sent away (`audit.anchor`), by destination.
+    pub anchored: BTreeMap<String, u64>,
+    /// Versions of robots.txt that deckle's log names, and whose text is nowhere.
+    pub robots_missing: u64,
     /// Writers of deckle's logs.
     pub instances: Vec<String>,
     /// Some of the records were written for many (`deckle.sample`), and were weighed accordingly.

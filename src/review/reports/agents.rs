@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Everybody, ROWS, time};
-use crate::review::engine::{BuildReady, Facts, KnownAgent};
+use crate::review::engine::{Amount, BuildReady, Facts, KnownAgent, Requests};
 use crate::review::report::{AgentRow, GroupRow, NewAgentRow, NewAgents, RotationRow};
 use crate::visitor::{Category, Ranges, Verification};
 
@@ -22,24 +22,53 @@ const LOOKED_AT: usize = 512;
 /// Days between a log and the list by which it was checked that must be told.
 const FAR: u64 = 180;
 
+/// Sums over visitors, not rounded yet.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    visitors: u64,
+    hits: Requests,
+    pages: u64,
+    bytes: Amount,
+}
+
+impl Sums {
+    fn add(&mut self, facts: &Facts) {
+        self.visitors += 1;
+        self.hits += facts.hits;
+        self.pages += u64::from(facts.pages);
+        self.bytes += facts.bytes;
+    }
+
+    fn of(facts: &Facts) -> Self {
+        let mut sums = Self::default();
+        sums.add(facts);
+        sums
+    }
+
+    fn add_to(self, total: &mut Self) {
+        total.visitors += self.visitors;
+        total.hits += self.hits;
+        total.pages += self.pages;
+        total.bytes += self.bytes;
+    }
+}
+
 /// The section.
 pub(super) fn agents(everybody: &Everybody<'_>) -> Vec<AgentRow> {
-    let mut rows: BTreeMap<(bool, Category, Verification, Option<&str>), AgentRow> = BTreeMap::new();
+    let mut rows: BTreeMap<(bool, Category, Verification, Option<&str>), (AgentRow, Sums)> = BTreeMap::new();
     // Visitors are many, user agents are few.
-    let mut sums: HashMap<(*const KnownAgent, Category, Verification), (&Facts, [u64; 4])> = HashMap::new();
+    let mut sums: HashMap<(*const KnownAgent, Category, Verification), (&Facts, Sums)> = HashMap::new();
     for (_, _, facts) in everybody.all().filter(|(_, _, facts)| facts.verification != Verification::Failed) {
         let key = (std::sync::Arc::as_ptr(&facts.agent), facts.category, facts.verification);
-        let (_, sum) = sums.entry(key).or_insert((facts, [0; 4]));
-        let counts = [1, facts.hits, facts.pages.into(), facts.bytes];
-        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(count));
+        sums.entry(key).or_insert((facts, Sums::default())).1.add(facts);
     }
     // Of fakes the addresses count, too.
     let fakes = everybody.all().filter(|(_, _, facts)| facts.verification == Verification::Failed);
-    let fakes = fakes.map(|(_, _, facts)| (facts, [1, facts.hits, facts.pages.into(), facts.bytes]));
-    for (facts, [visitors, hits, pages, bytes]) in sums.into_values().chain(fakes) {
+    let fakes = fakes.map(|(_, _, facts)| (facts, Sums::of(facts)));
+    for (facts, sums) in sums.into_values().chain(fakes) {
         let fake = facts.verification == Verification::Failed;
         let name = facts.agent.agent.name.as_deref().filter(|_| facts.category != Category::Browser);
-        let row = rows.entry((!fake, facts.category, facts.verification, name)).or_insert_with(|| AgentRow {
+        let new = || AgentRow {
             agent: name.map(str::to_owned),
             category: facts.category.code(),
             verification: facts.verification.code(),
@@ -49,16 +78,19 @@ pub(super) fn agents(everybody: &Everybody<'_>) -> Vec<AgentRow> {
             bytes: 0,
             note: fake.then(|| note(facts)),
             addresses: Vec::new(),
-        });
-        row.visitors += visitors;
-        row.hits += hits;
-        row.pages += pages;
-        row.bytes = row.bytes.saturating_add(bytes);
+        };
+        let key = (!fake, facts.category, facts.verification, name);
+        let (row, total) = rows.entry(key).or_insert_with(|| (new(), Sums::default()));
+        sums.add_to(total);
         if fake && row.addresses.len() < ADDRESSES && !row.addresses.iter().any(|a| **a == *facts.address) {
             row.addresses.push(facts.address.to_string());
         }
     }
-    let mut rows: Vec<((bool, Category, Verification, Option<&str>), AgentRow)> = rows.into_iter().collect();
+    let whole = |(key, (row, sums)): (_, (AgentRow, Sums))| {
+        let Sums { visitors, hits, pages, bytes } = sums;
+        (key, AgentRow { visitors, hits: hits.count(), pages, bytes: bytes.count(), ..row })
+    };
+    let mut rows: Vec<((bool, Category, Verification, Option<&str>), AgentRow)> = rows.into_iter().map(whole).collect();
     rows.sort_by(|(a, x), (b, y)| (a.0, std::cmp::Reverse(x.hits), a.3).cmp(&(b.0, std::cmp::Reverse(y.hits), b.3)));
     rows.into_iter().map(|(_, row)| row).collect()
 }
@@ -79,17 +111,18 @@ pub(super) fn new_agents(everybody: &Everybody<'_>) -> NewAgents {
 }
 
 fn unknown(everybody: &Everybody<'_>) -> Vec<NewAgentRow> {
-    let mut rows: HashMap<&str, (u64, u64, std::time::Duration)> = HashMap::new();
+    let mut rows: HashMap<&str, (Requests, u64, std::time::Duration)> = HashMap::new();
     for (_, _, facts) in everybody.all().filter(|(_, _, facts)| facts.category == Category::UnknownBot) {
         let Some(name) = facts.agent.user_agent.as_deref() else { continue };
-        let row = rows.entry(name).or_insert((0, 0, facts.first()));
-        *row = (row.0 + facts.hits, row.1 + 1, row.2.min(facts.first()));
+        let row = rows.entry(name).or_insert((Requests::default(), 0, facts.first()));
+        row.0 += facts.hits;
+        *row = (row.0, row.1 + 1, row.2.min(facts.first()));
     }
     let mut rows: Vec<NewAgentRow> = rows
         .into_iter()
         .map(|(name, (hits, visitors, first))| NewAgentRow {
             user_agent: name.to_owned(),
-            hits,
+            hits: hits.count(),
             visitors,
             first: time(first),
         })
@@ -101,17 +134,21 @@ fn unknown(everybody: &Everybody<'_>) -> Vec<NewAgentRow> {
 
 /// One address under many names. Where addresses are cut, many people share one, and nothing follows.
 fn rotation(everybody: &Everybody<'_>) -> Vec<RotationRow> {
-    let mut rows: HashMap<u64, (u64, u64, &str), BuildReady> = HashMap::default();
+    let mut rows: HashMap<u64, (u64, Requests, &str), BuildReady> = HashMap::default();
     let whole = |facts: &Facts| !facts.address.contains('/') && !facts.address.is_empty() && facts.address != "-";
     for (_, _, facts) in everybody.all().filter(|(_, _, facts)| whole(facts)) {
         let hash = twox_hash::XxHash3_64::oneshot(facts.address.as_bytes());
-        let row = rows.entry(hash).or_insert((0, 0, &facts.address));
-        *row = (row.0 + 1, row.1 + facts.hits, row.2);
+        let row = rows.entry(hash).or_insert((0, Requests::default(), &facts.address));
+        row.0 += 1;
+        row.1 += facts.hits;
     }
     let mut rows: Vec<RotationRow> = rows
         .into_values()
         .filter(|(agents, ..)| *agents >= ROTATION)
-        .map(|(user_agents, hits, address)| RotationRow { address: address.to_owned(), user_agents, hits })
+        .map(|(user_agents, hits, address)| {
+            let (address, hits) = (address.to_owned(), hits.count());
+            RotationRow { address, user_agents, hits }
+        })
         .collect();
     rows.sort_by(|a, b| (b.user_agents, b.hits, &a.address).cmp(&(a.user_agents, a.hits, &b.address)));
     rows.truncate(ROWS);
@@ -127,14 +164,20 @@ fn groups(everybody: &Everybody<'_>) -> Vec<GroupRow> {
         let Some(network) = network(&facts.address) else { continue };
         members.entry(std::sync::Arc::as_ptr(&facts.agent)).or_default().push((network, facts));
     }
-    let mut rows: Vec<GroupRow> = members.into_values().filter_map(|members| group(&members)).collect();
+    // Where memory did not reach, visitors have copies of the same name.
+    let mut by_name: HashMap<&str, Vec<(u64, &Facts)>> = HashMap::new();
+    for mut some in members.into_values() {
+        let name = some.first().and_then(|(_, facts)| facts.agent.user_agent.as_deref()).unwrap_or_default();
+        by_name.entry(name).or_default().append(&mut some);
+    }
+    let mut rows: Vec<GroupRow> = by_name.iter().filter_map(|(name, members)| group(name, members)).collect();
     rows.sort_by(|a, b| (b.networks, b.hits, &a.user_agent).cmp(&(a.networks, a.hits, &b.user_agent)));
     rows.truncate(ROWS);
     rows
 }
 
 /// The visitors of one program, with their networks.
-fn group(members: &[(u64, &Facts)]) -> Option<GroupRow> {
+fn group(name: &str, members: &[(u64, &Facts)]) -> Option<GroupRow> {
     let networks: HashSet<u64, BuildReady> = members.iter().map(|(network, _)| *network).collect();
     if networks.len() < NETWORKS {
         return None;
@@ -148,13 +191,9 @@ fn group(members: &[(u64, &Facts)]) -> Option<GroupRow> {
     }
     let similarity = similarity(&asked);
     (similarity >= ALIKE).then(|| GroupRow {
-        user_agent: members
-            .first()
-            .and_then(|(_, facts)| facts.agent.user_agent.as_deref())
-            .unwrap_or_default()
-            .to_owned(),
+        user_agent: name.to_owned(),
         networks: networks.len() as u64,
-        hits: members.iter().map(|(_, facts)| facts.hits).sum(),
+        hits: members.iter().map(|(_, facts)| facts.hits).sum::<Requests>().count(),
         similarity,
     })
 }

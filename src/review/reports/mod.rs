@@ -13,9 +13,9 @@ mod verdict;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::engine::{Counts, Facts, name};
+use super::engine::{Counts, Facts, Requests, both, name};
 use super::input::Source;
-use super::report::{Approximate, Report, SourceInfo};
+use super::report::{Approximate, Quality, Report, SourceInfo};
 use super::simulate::SimulatedPolicy;
 pub(super) use profile::profile;
 use suspects::Ranked;
@@ -77,19 +77,10 @@ pub(super) fn report(counts: &Counts, about: &About<'_>) -> Report {
     let everybody = Everybody::of(counts);
     let robots = obedience::robots(counts);
     // These look at every visitor; the others at the suspects.
-    let (agents, new_agents, content, marks, actions) = std::thread::scope(|scope| {
-        let agents = scope.spawn(|| agents::agents(&everybody));
-        let new_agents = scope.spawn(|| agents::new_agents(&everybody));
-        let rest = (content::content(&everybody), tables::marks(&everybody), tables::actions(&everybody));
-        let join = |failure| std::panic::resume_unwind(failure);
-        (
-            agents.join().unwrap_or_else(join),
-            new_agents.join().unwrap_or_else(|f| std::panic::resume_unwind(f)),
-            rest.0,
-            rest.1,
-            rest.2,
-        )
-    });
+    let ((agents, new_agents), (content, marks, actions)) = both(
+        || both(|| agents::agents(&everybody), || agents::new_agents(&everybody)),
+        || (content::content(&everybody), tables::marks(&everybody), tables::actions(&everybody)),
+    );
     let articles_taken = content.taken;
     let suspects = suspects::rows(&everybody);
     Report {
@@ -109,7 +100,7 @@ pub(super) fn report(counts: &Counts, about: &About<'_>) -> Report {
         marks,
         actions,
         simulation: about.simulated.and_then(|policy| simulation::simulation(&everybody, policy)),
-        quality: counts.quality.clone(),
+        quality: Quality { notes: counts.notes(), ..counts.quality.clone() },
         suspects,
     }
 }
@@ -120,8 +111,8 @@ fn source(everybody: &Everybody<'_>, about: &About<'_>) -> SourceInfo {
     let let_go = || counts.shards.iter().map(|shard| &shard.let_go);
     let mut keys = super::engine::Sketch::wide();
     let_go().for_each(|of| keys.merge(&of.keys));
-    let hits: u64 = let_go().map(|of| of.hits).sum();
-    let short_by = let_go().map(|of| of.short_by).max().unwrap_or(0);
+    let hits = let_go().map(|of| of.hits).sum::<Requests>().count();
+    let short_by = let_go().map(|of| of.short_by).max().unwrap_or_default().count();
     SourceInfo {
         files: about.sources.iter().map(name).collect(),
         formats: counts.formats.clone(),

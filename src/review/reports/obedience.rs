@@ -6,15 +6,17 @@ use crate::rights::compliance::Verdict;
 use crate::visitor::Verification;
 
 pub(super) fn robots(counts: &Counts) -> Robots {
-    let versions = counts.robots().map_or(0, RobotsVersions::count);
-    let evaluated = versions > 0;
+    let of = |count: fn(&RobotsVersions) -> usize| counts.robots().map_or(0, count);
+    let (texts, absences, missing) =
+        (of(RobotsVersions::count), of(RobotsVersions::absences), of(RobotsVersions::missing));
+    let is_answered = counts.robots().is_some_and(RobotsVersions::is_answered);
     let mut rows: Vec<RobotsRow> = Vec::new();
     for facts in counts.shards.iter().flat_map(|shard| shard.obedience.families.values()) {
         let (name, proof) = (&facts.name, facts.proof);
-        if facts.requests == 0 {
+        if facts.requests.count() == 0 {
             continue;
         }
-        let of = |verdict| facts.verdicts.get(&verdict).copied().unwrap_or(0);
+        let of = |verdict| facts.verdicts.get(&verdict).map_or(0, |requests| requests.count());
         rows.push(RobotsRow {
             agent: name.to_string(),
             verification: proof.code(),
@@ -23,7 +25,7 @@ pub(super) fn robots(counts: &Counts) -> Robots {
                 Verification::Failed => format!("fake {name}"),
                 _ => format!("claiming to be {name}"),
             },
-            requests: facts.requests,
+            requests: facts.requests.count(),
             obeyed: of(Verdict::Obeyed),
             stale: of(Verdict::Stale),
             read_then_ignored: of(Verdict::ReadThenIgnored),
@@ -37,13 +39,18 @@ pub(super) fn robots(counts: &Counts) -> Robots {
         });
     }
     let violations = |row: &RobotsRow| row.read_then_ignored + row.never_asked;
+    // That there was no file is said of one host, which need not be one that a robot asked.
+    let evaluated = texts > 0 || (is_answered && rows.iter().any(|row| row.obeyed + row.stale + violations(row) > 0));
     rows.sort_by(|a, b| {
         (violations(b), b.requests).cmp(&(violations(a), a.requests)).then_with(|| a.title.cmp(&b.title))
     });
     Robots {
         evaluated,
-        reason: (!evaluated).then_some("the log does not hold it; say what it was by --robots FILE"),
-        versions,
+        reason: (!evaluated).then_some(match missing {
+            0 => "the log does not hold it; say what it was by --robots FILE",
+            _ => "the log names what was in force, and the text is nowhere; say what it was by --robots FILE",
+        }),
+        versions: if evaluated { texts + absences } else { 0 },
         rows,
     }
 }

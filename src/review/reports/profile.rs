@@ -1,6 +1,6 @@
 //! Counts by name, to be held against those of another part of the log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{Everybody, obedience, title};
 use crate::review::difference::{Kind, Profile};
-use crate::review::engine::{Counts, Facts, KnownAgent, name};
+use crate::review::engine::{Counts, Facts, KnownAgent, Requests, name};
 use crate::review::input::Source;
 use crate::visitor::{Category, Verification};
 
@@ -29,7 +29,7 @@ pub(in crate::review) fn profile(
         files: sources.iter().map(name).collect(),
         first,
         last,
-        hits: counts.shards.iter().map(|shard| shard.tally.hits).sum(),
+        hits: counts.shards.iter().map(|shard| shard.tally.hits).sum::<Requests>().count(),
         visitors: counts.shards.iter().map(|shard| shard.visitors.len() as u64 + shard.let_go.keys.estimate()).sum(),
         evaluated: robots.evaluated,
         ..Profile::default()
@@ -37,9 +37,13 @@ pub(in crate::review) fn profile(
     add_agents(&everybody, &mut profile);
     add_suspects(&everybody, &mut profile);
     add_articles(&everybody, &mut profile);
+    let mut statuses: BTreeMap<u16, Requests> = BTreeMap::new();
     for (status, hits) in counts.shards.iter().flat_map(|shard| shard.tally.statuses()) {
+        *statuses.entry(status).or_default() += hits;
+    }
+    for (status, hits) in statuses {
         let name = if status == 0 { "no answer".to_owned() } else { status.to_string() };
-        profile.add(Kind::Status, name, hits);
+        profile.add(Kind::Status, name, hits.count());
     }
     for row in &robots.rows {
         profile.add(Kind::Violations, row.title.clone(), row.read_then_ignored + row.never_asked);
@@ -49,13 +53,17 @@ pub(in crate::review) fn profile(
 
 fn add_agents(everybody: &Everybody<'_>, profile: &mut Profile) {
     // Visitors are many, user agents are few.
-    let mut sums: HashMap<(*const KnownAgent, Category, Verification), (&Facts, u64)> = HashMap::new();
+    let mut sums: HashMap<(*const KnownAgent, Category, Verification), (&Facts, Requests)> = HashMap::new();
     for (_, _, facts) in everybody.all() {
         let key = (std::sync::Arc::as_ptr(&facts.agent), facts.category, facts.verification);
-        sums.entry(key).or_insert((facts, 0)).1 += facts.hits;
+        sums.entry(key).or_insert((facts, Requests::default())).1 += facts.hits;
     }
+    let mut by_name: BTreeMap<String, Requests> = BTreeMap::new();
     for (facts, hits) in sums.into_values() {
-        profile.add(Kind::Agent, agent(facts), hits);
+        *by_name.entry(agent(facts)).or_default() += hits;
+    }
+    for (name, hits) in by_name {
+        profile.add(Kind::Agent, name, hits.count());
     }
 }
 
@@ -78,9 +86,9 @@ fn agent(facts: &Facts) -> String {
 fn add_suspects(everybody: &Everybody<'_>, profile: &mut Profile) {
     for one in &everybody.ranked {
         // A pseudonym is new each day; by name and address somebody is known again.
-        profile.add(Kind::Suspect, title(one.facts), one.facts.hits);
+        profile.add(Kind::Suspect, title(one.facts), one.facts.hits.count());
         if let Some(network) = network(&one.facts.address) {
-            profile.add(Kind::Network, network, one.facts.hits);
+            profile.add(Kind::Network, network, one.facts.hits.count());
         }
     }
 }

@@ -27,12 +27,12 @@ pub(super) fn simulation(everybody: &Everybody<'_>, policy: &SimulatedPolicy) ->
         },
         requests: matrix.iter().map(|cell| cell.requests).sum(),
         unchanged: same.map(|cell| cell.requests).sum(),
-        undecided: tally.undecided,
-        own: tally.own,
-        reproduced: tally.reproduced,
+        undecided: tally.undecided.count(),
+        own: tally.own.count(),
+        reproduced: tally.reproduced.count(),
         matrix,
         affected,
-        bytes_saved: tally.saved,
+        bytes_saved: tally.saved.count(),
         unavailable: unavailable(tally, policy),
         notes: notes(tally, policy, missing),
     })
@@ -44,7 +44,7 @@ fn matrix(tally: &Tally) -> Vec<MatrixCell> {
         Action::ALL.iter().zip(row).map(move |(simulated, requests)| MatrixCell {
             current: current.code(),
             simulated: simulated.code(),
-            requests: *requests,
+            requests: requests.count(),
         })
     });
     cells.filter(|cell| cell.requests > 0).collect()
@@ -67,7 +67,7 @@ fn affected(everybody: &Everybody<'_>, tally: &Tally) -> (AffectedVisitors, usiz
             (&mut all.suspected, findings(facts).into_iter().map(|finding| finding.text).collect())
         };
         class.visitors += 1;
-        class.requests += of.requests;
+        class.requests += of.requests.count();
         class.rows.push(row(facts, of, reasons));
     }
     for class in [&mut all.verified, &mut all.human, &mut all.suspected] {
@@ -80,11 +80,11 @@ fn row(facts: &Facts, of: &Affected, reasons: Vec<String>) -> AffectedRow {
     AffectedRow {
         visitor: visitor(facts),
         name: title(facts),
-        requests: of.requests,
-        hits: facts.hits,
+        requests: of.requests.count(),
+        hits: facts.hits.count(),
         action: of.action.code(),
         rule: of.rule.to_string(),
-        bytes_saved: of.saved,
+        bytes_saved: of.saved.count(),
         reasons,
     }
 }
@@ -110,7 +110,7 @@ fn unavailable(tally: &Tally, policy: &SimulatedPolicy) -> Vec<UnavailableRow> {
         group: signal.group().code(),
         points: points(signal),
     });
-    rows.filter(|row| row.points > 0 && tally.foreign > 0).collect()
+    rows.filter(|row| row.points > 0 && tally.foreign.count() > 0).collect()
 }
 
 fn notes(tally: &Tally, policy: &SimulatedPolicy, missing: usize) -> Vec<String> {
@@ -125,21 +125,24 @@ fn notes(tally: &Tally, policy: &SimulatedPolicy, missing: usize) -> Vec<String>
         "The file says mode `observe`: deckle would do none of this yet, and write down all of it.".to_owned(),
     );
     note(
-        tally.foreign > 0,
+        tally.foreign.count() > 0,
         "Lines of other programs count as served (`allow`). Request headers are not in them, so scores are lower \
          bounds; robots are checked by the address lists that ship with deckle."
             .to_owned(),
     );
     note(
-        tally.own > 0 && tally.changed_policies == 0,
+        tally.own.count() > 0 && tally.changed_policies == 0,
         "The log does not hold the policy of its time (a `policy` line, in the first segment after a start): scores \
          are taken as they stand, and a line that may follow from the new policy counts as unchanged."
             .to_owned(),
     );
     for (count, what) in [
-        (tally.unaddressed, "requests have no whole address and no pseudonym: judged without history and quotas"),
+        (
+            tally.unaddressed.count(),
+            "requests have no whole address and no pseudonym: judged without history and quotas",
+        ),
         (tally.late, "lines came too late for their place in time and were decided when they came"),
-        (tally.crowded_out, "affected requests are of visitors for whom there was no room in the lists"),
+        (tally.crowded_out.count(), "affected requests are of visitors for whom there was no room in the lists"),
         (missing as u64, "affected visitors were let go for memory and stand in no list"),
     ] {
         note(count > 0, format!("{} {what}.", crate::unit::grouped(count, ',')));

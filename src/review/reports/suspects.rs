@@ -25,9 +25,17 @@ pub(super) struct Ranked<'c> {
 /// All suspects, the worst first.
 pub(super) fn rank(counts: &Counts) -> Vec<Ranked<'_>> {
     let mut ranked: Vec<Ranked<'_>> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            counts.shards.iter().enumerate().map(|(at, shard)| scope.spawn(move || suspects_of(at, shard))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|f| std::panic::resume_unwind(f))).collect()
+        // Where no thread can be had, the calling one does it.
+        let start = |(at, shard)| {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, move || suspects_of(at, shard));
+            thread.map_err(|_| suspects_of(at, shard))
+        };
+        let threads: Vec<_> = counts.shards.iter().enumerate().map(start).collect();
+        let done = threads.into_iter().map(|thread| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|failure| std::panic::resume_unwind(failure)),
+            Err(ranked) => ranked,
+        });
+        done.flatten().collect()
     });
     // Who took most, of those that are equally suspect.
     let order = |one: &Ranked<'_>| (one.points / 10, one.facts.articles.count(), one.facts.pages, one.facts.hits);
@@ -69,10 +77,10 @@ fn row(one: &Ranked<'_>, period: (Duration, Duration)) -> Suspect {
         verification: facts.verification.code().to_owned(),
         user_agent: facts.agent.user_agent.as_deref().map(str::to_owned),
         address: facts.address.to_string(),
-        hits: facts.hits,
+        hits: facts.hits.count(),
         pages: facts.pages.into(),
         articles: facts.articles.count(),
-        bytes: facts.bytes,
+        bytes: facts.bytes.count(),
         score: if facts.score > 0 { facts.score } else { one.points as u8 },
         reasons: one.findings.iter().map(|finding| finding.text.clone()).collect(),
         action: deckle.and_then(|deckle| strongest(&deckle.done)),

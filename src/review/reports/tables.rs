@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{Everybody, ROWS, title, visitor};
 use crate::action::Action;
-use crate::review::engine::{Counts, Facts};
+use crate::review::engine::{Amount, Counts, Facts, Requests};
 use crate::review::findings::human_evidence;
 use crate::review::report::{
     ActionRow, Actions, BandwidthRow, CandidateRow, MarkRow, Marks, ProbeRow, ReferrerRow, ShapeRow, StatusRow,
@@ -16,23 +16,28 @@ use crate::visitor::Category;
 const EVIDENCE: usize = 2;
 
 pub(super) fn bandwidth(counts: &Counts, cost_per_gb: Option<f64>) -> Vec<BandwidthRow> {
-    let mut rows: BTreeMap<Category, BandwidthRow> = BTreeMap::new();
+    let mut sums: BTreeMap<Category, (Requests, Amount, Option<Amount>)> = BTreeMap::new();
     for (category, of) in counts.shards.iter().flat_map(|shard| shard.tally.categories()) {
-        let row = rows.entry(category).or_insert_with(|| BandwidthRow {
-            category: category.code(),
-            visitors: 0,
-            hits: 0,
-            bytes: 0,
-            share: 0.0,
-            cost: None,
-            upstream_s: None,
-        });
-        row.hits += of.hits;
-        row.bytes = row.bytes.saturating_add(of.bytes);
+        let (hits, bytes, upstream_us) = sums.entry(category).or_default();
+        *hits += of.hits;
+        *bytes += of.bytes;
         if of.knows_upstream {
-            row.upstream_s = Some(row.upstream_s.unwrap_or(0.0) + of.upstream_us as f64 / 1e6);
+            *upstream_us.get_or_insert_default() += of.upstream_us;
         }
     }
+    let row = |(category, (hits, bytes, upstream_us)): (Category, (Requests, Amount, Option<Amount>))| {
+        let row = BandwidthRow {
+            category: category.code(),
+            visitors: 0,
+            hits: hits.count(),
+            bytes: bytes.count(),
+            share: 0.0,
+            cost: None,
+            upstream_s: upstream_us.map(|micros| micros.count() as f64 / 1e6),
+        };
+        (category, row)
+    };
+    let mut rows: BTreeMap<Category, BandwidthRow> = sums.into_iter().map(row).collect();
     let mut visitors = [0u64; Category::ALL.len()];
     for facts in counts.shards.iter().flat_map(|shard| &shard.visitors) {
         if let Some(count) = visitors.get_mut(facts.category as usize) {
@@ -62,7 +67,7 @@ pub(super) fn shape(everybody: &Everybody<'_>) -> Vec<ShapeRow> {
             pages: facts.pages.into(),
             breadth: (facts.directories() / f64::from(facts.pages.max(1))).min(1.0),
             sequential: f64::from(sequential) / f64::from(steps.max(1)),
-            not_found: f64::from(facts.not_found) / facts.hits.max(1) as f64,
+            not_found: facts.not_found.count() as f64 / facts.hits.count().max(1) as f64,
             ways: ways(facts),
         }
     });
@@ -85,7 +90,7 @@ fn ways(facts: &Facts) -> Vec<&'static str> {
 }
 
 pub(super) fn status(counts: &Counts) -> StatusTable {
-    let mut codes: BTreeMap<u16, u64> = BTreeMap::new();
+    let mut codes: BTreeMap<u16, Requests> = BTreeMap::new();
     let (mut probes, mut missing): (HashMap<&str, u64>, HashMap<&str, u64>) = (HashMap::new(), HashMap::new());
     for tally in counts.shards.iter().map(|shard| &shard.tally) {
         for (status, hits) in tally.statuses() {
@@ -98,7 +103,7 @@ pub(super) fn status(counts: &Counts) -> StatusTable {
         }
     }
     StatusTable {
-        codes: codes.into_iter().map(|(status, hits)| StatusRow { status, hits }).collect(),
+        codes: codes.into_iter().map(|(status, hits)| StatusRow { status, hits: hits.count() }).collect(),
         probes: most(probes),
         not_found: most(missing),
     }
@@ -113,7 +118,7 @@ fn most(counts: HashMap<&str, u64>) -> Vec<ProbeRow> {
 }
 
 pub(super) fn referrers(everybody: &Everybody<'_>) -> Vec<ReferrerRow> {
-    let mut rows: HashMap<&str, (u64, bool)> = HashMap::new();
+    let mut rows: HashMap<&str, (Requests, bool)> = HashMap::new();
     for (at, shard) in everybody.counts.shards.iter().enumerate() {
         for counts in shard.tally.referrers.values() {
             let automated = |number: &u32| {
@@ -121,13 +126,15 @@ pub(super) fn referrers(everybody: &Everybody<'_>) -> Vec<ReferrerRow> {
                     shard.visitors.get(*number as usize).is_some_and(|facts| facts.category != Category::Browser);
                 robot || everybody.is_suspect(at, *number)
             };
-            let row = rows.entry(&counts.name).or_insert((0, true));
-            *row = (row.0 + counts.hits, row.1 && counts.visitors.iter().all(automated));
+            let row = rows.entry(&counts.name).or_insert((Requests::default(), true));
+            row.0 += counts.hits;
+            row.1 = row.1 && counts.visitors.iter().all(automated);
         }
     }
     let mut rows: Vec<ReferrerRow> = rows
         .into_iter()
-        .map(|(name, (hits, automated))| ReferrerRow { referrer: name.to_owned(), hits, spam: automated && hits >= 3 })
+        .map(|(name, (hits, automated))| (name.to_owned(), hits.count(), automated))
+        .map(|(referrer, hits, automated)| ReferrerRow { referrer, hits, spam: automated && hits >= 3 })
         .collect();
     rows.sort_by(|a, b| (b.hits, &a.referrer).cmp(&(a.hits, &b.referrer)));
     rows.truncate(ROWS);
@@ -161,8 +168,8 @@ pub(super) fn actions(everybody: &Everybody<'_>) -> Actions {
     let tallies = || everybody.counts.shards.iter().map(|shard| &shard.tally);
     let rows = Action::ALL.iter().enumerate().map(|(at, action)| ActionRow {
         action: action.code(),
-        done: tallies().filter_map(|tally| tally.done.get(at)).sum(),
-        would: tallies().filter_map(|tally| tally.would.get(at)).sum(),
+        done: tallies().filter_map(|tally| tally.done.get(at).copied()).sum::<Requests>().count(),
+        would: tallies().filter_map(|tally| tally.would.get(at).copied()).sum::<Requests>().count(),
     });
     Actions { candidates: candidates(everybody), rows: rows.filter(|row| row.done + row.would > 0).collect() }
 }
@@ -178,7 +185,7 @@ fn candidates(everybody: &Everybody<'_>) -> Vec<CandidateRow> {
             Some(CandidateRow {
                 visitor: visitor(facts),
                 name: title(facts),
-                hits: facts.hits,
+                hits: facts.hits.count(),
                 disturbed: disturbed.into(),
                 evidence,
             })

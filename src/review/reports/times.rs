@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Everybody, ROWS, time, title, visitor};
+use crate::review::engine::Requests;
 use crate::review::report::{PaceRow, SeriesRow, Times};
 
 /// Steps of the series at most.
@@ -21,12 +22,13 @@ pub(super) fn times(everybody: &Everybody<'_>) -> Times {
 
 /// By hour: declared robots, all others, and suspects among the others and among the robots.
 fn hours(everybody: &Everybody<'_>) -> BTreeMap<u32, [u64; 3]> {
-    let mut hours: BTreeMap<u32, [u64; 3]> = BTreeMap::new();
-    for (hour, [robots, others]) in everybody.counts.shards.iter().flat_map(|shard| &shard.tally.hours) {
-        let of = hours.entry(*hour).or_default();
-        of[0] += robots;
-        of[1] += others;
+    let mut sums: BTreeMap<u32, [Requests; 2]> = BTreeMap::new();
+    for (hour, counts) in everybody.counts.shards.iter().flat_map(|shard| &shard.tally.hours) {
+        let of = sums.entry(*hour).or_default();
+        of.iter_mut().zip(counts).for_each(|(sum, count)| *sum += *count);
     }
+    let whole = |(hour, [robots, others]): (u32, [Requests; 2])| (hour, [robots.count(), others.count(), 0]);
+    let mut hours: BTreeMap<u32, [u64; 3]> = sums.into_iter().map(whole).collect();
     // What robots say that they are is said already.
     for one in everybody.ranked.iter().filter(|one| !one.facts.category.is_declared_bot()) {
         for (hour, hits) in one.facts.hours() {

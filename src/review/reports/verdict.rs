@@ -1,21 +1,23 @@
 //! The answer in three sentences.
 
 use super::{Everybody, time, title};
+use crate::review::engine::Requests;
 use crate::review::report::{Robots, Verdict};
 
 pub(super) fn verdict(everybody: &Everybody<'_>, robots: &Robots, taken: usize, seen: usize) -> Verdict {
     let tallies = || everybody.counts.shards.iter().map(|shard| &shard.tally);
-    let hits: u64 = tallies().map(|tally| tally.hits).sum();
+    let hits = tallies().map(|tally| tally.hits).sum::<Requests>().count();
     let shards = everybody.counts.shards.iter();
-    let declared: u64 = shards
+    let mut automated: Requests = shards
         .flat_map(|shard| shard.tally.categories())
         .filter(|(category, _)| category.is_declared_bot())
         .map(|(_, counts)| counts.hits)
         .sum();
-    let suspect_hits: u64 = everybody.ranked.iter().map(|one| one.facts.hits).sum();
-    let undeclared: u64 =
-        everybody.ranked.iter().filter(|one| !one.facts.category.is_declared_bot()).map(|one| one.facts.hits).sum();
-    let automated = declared + undeclared;
+    let suspect_hits = everybody.ranked.iter().map(|one| one.facts.hits).sum::<Requests>().count();
+    let undeclared = everybody.ranked.iter().filter(|one| !one.facts.category.is_declared_bot());
+    let undeclared: Requests = undeclared.map(|one| one.facts.hits).sum();
+    automated += undeclared;
+    let (automated, undeclared) = (automated.count(), undeclared.count());
     let share = |part: u64| if hits == 0 { 0.0 } else { part as f64 / hits as f64 };
     let (first, last) = everybody.period();
     let let_go: u64 = everybody.counts.shards.iter().map(|shard| shard.let_go.keys.estimate()).sum();
@@ -59,7 +61,7 @@ fn worst(everybody: &Everybody<'_>, taken: usize, seen: usize) -> String {
         "The worst was {}: {} articles out of {seen} and {} requests {}.{all}",
         title(facts),
         group(facts.articles.count()),
-        group(facts.hits),
+        group(facts.hits.count()),
         within(span),
     )
 }

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 
 use crate::action::{Action, is_hard};
 use crate::audit::reader::{DeckleFields, Evidence, Note};
-use crate::review::engine::{KnownAgent, Row};
+use crate::review::engine::{KnownAgent, Row, Weight};
 use crate::review::recount::place;
 use crate::suspicion::{Fired, Group, PathKind, Points, Signal};
 use crate::visitor::{Category, RouteClass, Verification};
@@ -25,7 +25,7 @@ pub(crate) struct Event {
     pub(crate) visitor: u64,
     pub(crate) agent: Arc<KnownAgent>,
     /// So many hits stand behind it.
-    pub(crate) weight: u64,
+    pub(crate) weight: Weight,
     /// The filters let it through; the others only leave their traces.
     pub(crate) counted: bool,
     /// `None`: it was no request.

@@ -180,7 +180,8 @@ impl Replay {
             };
             match outcome {
                 Some(outcome) => self.tally.add(&event, &outcome),
-                None => self.tally.undecided += if event.counted { event.weight } else { 0 },
+                None if event.counted => self.tally.undecided += event.weight,
+                None => {}
             }
         }
     }

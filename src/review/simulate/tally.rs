@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::event::Event;
 use crate::action::{Action, Rule};
-use crate::review::engine::BuildReady;
+use crate::review::engine::{Amount, BuildReady, Requests, Weight};
 
 /// Visitors that are told apart.
 const MOST: usize = 1 << 16;
@@ -29,28 +29,28 @@ pub(super) struct Outcome {
 /// A visitor that would be disturbed and was not.
 #[derive(Debug)]
 pub(crate) struct Affected {
-    pub(crate) requests: u64,
+    pub(crate) requests: Requests,
     /// The strongest action, and what decides it.
     pub(crate) action: Action,
     pub(crate) rule: Rule,
-    pub(crate) saved: u64,
+    pub(crate) saved: Amount,
 }
 
 /// All outcomes.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// By current action, then by simulated one.
-    pub(crate) matrix: [[u64; Action::ALL.len()]; Action::ALL.len()],
+    pub(crate) matrix: [[Requests; Action::ALL.len()]; Action::ALL.len()],
     pub(crate) affected: HashMap<u64, Affected, BuildReady>,
     /// Requests of visitors for whom there was no room.
-    pub(crate) crowded_out: u64,
-    pub(crate) saved: u64,
-    pub(crate) own: u64,
-    pub(crate) foreign: u64,
-    pub(crate) unaddressed: u64,
-    pub(crate) reproduced: u64,
+    pub(crate) crowded_out: Requests,
+    pub(crate) saved: Amount,
+    pub(crate) own: Requests,
+    pub(crate) foreign: Requests,
+    pub(crate) unaddressed: Requests,
+    pub(crate) reproduced: Requests,
     /// Lines about which nothing was decided.
-    pub(crate) undecided: u64,
+    pub(crate) undecided: Requests,
     /// Lines that came later than they may.
     pub(crate) late: u64,
     /// How often the log says under which policy it goes on.
@@ -76,27 +76,34 @@ impl Tally {
             *cell += weight;
         }
         *(if of.is_own { &mut self.own } else { &mut self.foreign }) += weight;
-        self.unaddressed += if of.is_unaddressed { weight } else { 0 };
-        self.reproduced += if of.reproduced { weight } else { 0 };
-        self.saved = self.saved.saturating_add(of.saved);
+        if of.is_unaddressed {
+            self.unaddressed += weight;
+        }
+        if of.reproduced {
+            self.reproduced += weight;
+        }
+        self.saved.note(weight, of.saved);
         if disturbs(of.simulated) && !disturbs(of.current) {
             self.add_affected(event.visitor, weight, of);
         }
     }
 
-    fn add_affected(&mut self, visitor: u64, weight: u64, of: &Outcome) {
+    fn add_affected(&mut self, visitor: u64, weight: Weight, of: &Outcome) {
         let room = self.affected.len() < MOST;
         match self.affected.get_mut(&visitor) {
             Some(known) => {
                 known.requests += weight;
-                known.saved = known.saved.saturating_add(of.saved);
+                known.saved.note(weight, of.saved);
                 if of.simulated > known.action {
                     (known.action, known.rule) = (of.simulated, of.rule.clone());
                 }
             }
             None if room => {
-                let (action, rule, saved) = (of.simulated, of.rule.clone(), of.saved);
-                self.affected.insert(visitor, Affected { requests: weight, action, rule, saved });
+                let (mut requests, mut saved) = (Requests::default(), Amount::default());
+                requests += weight;
+                saved.note(weight, of.saved);
+                let (action, rule) = (of.simulated, of.rule.clone());
+                self.affected.insert(visitor, Affected { requests, action, rule, saved });
             }
             None => self.crowded_out += weight,
         }

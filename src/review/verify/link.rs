@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::walk::Walked;
 use super::{Index, Segment, Verdict};
-use crate::audit::integrity::{Opening, parse_digest};
+use crate::audit::integrity::{Anchored, Opening, parse_digest};
 use crate::audit::segment_file::SegmentName;
 
 /// All segments, and those that should be there.
@@ -49,12 +49,13 @@ struct Entry<'w> {
 
 struct Chain<'w> {
     entries: Vec<Entry<'w>>,
-    missing: BTreeSet<String>,
+    /// With what is worth knowing about each.
+    missing: BTreeMap<String, Vec<String>>,
 }
 
 impl<'w> Chain<'w> {
     fn of(segments: &'w [Walked], index: &Index) -> Self {
-        let mut chain = Self { entries: Vec::new(), missing: BTreeSet::new() };
+        let mut chain = Self { entries: Vec::new(), missing: BTreeMap::new() };
         let mut known = BTreeSet::new();
         let mut before: Option<usize> = None;
         for walked in segments {
@@ -74,6 +75,7 @@ impl<'w> Chain<'w> {
         }
         chain.look_for_the_rest(index);
         chain.compare_ends(index);
+        chain.compare_anchors(index);
         chain
     }
 
@@ -99,13 +101,13 @@ impl<'w> Chain<'w> {
                 let (first_seq, last_seq) = (walked.first_seq, walked.last_seq);
                 entry.fault = Some(Verdict::Modified { block: 1, first_seq, last_seq, why });
             }
-            (Relation::Gap, _) => {
+            (Relation::Gap, before) => {
                 let named = walked.opening.as_ref().and_then(|opening| opening.previous_segment.clone());
                 let named = named.unwrap_or_else(|| format!("a segment before {}", walked.name));
                 if index.deleted.contains(&named) {
                     entry.notes.push(format!("{named} before it was deleted in time, says audit.index"));
                 } else {
-                    self.missing.insert(named);
+                    self.missing.insert(named, vec![unexplained(index, before.is_none())]);
                 }
             }
             (Relation::Twin, _) => entry.notes.push("it is there twice".to_owned()),
@@ -121,7 +123,9 @@ impl<'w> Chain<'w> {
         let lost = lost.filter(|name| {
             SegmentName::of(Path::new(name)).is_some_and(|order| order.instance == first.instance && order > first)
         });
-        self.missing.extend(lost.cloned());
+        for name in lost {
+            self.missing.entry(name.clone()).or_default();
+        }
     }
 
     /// Nothing follows the last segment, but `audit.index` may know how it ended.
@@ -138,9 +142,27 @@ impl<'w> Chain<'w> {
         }
     }
 
+    /// An end that was sent away cannot be another now.
+    fn compare_anchors(&mut self, index: &Index) {
+        for entry in &mut self.entries {
+            for anchored in index.anchored.iter().filter(|anchored| anchored.segment == entry.walked.name) {
+                let Anchored { to, sent, seq, .. } = anchored;
+                let is_same = *seq == entry.walked.last_seq && parse_digest(&anchored.head) == Some(entry.walked.head);
+                if is_same {
+                    entry.notes.push(format!("its end, number {seq}, was sent to {to} at {sent}"));
+                } else if entry.fault.is_none() {
+                    let (block, last_seq) = (entry.walked.blocks + 1, *seq);
+                    let first_seq = entry.walked.last_seq.saturating_add(1).min(last_seq);
+                    let why = format!("another end, number {seq}, was sent to {to}, says audit.index");
+                    entry.fault = Some(Verdict::Modified { block, first_seq, last_seq, why });
+                }
+            }
+        }
+    }
+
     fn into_segments(self, instance: &str) -> Vec<Segment> {
         let mut out: Vec<Segment> = self.entries.into_iter().map(|entry| segment(entry, instance)).collect();
-        for name in self.missing {
+        for (name, notes) in self.missing {
             let missing = Segment {
                 name,
                 instance: instance.to_owned(),
@@ -149,7 +171,7 @@ impl<'w> Chain<'w> {
                 verdict: Verdict::Missing,
                 erased: super::Erased::default(),
                 signatures: super::Signatures::default(),
-                notes: Vec::new(),
+                notes,
             };
             let order = |segment: &Segment| SegmentName::of(Path::new(&segment.name));
             let at = out.partition_point(|other| order(other) <= order(&missing));
@@ -165,11 +187,28 @@ fn chain_start(walked: &Walked, index: &Index, notes: &mut Vec<String>) -> Relat
     if named == Some(&walked.name) {
         return Relation::Replay("it stands in the place of the segment before it".to_owned());
     }
-    if let Some(named) = named {
-        let deleted = index.deleted.contains(named);
-        notes.push(format!("{named} before it {}", if deleted { "was deleted in time" } else { "is not here" }));
+    match named {
+        // Whoever names single files does not ask for the others.
+        Some(named) if !index.is_of_all && !index.deleted.contains(named) => {
+            notes.push(format!("{named} before it is not here"));
+            Relation::Starts
+        }
+        Some(_) => Relation::Gap,
+        None => Relation::Starts,
     }
-    Relation::Starts
+}
+
+/// Why a segment should be here.
+fn unexplained(index: &Index, is_oldest: bool) -> String {
+    let why = match (index.is_absent, is_oldest) {
+        (true, true) => {
+            "the next one names it, and there is no audit.index here that could say that it was deleted in time: copy \
+             that file with the log"
+        }
+        (true, false) => "the next one names it, and there is no audit.index here",
+        (false, _) => "the next one names it, and audit.index does not say that it was deleted in time",
+    };
+    why.to_owned()
 }
 
 fn relation(before: &Walked, walked: &Walked, is_known: bool) -> Relation {
@@ -185,7 +224,13 @@ fn relation(before: &Walked, walked: &Walked, is_known: bool) -> Relation {
     if opening.previous_segment.as_ref() == Some(&walked.name) {
         return Relation::Replay("it stands in the place of the segment before it".to_owned());
     }
+    if before.is_chained() && !walked.is_chained() {
+        return Relation::Strange("it has no checkpoints, and the segment before it has".to_owned());
+    }
     match opening.previous_head.as_deref().and_then(parse_digest) {
+        // No checkpoint had been written there: an older version, whose numbers began anew at each start. Whoever takes
+        // the checkpoints out of a segment does not get past this: the one behind it names the head of the last of them.
+        Some(head) if head == before.head && !before.is_chained() => Relation::Follows,
         Some(head) if head == before.head => by_number(before, opening),
         Some(_) => by_name(before, opening),
         None => without_name(before, opening),
@@ -231,6 +276,12 @@ fn segment(entry: Entry<'_>, instance: &str) -> Segment {
     if walked.torn > 0 {
         notes.push(format!("a last line of {} bytes is torn", walked.torn));
     }
+    let sent = walked.anchored.iter().map(|(to, (count, last))| {
+        let heads = if *count == 1 { "1 head was".to_owned() } else { format!("{count} heads were") };
+        format!("{heads} sent to {to}, the last one at {} with number {}", last.sent, last.seq)
+    });
+    notes.extend(sent);
+    notes.extend(walked.odd.as_ref().map(|odd| format!("nothing proves it, but {odd}")));
     let verdict = verdict(entry.fault.as_ref(), entry.is_followed, walked);
     Segment {
         name: walked.name.clone(),

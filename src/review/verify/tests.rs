@@ -153,16 +153,37 @@ fn segments_cannot_be_taken_away_or_shown_again() {
     std::fs::write(log.path(4), &first).unwrap();
     assert!(verdict(&log, 4).is_fault(), "{}", check(&log));
     std::fs::remove_file(log.path(4)).unwrap();
-    // The first ones may have gone, and the last one is only missed by the index.
-    std::fs::remove_file(log.path(1)).unwrap();
-    let found = check(&log);
-    assert_eq!(found.exit_code(), 0, "{found}");
-    assert!(found.to_string().contains("is not here"), "{found}");
+    // The last one is only missed by the index.
     let index = format!("{{\"closed\":\"{}\",\"last_seq\":{}}}\n", log.name(3), 3 * LENGTH);
     std::fs::write(log.dir.join("audit.index"), index).unwrap();
     assert_eq!(check(&log).exit_code(), 0);
     std::fs::remove_file(log.path(3)).unwrap();
     assert_eq!(verdict(&log, 3), Verdict::Missing);
+}
+
+#[test]
+fn the_oldest_segments_go_in_time_or_are_missed() {
+    let log = SampleLog::three("verify-oldest");
+    std::fs::remove_file(log.path(1)).unwrap();
+    // A copy of the log without its index.
+    let found = check(&log);
+    assert_eq!((found.exit_code(), verdict(&log, 1)), (4, Verdict::Missing), "{found}");
+    assert!(found.to_string().contains("no audit.index here"), "{found}");
+    // An index that knows of no deletion.
+    let index = |text: String| std::fs::write(log.dir.join("audit.index"), text).unwrap();
+    index(format!("{{\"closed\":\"{}\",\"last_seq\":{LENGTH}}}\n", log.name(1)));
+    let found = check(&log);
+    assert_eq!((found.exit_code(), verdict(&log, 1)), (4, Verdict::Missing), "{found}");
+    assert!(found.to_string().contains("does not say that it was deleted"), "{found}");
+    // One that does.
+    index(format!("{{\"retention\":\"{}.zst\",\"bytes\":1}}\n", log.name(1)));
+    let found = check(&log);
+    assert!(found.exit_code() == 0 && found.to_string().contains("was deleted in time"), "{found}");
+    std::fs::remove_file(log.path(2)).unwrap();
+    assert_eq!(verdict(&log, 2), Verdict::Missing, "only the first one was deleted in time");
+    // Who asks for one file does not ask for the others.
+    let found = verify(&[log.path(3)], &[]);
+    assert!(found.exit_code() == 0 && found.to_string().contains("before it is not here"), "{found}");
 }
 
 #[test]
@@ -196,6 +217,38 @@ fn the_end_of_the_last_segment_is_known_to_the_index() {
     std::fs::remove_file(log.dir.join("audit.index")).unwrap();
     log.compress(3);
     assert_eq!(modified(&verdict(&log, 3)), (3, 56, 56));
+}
+
+#[test]
+fn heads_that_were_sent_away_are_listed() {
+    let mut log = SampleLog::new("verify-anchors");
+    log.open();
+    log.hit("ann");
+    log.checkpoint(true);
+    log.anchored("file:/mnt/heads.txt");
+    log.hit("bob");
+    log.checkpoint(true);
+    log.anchored("file:/mnt/heads.txt");
+    log.checkpoint(false);
+    log.end();
+    let last = log.lines(1).len() as u64;
+    let end: Value = serde_json::from_slice(log.lines(1).last().unwrap()).unwrap();
+    let index = |head: &str| {
+        let line = serde_json::json!({
+            "anchored": log.name(1), "to": "syslog", "sent": "2026-11-23T20:00:00.000Z", "seq": last, "head": head,
+            "key.id": "0123abcd", "sig": "x",
+        });
+        std::fs::write(log.dir.join("audit.index"), format!("{line}\n")).unwrap();
+    };
+    index(end["head"].as_str().unwrap());
+    let found = check(&log);
+    assert_eq!(found.exit_code(), 0, "{found}");
+    let said = found.to_string();
+    assert!(said.contains("2 heads were sent to file:/mnt/heads.txt, the last one at 2026-"), "{said}");
+    assert!(said.contains(&format!("its end, number {last}, was sent to syslog at 2026-")), "{said}");
+    // Who has written the log anew has another head than the one that left.
+    index(&"0".repeat(64));
+    assert!(verdict(&log, 1).is_fault(), "{}", check(&log));
 }
 
 #[test]
@@ -236,6 +289,75 @@ fn lines_behind_the_last_checkpoint_are_counted_by_what_follows() {
     let lines = log.lines(1);
     log.write_lines(1, &lines[..3]);
     assert_eq!(modified(&verdict(&log, 1)), (2, 4, 4));
+}
+
+/// A segment as a version without checkpoints wrote it; its numbers began at 1 at each start.
+fn older_segment(log: &SampleLog, number: u64, lines: std::ops::RangeInclusive<u64>) -> Vec<u8> {
+    let line = |seq: u64| {
+        let kind = match seq {
+            seq if seq == *lines.start() => ",\"deckle.kind\":\"segment\"",
+            seq if seq == *lines.end() => ",\"deckle.kind\":\"end\"",
+            _ => "",
+        };
+        format!(
+            "{{\"v\":1,\"time\":\"2026-11-0{number}T20:00:00.000Z\"{kind},\"deckle.seq\":{seq},\"deckle.instance\":\"w1\"}}\n"
+        )
+    };
+    let text: String = lines.clone().map(line).collect();
+    std::fs::write(log.path(number), &text).unwrap();
+    text.split_inclusive('\n').next().unwrap().as_bytes().to_vec()
+}
+
+#[test]
+fn a_log_that_an_older_version_began_is_no_fault() {
+    let mut log = SampleLog::new("verify-began-older");
+    older_segment(&log, 1, 1..=500);
+    let first_line = older_segment(&log, 2, 1..=30);
+    // What a writer finds: the last segment, and the highest number of all.
+    log.go_on_from(2, 500, &crate::audit::chain::first_head(&first_line));
+    (0..2).for_each(|_| log.closed_segment());
+    let found = check(&log);
+    assert_eq!(found.exit_code(), 0, "{found}");
+    let verdicts: Vec<&Verdict> = found.segments.iter().map(|segment| &segment.verdict).collect();
+    assert_eq!(verdicts, [&Verdict::NoCheckpoints, &Verdict::NoCheckpoints, &Verdict::Ok, &Verdict::Ok], "{found}");
+    assert!(found.to_string().contains("-2.ndjson: unsealed (no checkpoints); 30 lines"), "{found}");
+    // Its numbers prove nothing, but what is odd about them is told.
+    let mut lines = log.lines(1);
+    drop(lines.remove(40));
+    log.write_lines(1, &lines);
+    let found = check(&log);
+    assert!(found.exit_code() == 0 && found.to_string().contains("number 42 stands where 41 should"), "{found}");
+    // Its last segment is named by the first line of what follows.
+    let text = String::from_utf8(log.lines(2)[0].clone()).unwrap().replace("20:00", "21:00");
+    log.write_lines(2, &[vec![text.into_bytes()], log.lines(2)[1..].to_vec()].concat());
+    assert!(verdict(&log, 2).is_fault(), "{}", check(&log));
+}
+
+#[test]
+fn who_takes_the_checkpoints_out_is_found_out() {
+    let log = SampleLog::three("verify-stripped");
+    let strip = |number: u64| {
+        let keys = [",\"address\"", ",\"key.id\"", ",\"previous.segment\""];
+        let bare = |line: Vec<u8>| {
+            let text = String::from_utf8(line).unwrap();
+            let cut = keys.iter().chain(&[",\"first_seq\""]).filter_map(|key| text.find(*key)).min();
+            cut.map_or(text.clone(), |at| text[..at].to_owned() + "}\n").into_bytes()
+        };
+        let lines = log.lines(number).into_iter().filter(|line| !line.windows(12).any(|w| w == b"\"checkpoint\""));
+        let lines: Vec<Vec<u8>> = lines.map(bare).collect();
+        log.write_lines(number, &lines);
+    };
+    let (second, third) = (log.lines(2), log.lines(3));
+    // The next one names a head that is not there any more.
+    strip(1);
+    assert!(verdict(&log, 1).is_fault(), "{}", check(&log));
+    // Nothing follows, but the one before has checkpoints.
+    strip(3);
+    assert!(verdict(&log, 3).is_fault(), "{}", check(&log));
+    log.write_lines(2, &second);
+    log.write_lines(3, &third);
+    strip(2);
+    assert!(verdict(&log, 2).is_fault(), "{}", check(&log));
 }
 
 #[test]

@@ -21,7 +21,7 @@ impl fmt::Display for Verdict {
                 write!(f, "ok, sealed by the next ({} after the last checkpoint)", count(*lines, "line"))
             }
             Self::Unsealed { lines } => write!(f, "unsealed tail {}", count(*lines, "line")),
-            Self::NoCheckpoints => f.write_str("no checkpoints"),
+            Self::NoCheckpoints => f.write_str("unsealed (no checkpoints)"),
             Self::Modified { block, first_seq, last_seq, why } => {
                 write!(f, "MODIFIED block {block} (seq {first_seq}–{last_seq}): {}", clean(why))
             }

@@ -1,12 +1,13 @@
 //! One segment, line by line.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use super::keys::{Found, KeySource, Keyring};
 use super::{Erased, Signatures};
 use crate::audit::chain::{self, Digest};
-use crate::audit::integrity::{self, Kind, OpenBlock, Opening, Seal, Tombstone};
+use crate::audit::integrity::{self, Anchored, Kind, OpenBlock, Opening, Seal, Tombstone};
 use crate::audit::segment_file::{Compression, SegmentLines, SegmentName, bare_name};
 
 /// The first block that is not as it was written.
@@ -39,10 +40,14 @@ pub(super) struct Walked {
     pub(super) is_ended: bool,
     pub(super) is_end_signed: bool,
     pub(super) broken: Option<Broken>,
+    /// What is odd about a segment without checkpoints: nothing proves it, in either direction.
+    pub(super) odd: Option<String>,
     /// The first signature that does not fit.
     pub(super) forged: Option<(u64, String)>,
     pub(super) erased: Erased,
     pub(super) signatures: Signatures,
+    /// Heads that were sent away, as its lines say: by destination how many, and the last of them.
+    pub(super) anchored: BTreeMap<String, (u64, Anchored)>,
 }
 
 impl Walked {
@@ -66,13 +71,14 @@ pub(super) fn walk(path: &Path, keyring: &Keyring<'_>) -> io::Result<Option<Walk
         is_compressed: lines.compression != Compression::Plain,
         ..Walked::default()
     };
-    let mut walker = Walker { out, keyring, block: OpenBlock::default(), fault: None, gap: None, is_numbered: false };
+    let block = OpenBlock::default();
+    let mut walker = Walker { out, keyring, block, fault: None, gap: None, is_numbered: false, is_damaged: false };
     loop {
         match lines.next_line() {
             Ok(Some(line)) => walker.take(line),
             Ok(None) => break,
             Err(error) => {
-                walker.is_numbered = true;
+                (walker.is_numbered, walker.is_damaged) = (true, true);
                 walker.fault(format!("it cannot be read on: {error}"));
                 break;
             }
@@ -90,6 +96,8 @@ struct Walker<'k> {
     /// The number that should have come.
     gap: Option<u64>,
     is_numbered: bool,
+    /// It cannot be read to its end.
+    is_damaged: bool,
 }
 
 impl Walker<'_> {
@@ -122,8 +130,10 @@ impl Walker<'_> {
         match integrity::kind(line) {
             kind @ (Kind::Checkpoint | Kind::End) => self.seal(line, seq, kind == Kind::End),
             kind => {
-                if kind == Kind::Erased {
-                    self.bury(line, seq);
+                match kind {
+                    Kind::Erased => self.bury(line, seq),
+                    Kind::Anchored => self.note_anchor(line),
+                    _ => {}
                 }
                 self.block.push(integrity::leaf(line), seq);
             }
@@ -146,6 +156,12 @@ impl Walker<'_> {
         } else {
             self.fault("what stands for an erased line was changed".to_owned());
         }
+    }
+
+    fn note_anchor(&mut self, line: &[u8]) {
+        let Some(head) = Anchored::parse(line) else { return };
+        let (count, last) = self.out.anchored.entry(head.to.clone()).or_insert_with(|| (0, head.clone()));
+        (*count, *last) = (*count + 1, head);
     }
 
     /// Only the first fault of a block is told.
@@ -222,10 +238,13 @@ impl Walker<'_> {
         if self.out.lines > 0 && !self.is_numbered && self.out.order.is_none() {
             return None;
         }
-        if let Some(why) = self.fault.take() {
-            let first = self.gap.or(self.block.first).unwrap_or(self.out.first_seq);
-            let broken = Broken { block: self.out.blocks + 1, first, last: self.out.last_seq.max(first), why };
-            self.out.broken.get_or_insert(broken);
+        match self.fault.take() {
+            Some(why) if self.out.is_chained() || self.is_damaged => {
+                let first = self.gap.or(self.block.first).unwrap_or(self.out.first_seq);
+                let broken = Broken { block: self.out.blocks + 1, first, last: self.out.last_seq.max(first), why };
+                self.out.broken.get_or_insert(broken);
+            }
+            why => self.out.odd = why,
         }
         // The last checkpoint is the first line behind itself.
         self.out.tail = self.block.lines.saturating_sub(u64::from(self.out.blocks > 0));

@@ -83,6 +83,22 @@ fn a_fake_does_not_ask_for_the_family() {
 }
 
 #[test]
+fn under_a_text_that_is_gone_nobody_knows() {
+    let judge = |served: &[(&str, Served)], time: &str| {
+        let mut history = History::default();
+        for (from, served) in served {
+            history.serve(at(from), served.clone());
+        }
+        history.judge(&Family::claiming("FooBot"), "/a", at(time)).code()
+    };
+    let gone = [("d0 00:00", served(V2)), ("d3 00:00", Served::Unknown), ("d6 00:00", served(V2))];
+    assert_eq!(judge(&gone, "d2 12:00"), "never_asked");
+    assert_eq!(judge(&gone, "d4 12:00"), "unknown");
+    assert_eq!(judge(&gone, "d6 12:00"), "unknown", "it may have allowed it, within the last day");
+    assert_eq!(judge(&gone, "d7 12:00"), "never_asked");
+}
+
+#[test]
 fn some_are_not_judged() {
     let mut history = History::default();
     history.serve(at("d0 00:00"), served(V2));
@@ -133,6 +149,9 @@ fn corners() {
         ("404 until two hours ago", &later, &["d5 09:00=404"], "FooBot", "/a", noon, "stale"),
         ("429 is no file", &[(since, "429")], &[], "FooBot", "/a", noon, "obeyed"),
         ("a redirect that leads nowhere", &[(since, "301")], &[], "FooBot", "/a", noon, "obeyed"),
+        ("a refusal is no file for who got it", &v2, &["d5 11:00=403"], "FooBot", "/a", noon, "stale"),
+        ("a refusal of yesterday", &v2, &["d4 11:00=403"], "FooBot", "/a", noon, "never_asked"),
+        ("a refusal before a copy", &v2, &["d5 10:00=403", "d5 11:00"], "FooBot", "/a", noon, "read_then_ignored"),
         ("a redirect is no answer", &v2, &["d5 11:00=301"], "FooBot", "/a", noon, "never_asked"),
         ("two readings", &encoded, &[], "FooBot", "/~joe", noon, "unknown"),
         ("two readings of the path", &v2, &[], "FooBot", "/%61", noon, "unknown"),

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::super::hit::{Hit, Skipped, Text};
 use super::json::{Object, first, object, text, time};
-use super::{bytes, client, micros, part, status, target};
+use super::{bytes, client_of, micros, status, target};
 
 /// Reads one line.
-pub(crate) fn parse(line: &str) -> Result<Hit<'_>, Skipped> {
+pub(crate) fn parse(line: &str, hop: usize) -> Result<Hit<'_>, Skipped> {
     let mut fields = object(line)?;
     // Errors and what the proxy does have the request, too; they would count it twice.
     let access = fields.get("msg").is_none_or(|msg| msg == "handled request");
@@ -16,10 +16,10 @@ pub(crate) fn parse(line: &str) -> Result<Hit<'_>, Skipped> {
     };
     let mut headers = request.remove("headers");
     let mut answer = fields.remove("resp_headers");
+    let address = first(&mut request, &["client_ip", "remote_ip", "remote_addr"]);
+    let forwarded = if hop > 0 { header(&mut headers, "X-Forwarded-For") } else { None };
     let mut hit = Hit {
-        address: first(&mut request, &["client_ip", "remote_ip", "remote_addr"])
-            .map(|address| part(address, client))
-            .unwrap_or_default(),
+        address: client_of(address, forwarded, hop),
         user_agent: header(&mut headers, "User-Agent"),
         referer: header(&mut headers, "Referer"),
         content_type: header(&mut answer, "Content-Type"),
@@ -88,6 +88,17 @@ fn micros_of(unit: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(line: &str) -> Result<Hit<'_>, Skipped> {
+        super::parse(line, 0)
+    }
+
+    #[test]
+    fn forwarded_addresses_count_where_they_are_trusted() {
+        let line = r#"{"ts":1795169647,"request":{"remote_ip":"10.0.0.1","uri":"/","headers":{"X-Forwarded-For":["6.6.6.6, 203.0.113.7"]}},"status":200}"#;
+        let address = |hop| super::parse(line, hop).unwrap().address.into_owned();
+        assert_eq!([0, 1, 2].map(address), ["10.0.0.1", "203.0.113.7", "6.6.6.6"]);
+    }
 
     fn line(head: &str, request: &str, tail: &str) -> String {
         format!(

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::super::combined::{present, request_line};
 use super::super::hit::{Hit, Skipped, Text};
 use super::super::time::{Stamp, clf, iso8601};
-use super::{billionths, bytes, client, hex_byte, micros, part, status, target};
+use super::{billionths, bytes, client_of, hex_byte, micros, part, status, target};
 
 /// Keys and values of a line.
 pub(super) type Object = Map<String, Value>;
@@ -20,6 +20,8 @@ const TIME: &[&str] =
     &["time_iso8601", "time_local", "msec", "ts", "timestamp", "start_time", "time_start", "time", "@timestamp"];
 const ADDRESS: &[&str] =
     &["remote_addr", "ip", "client", "client_ip", "remote_ip", "clientip", "downstream_remote_address", "remoteIp"];
+/// Read only where it is trusted.
+const FORWARDED: &[&str] = &["http_x_forwarded_for", "x_forwarded_for", "xff", "forwarded_for", "x-forwarded-for"];
 const REQUEST: &[&str] = &["request"];
 const TARGET: &[&str] = &["request_uri", "uri", "url", "requestUrl", "path"];
 const METHOD: &[&str] = &["request_method", "method", "requestMethod"];
@@ -37,7 +39,7 @@ const DURATION: &[(&str, f64)] =
 const UPSTREAM: &[(&str, f64)] = &[("upstream_response_time", 1_000_000.0), ("upstream_service_time", 1_000.0)];
 
 /// Reads one line.
-pub(crate) fn parse(line: &str) -> Result<Hit<'_>, Skipped> {
+pub(crate) fn parse(line: &str, hop: usize) -> Result<Hit<'_>, Skipped> {
     let mut fields = object(line)?;
     if let Some(Value::Object(inner)) = fields.remove("httpRequest") {
         fields.extend(inner);
@@ -46,7 +48,8 @@ pub(crate) fn parse(line: &str) -> Result<Hit<'_>, Skipped> {
     request(&mut fields, &mut hit)?;
     hit.status = first(&mut fields, STATUS).map_or(Ok(None), |text| status(&text))?;
     hit.bytes = first(&mut fields, BYTES).map_or(Ok(0), |text| bytes(&text))?;
-    hit.address = first(&mut fields, ADDRESS).map(|text| part(text, client)).unwrap_or_default();
+    let forwarded = if hop > 0 { first(&mut fields, FORWARDED) } else { None };
+    hit.address = client_of(first(&mut fields, ADDRESS), forwarded, hop);
     hit.user_agent = first(&mut fields, USER_AGENT);
     hit.referer = first(&mut fields, REFERER);
     hit.content_type = first(&mut fields, CONTENT_TYPE);
@@ -197,6 +200,20 @@ mod tests {
     use super::*;
 
     const TEN_FOURTEEN: u64 = 1_795_169_647;
+
+    fn parse(line: &str) -> Result<Hit<'_>, Skipped> {
+        super::parse(line, 0)
+    }
+
+    #[test]
+    fn forwarded_addresses_count_where_they_are_trusted() {
+        for key in FORWARDED {
+            let line =
+                format!(r#"{{"ts":1795169647,"remote_addr":"10.0.0.1","uri":"/","{key}":"6.6.6.6, 203.0.113.7"}}"#);
+            let address = |hop| super::parse(&line, hop).unwrap().address.into_owned();
+            assert_eq!([0, 1, 2].map(address), ["10.0.0.1", "203.0.113.7", "6.6.6.6"], "{key}");
+        }
+    }
 
     #[test]
     fn nginx_with_json_escapes() {

@@ -95,6 +95,25 @@ fn client(text: &str) -> &str {
     addresses().find(public).or_else(|| addresses().next()).unwrap_or(text)
 }
 
+/// The client by an address, which may be a list, and by `X-Forwarded-For`, which counts only where it is trusted: the one
+/// that `hop` counts from the right. With 0 the right-most public one of the first.
+pub(super) fn client_of<'l>(address: Option<Text<'l>>, forwarded: Option<Text<'l>>, hop: usize) -> Text<'l> {
+    let is_list = address.as_ref().is_some_and(|text| text.contains(','));
+    let trusted = forwarded.filter(|list| hop > 0 && !is_list && nth(list, hop).is_some());
+    match trusted.or(address) {
+        Some(Cow::Borrowed(text)) => Cow::Borrowed(nth(text, hop).unwrap_or_else(|| client(text))),
+        Some(Cow::Owned(text)) => Cow::Owned(nth(&text, hop).unwrap_or_else(|| client(&text)).to_owned()),
+        None => Cow::Borrowed(""),
+    }
+}
+
+/// The address at this place from the right, counted from 1 on; the left-most one if there are fewer.
+fn nth(text: &str, hop: usize) -> Option<&str> {
+    let addresses = || text.rsplit(',').map(|address| without_port(address.trim()));
+    let addresses = || addresses().filter(|address| address.parse::<IpAddr>().is_ok());
+    addresses().nth(hop.checked_sub(1)?).or_else(|| addresses().next_back())
+}
+
 /// An address that may or may not have a port.
 fn without_port(text: &str) -> &str {
     let text = text.split_once('%').map_or(text, |(address, _)| address);
@@ -143,6 +162,21 @@ mod tests {
         assert_eq!(client("fe80::7%eth0"), "fe80::7");
         assert_eq!(client("host.example"), "host.example");
         assert_eq!(before_port("2001:db8::7:443"), "2001:db8::7");
+    }
+
+    #[test]
+    fn hops_count_from_the_right() {
+        let of = |address: &'static str, forwarded: Option<&'static str>, hop: usize| {
+            client_of(Some(Cow::Borrowed(address)), forwarded.map(Cow::Borrowed), hop).into_owned()
+        };
+        let list = Some("6.6.6.6, 203.0.113.7:4711");
+        assert_eq!(
+            [0, 1, 2, 3].map(|hop| of("10.0.0.1", list, hop)),
+            ["10.0.0.1", "203.0.113.7", "6.6.6.6", "6.6.6.6"]
+        );
+        assert_eq!([0, 1, 2].map(|hop| of("6.6.6.6, 10.0.0.1", list, hop)), ["6.6.6.6", "10.0.0.1", "6.6.6.6"]);
+        assert_eq!([0, 2].map(|hop| of("host.example:80", Some("unknown"), hop)), ["host.example", "host.example"]);
+        assert_eq!(client_of(None, list.map(Cow::Borrowed), 0), "");
     }
 
     #[test]

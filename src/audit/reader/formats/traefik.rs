@@ -6,16 +6,16 @@ use super::super::combined::{present, quoted, request_line};
 use super::super::hit::{Hit, Skipped};
 use super::super::time::clf;
 use super::json::{Object, first, object, time};
-use super::{bytes, client, part, status, target, word};
+use super::{bytes, client, client_of, part, status, target, word};
 
 /// Reads a line of the JSON log.
-pub(crate) fn parse_json(line: &str) -> Result<Hit<'_>, Skipped> {
+pub(crate) fn parse_json(line: &str, hop: usize) -> Result<Hit<'_>, Skipped> {
     let mut fields = object(line)?;
     let Some(path) = first(&mut fields, &["RequestPath"]) else { return Err(Skipped::Malformed) };
+    let address = first(&mut fields, &["ClientHost", "ClientAddr"]);
+    let forwarded = if hop > 0 { first(&mut fields, &["request_X-Forwarded-For"]) } else { None };
     let mut hit = Hit {
-        address: first(&mut fields, &["ClientHost", "ClientAddr"])
-            .map(|address| part(address, client))
-            .unwrap_or_default(),
+        address: client_of(address, forwarded, hop),
         user_agent: first(&mut fields, &["request_User-Agent"]),
         referer: first(&mut fields, &["request_Referer"]),
         content_type: first(&mut fields, &["downstream_Content-Type", "origin_Content-Type"]),
@@ -74,6 +74,17 @@ fn without_count(agent: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse_json(line: &str) -> Result<Hit<'_>, Skipped> {
+        super::parse_json(line, 0)
+    }
+
+    #[test]
+    fn forwarded_addresses_count_where_they_are_trusted() {
+        let line = r#"{"ClientHost":"10.0.0.1","RequestPath":"/","StartUTC":"2026-11-20T10:14:07Z","request_X-Forwarded-For":"6.6.6.6, 203.0.113.7"}"#;
+        let address = |hop| super::parse_json(line, hop).unwrap().address.into_owned();
+        assert_eq!([0, 1, 2].map(address), ["10.0.0.1", "203.0.113.7", "6.6.6.6"]);
+    }
 
     #[test]
     fn clf_with_four_fields_more() {

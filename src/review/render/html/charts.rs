@@ -1,7 +1,7 @@
 //! Quantities: as numbers, and as charts in inline SVG. Colours are in the style sheet; each chart has its numbers
 //! beside it.
 
-use super::tables::{Cell, scrolling, whole_table};
+use super::rows::{Cell, scrolling, whole_table};
 use super::{MAX_WORD, escaped, suspect_name};
 use crate::review::report::{SeriesRow, Suspect};
 

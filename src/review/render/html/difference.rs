@@ -1,7 +1,8 @@
 //! What is different from another part of the log.
 
-use super::tables::Cell::{Number, Text};
-use super::tables::{of, raw, table};
+use super::rows::Cell::{Number, Text};
+use super::rows::table;
+use super::tables::{of, raw};
 use super::{MAX_TEXT, escaped, text};
 use crate::review::render::difference::notes;
 use crate::review::render::text::{chance, decimal};

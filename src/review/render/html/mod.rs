@@ -2,6 +2,7 @@
 
 mod charts;
 mod difference;
+mod rows;
 mod simulation;
 mod tables;
 mod words;
@@ -16,7 +17,7 @@ const STYLE: &str = include_str!("style.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 /// Suspects that are shown.
 const SUSPECTS: usize = 50;
-/// Suspects that are shown at once; the rest unfolds.
+/// Suspects, and rows of one table, that are shown at once; the rest unfolds.
 const UNFOLDED: usize = 10;
 /// Reasons of one suspect, pieces of evidence of one reader.
 const ITEMS: usize = 6;
@@ -108,7 +109,7 @@ fn framed(section: &Section, report: &Report) -> String {
 }
 
 fn masthead(report: &Report) -> String {
-    let filters: Vec<String> = report.source.filters.iter().take(tables::ROWS).map(|f| text(f)).collect();
+    let filters: Vec<String> = report.source.filters.iter().take(rows::ROWS).map(|f| text(f)).collect();
     let only = if filters.is_empty() {
         String::new()
     } else {
@@ -214,7 +215,7 @@ fn suspects(report: &Report) -> String {
             UNFOLDED + 1
         ));
     }
-    out.push_str(&tables::cut_off(shown.len(), all.len()));
+    out.push_str(&rows::cut_off(shown.len(), all.len()));
     out.push_str(&charts::sparkline_table(&shown));
     out
 }
@@ -340,6 +341,7 @@ fn period(verdict: &Verdict) -> String {
 mod tests {
     use super::*;
     use crate::review::render::sample::{HOSTILE, empty, hostile, sample};
+    use crate::review::report::ProbeRow;
 
     /// Where each of these elements begins.
     fn tags<'h>(html: &'h str, name: &str) -> Vec<&'h str> {
@@ -594,6 +596,32 @@ mod tests {
         assert!(html.len() < 2 << 20, "{} bytes", html.len());
         assert!(html.contains("The first 50 of 10\u{202F}000."));
         assert_well_formed(&html);
+    }
+
+    #[test]
+    fn of_long_tables_the_first_rows_are_shown_and_the_others_unfold() {
+        let mut report = sample();
+        let row = |hits: u64| ProbeRow { path: format!("/probe-{hits}/"), hits };
+        let section = |report: &Report| {
+            let html = html(report);
+            assert_well_formed(&html);
+            let (_, rest) = html.split_once("<h3>Probes</h3>").unwrap();
+            rest.split_once("<h3>").unwrap().0.to_owned()
+        };
+        report.status.probes = (1..=10).map(row).collect();
+        assert!(!section(&report).contains("<details>"), "ten rows fit");
+        report.status.probes = (1..=34).map(row).collect();
+        let shown = section(&report);
+        let (first, rest) = shown.split_once("<details>\n<summary>20 rows more</summary>\n").unwrap();
+        assert!(first.contains("/probe-10/") && !first.contains("/probe-11/"), "{first}");
+        let (folded, behind) = rest.split_once("</details>").unwrap();
+        assert!(folded.contains("<caption>Paths that scanners ask for, from 11 on</caption>"), "{folded}");
+        assert!(folded.contains("/probe-11/") && folded.contains("/probe-30/") && !folded.contains("/probe-31/"));
+        assert!(behind.contains("The first 30 of 34."), "{behind}");
+        assert_eq!(tags(first, "tr").len(), 11, "ten rows and their head");
+        // On paper nothing unfolds by itself.
+        let print = STYLE.split_once("@media print").unwrap().1;
+        assert!(print.contains("details::details-content { content-visibility: visible; block-size: auto; }"));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What another policy would have done.
 
 use super::charts::{bytes, count};
-use super::tables::Cell::{Number, Text};
-use super::tables::{Cell, cut_off, of, part, raw, table, whole_table};
+use super::rows::Cell::{Number, Text};
+use super::rows::{Cell, cut_off, table, whole_table};
+use super::tables::{of, part, raw};
 use super::{ITEMS, action_words, escaped, list, text};
 use crate::action::Action;
 use crate::review::report::{AffectedClass, AffectedRow, MatrixCell, Report, Simulation};

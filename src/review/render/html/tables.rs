@@ -1,68 +1,10 @@
-//! The sections that are tables, and how a table is made.
+//! The sections that are tables.
 
 use super::charts::{bytes, count, duration, heat, number, percent, share_bar, time};
+use super::rows::Cell::{Number, Text};
+use super::rows::{Cell, ROWS, table};
 use super::{ITEMS, action_words, category_words, list, skip_words, text, verification_words};
 use crate::review::report::{ActionRow, AgentRow, CandidateRow, ProbeRow, Quality, Report, RobotsRow};
-use Cell::{Number, Text};
-
-/// Rows of one table.
-pub(super) const ROWS: usize = 30;
-/// From so many columns on a table scrolls by itself on a small screen.
-const WIDE: usize = 4;
-
-/// What stands in a cell, as HTML.
-pub(super) enum Cell {
-    Text(String),
-    Number(String),
-}
-
-/// The first [`ROWS`] rows, and a line about the rest; nothing without rows.
-pub(super) fn table<T>(caption: &str, columns: &[&str], rows: &[T], cells: impl Fn(&T) -> Vec<Cell>) -> String {
-    let shown: Vec<Vec<Cell>> = rows.iter().take(ROWS).map(cells).collect();
-    whole_table(caption, columns, &shown) + &cut_off(shown.len(), rows.len())
-}
-
-/// A table of all these rows; nothing without rows. The first cell of each names it.
-pub(super) fn whole_table(caption: &str, columns: &[&str], rows: &[Vec<Cell>]) -> String {
-    let Some(first) = rows.first() else { return String::new() };
-    let head: String = columns
-        .iter()
-        .zip(first)
-        .map(|(column, cell)| match cell {
-            Text(_) => format!("<th scope=\"col\">{column}</th>"),
-            Number(_) => format!("<th scope=\"col\" class=\"number\">{column}</th>"),
-        })
-        .collect();
-    let body: String = rows.iter().map(|row| format!("<tr>{}</tr>\n", cells_of(row))).collect();
-    let table = format!(
-        "<table>\n<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n"
-    );
-    if columns.len() < WIDE { table } else { scrolling(caption, &table) }
-}
-
-fn cells_of(row: &[Cell]) -> String {
-    let cell = |(index, cell): (usize, &Cell)| match cell {
-        Text(html) if index == 0 => format!("<th scope=\"row\">{html}</th>"),
-        Number(html) if index == 0 => format!("<th scope=\"row\" class=\"number\">{html}</th>"),
-        Text(html) => format!("<td>{html}</td>"),
-        Number(html) => format!("<td class=\"number\">{html}</td>"),
-    };
-    row.iter().enumerate().map(cell).collect()
-}
-
-/// Can be scrolled by keyboard, too.
-pub(super) fn scrolling(label: &str, table: &str) -> String {
-    format!("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\">\n{table}</div>\n")
-}
-
-/// Says how many rows are left out.
-pub(super) fn cut_off(shown: usize, all: usize) -> String {
-    if shown == all {
-        return String::new();
-    }
-    let (shown, all) = (number(shown as u64), number(all as u64));
-    format!("<p class=\"quiet\">The first {shown} of {all}. <code>--json</code> has them all.</p>\n")
-}
 
 /// A table under its heading; without rows a sentence that says so.
 pub(super) fn part(heading: &str, table: &str, otherwise: &str) -> String {
@@ -367,6 +309,8 @@ fn source(report: &Report) -> Vec<(&'static str, String)> {
     ];
     rows.extend(source.ranges_date.as_deref().map(|date| ("Addresses of robots, as of", text(date))));
     rows.push(("Writers", list(&report.quality.instances, ROWS)));
+    let sent = report.quality.anchored.iter().map(|(to, heads)| format!("{heads} to {to}"));
+    rows.push(("Heads of the log that were sent away", list(&sent.collect::<Vec<String>>(), ROWS)));
     rows.retain(|(_, html)| !html.is_empty());
     rows
 }
@@ -391,6 +335,7 @@ fn faults(quality: &Quality) -> Vec<(String, u64)> {
         ("Records that the writer dropped", quality.dropped),
         ("Times that the writer's clock went back", quality.clock_steps),
         ("Numbers that are missing in the log", quality.holes),
+        ("Versions of robots.txt whose text is nowhere", quality.robots_missing),
     ];
     all.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -1,0 +1,140 @@
+//! What tracing costs, and that it names nobody who is innocent among many:
+//!
+//! - marks of a log against one copy, with one thread and with all;
+//! - reading a copy;
+//! - unmarked, foreign, wrapped, shuffled and hostile texts against a large log.
+//!
+//! `scripts/bench` runs it. `DECKLE_LONG=1` takes ten million marks, and twenty texts against a million.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+#![allow(clippy::disallowed_methods)] // Benches are the place that measures real time.
+
+use std::time::{Duration, Instant};
+
+use deckle::secret::{Secret, Secrets};
+use deckle::slot::{Class, PlaceKind};
+use deckle::watermark::{Candidates, Keys, Mark, Observation, Scoring, Suspect, Trace, Tracer, Verdict};
+
+const WORDS: [&str; 16] = [
+    "harbour", "council", "ferry", "market", "winter", "report", "school", "bridge", "island", "letter", "number",
+    "public", "garden", "window", "silver", "travel",
+];
+
+struct Bench {
+    keys: Keys,
+    tracer: Tracer,
+    random: fastrand::Rng,
+}
+
+fn main() {
+    let secret = Secret::new(1, b"an example secret of 32 bytes or").unwrap();
+    let (keys, tracer) = (Keys::new(&secret), Tracer::new(&Secrets::from(secret)));
+    let mut bench = Bench { keys, tracer, random: fastrand::Rng::with_seed(7) };
+    let long = std::env::var_os("DECKLE_LONG").is_some();
+    bench.speed(if long { &[1_000_000, 10_000_000] } else { &[1_000_000] });
+    bench.reading();
+    if long { bench.innocent(4, 1_000_000) } else { bench.innocent(6, 100_000) }
+}
+
+fn log(count: u64) -> Candidates {
+    let mut log = Candidates::new();
+    (1..=count).for_each(|i| log.push(mark(i)));
+    log.finish()
+}
+
+fn mark(i: u64) -> Mark {
+    Mark { kid: 1, id: i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16 }
+}
+
+impl Bench {
+    fn article(&mut self, words: usize) -> String {
+        (0..words).map(|_| self.random.choice(WORDS).unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Marked as a page of 600 words is.
+    fn marked(&mut self, mark: Mark) -> String {
+        let text = self.article(600);
+        let words: Vec<&str> = text.split(' ').collect();
+        let mut row = [0u64; 64];
+        self.keys.white_row(mark.id, &mut row);
+        let mut out = String::new();
+        for (i, word) in words.iter().enumerate() {
+            let bit = (1..words.len() - 2).contains(&i) && {
+                let context = words[i - 1..i + 3].join("\x1F");
+                let column = usize::from(self.keys.hash(PlaceKind::Space, context.as_bytes()).column(Class::White));
+                row[column / 64] >> (column % 64) & 1 == 1
+            };
+            out.push_str(word);
+            out.push(if bit { '\n' } else { ' ' });
+        }
+        out
+    }
+
+    fn observe(&self, text: &str) -> Observation {
+        self.tracer.observe(&Suspect { text, label: "copy" })
+    }
+
+    fn timed(&self, seen: &Observation, log: &Candidates, jobs: usize) -> (Trace, Duration) {
+        let start = Instant::now();
+        let trace = self.tracer.score(std::slice::from_ref(seen), log, &Scoring { jobs, ..Scoring::default() });
+        (trace, start.elapsed())
+    }
+
+    fn speed(&mut self, counts: &[u64]) {
+        let guilty = mark(77);
+        let copy = self.marked(guilty);
+        let seen = self.observe(&copy);
+        for count in counts {
+            let log = log(*count);
+            for (jobs, threads) in [(1, "1 thread"), (0, "all threads")] {
+                let (trace, time) = self.timed(&seen, &log, jobs);
+                assert_eq!((trace.verdict, trace.hits[0].mark), (Verdict::Traced, guilty));
+                println!(
+                    "trace {count} marks, {threads}: {time:.2?}, {:.0} ns a mark, {} slots, p = {:.1e}",
+                    time.as_nanos() as f64 / *count as f64,
+                    trace.slots_read,
+                    trace.hits[0].adjusted
+                );
+            }
+        }
+    }
+
+    fn reading(&mut self) {
+        let text = self.article(600_000).replace("ferry council", "ferry.\n\ncouncil");
+        let start = Instant::now();
+        let seen = self.observe(&text);
+        let time = start.elapsed();
+        let speed = text.len() as f64 / 1e6 / time.as_secs_f64();
+        println!("read a copy of {} words: {time:.2?}, {speed:.0} MB/s", seen.words());
+    }
+
+    /// Five kinds of texts, each so many times.
+    fn innocent(&mut self, times: usize, count: u64) {
+        let log = log(count);
+        let (start, mut close) = (Instant::now(), 0);
+        for _ in 0..times {
+            let (text, stranger) = (self.article(600), Mark { kid: 1, id: self.random.u64(..) >> 16 });
+            let other = self.marked(stranger);
+            let mut shuffled: Vec<&str> = other.split_inclusive([' ', '\n']).collect();
+            self.random.shuffle(&mut shuffled);
+            let mut place = 0usize;
+            let turns: String = text
+                .chars()
+                .map(|c| {
+                    place += usize::from(c == ' ');
+                    if c == ' ' && place.is_multiple_of(2) { '\n' } else { c }
+                })
+                .collect();
+            for copy in [&text, &other, &shuffled.concat(), &turns, &text.replace(' ', "\n")] {
+                let (trace, _) = self.timed(&self.observe(copy), &log, 0);
+                assert_ne!(trace.verdict, Verdict::Traced, "{trace:?}");
+                close += usize::from(trace.verdict == Verdict::Inconclusive);
+            }
+        }
+        println!(
+            "{} innocent texts against {count} marks: nobody named, {close} inconclusive, {:.1?}",
+            times * 5,
+            start.elapsed()
+        );
+    }
+}

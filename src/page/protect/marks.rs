@@ -249,7 +249,8 @@ mod tests {
         let table: [(Option<Level>, fn(&mut Settings), &str, Variants, bool, bool, Option<Channels>); 8] = [
             (None, |_| {}, "", first, false, true, Some(safe)),
             (Some(Level::Off), |s| s.markup = true, "", first, false, false, None),
-            (Some(Level::InvisibleSafe), |s| s.channels.whitespace = Whitespace::Always, "", first, false, true, Some(safe)),
+            (Some(Level::InvisibleSafe), |s| s.channels.whitespace = Whitespace::Always, "", first, false, true,
+                Some(safe)),
             (Some(Level::InvisibleSafe), |s| s.channels.whitespace = Whitespace::Off, "", first, false, true,
                 Some(Channels { white: false, ..safe })),
             (Some(Level::InvisibleSafe), |s| s.markup = true, "", first, true, true, Some(Channels { tokens: true, ..safe })),

@@ -21,7 +21,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod text;
+mod places;
 mod verdict;
+mod working;
 
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ pub use observe::{Observation, Suspect};
 pub use seals::SealHit;
 pub use share::Scoring;
 pub use sketch::Overlap;
+pub use working::Working;
 
 use self::joint::Joint;
 use super::code::{Keys, Mark};

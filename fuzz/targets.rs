@@ -9,10 +9,10 @@ use deckle::page::{Findings, Marking, ProtectLayer, Replace, Settings};
 use deckle::rights::robots::Robots;
 use deckle::rights::{Policy, fields, statement};
 use deckle::secret::{Secret, Secrets};
-use deckle::slot::What;
+use deckle::slot::{Slot, What};
 use deckle::unit::Size;
 use deckle::visitor::{ForwardedHeader, Peer, TrustedProxies, Visitor};
-use deckle::watermark::{self, Whitespace};
+use deckle::watermark::{self, Level, Whitespace};
 use fastrand::Rng;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use http_body_util::BodyExt;
@@ -46,6 +46,10 @@ impl Stage {
         let secrets = Secrets::from(Secret::new(1, b"an example secret of 32 bytes or").unwrap());
         let mut marks = watermark::Settings::default();
         marks.channels.whitespace = Whitespace::Always;
+        (marks.level, marks.markup) = (Some(Level::Variants), true);
+        let list = |selectors: &[&str]| selectors.iter().map(|selector| (*selector).to_owned()).collect();
+        marks.preserve = list(&[".poem", "section .box"]);
+        marks.skip = list(&[".box", "main li"]);
         let findings = Arc::new(Findings::default());
         findings.learn_page(b"<!doctype html><title>t</title><article><p>x</p></article>");
         let layer = ProtectLayer::new(&settings, &rights, "/.deckle").unwrap();
@@ -115,7 +119,8 @@ pub(crate) fn rewriter() -> Target {
         let (_, _, copy) = stage.exchange(HeaderMap::new(), html(), cut);
         let mut edits = stage.layer.edits(&page, "text/html; charset=utf-8");
         // What cannot be read to its end teaches nothing, and is not marked.
-        edits.retain(|edit| marked || matches!(edit.what, What::Fixed(_)));
+        let stays = |what: &What| matches!(what, What::Fixed(_) | What::Choice(Slot::Variant { .. }));
+        edits.retain(|edit| marked || stays(&edit.what));
         // A page that is left alone has no edits to take out.
         if copy != page {
             let back = undo(&copy, &page, &edits).unwrap();

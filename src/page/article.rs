@@ -6,20 +6,22 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use lol_html::Selector;
-use lol_html::html_content::{EndTag, SourceLocation, TextChunk};
+use lol_html::html_content::{EndTag, SourceLocation};
 use lol_html::send::{Element, ElementContentHandlers, Settings};
 
 use super::ambiguity::Ambiguity;
+use super::chunks::{on_script, on_text};
 use super::deletion::Deletions;
 use super::element::{self, Effect, Kind};
+use super::marks::{MarkRules, Sheets};
+use super::regions;
 use super::replace::Replacer;
 use super::scan::{Border, Reading, Scanner};
-use super::text::Text;
+use super::text::{Region, Text};
+use super::tokens::Tokens;
+use super::variants::OpenVariants;
 use super::window::Window;
 use crate::slot::{Edit, Fill, Slot, What};
-
-/// Traces in a script of a framework that compares the server's text with its own.
-const HYDRATION_CALL: &str = "self.__next_f";
 
 /// The selectors in the order of their handlers, parsed once.
 static PARSED: LazyLock<[Option<Selector>; 3]> = LazyLock::new(|| {
@@ -39,7 +41,14 @@ pub(crate) struct Shared {
     pub(crate) footer_placed: bool,
     /// A script of a framework compares the page's text with its own.
     pub(crate) hydrated: bool,
+    /// The same, and it was seen when slots had been found.
+    pub(crate) mark_late: bool,
     pub(crate) deletions: Deletions,
+    pub(crate) variants: OpenVariants,
+    pub(super) tokens: Tokens,
+    pub(crate) rules: MarkRules,
+    /// The style sheets that stand before the first block.
+    pub(crate) sheets: Sheets,
     footer: Option<Bytes>,
     /// Something may be filled in behind it.
     foot: bool,
@@ -52,15 +61,20 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(window: Window, text: Text) -> Self {
+    pub(crate) fn new(window: Window, text: Text, variants: OpenVariants) -> Self {
         Self {
             window,
             text,
+            variants,
+            tokens: Tokens::default(),
             edits: Vec::new(),
             ambiguous: false,
             footer_placed: false,
             hydrated: false,
+            mark_late: false,
             deletions: Deletions::default(),
+            rules: MarkRules::default(),
+            sheets: Sheets::default(),
             footer: None,
             foot: false,
             ambiguity: Ambiguity::default(),
@@ -80,6 +94,20 @@ impl Shared {
         self.start + at.saturating_sub(self.prefix.len() as u64)
     }
 
+    /// The scanner is at a token that starts here, or has passed a text that ends here.
+    pub(super) fn pass(&self, at: usize) {
+        self.border.event(at as u64);
+    }
+
+    /// A script compares the text of this page: no more slots.
+    pub(super) fn see_hydration(&mut self) {
+        self.hydrated = true;
+        if !self.rules.hydrated_ok {
+            self.mark_late |= self.text.found && self.text.stopped.is_none();
+            self.text.stop("hydrated");
+        }
+    }
+
     /// The bytes at a place that the scanner named.
     fn bytes(&self, place: &SourceLocation) -> &[u8] {
         let place = place.bytes();
@@ -93,7 +121,8 @@ impl Shared {
     /// All bytes before this may leave.
     pub(crate) fn safe(&mut self, fed: u64) -> u64 {
         let settled = self.source_of(self.border.settled()).min(fed);
-        let holds = [self.text.hold(settled), self.deletions.hold(settled)];
+        self.text.settle(settled, &mut self.edits);
+        let holds = [self.text.hold(settled), self.deletions.hold(settled), self.variants.hold(settled)];
         holds.into_iter().flatten().fold(settled, u64::min)
     }
 
@@ -111,9 +140,9 @@ impl Shared {
     }
 }
 
-type Handle = Arc<Mutex<Shared>>;
+pub(super) type Handle = Arc<Mutex<Shared>>;
 
-fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
+pub(super) fn lock(shared: &Handle) -> MutexGuard<'_, Shared> {
     // A handler that panicked ends the scan; what it left behind is still a list of edits.
     shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -125,6 +154,7 @@ pub(crate) fn scanner(
     prefix: &[u8],
     (footer, foot): (Option<Bytes>, bool),
     replacer: Replacer,
+    rules: MarkRules,
     reading: Reading,
 ) -> Scanner {
     let border = {
@@ -133,9 +163,12 @@ pub(crate) fn scanner(
         state.prefix = prefix.to_vec();
         (state.footer, state.foot) = (footer, foot);
         state.deletions = Deletions::new(replacer);
+        state.rules = rules.clone();
         Arc::clone(&state.border)
     };
-    let mut scanner = Scanner::new(reading, border, |settings| handlers(settings, shared));
+    // Of the handlers of one element those of its regions come last.
+    let mut scanner =
+        Scanner::new(reading, border, |settings| regions::handlers(handlers(settings, shared), shared, &rules));
     // The prefix is ours and well-formed.
     let _ = scanner.write(prefix);
     scanner
@@ -177,23 +210,33 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         return;
     }
     let mut ending = Ending { ambiguity: matches!(name, "select" | "template"), ..Ending::default() };
+    // What the site has named takes the place of what is an article by itself.
+    let roots = state.rules.roots.is_empty();
+    let (mut hydrates, mut alternatives) = (false, None);
+    state.variants.give_up();
     let kind = element::kind(name);
     match kind {
-        Kind::Root => ending.root = true,
+        Kind::Root => ending.root = roots,
         Kind::Skip => ending.skip = true,
         Kind::Page => ending.page = true,
-        Kind::Hydration => state.hydrated = true,
+        Kind::Hydration => hydrates = true,
         Kind::Block | Kind::Other => {}
     }
     for attribute in element.attributes() {
         let bytes = |place: Option<SourceLocation>| place.map(|place| state.bytes(&place)).unwrap_or_default();
         match element::effect(bytes(attribute.name_source_location()), bytes(attribute.value_source_location())) {
-            Some(Effect::Root) => ending.root = true,
+            Some(Effect::Root) => ending.root |= roots,
             Some(Effect::Skip) => ending.skip = true,
-            Some(Effect::Hydration) => state.hydrated = true,
+            Some(Effect::NoSeal) => ending.unsealed = true,
+            Some(Effect::Hydration) => hydrates = true,
             Some(Effect::Notice) => state.footer = None,
+            Some(Effect::Language) => ending.foreign |= state.text.is_foreign(bytes(attribute.value_source_location())),
+            Some(Effect::Variant) => alternatives = attribute.value_source_location(),
             None => {}
         }
+    }
+    if hydrates {
+        state.see_hydration();
     }
     if !state.deletions.is_idle() {
         ending.deletion = deletion(state, element, name);
@@ -203,6 +246,14 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         state.blocks += 1;
         ending.block = Some(state.blocks);
     }
+    let start = state.source(element.source_location().bytes().start);
+    if let Some(value) = alternatives.filter(|_| name == "span" && !state.deletions.is_open()) {
+        let value = state.bytes(&value).to_vec();
+        ending.variant = state.variants.start_tag(start, &value).then_some(start);
+    }
+    if name == "base" || (!ending.skip && state.text.takes_marks()) {
+        put_token(state, element, name, kind == Kind::Block);
+    }
     if ending == Ending::default() {
         return;
     }
@@ -211,17 +262,29 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
             let end = state.source(element.source_location().bytes().end);
             state.deletions.without_content(name, end, &mut state.edits);
         }
+        state.variants.forget();
         return;
     }
-    if ending.root {
-        state.text.enter_root();
+    for region in ending.regions() {
+        state.text.enter(region);
     }
-    if ending.skip {
-        state.text.enter_skip();
+    if ending.variant.is_some() {
+        state.variant_start(start);
     }
     if let Some(id) = ending.block {
-        state.text.block_start(name, id);
+        state.text.block_start(name, id, start);
     }
+}
+
+/// Puts the mark into a tag, if it may hold it.
+fn put_token(state: &mut Shared, element: &Element<'_, '_>, name: &str, is_block: bool) {
+    let Some(key) = state.tokens.attribute_of(name, is_block) else { return };
+    // Of two attributes of one name the first one counts.
+    let attribute = element.attributes().iter().find(|attribute| attribute.name() == key);
+    let place = attribute.and_then(|attribute| Some(attribute.value_source_location()?.bytes()));
+    let value = place.map(|place| state.source(place.start)..state.source(place.end));
+    let tag = state.source(element.source_location().bytes().start);
+    state.put_token(key, name, tag, attribute.is_some(), value);
 }
 
 /// Does this element belong to an older plugin, or may its text?
@@ -249,18 +312,35 @@ fn deletion(state: &mut Shared, element: &Element<'_, '_>, name: &str) -> Option
 struct Ending {
     root: bool,
     skip: bool,
+    unsealed: bool,
+    foreign: bool,
     ambiguity: bool,
     page: bool,
     /// It may be taken out, by this name.
     deletion: Option<u64>,
+    /// One of its alternatives may take its place; it is named by its start.
+    variant: Option<u64>,
     block: Option<u64>,
+}
+
+impl Ending {
+    fn regions(self) -> impl Iterator<Item = Region> {
+        let all = [
+            (self.root, Region::Root),
+            (self.skip, Region::Skip),
+            (self.unsealed, Region::Unsealed),
+            (self.foreign, Region::Foreign),
+        ];
+        all.into_iter().filter(|(is, _)| *is).map(|(_, region)| region)
+    }
 }
 
 /// Asks for the element's end tag, or an ancestor's that takes it along. False: it has none.
 fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: Ending) -> bool {
     let Some(handlers) = element.end_tag_handlers() else { return false };
     let shared = Arc::clone(shared);
-    let own = (ending.page || ending.deletion.is_some()).then(|| name.to_owned());
+    let named = ending.page || ending.deletion.is_some() || ending.variant.is_some();
+    let own = named.then(|| name.to_owned());
     handlers.push(Box::new(move |end: &mut EndTag<'_>| {
         let mut state = lock(&shared);
         let place = end.source_location().bytes();
@@ -273,6 +353,11 @@ fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: En
                 let Shared { window, deletions, edits, .. } = &mut *state;
                 deletions.end_tag(name, tag, own, window, edits);
             }
+            if let Some(name) = ending.variant {
+                let own = own.as_deref() == Some(end.name().as_str());
+                let end = state.source(place.end);
+                state.variant_end(name, end, own);
+            }
             end_tag(&mut state, ending, own.as_deref(), &end.name(), at);
         }
         Ok(())
@@ -281,11 +366,8 @@ fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: En
 }
 
 fn end_tag(state: &mut Shared, ending: Ending, own: Option<&str>, name: &str, at: u64) {
-    if ending.root {
-        state.text.leave_root();
-    }
-    if ending.skip {
-        state.text.leave_skip();
+    for region in ending.regions() {
+        state.text.leave(region);
     }
     if ending.ambiguity {
         state.ambiguity.end(name);
@@ -296,43 +378,5 @@ fn end_tag(state: &mut Shared, ending: Ending, own: Option<&str>, name: &str, at
     if let Some(id) = ending.block {
         let Shared { window, text, edits, .. } = state;
         text.block_end(id, name, at, window, edits);
-    }
-}
-
-/// Looks for the call in scripts; a name that is cut by a chunk border is found with the next one, which pages have.
-fn on_script(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lol_html::HandlerResult + Send + 'static {
-    let shared = Arc::clone(shared);
-    move |chunk: &mut TextChunk<'_>| {
-        let end = chunk.source_location().bytes().end as u64;
-        let found = chunk.as_str().contains(HYDRATION_CALL);
-        drop_output(chunk);
-        let mut state = lock(&shared);
-        state.hydrated |= found;
-        state.border.event(end);
-        Ok(())
-    }
-}
-
-/// Nothing re-encoded may be counted by the sink.
-fn drop_output(chunk: &mut TextChunk<'_>) {
-    chunk.remove();
-}
-
-fn on_text(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lol_html::HandlerResult + Send + 'static {
-    let shared = Arc::clone(shared);
-    move |chunk: &mut TextChunk<'_>| {
-        let place = chunk.source_location().bytes();
-        drop_output(chunk);
-        let mut state = lock(&shared);
-        if !state.ambiguous {
-            let (start, end) = (state.source(place.start), state.source(place.end));
-            let Shared { window, text, edits, .. } = &mut *state;
-            text.text_chunk(start..end, window);
-            if chunk.last_in_text_node() {
-                text.text_end(window, edits);
-            }
-        }
-        state.border.event(place.end as u64);
-        Ok(())
     }
 }

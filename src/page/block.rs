@@ -5,9 +5,10 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::decode::Decoded;
+use super::forms::BlockForms;
 use super::tail::{self, Tail};
 use super::window::Window;
-use crate::slot::{Edit, SEPARATOR, Slot, What, Words, fold};
+use crate::slot::{Edit, SEPARATOR, Slot, What, Words, fold, is_apostrophe};
 
 const SEAL_WORDS: u32 = 12;
 const SEAL_CHARS: u32 = 80;
@@ -19,6 +20,10 @@ const REACH: u64 = 4_096;
 const MAX_JOINED: usize = 256;
 /// Words that a context is made of.
 const CONTEXT: usize = 4;
+/// Words behind which no gap can be found any more are let go when there are so many.
+const MANY_KNOWN: usize = 60;
+/// The same within one text node.
+const MAX_KNOWN: usize = 1_024;
 
 /// A finished word.
 #[derive(Debug, Clone)]
@@ -45,20 +50,30 @@ struct Open {
 pub(super) struct Block {
     pub(super) id: u64,
     pub(super) name: String,
-    words: u32,
+    pub(super) words: u32,
     pub(super) chars: u32,
     /// Holds another block, or text that must not be sealed.
     pub(super) unsealable: bool,
     /// Behind the last character that is not white space.
     pub(super) tail_from: Option<u64>,
+    /// White space behind it counts.
+    pub(super) tail_stays: bool,
+    /// White space that is read now counts: there are no gaps.
+    pub(super) preserve: bool,
     known: Vec<Known>,
-    /// Folded words, separated; `known` points into it.
+    /// Folded words, separated; `known` and `found` point into it.
     arena: Vec<u8>,
+    /// Gaps with their contexts.
+    found: Vec<(Range<u64>, Range<usize>)>,
     open: Option<Open>,
+    /// The next text may go on with a word that is not known.
+    glued: bool,
+    /// Spellings and alternatives, if they are looked for.
+    pub(super) forms: Option<Box<BlockForms>>,
 }
 
 impl Block {
-    pub(super) fn new(id: u64, name: &str) -> Self {
+    pub(super) fn new(id: u64, name: &str, forms: Option<Box<BlockForms>>) -> Self {
         Self {
             id,
             name: name.to_owned(),
@@ -66,9 +81,14 @@ impl Block {
             chars: 0,
             unsealable: false,
             tail_from: None,
+            tail_stays: false,
+            preserve: false,
             known: Vec::new(),
             arena: Vec::new(),
+            found: Vec::new(),
             open: None,
+            glued: false,
+            forms,
         }
     }
 
@@ -83,6 +103,10 @@ impl Block {
     ) {
         let source_at = |at: usize| start + decoded.source(at);
         let mut from = 0;
+        if std::mem::take(&mut self.glued) {
+            from = first_word_end(&decoded.text);
+            self.glued = from > 0 && from == decoded.text.len();
+        }
         if let Some(open) = self.open.take() {
             let near = start.saturating_sub(open.end) <= REACH;
             let joins = near && window.get(open.end..start).is_some_and(tail::is_inline);
@@ -116,6 +140,7 @@ impl Block {
                 self.finish(raw, source_at(to), node, gap_before, edits);
             }
         }
+        self.release(edits);
         if decoded.has_unknown_entity {
             self.forget_words();
         }
@@ -124,7 +149,7 @@ impl Block {
     /// The white space between the last word and one that starts at `at`, if it is a gap.
     fn gap(&self, at: u64, node: u64, raw: &str, decoded: &Decoded<'_>, start: u64) -> Option<Range<u64>> {
         let last = self.known.last()?;
-        if last.node != node || last.end >= at {
+        if self.preserve || last.node != node || last.end >= at {
             return None;
         }
         let between = decoded.source_bytes(last.end.checked_sub(start)?, at - start)?;
@@ -153,21 +178,33 @@ impl Block {
         if let [.., a, _, c, d] = self.known.as_slice()
             && let Some(range) = &c.gap_before
             && d.end.saturating_sub(range.start) <= REACH
-            && let Some(context) = self.arena.get(a.folded.start..d.folded.end)
         {
-            let slot = Slot::Gap { context: Bytes::copy_from_slice(context) };
-            edits.push(Edit { range: range.clone(), what: What::Choice(slot) });
+            self.found.push((range.clone(), a.folded.start..d.folded.end));
         }
+        if self.known.len() >= MAX_KNOWN {
+            self.release(edits);
+        }
+    }
+
+    /// Hands over the gaps that were found. Their contexts share one piece of memory.
+    fn release(&mut self, edits: &mut Vec<Edit>) {
+        let from = self.found.first().map_or(0, |(_, context)| context.start);
+        let to = self.found.last().map_or(0, |(_, context)| context.end);
+        let shared = Bytes::copy_from_slice(self.arena.get(from..to).unwrap_or_default());
+        edits.extend(self.found.drain(..).map(|(range, context)| {
+            let context = shared.slice(context.start - from..context.end - from);
+            Edit { range, what: What::Choice(Slot::Gap { context }) }
+        }));
         self.compact();
     }
 
     /// Keeps the last words only.
     fn compact(&mut self) {
-        const LIMIT: usize = 64;
-        if self.known.len() < LIMIT {
+        let surplus = self.known.len().saturating_sub(CONTEXT);
+        if surplus < MANY_KNOWN {
             return;
         }
-        self.known.drain(..LIMIT - CONTEXT);
+        self.known.drain(..surplus);
         let shift = self.known.first().map_or(0, |w| w.folded.start);
         self.arena.drain(..shift);
         for word in &mut self.known {
@@ -179,12 +216,19 @@ impl Block {
         if let Some(open) = self.open.take() {
             self.finish(&open.raw, open.end, open.node, open.gap_before, edits);
         }
+        self.release(edits);
     }
 
     pub(super) fn forget_words(&mut self) {
         self.open = None;
         self.known.clear();
         self.arena.clear();
+    }
+
+    /// Alternatives end: which of them a copy shows is not known here, so no gap has them among its words.
+    pub(super) fn glue(&mut self) {
+        self.forget_words();
+        self.glued = true;
     }
 
     fn is_sealable(&self) -> bool {
@@ -196,6 +240,9 @@ impl Block {
         let Some(from) = self.tail_from.filter(|_| self.is_sealable()) else { return false };
         let near = at.saturating_sub(from) <= MAX_TAIL;
         let Some(Tail { spaces }) = window.get(from..at).filter(|_| near).and_then(tail::read) else { return false };
+        if self.tail_stays && !spaces.is_empty() {
+            return false;
+        }
         for space in spaces {
             let range = from + space.start as u64..from + space.end as u64;
             edits.push(Edit { range, what: What::Choice(Slot::Trim) });
@@ -210,11 +257,20 @@ impl Block {
         let gap = self.known.last().and_then(|w| w.gap_before.as_ref()).and_then(|g| within(g.start, REACH));
         let open = self.open.as_ref().map(|o| o.gap_before.as_ref().map_or(o.end, |g| g.start));
         let open = open.and_then(|at| within(at, REACH));
-        [tail, gap, open].into_iter().flatten().min()
+        let forms = self.forms.as_ref().and_then(|forms| forms.hold(next));
+        [tail, gap, open, forms].into_iter().flatten().min()
     }
 }
 
-/// Scripts whose lines may break between any two letters: there a line feed and a space are not the same.
+/// Behind the word that a text begins with; 0: it begins with none.
+fn first_word_end(text: &str) -> usize {
+    let word = text.trim_start_matches(is_apostrophe);
+    let quoted = text.len() - word.len();
+    Words::new(word).next().filter(|first| first.start == 0).map_or(0, |first| quoted + first.end)
+}
+
+/// Scripts whose lines may break between any two letters: there a line feed and a space are not the same. Hangul, whose
+/// line feeds should become spaces (CSS Text, segment break transformation), is among them until browsers are known to agree.
 fn breaks_anywhere(c: char) -> bool {
     matches!(c,
         '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1100}'..='\u{11FF}' | '\u{1780}'..='\u{17FF}'

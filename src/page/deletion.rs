@@ -46,6 +46,11 @@ impl Deletions {
         self.replacer.is_idle()
     }
 
+    /// May what comes now be taken out, as part of an element?
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// The source from here on must stay, as it may be taken out.
     pub(super) fn hold(&mut self, settled: u64) -> Option<u64> {
         if let Some(open) = &mut self.open {

@@ -23,10 +23,17 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
     Root,
+    /// In it nothing is marked.
     Skip,
+    /// In it no block is sealed: it is not shown, or holds what readers wrote.
+    NoSeal,
     Hydration,
     /// The site has placed its own visible notice.
     Notice,
+    /// It is in another language, perhaps.
+    Language,
+    /// The author has written alternatives.
+    Variant,
 }
 
 /// Longer names mean nothing here.
@@ -64,10 +71,12 @@ pub(super) fn effect(name: &[u8], value: &[u8]) -> Option<Effect> {
     let says = |known: &str| value.trim_ascii().eq_ignore_ascii_case(known.as_bytes());
     match name.len() {
         2 if is("id") && (value == b"__nuxt" || value == b"__NEXT_DATA__") => Some(Effect::Hydration),
-        2 if is("id") && value.starts_with(b"comment") => Some(Effect::Skip),
+        2 if is("id") && (value == b"comments" || value.starts_with(b"comment-")) => Some(Effect::NoSeal),
         4 if is("role") && says("main") => Some(Effect::Root),
-        5 if is("class") && hides(value) => Some(Effect::Skip),
-        5 if is("style") && contains(value, b"white-space") => Some(Effect::Skip),
+        4 if is("lang") => Some(Effect::Language),
+        5 if is("class") && tokens(value).any(|token| token == b"notranslate") => Some(Effect::Skip),
+        5 if is("class") && hides(value) => Some(Effect::NoSeal),
+        5 if is("style") && keeps_white_space(value) => Some(Effect::Skip),
         6 if is("hidden") => Some(Effect::Skip),
         8 if is("itemprop") && tokens(value).any(|t| t == b"articleBody") => Some(Effect::Root),
         9 if is("translate") && says("no") => Some(Effect::Skip),
@@ -75,6 +84,7 @@ pub(super) fn effect(name: &[u8], value: &[u8]) -> Option<Effect> {
         11 if is("data-deckle") && says("off") => Some(Effect::Skip),
         11 if is("data-deckle") && says("notice") => Some(Effect::Notice),
         11 if is("aria-hidden") && says("true") => Some(Effect::Skip),
+        12 if is("data-variant") => Some(Effect::Variant),
         14 if is("data-reactroot") => Some(Effect::Hydration),
         15 if is("contenteditable") => Some(Effect::Skip),
         22 if is("data-sveltekit-hydrate") => Some(Effect::Hydration),
@@ -84,7 +94,7 @@ pub(super) fn effect(name: &[u8], value: &[u8]) -> Option<Effect> {
 
 /// Classes of text that is not shown, or is not the article's.
 fn hides(classes: &[u8]) -> bool {
-    tokens(classes).any(|token| token == b"notranslate" || token == b"comments" || names_hiding(token))
+    tokens(classes).any(|token| token == b"comments" || names_hiding(token))
 }
 
 /// `hidden-xs`, `js-hide`, `visually-hidden`; not `overflow-hidden`, which often stands around a whole article.
@@ -94,6 +104,26 @@ fn names_hiding(class: &[u8]) -> bool {
         || class.starts_with(b"hidden")
         || PARTS.iter().any(|part| contains(class, part))
         || class.split(|b| matches!(b, b'-' | b'_')).any(|part| part == b"hide")
+}
+
+/// Does white space count in an element with this style? What is said of it in any but the plainest way counts as yes.
+fn keeps_white_space(style: &[u8]) -> bool {
+    const NAME: &[u8] = b"white-space";
+    let names = |text: &[u8]| text.windows(NAME.len()).any(|part| part.eq_ignore_ascii_case(NAME));
+    names(style) && style.split(|b| *b == b';').any(|declaration| names(declaration) && !collapses(declaration))
+}
+
+/// `white-space: normal` and the like.
+fn collapses(declaration: &[u8]) -> bool {
+    let Some(colon) = memchr::memchr(b':', declaration) else { return false };
+    let (name, value) = declaration.split_at(colon);
+    let value = value.get(1..).unwrap_or_default().split(|b| *b == b'!').next().unwrap_or_default();
+    let harmless: &[&str] = match name.trim_ascii().to_ascii_lowercase().as_slice() {
+        b"white-space" => &["normal", "nowrap"],
+        b"white-space-collapse" => &["collapse"],
+        _ => &[],
+    };
+    harmless.iter().any(|known| value.trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
 }
 
 fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -128,33 +158,43 @@ mod tests {
     #[test]
     fn attributes_have_effects() {
         #[rustfmt::skip]
-        let table: [(&str, &str, Option<Effect>); 45] = [
+        let table: &[(&str, &str, Option<Effect>)] = &[
             ("hidden", "", Some(Effect::Skip)), ("HIDDEN", "until-found", Some(Effect::Skip)),
             ("contenteditable", "false", Some(Effect::Skip)),
             ("translate", "No", Some(Effect::Skip)), ("translate", "yes", None),
             ("aria-hidden", "true", Some(Effect::Skip)), ("aria-hidden", "false", None),
             ("class", "a notranslate b", Some(Effect::Skip)), ("class", "a-notranslate", None),
-            ("class", "x sr-only-focusable", Some(Effect::Skip)), ("class", "screen-reader-text", Some(Effect::Skip)),
-            ("class", "js-hide", Some(Effect::Skip)), ("class", "comments", Some(Effect::Skip)),
-            ("class", "hidden", Some(Effect::Skip)), ("class", "a hidden-xs b", Some(Effect::Skip)),
-            ("class", "visually-hidden", Some(Effect::Skip)), ("class", "u-visually-hidden", Some(Effect::Skip)),
-            ("class", "visually-hidden-focusable", Some(Effect::Skip)), ("class", "hide-on-mobile", Some(Effect::Skip)),
-            ("class", "hideme", Some(Effect::Skip)), ("class", "mobile_hide", Some(Effect::Skip)),
+            ("class", "hidden notranslate", Some(Effect::Skip)),
+            ("class", "x sr-only-focusable", Some(Effect::NoSeal)), ("class", "screen-reader-text", Some(Effect::NoSeal)),
+            ("class", "js-hide", Some(Effect::NoSeal)), ("class", "comments", Some(Effect::NoSeal)),
+            ("class", "hidden", Some(Effect::NoSeal)), ("class", "a hidden-xs b", Some(Effect::NoSeal)),
+            ("class", "visually-hidden", Some(Effect::NoSeal)), ("class", "u-visually-hidden", Some(Effect::NoSeal)),
+            ("class", "visually-hidden-focusable", Some(Effect::NoSeal)), ("class", "hide-on-mobile", Some(Effect::NoSeal)),
+            ("class", "hideme", Some(Effect::NoSeal)), ("class", "mobile_hide", Some(Effect::NoSeal)),
             ("class", "overflow-hidden", None), ("class", "md:overflow-x-hidden", None), ("class", "js-hideous", None),
-            ("class", "lead overflow-hidden sr-only", Some(Effect::Skip)),
+            ("class", "lead overflow-hidden sr-only", Some(Effect::NoSeal)),
             ("class", "no-comments", None), ("Class", "lead", None), ("title", "hide", None),
             ("style", "white-space: pre", Some(Effect::Skip)), ("style", "color: red", None),
-            ("id", "comment-12", Some(Effect::Skip)), ("id", "my-comment", None),
+            ("style", "color: red; WHITE-SPACE:Pre-Line !important", Some(Effect::Skip)),
+            ("style", "white-space:nowrap", None), ("style", "margin:0;White-Space : NORMAL !important; color:red", None),
+            ("style", "white-space: nowrap; white-space: break-spaces", Some(Effect::Skip)),
+            ("style", "white-space: inherit", Some(Effect::Skip)), ("style", "white-space", Some(Effect::Skip)),
+            ("style", "white-space-collapse: preserve", Some(Effect::Skip)), ("style", "white-space-collapse: collapse", None),
+            ("style", "font-family:&quot;A&quot;;white-space:pre", Some(Effect::Skip)),
+            ("style", "/* white-space: normal */ color: red", Some(Effect::Skip)),
+            ("id", "comments", Some(Effect::NoSeal)), ("id", "comment-12", Some(Effect::NoSeal)),
+            ("id", "my-comment", None), ("id", "commentary", None),
             ("data-deckle", "off", Some(Effect::Skip)), ("data-deckle", "notice", Some(Effect::Notice)),
             ("data-deckle", "", None), ("data-off", "off", None),
             ("role", "main", Some(Effect::Root)), ("role", "navigation", None),
             ("itemprop", "headline articleBody", Some(Effect::Root)), ("itemprop", "articlebody", None),
             ("id", "__nuxt", Some(Effect::Hydration)), ("id", "__NEXT_DATA__", Some(Effect::Hydration)),
+            ("Lang", "de", Some(Effect::Language)), ("data-variant", "a|b", Some(Effect::Variant)),
             ("ng-version", "17", Some(Effect::Hydration)), ("data-reactroot", "", Some(Effect::Hydration)),
             ("data-sveltekit-hydrate", "x", Some(Effect::Hydration)),
         ];
         for (name, value, expected) in table {
-            assert_eq!(effect(name.as_bytes(), value.as_bytes()), expected, "{name}={value}");
+            assert_eq!(effect(name.as_bytes(), value.as_bytes()), *expected, "{name}={value}");
         }
     }
 }

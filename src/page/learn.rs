@@ -9,6 +9,8 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use super::marks::MarkRules;
+
 /// Stands for hosts of which nothing is known.
 const ANY_HOST: &str = "*";
 /// Hosts that are remembered.
@@ -55,7 +57,7 @@ impl Findings {
 
     /// Reads a page that is here as a whole, and remembers what it shows for every host that is not known better.
     pub fn learn_page(&self, page: &[u8]) {
-        if let Some(finding) = super::splice::survey(page) {
+        if let Some(finding) = super::splice::survey(page, &MarkRules::default()) {
             self.learn(ANY_HOST, "/", finding);
         }
     }

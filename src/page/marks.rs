@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use lol_html::Selector;
 
+use super::article::Shared;
+use super::forms::Spelling;
+use super::tokens::Tokens;
 use crate::slot::FormKinds;
 
 /// What of a page may carry marks. Built once a site, cheap to clone. The default is what holds where nothing is set.
@@ -34,6 +37,15 @@ pub(crate) struct MarkRules {
     pub(crate) note: bool,
     /// Stands for all that shapes a page but its source.
     pub(crate) version: u32,
+    /// Channels that every page shuts out.
+    pub(crate) gate: Gate,
+}
+
+impl MarkRules {
+    /// Which channels a page shuts out that names these style sheets before its first block.
+    pub(crate) fn judge(&self, _: &Sheets) -> Gate {
+        self.gate
+    }
 }
 
 /// What becomes of alternatives that an author has written.
@@ -48,6 +60,34 @@ pub(crate) enum Variants {
     Choose,
 }
 
+impl Shared {
+    /// What may carry marks, now that the language of the page is known.
+    pub(super) fn mark(&mut self, rules: &MarkRules, language: Option<&str>) {
+        self.text.spell(Spelling::new(rules, language));
+        self.tokens = Tokens::new(rules);
+    }
+
+    /// The page is over, or no more of it is looked at.
+    pub(super) fn finish(&mut self) {
+        self.variants.forget();
+        self.text.finish(&mut self.edits);
+    }
+}
+
+/// The style sheets that a page names before its first block.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sheets {
+    /// Their addresses, hashed.
+    pub(crate) linked: Vec<u64>,
+}
+
+impl Sheets {
+    /// Bytes in memory, besides its own.
+    pub(crate) fn size(&self) -> usize {
+        size_of_val(&*self.linked)
+    }
+}
+
 /// Channels that a page shuts out, and why: codes of the log, such as `w:css_unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Gate {
@@ -60,5 +100,17 @@ impl Gate {
     /// As they stand in the log, sorted by channel.
     pub(crate) fn codes(self) -> Vec<&'static str> {
         [self.seal, self.white].into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_are_logged_by_channel() {
+        assert!(Gate::default().codes().is_empty());
+        let shut = Gate { white: Some("w:css_unknown"), seal: Some("s:css_boxes") };
+        assert_eq!(shut.codes(), ["s:css_boxes", "w:css_unknown"]);
     }
 }

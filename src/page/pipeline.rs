@@ -54,7 +54,7 @@ enum Stage {
     /// Waits for the first byte.
     Start { held: Bytes, start: Option<Start> },
     /// It may be a page that is known.
-    Confirm { confirm: Confirm, work: Box<Work> },
+    Confirm { confirm: Box<Confirm>, work: Box<Work> },
     Rewrite {
         rewriter: Box<Rewriter>,
         choose: Box<dyn Choose>,
@@ -335,6 +335,7 @@ impl Pipeline {
                 facts.notice_placed = outcome.footer_placed;
                 facts.carriers = outcome.carriers;
                 facts.mark_off = outcome.off.codes();
+                facts.mark_late = outcome.mark_late;
                 facts.plan = outcome.note;
                 facts.mark_skip = facts.mark_skip.or(outcome.no_slots);
                 let ended = outcome.ended.or(outcome.no_slots.filter(|why| *why == "bad_utf8"));
@@ -354,8 +355,8 @@ impl Work {
         let known = self.place.as_ref().map(|place| place.cache.look_up(place.key, place.now));
         let (place, log) = match (&self.place, known) {
             (Some(place), Some(Known::Plans(plans))) => {
-                if let Some(confirm) = Confirm::new(Arc::clone(&place.cache), plans) {
-                    return Stage::Confirm { confirm, work: Box::new(self) };
+                if let Some(confirm) = Confirm::new(Arc::clone(&place.cache), plans, self.job.marks.clone()) {
+                    return Stage::Confirm { confirm: Box::new(confirm), work: Box::new(self) };
                 }
                 (None, Log::Nothing)
             }
@@ -392,7 +393,7 @@ mod tests {
 
     use super::*;
     use crate::page::PageReport;
-    use crate::page::marks::MarkRules;
+    use crate::page::marks::{Gate, MarkRules};
     use crate::page::replace::{Replace, Replacer};
     use crate::slot::{Form, PlaceHash, PlaceKind};
 
@@ -444,6 +445,7 @@ mod tests {
             foot: false,
             esi: false,
             marks: MarkRules::default(),
+            language: None,
         }
     }
 
@@ -685,6 +687,75 @@ mod tests {
         assert!(facts.known && !text.contains("three  four"), "{facts:?}");
         // All but the first and the last of a paragraph, and the one behind the comma.
         assert_eq!(facts.carriers, Carriers { seals: 60, white: 400 * 13, ..Carriers::default() });
+    }
+
+    fn article(paragraphs: usize, end: &str) -> String {
+        let words = "<p>one two three four  five six seven eight nine ten eleven twelve thirteen, and so on.</p>\n";
+        format!("<!doctype html><html><head><title>t</title></head><body><article>{}{end}", words.repeat(paragraphs))
+    }
+
+    #[test]
+    fn the_log_is_told_the_same_of_a_page_however_it_was_read() {
+        fn noted(charset: Charset) -> Job {
+            Job { marks: MarkRules { note: true, version: 7, ..MarkRules::default() }, ..job(charset) }
+        }
+        let plan = |cache: Option<&Arc<PlanCache>>, page: &str, pieces: &[usize], late| {
+            let (_, facts) = sent_with(noted, cache, page.as_bytes(), pieces, late);
+            (facts.plan.expect("the page was read to its end"), facts.known)
+        };
+        let (page, other) = (article(600, "<p>the end"), article(600, "<p>another end of it all"));
+        let cache = PlanCache::new(8 << 20).unwrap();
+        let (expected, _) = plan(None, &page, &[usize::MAX], None);
+        assert_eq!(expected.words, 600 * 16 + 1, "the last word is not certain");
+        assert!(!expected.sketch.is_empty());
+        assert_eq!(plan(None, &page, &[1], None), (Arc::clone(&expected), false));
+        assert_eq!(plan(Some(&cache), &page, &[999], None), (Arc::clone(&expected), false));
+        assert_eq!(plan(Some(&cache), &page, &[20_000], None), (Arc::clone(&expected), true));
+        assert_eq!(plan(Some(&cache), &page, &[20_000, 7], Some(1)), (Arc::clone(&expected), false), "too slow");
+        let (different, known) = plan(Some(&cache), &other, &[20_000], None);
+        assert!(!known && different.id != expected.id);
+        assert_eq!(different, plan(None, &other, &[333], None).0);
+        // Another process has another cache, whose hashes have other keys.
+        let restarted = PlanCache::new(8 << 20).unwrap();
+        assert_eq!(plan(Some(&restarted), &page, &[16_384], None).0, expected);
+        assert_eq!(sent(None, page.as_bytes(), &[999], None).1.plan, None, "not asked for");
+    }
+
+    #[test]
+    fn what_a_page_shuts_out_is_shut_out_of_known_pages_too() {
+        fn shut(charset: Charset) -> Job {
+            let gate = Gate { white: Some("w:css_preserves"), seal: None };
+            Job { marks: MarkRules { gate, ..MarkRules::default() }, ..job(charset) }
+        }
+        fn closed(charset: Charset) -> Job {
+            let gate = Gate { white: Some("w:css_preserves"), seal: Some("s:css_boxes") };
+            Job { marks: MarkRules { gate, ..MarkRules::default() }, ..job(charset) }
+        }
+        let (page, other) = (article(600, "<p>the end"), article(600, "<p>another end of it all"));
+        let cache = PlanCache::new(8 << 20).unwrap();
+        // The plan is that of an open page: what is shut out is decided anew for each copy.
+        let (open, facts) = sent(Some(&cache), page.as_bytes(), &[999], None);
+        assert_eq!((facts.carriers.seals, facts.mark_off.len()), (60, 0));
+        assert!(facts.carriers.white > 5_000);
+        for (job, off, seals) in [
+            (shut as fn(Charset) -> Job, vec!["w:css_preserves"], 60),
+            (closed as fn(Charset) -> Job, vec!["s:css_boxes", "w:css_preserves"], 0),
+        ] {
+            let plain = sent_with(job, None, page.as_bytes(), &[999], None);
+            assert_eq!(plain.1.carriers, Carriers { seals, ..Carriers::default() });
+            assert_eq!(plain.1.mark_off, off);
+            assert_eq!(String::from_utf8(plain.0.clone()).unwrap().matches("four  five").count(), 600);
+            for pieces in [1_000, 20_000, usize::MAX] {
+                let known = sent_with(job, Some(&cache), page.as_bytes(), &[pieces], None);
+                assert!(known.1.known);
+                same("known", &known, &plain);
+                assert_eq!(known.1.mark_off, off);
+                let expect = sent_with(job, None, other.as_bytes(), &[pieces], None);
+                let mixed = sent_with(job, Some(&cache), other.as_bytes(), &[pieces], None);
+                same("different in the end", &mixed, &expect);
+            }
+        }
+        assert!(sent(Some(&cache), page.as_bytes(), &[20_000], None).0 == open);
     }
 
     #[test]

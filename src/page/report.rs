@@ -64,6 +64,8 @@ pub struct PageFacts {
     pub mark_skip: Option<&'static str>,
     /// Channels that were not used here, and why: `w:css_unknown`.
     pub mark_off: Vec<&'static str>,
+    /// That a script compares the text of the page was seen when marks had been placed: on the next one it is known.
+    pub mark_late: bool,
     /// The mark of another copy, which the request brought along.
     pub mark_seen: Option<String>,
     /// The page was seen before: its edits come from a plan, it was not parsed.
@@ -103,6 +105,7 @@ impl PageReport {
             mark_level: "off",
             mark_skip: None,
             mark_off: Vec::new(),
+            mark_late: false,
             mark_seen: None,
             known: false,
             error: None,

@@ -13,14 +13,17 @@ use super::charset::Charset;
 use super::csp::{self, Policies};
 use super::head::{self, HeadFindings, Place};
 use super::learn::Finding;
-use super::marks::{Gate, MarkRules};
+use super::marks::{MarkRules, Variants};
+use super::note::NoteMaker;
+pub(crate) use super::outcome::Outcome;
 use super::plan::Log;
 use super::replace::Replacer;
 use super::scan::{Border, Reading, Scanner};
-use super::splice::apply;
+use super::splice::{Placed, apply, is_gated};
 use super::text::Text;
+use super::variants::OpenVariants;
 use super::window::Window;
-use crate::slot::{Carriers, Choose, Edit, Fill, PlanNote, Slot, What};
+use crate::slot::{Choose, Edit, Fill, Slot, What};
 
 /// The head scan looks at every tag; it is fed little by little, so that not much is read twice.
 const HEAD_STEP: usize = 1_024;
@@ -51,8 +54,9 @@ pub(crate) struct Job {
     /// Something may be filled in before the end of the body.
     pub(crate) foot: bool,
     /// What of the page may carry marks.
-    #[allow(dead_code, reason = "the scan takes these rules up one by one")]
     pub(crate) marks: MarkRules,
+    /// What its head says of its language, if the page does not.
+    pub(crate) language: Option<String>,
 }
 
 /// What goes into a page besides its marks.
@@ -61,42 +65,6 @@ pub(crate) struct Inserted {
     pub(crate) head: Bytes,
     /// The visible notice.
     pub(crate) footer: Option<Bytes>,
-}
-
-/// What happened to a page.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Outcome {
-    /// Why the list of edits ended before the page; `None`: it did not.
-    pub(crate) ended: Option<&'static str>,
-    pub(crate) head_placed: bool,
-    pub(crate) footer_placed: bool,
-    /// Why no slot was used, if so.
-    pub(crate) no_slots: Option<&'static str>,
-    /// Places that carry the mark of this copy.
-    pub(crate) carriers: Carriers,
-    /// Channels that were not used here.
-    pub(crate) off: Gate,
-    /// What the log is told of the page.
-    pub(crate) note: Option<Arc<PlanNote>>,
-    /// Learned only when the page was read to its end.
-    pub(crate) finding: Option<Finding>,
-    /// Pieces of older plugins that were taken out.
-    pub(crate) replaced: u32,
-    /// Edits that came too late: a bug, never a broken page.
-    pub(crate) late: u32,
-}
-
-#[cfg(test)]
-impl Outcome {
-    /// Gaps that were marked.
-    pub(crate) fn gaps(&self) -> u32 {
-        self.carriers.white
-    }
-
-    /// Blocks that were sealed.
-    pub(crate) fn seals(&self) -> u32 {
-        self.carriers.seals
-    }
 }
 
 enum Phase {
@@ -117,6 +85,9 @@ pub(crate) struct Rewriter {
     reading: Reading,
     log: Log,
     learn: bool,
+    /// Which channels the page shuts out has been decided.
+    judged: bool,
+    note: Option<NoteMaker>,
 }
 
 impl Rewriter {
@@ -128,15 +99,19 @@ impl Rewriter {
             head::handlers(settings, &findings, &border, &job.exempt)
         });
         let text = Text::new(job.charset, job.no_slots, job.body_is_root, job.window, job.max_page);
+        let variants = OpenVariants::new(job.marks.variants, job.charset);
+        let noted = job.marks.note && text.stopped.is_none();
         Self {
             phase: Phase::Head(scanner),
-            shared: Arc::new(Mutex::new(Shared::new(Window::default(), text))),
+            shared: Arc::new(Mutex::new(Shared::new(Window::default(), text, variants))),
             findings,
             fed: 0,
             outcome: Outcome { no_slots: job.no_slots, ..Outcome::default() },
             reading,
             log: Log::Nothing,
             learn: job.learn,
+            judged: false,
+            note: noted.then(|| NoteMaker::new(job.marks.version)),
             job: Some(job),
         }
     }
@@ -172,6 +147,9 @@ impl Rewriter {
     }
 
     fn advance(&mut self, piece: &[u8], choose: &mut dyn Choose, out: &mut Vec<u8>) {
+        if let Some(note) = &mut self.note {
+            note.read(piece);
+        }
         if let Phase::Copy = self.phase {
             self.fed += piece.len() as u64;
             self.state(|s| s.window.push(piece));
@@ -208,16 +186,27 @@ impl Rewriter {
         if let Err(end) = result {
             self.end(end.code());
         }
+        self.state(Shared::finish);
         self.splice(self.fed, choose, out);
-        let (text_stop, saw_root, footer_placed, hydrated, replaced) =
-            self.state(|s| (s.text.stopped, s.text.saw_root, s.footer_placed, s.hydrated, s.deletions.count));
-        self.outcome.footer_placed = footer_placed;
-        self.outcome.replaced = replaced;
-        self.outcome.no_slots = self.outcome.no_slots.or(text_stop);
-        if complete {
-            let amp = self.head_findings(|f| f.amp);
-            self.outcome.finding = Some(Finding { has_root: saw_root, hydrated, amp });
-        }
+        self.conclude(complete);
+    }
+
+    /// Writes down what is known at the end.
+    fn conclude(&mut self, complete: bool) {
+        let amp = self.head_findings(|f| f.amp);
+        let shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Shared { text, footer_placed, hydrated, mark_late, deletions, variants, sheets, .. } = &*shared;
+        let outcome = &mut self.outcome;
+        outcome.footer_placed = *footer_placed;
+        outcome.replaced = deletions.count;
+        outcome.too_many_alternatives = variants.too_many;
+        outcome.no_slots = outcome.no_slots.or(text.stopped);
+        outcome.mark_late = *mark_late;
+        outcome.sheets = sheets.clone();
+        outcome.finding = complete.then_some(Finding { has_root: text.saw_root, hydrated: *hydrated, amp });
+        // What was read of a page that could not be read to its end is another thing each time.
+        let note = self.note.take().filter(|_| outcome.ended.is_none());
+        outcome.note = note.map(|note| Arc::new(note.finish(text.words)));
     }
 
     fn scan(&mut self, piece: &[u8]) {
@@ -284,14 +273,18 @@ impl Rewriter {
         }
         let footer = inserted.footer;
         let foot = job.foot && document && !findings.amp;
-        let nothing_to_do = footer.is_none() && !foot && !self.learn && job.replacer.is_idle();
+        let varies = job.marks.variants != Variants::Ignore;
+        let nothing_to_do = footer.is_none() && !foot && !self.learn && !varies && job.replacer.is_idle();
         let idle = nothing_to_do && self.state(|s| s.text.stopped.is_some());
         if idle || !more {
             self.phase = Phase::Copy;
             return;
         }
+        let language = findings.lang.as_deref().or(job.language.as_deref());
+        self.state(|s| s.mark(&job.marks, language));
+        let (prefix, rules) = (&findings.prefix, job.marks);
         let mut scanner =
-            article::scanner(&self.shared, start, &findings.prefix, (footer, foot), job.replacer, self.reading);
+            article::scanner(&self.shared, start, prefix, (footer, foot), job.replacer, rules, self.reading);
         let seen = self.state(|s| s.window.get(start..self.fed).map(<[u8]>::to_vec)).unwrap_or_default();
         let result = scanner.write(&seen);
         self.phase = Phase::Article(scanner);
@@ -303,6 +296,7 @@ impl Rewriter {
     /// From here on the source is copied.
     fn end(&mut self, why: &'static str) {
         self.phase = Phase::Copy;
+        self.state(Shared::finish);
         self.outcome.ended.get_or_insert(why);
     }
 
@@ -319,28 +313,42 @@ impl Rewriter {
     /// Copies the source up to `safe`, with the edits that lie before it.
     fn splice(&mut self, safe: u64, choose: &mut dyn Choose, out: &mut Vec<u8>) {
         let mut shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Shared { window, edits, rules, sheets, .. } = &mut *shared;
         // A gap is certain two words later only, and an attribute between them may have changed meanwhile.
-        shared.edits.sort_by_key(|e| e.range.start);
-        let ready = shared.edits.iter().take_while(|e| e.range.end <= safe).count();
-        let edits: Vec<Edit> = shared.edits.drain(..ready).collect();
+        edits.sort_by_key(|e| e.range.start);
+        let ready = edits.iter().take_while(|e| e.range.end <= safe).count();
         // An edit that is not complete yet keeps its source here.
-        let safe = shared.edits.first().map_or(safe, |e| e.range.start.min(safe));
-        let mut at = shared.window.base();
-        for edit in edits {
-            let Some(before) = shared.window.get(at..edit.range.start) else {
-                self.outcome.late += 1;
+        let safe = edits.get(ready).map_or(safe, |e| e.range.start.min(safe));
+        let mut at = window.base();
+        // What was taken out last.
+        let mut gone = 0..0;
+        for edit in edits.drain(..ready) {
+            let Some(before) = window.get(at..edit.range.start) else {
+                // What lies in something that was taken out has gone with it.
+                let within = edit.range.start >= gone.start && edit.range.end <= gone.end;
+                self.outcome.late += u32::from(!within);
                 continue;
             };
             out.extend_from_slice(before);
-            let source = shared.window.get(edit.range.clone()).unwrap_or_default();
-            let column = apply(&edit.what, source, choose, out, &mut self.outcome);
+            let source = window.get(edit.range.clone()).unwrap_or_default();
+            if !self.judged && is_gated(&edit.what) {
+                self.judged = true;
+                self.outcome.off = rules.judge(sheets);
+            }
+            let placed = apply(&edit.what, source, choose, out, &mut self.outcome);
+            if let Some(note) = &mut self.note {
+                note.see(&edit.what, placed);
+            }
             at = edit.range.end;
-            self.log.edit(edit, column);
+            if matches!(&edit.what, What::Fixed(with) if with.is_empty()) {
+                gone = edit.range.clone();
+            }
+            self.log.edit(edit, placed.map(Placed::column));
         }
-        if let Some(rest) = shared.window.get(at..safe) {
+        if let Some(rest) = window.get(at..safe) {
             out.extend_from_slice(rest);
         }
-        shared.window.forget(safe.max(at));
+        window.forget(safe.max(at));
     }
 
     fn state<T>(&self, f: impl FnOnce(&mut Shared) -> T) -> T {
@@ -359,7 +367,8 @@ mod tests {
 
     use super::*;
     use crate::page::Replace;
-    use crate::slot::{Form, PlaceHash, PlaceKind};
+    use crate::page::marks::Gate;
+    use crate::slot::{Carriers, Form, PlaceHash, PlaceKind};
 
     const TAG: &[u8] = b"<S>";
     const SEAL: &[u8] = b"<seal/>";
@@ -450,6 +459,7 @@ mod tests {
             max_page: 4 << 20,
             foot: true,
             marks: MarkRules::default(),
+            language: None,
         }
     }
 
@@ -484,6 +494,7 @@ mod tests {
     /// Takes the edits back out of the output.
     fn undo(run: &Run, source: &[u8]) -> Vec<u8> {
         let (mut back, mut at, mut from) = (Vec::new(), 0usize, 0usize);
+        let off = run.outcome.off;
         for edit in &run.edits {
             let (start, end) = (edit.range.start as usize, edit.range.end as usize);
             let kept = start - from;
@@ -491,6 +502,8 @@ mod tests {
             at += kept;
             at += match &edit.what {
                 What::Fixed(bytes) => bytes.len(),
+                What::Choice(Slot::Gap { .. }) if off.white.is_some() => end - start,
+                What::Choice(Slot::Trim | Slot::Seal) if off.seal.is_some() => end - start,
                 What::Choice(Slot::Gap { .. }) => 1,
                 What::Choice(Slot::Trim | Slot::Fill(_)) => 0,
                 What::Choice(Slot::Seal) => SEAL.len(),
@@ -686,11 +699,14 @@ mod tests {
             ("contenteditable", 0),
             ("contenteditable=true", 0),
             ("translate=no", 0),
-            ("class='a sr-only b'", 0),
-            ("class='a hidden b'", 0),
-            ("class=visually-hidden", 0),
+            ("class='a sr-only b'", 3),
+            ("class='a hidden b'", 3),
+            ("class=visually-hidden", 3),
             ("class=overflow-hidden", 3),
+            ("class='a notranslate'", 0),
+            ("id=comments", 3),
             ("style='white-space: pre-wrap'", 0),
+            ("style='color: red; white-space: nowrap'", 3),
             ("data-deckle=off", 0),
             ("DATA-DECKLE=\"off\"", 0),
         ] {
@@ -701,6 +717,234 @@ mod tests {
             let nested = format!("<div {attribute}><b>{TEXT}</b></div>");
             assert_eq!(gaps(&nested), expected, "{nested}");
         }
+    }
+
+    /// 18 words.
+    const WORDS: &str =
+        "The committee said on Monday that it would not publish the full report before the end of June.";
+
+    /// `p` is a paragraph of [`WORDS`], `W` the words. The gaps and seals of the body, the same in any chunking.
+    fn carried(marks: &MarkRules, body: &str) -> (u32, u32) {
+        let body = body.replace('P', "<p>W</p>").replace('W', WORDS);
+        let page = format!("<!doctype html><html><head><title>t</title></head><body>{body}</body></html>");
+        let job = || Job { marks: marks.clone(), ..job("utf-8") };
+        let whole = check_with(job(), page.as_bytes());
+        assert_eq!((whole.outcome.ended, whole.outcome.late), (None, 0), "{body}");
+        for chunk in [1, 2, 7, 50] {
+            let cut = run(job(), page.as_bytes(), chunk);
+            assert_eq!(cut.edits, whole.edits, "{body} in chunks of {chunk}");
+            assert!(cut.out == whole.out, "{body} in chunks of {chunk}");
+        }
+        (whole.outcome.gaps(), whole.outcome.seals())
+    }
+
+    #[test]
+    fn no_block_is_sealed_that_ends_in_what_is_hidden_or_written_by_readers() {
+        let of = |body: &str| carried(&MarkRules::default(), &format!("<article>{body}</article>"));
+        for (body, expected) in [
+            ("P", (15, 1)),
+            ("<div class='a hidden'>P</div>P", (30, 1)),
+            ("<div class='a hidden'><div class=lead>P</div></div>P", (30, 1)),
+            ("<p class=hide-on-mobile>W</p>", (15, 0)),
+            ("<section id=comments>P</section>P", (30, 1)),
+            ("<ol><li id=comment-7>W</li></ol>P", (30, 1)),
+            ("<div class=comments>P</div>", (15, 0)),
+            ("<p>W <span class=sr-only>(at the end)</span></p>", (17, 0)),
+            ("<p><span class=sr-only>First</span> W</p>", (16, 1)),
+            ("<p>W <span class=sr-only> </span></p>", (15, 1)),
+            ("<p>W <ins>at the very end.</ins></p>", (18, 0)),
+            ("<p>W \u{13139}</p>", (16, 0)),
+        ] {
+            assert_eq!(of(body), expected, "{body}");
+        }
+    }
+
+    fn selectors(list: &[&str]) -> Arc<[lol_html::Selector]> {
+        list.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_site_says_where_its_articles_are() {
+        let of =
+            |roots: &[&str], body: &str| carried(&MarkRules { roots: selectors(roots), ..MarkRules::default() }, body);
+        assert_eq!(of(&[], "<article>P</article><main>P</main><div role=main>P</div>P"), (45, 3));
+        assert_eq!(of(&[".story"], "<article>P</article><div role=main>P</div><div class=story>P</div>P"), (15, 1));
+        assert_eq!(of(&[".story"], "<div class=story><div class=story>P</div>P</div>P"), (30, 2));
+        assert_eq!(of(&["p.lead", "#more"], "<p class=lead>W</p>P<section id=more>P</section>"), (30, 2));
+        assert_eq!(of(&["body > div"], "<div>P</div>P"), (15, 1));
+        let page = format!("<!doctype html><title>t</title><div class=story><p>{WORDS}</p></div>");
+        let has_root = |roots: &[&str]| {
+            let marks = MarkRules { roots: selectors(roots), ..MarkRules::default() };
+            run(Job { marks, ..job("utf-8") }, page.as_bytes(), 7).outcome.finding.unwrap().has_root
+        };
+        assert_eq!((has_root(&[]), has_root(&[".story"]), has_root(&["article"])), (false, true, false));
+    }
+
+    #[test]
+    fn a_site_says_where_nothing_is_marked_and_where_white_space_counts() {
+        let article = |marks: &MarkRules, body: &str| carried(marks, &format!("<article>{body}</article>"));
+        let skip = MarkRules { skip: selectors(&[".box", "aside p"]), ..MarkRules::default() };
+        for (body, expected) in [
+            ("<div class=box>P</div>P", (15, 1)),
+            ("<p class=box>W</p>P", (15, 1)),
+            ("<aside>P</aside>P", (15, 1)),
+            ("<div class=box>P<div class=box>P</div>P</div>P", (15, 1)),
+            ("<p>W <b class=box>nothing of this</b> W</p>", (30, 1)),
+            ("<p>W <b class=box>nothing of this</b></p>", (15, 0)),
+        ] {
+            assert_eq!(article(&skip, body), expected, "{body}");
+        }
+        let preserve = MarkRules { preserve: selectors(&[".poem", ".poem b"]), ..MarkRules::default() };
+        let inline = "<p>one two <b class=poem>three four five</b> six seven eight nine ten</p>";
+        for (body, expected) in [
+            ("<p class=poem>W</p>P", (15, 2)),
+            ("<p class=poem>W </p>P", (15, 1)),
+            ("<p class=poem><b>W</b> </p>", (0, 0)),
+            ("<p>W<i class=poem> </i></p>", (15, 0)),
+            ("<div class=poem>P</div>P", (15, 2)),
+            // Its words are those of the gaps around it.
+            (inline, (3, 0)),
+        ] {
+            assert_eq!(article(&preserve, body), expected, "{body}");
+        }
+        assert_eq!(article(&MarkRules::default(), inline), (5, 0));
+        let unsealed = MarkRules { unsealed: selectors(&[".grid"]), ..MarkRules::default() };
+        for (body, expected) in [
+            ("<div class=grid>P</div>P", (30, 1)),
+            ("<p class=grid>W</p>", (15, 0)),
+            ("<p>W <b class=grid>at the very end.</b></p>", (18, 0)),
+            ("<p><b class=grid>First</b> W</p>", (16, 1)),
+        ] {
+            assert_eq!(article(&unsealed, body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_a_script_compares_is_not_marked_from_there_on() {
+        let page = |body: &str| {
+            let body = body.replace('P', &format!("<p>{WORDS}</p>"));
+            format!("<!doctype html><title>t</title><article>{body}</article>")
+        };
+        for (body, marked, late) in [
+            ("P<script>self.__next_f=self.__next_f||[]</script>P", (15, 1), true),
+            ("P<script id=__NEXT_DATA__ type=application/json>{}</script>P", (15, 1), true),
+            ("<div data-reactroot>P</div>P", (0, 0), false),
+            ("<astro-island></astro-island>P", (0, 0), false),
+            ("<script>self.__next_f</script>P", (0, 0), false),
+        ] {
+            let page = page(body);
+            let of = |hydrated_ok, chunk| {
+                let marks = MarkRules { hydrated_ok, ..MarkRules::default() };
+                let got = run(Job { marks, ..job("utf-8") }, page.as_bytes(), chunk);
+                assert!(undo(&got, page.as_bytes()) == page.as_bytes(), "{body}");
+                assert!(got.outcome.finding.unwrap().hydrated, "{body}");
+                let outcome = got.outcome;
+                ((outcome.gaps(), outcome.seals()), outcome.no_slots, outcome.mark_late)
+            };
+            let blocks = body.matches('P').count() as u32;
+            for chunk in (1..20).chain([usize::MAX]) {
+                assert_eq!(of(false, chunk), (marked, Some("hydrated"), late), "{body} in chunks of {chunk}");
+                assert_eq!(of(true, chunk), ((15 * blocks, blocks), None, false), "{body} in chunks of {chunk}");
+            }
+        }
+    }
+
+    /// What leaves for one who is given nothing.
+    fn unmarked(page: &str) -> String {
+        let mut rewriter = Rewriter::new(job("utf-8"));
+        let mut out = Vec::new();
+        rewriter.push(page.as_bytes(), &mut crate::slot::Unmarked, &mut out);
+        rewriter.finish(&mut crate::slot::Unmarked, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_channel_that_a_page_shuts_out_is_as_if_there_were_no_mark() {
+        let page = PAGE.replace("full &amp; final", "full \t final");
+        let of = |gate, chunk| {
+            let marks = MarkRules { gate, ..MarkRules::default() };
+            let got = run(Job { marks, ..job("utf-8") }, page.as_bytes(), chunk);
+            assert!(undo(&got, page.as_bytes()) == page.as_bytes());
+            got
+        };
+        let (white, seal) = (Some("w:css_preserves"), Some("s:css_boxes"));
+        for chunk in [1, 7, usize::MAX] {
+            let both = of(Gate { white, seal }, chunk);
+            assert_eq!(String::from_utf8(both.out).unwrap(), unmarked(&page));
+            assert_eq!((both.outcome.carriers, both.outcome.off), (Carriers::default(), Gate { white, seal }));
+            let sealed = of(Gate { white, seal: None }, chunk);
+            assert_eq!((sealed.outcome.gaps(), sealed.outcome.seals()), (0, 2));
+            assert!(String::from_utf8(sealed.out).unwrap().contains("the full \t final report before the end of"));
+            let spaced = of(Gate { white: None, seal }, chunk);
+            assert_eq!((spaced.outcome.gaps() > 20, spaced.outcome.seals()), (true, 0));
+            assert!(String::from_utf8(spaced.out).unwrap().contains("three chapters. </p>"));
+        }
+        // A page without a slot shuts nothing out.
+        let bare = run(
+            Job { marks: MarkRules { gate: Gate { white, seal }, ..MarkRules::default() }, ..job("utf-8") },
+            b"<!doctype html><title>t</title><p>x",
+            7,
+        );
+        assert_eq!(bare.outcome.off, Gate::default());
+    }
+
+    /// The copy that a mark makes of the page, with what the log is told.
+    fn marked(page: &str, id: u64, marks: &MarkRules, chunk: usize) -> (Vec<u8>, Outcome) {
+        use crate::watermark::{Channels, Mark, Marker, SealForm, Settings};
+        let secret = crate::secret::Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap();
+        let marker = Marker::new(&crate::secret::Secrets::from(secret), &Settings::default());
+        let channels = Channels { seal: true, white: true, ..Channels::default() };
+        let mut choices = marker.choices(Mark { kid: 1, id }, channels, SealForm::Characters);
+        let mut rewriter = Rewriter::new(Job { marks: marks.clone(), ..job("utf-8") });
+        let mut out = Vec::new();
+        for piece in page.as_bytes().chunks(chunk) {
+            rewriter.push(piece, &mut choices, &mut out);
+        }
+        rewriter.finish(&mut choices, &mut out);
+        (out, rewriter.outcome())
+    }
+
+    #[test]
+    fn copies_for_all_visitors_are_equally_long_and_the_log_is_told_the_same_of_them() {
+        const SENTENCE: &str = "The committee said on Monday that it won’t publish the full report before the end of \
+            June, because members can’t agree on the wording of three chapters.";
+        let page = format!("<!doctype html><title>t</title><article><p>{SENTENCE}</p></article>");
+        let marks = MarkRules { note: true, version: 7, ..MarkRules::default() };
+        let (first, outcome) = marked(&page, 0x0123_4567_89ab, &marks, usize::MAX);
+        let note = outcome.note.unwrap();
+        assert_eq!((note.words, note.sketch.len()), (27, 23));
+        // As the independent reference has them.
+        assert_eq!(note.sketch[..3], [6_261_625, 200_292_276, 361_662_464]);
+        assert!(note.sketch.is_sorted() && note.variants.is_empty());
+        for (id, chunk) in [(0x0123_4567_89ac, 1), (1, 7), (2, 100)] {
+            let (copy, outcome) = marked(&page, id, &marks, chunk);
+            assert!(copy != first && copy.len() == first.len(), "{id}");
+            assert_eq!(outcome.note.as_deref(), Some(&*note), "{id}");
+        }
+        let of = |page: &str, marks: &MarkRules| marked(page, 1, marks, 7).1.note;
+        let shut = MarkRules { gate: Gate { white: Some("w:css_unknown"), seal: None }, ..marks.clone() };
+        assert_eq!(of(&page, &shut).as_deref(), Some(&*note), "a place is a place, whatever is done there");
+        let other = of(&page, &MarkRules { version: 8, ..marks.clone() }).unwrap();
+        assert!(other.id != note.id && other.sketch == note.sketch);
+        let other = of(&page.replace("June", "July"), &marks).unwrap();
+        assert!(other.id != note.id && other.sketch != note.sketch);
+        assert_eq!(of(&page, &MarkRules::default()), None);
+        assert_eq!(of(&format!("{page}<select><xmp><script>1</script></select>"), &marks), None, "not to its end");
+    }
+
+    #[test]
+    fn what_lies_in_something_that_goes_goes_with_it() {
+        let source = b"<!doctype html><title>t</title><p>abcdefghij";
+        let mut rewriter = Rewriter::new(job("utf-8")).keep(Log::Edits(Vec::new()));
+        rewriter.phase = Phase::Copy;
+        rewriter.state(|s| {
+            let edit = |range, with: &'static [u8]| Edit { range, what: What::Fixed(Bytes::from_static(with)) };
+            s.edits.extend([edit(36..36, b"x"), edit(37..38, b"y"), edit(35..39, b""), edit(39..39, b"z")]);
+        });
+        let mut out = Vec::new();
+        rewriter.push(source, &mut Everything, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "<!doctype html><title>t</title><p>azfghij");
+        assert_eq!(rewriter.outcome().late, 0);
     }
 
     #[test]

@@ -6,10 +6,23 @@ use super::learn::Finding;
 use super::marks::MarkRules;
 use super::replace::Replacer;
 use super::rewrite::{Inserted, Job, Outcome, Rewriter};
-use crate::slot::{Choose, Form, PlaceKind, Slot, Unmarked, What};
+use crate::slot::{Choose, Form, PlaceHash, PlaceKind, Slot, Unmarked, What};
+
+/// A place that has a bit in the row of its class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) kind: PlaceKind,
+    pub(super) hash: PlaceHash,
+}
+
+impl Placed {
+    pub(super) fn column(self) -> u16 {
+        self.hash.column(self.kind.class())
+    }
+}
 
 /// What a page shows that is here as a whole; `None` when it cannot be read to its end.
-pub(super) fn survey(page: &[u8]) -> Option<Finding> {
+pub(super) fn survey(page: &[u8], rules: &MarkRules) -> Option<Finding> {
     let charset = super::charset::decide(None, page, encoding_rs::WINDOWS_1252);
     let job = Job {
         charset,
@@ -25,7 +38,8 @@ pub(super) fn survey(page: &[u8]) -> Option<Finding> {
         esi: false,
         max_page: 0,
         foot: false,
-        marks: MarkRules::default(),
+        marks: MarkRules { note: false, ..rules.clone() },
+        language: None,
     };
     let mut rewriter = Rewriter::new(job);
     let mut out = Vec::new();
@@ -34,59 +48,65 @@ pub(super) fn survey(page: &[u8]) -> Option<Finding> {
     rewriter.outcome().finding
 }
 
-/// Writes what stands in this copy in the place of `source`. The answer is the column, if the place has one.
+/// May a page shut the channel of this edit out?
+pub(super) fn is_gated(what: &What) -> bool {
+    matches!(what, What::Choice(Slot::Gap { .. } | Slot::Trim | Slot::Seal))
+}
+
+/// Writes what stands in this copy in the place of `source`; in a channel that is shut out that is the source. The answer
+/// tells where the bit of the place is, if it has one, whether it was used or not.
 pub(super) fn apply(
     what: &What,
     source: &[u8],
     choose: &mut dyn Choose,
     out: &mut Vec<u8>,
     outcome: &mut Outcome,
-) -> Option<u16> {
-    let carriers = &mut outcome.carriers;
+) -> Option<Placed> {
+    let (carriers, off) = (&mut outcome.carriers, outcome.off);
     match what {
         What::Fixed(bytes) => out.extend_from_slice(bytes),
         What::Choice(Slot::Gap { context }) => {
-            let column = column(choose, PlaceKind::Space, context);
-            match column.and_then(|column| choose.gap(column)) {
+            let placed = placed(choose, PlaceKind::Space, context);
+            match placed.filter(|_| off.white.is_none()).and_then(|placed| choose.gap(placed.column())) {
                 Some(byte) => {
                     out.push(byte);
                     carriers.white += 1;
                 }
                 None => out.extend_from_slice(source),
             }
-            return column;
+            return placed;
         }
         // The white space goes only where the seal comes.
         What::Choice(Slot::Trim) => {
-            if choose.seal().is_none() {
+            if off.seal.is_some() || choose.seal().is_none() {
                 out.extend_from_slice(source);
             }
         }
         What::Choice(Slot::Seal) => {
-            if let Some(seal) = choose.seal() {
+            if let Some(seal) = choose.seal().filter(|_| off.seal.is_none()) {
                 out.extend_from_slice(&seal);
                 carriers.seals += 1;
             }
         }
-        What::Choice(Slot::Form { form, context }) => {
-            let column = column(choose, form.kind(), context);
-            match column.and_then(|column| choose.form(*form, column)) {
+        What::Choice(Slot::Form { form, kind, context }) => {
+            let placed = placed(choose, *kind, context);
+            match placed.and_then(|placed| choose.form(*form, placed.column())) {
                 Some(written) => {
                     out.extend_from_slice(written.as_bytes());
                     carriers.forms += places(*form);
                 }
                 None => out.extend_from_slice(source),
             }
-            return column;
+            return placed;
         }
         What::Choice(Slot::Variant { context, alternatives }) => {
             let context = context.as_ref();
-            let column = context.and_then(|context| column(choose, PlaceKind::Variant, context));
+            let placed = context.and_then(|context| placed(choose, PlaceKind::Variant, context));
             let [first, second] = alternatives;
-            let chosen = if column.is_some_and(|column| choose.variant(column) > 0) { second } else { first };
+            let chosen = if placed.is_some_and(|placed| choose.variant(placed.column()) > 0) { second } else { first };
             out.extend_from_slice(chosen);
-            carriers.variants += u32::from(column.is_some());
-            return column;
+            carriers.variants += u32::from(placed.is_some());
+            return placed;
         }
         What::Choice(Slot::Token(token)) => {
             if let Some(letters) = choose.token() {
@@ -102,8 +122,8 @@ pub(super) fn apply(
     None
 }
 
-fn column(choose: &dyn Choose, kind: PlaceKind, context: &[u8]) -> Option<u16> {
-    choose.hash(kind, context).map(|hash| hash.column(kind.class()))
+fn placed(choose: &dyn Choose, kind: PlaceKind, context: &[u8]) -> Option<Placed> {
+    choose.hash(kind, context).map(|hash| Placed { kind, hash })
 }
 
 /// The two of a pair of quotes are one place.
@@ -116,8 +136,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::slot::Class;
-    use crate::slot::{Carriers, Fill, PlaceHash, Token};
+    use crate::page::marks::Gate;
+    use crate::slot::{Carriers, Class, Fill, Token};
 
     /// Chooses by the column; without a key it marks nothing.
     struct Chooser {
@@ -151,17 +171,41 @@ mod tests {
 
     /// What stands in the copy for `source`, the column, and what was counted.
     fn copy(slot: Slot, source: &str, key: bool, on: bool) -> (String, Option<u16>, Carriers) {
-        let (mut out, mut outcome) = (Vec::new(), Outcome::default());
+        copy_with(Gate::default(), slot, source, Chooser { key, on })
+    }
+
+    fn copy_with(off: Gate, slot: Slot, source: &str, mut chooser: Chooser) -> (String, Option<u16>, Carriers) {
+        let (mut out, mut outcome) = (Vec::new(), Outcome { off, ..Outcome::default() });
         let what = What::Choice(slot);
-        let column = apply(&what, source.as_bytes(), &mut Chooser { key, on }, &mut out, &mut outcome);
-        (String::from_utf8(out).unwrap(), column, outcome.carriers)
+        let placed = apply(&what, source.as_bytes(), &mut chooser, &mut out, &mut outcome);
+        (String::from_utf8(out).unwrap(), placed.map(Placed::column), outcome.carriers)
+    }
+
+    #[test]
+    fn a_channel_that_the_page_shuts_out_leaves_the_source_and_the_place() {
+        let gap = Slot::Gap { context: Bytes::from_static(b"a\x1Fb\x1Fc\x1Fd") };
+        let none = Carriers::default();
+        let (white, seal) = (Some("w:css_unknown"), Some("s:css_boxes"));
+        for (off, slot, expect, carriers) in [
+            (Gate { white, seal: None }, gap.clone(), " \t ", none),
+            (Gate { white: None, seal }, gap.clone(), "\n", Carriers { white: 1, ..none }),
+            (Gate { white: None, seal }, Slot::Seal, "", none),
+            (Gate { white: None, seal }, Slot::Trim, " \t ", none),
+            (Gate { white, seal: None }, Slot::Seal, "<seal/>", Carriers { seals: 1, ..none }),
+            (Gate { white, seal: None }, Slot::Trim, "", none),
+        ] {
+            let source = if slot == Slot::Seal { "" } else { " \t " };
+            let column = (slot == gap).then_some(319);
+            let got = copy_with(off, slot.clone(), source, Chooser { key: true, on: true });
+            assert_eq!(got, (expect.to_owned(), column, carriers), "{off:?} {slot:?}");
+        }
     }
 
     #[test]
     fn a_place_is_marked_where_its_channel_is_on_and_else_stays() {
         let context = Bytes::from_static(b"a\x1Fb\x1Fc\x1Fd");
         let alternatives = [Bytes::from_static(b"although"), Bytes::from_static(b"though")];
-        let form = |form| Slot::Form { form, context: context.clone() };
+        let form = |form: Form| Slot::Form { form, kind: form.kind(), context: context.clone() };
         let variant = |context| Slot::Variant { context, alternatives: alternatives.clone() };
         let none = Carriers::default();
         #[rustfmt::skip]

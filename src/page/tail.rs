@@ -3,16 +3,24 @@
 use std::ops::Range;
 
 /// Inline elements that neither break a word nor draw a box of their own.
-const INLINE: [&str; 20] = [
-    "a", "abbr", "b", "cite", "em", "font", "i", "mark", "q", "s", "small", "span", "strong", "sub", "sup", "time",
-    "u", "bdi", "bdo", "ins",
+const INLINE: [&str; 17] = [
+    "a", "abbr", "b", "cite", "em", "font", "i", "mark", "q", "s", "small", "span", "strong", "sub", "sup", "time", "u",
 ];
+/// Others that do not break a word, but no seal follows them.
+const JOINING: [&str; 3] = ["bdi", "bdo", "ins"];
 
 /// A tail that a seal may follow.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tail {
     /// Runs of white space, by their place in the tail.
     pub(crate) spaces: Vec<Range<usize>>,
+}
+
+/// Behind these alone the symbols of a seal would mean something: a hieroglyph is turned (Unicode 17,
+/// `StandardizedVariants.txt`).
+pub(crate) fn ends_in_hieroglyph(text: &str) -> bool {
+    let last = text.trim_end_matches(|c: char| c.is_ascii_whitespace()).chars().next_back();
+    matches!(last, Some('\u{13000}'..='\u{143FF}'))
 }
 
 enum Piece<'t> {
@@ -45,7 +53,9 @@ pub(crate) fn read(source: &[u8]) -> Option<Tail> {
 /// Only tags of inline elements stand between two text nodes, so a word may go on over them.
 pub(crate) fn is_inline(source: &[u8]) -> bool {
     pieces(source).all(|piece| match piece {
-        Piece::Start(name) | Piece::End(name) => is_inline_name(name),
+        Piece::Start(name) | Piece::End(name) => {
+            is_inline_name(name) || JOINING.iter().any(|joining| joining.eq_ignore_ascii_case(name))
+        }
         Piece::Space(_) | Piece::Other => false,
     })
 }
@@ -112,15 +122,47 @@ mod tests {
             read(b"<span class=\"a>b\"></span> "),
             Some(Tail { spaces: Vec::from([(25, 26)].map(|(a, b)| a..b)) })
         );
-        for bad in ["<br>", "</a>", "<img src=x>", "<!-- c -->", "<span>", "</code>", "<script></script>", "<"] {
+        for bad in
+            ["<br>", "</a>", "<img src=x>", "<!-- c -->", "<span>", "</code>", "<script></script>", "<", "</ins>"]
+        {
             assert_eq!(read(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    /// The lines of `StandardizedVariants.txt` (Unicode 17.0.0) whose selector is one of U+FE06 to U+FE0D.
+    const TURNED: [&str; 14] = [
+        "1312F FE06; rotated approximately 325 degrees [horizontal]; # EGYPTIAN HIEROGLYPH F044",
+        "13139 FE06; rotated approximately 315 degrees [horizontal]; # EGYPTIAN HIEROGLYPH F051",
+        "13184 FE06; rotated approximately 335 degrees; # EGYPTIAN HIEROGLYPH H006",
+        "131DB FE06; rotated approximately 340 degrees; # EGYPTIAN HIEROGLYPH M029",
+        "131EE FE06; rotated approximately 330 degrees; # EGYPTIAN HIEROGLYPH M044",
+        "13205 FE06; rotated approximately 330 degrees [horizontal]; # EGYPTIAN HIEROGLYPH N021",
+        "132A4 FE06; rotated approximately 315 degrees; # EGYPTIAN HIEROGLYPH P008",
+        "132E9 FE06; rotated approximately 300 degrees; # EGYPTIAN HIEROGLYPH S020",
+        "1332B FE06; rotated approximately 340 degrees [horizontal]; # EGYPTIAN HIEROGLYPH T031",
+        "13338 FE06; rotated approximately 320 degrees [horizontal]; # EGYPTIAN HIEROGLYPH U006",
+        "13370 FE06; rotated approximately 320 degrees; # EGYPTIAN HIEROGLYPH V005",
+        "13371 FE06; rotated approximately 315 degrees; # EGYPTIAN HIEROGLYPH V006",
+        "13419 FE06; rotated approximately 345 degrees; # EGYPTIAN HIEROGLYPH AA011",
+        "14274 FE06; rotated approximately 340 degrees [horizontal]; # EGYPTIAN HIEROGLYPH-14274",
+    ];
+
+    #[test]
+    fn no_block_that_is_sealed_ends_in_a_character_that_a_seal_would_turn() {
+        for line in TURNED {
+            let code = u32::from_str_radix(line.split(' ').next().unwrap(), 16).unwrap();
+            let text = format!("a sign: {}\n ", char::from_u32(code).unwrap());
+            assert!(ends_in_hieroglyph(&text), "{line}");
+        }
+        for text in ["", " \n", "a full stop.", "\u{13139} and more", "\u{14400}", "\u{2019}"] {
+            assert!(!ends_in_hieroglyph(text), "{text:?}");
         }
     }
 
     #[test]
     fn words_go_on_over_inline_tags_only() {
         assert!(is_inline(b"</b><i class='x>y'>"));
-        assert!(is_inline(b""));
+        assert!(is_inline(b"") && is_inline(b"</ins><bdo>"));
         assert!(!is_inline(b"<br>") && !is_inline(b"<!-- -->") && !is_inline(b"</b> <b>"));
     }
 }

@@ -1,16 +1,24 @@
 //! The hinge between page and watermark: what may change in a page, and who chooses.
 //!
-//! `page` finds [`Edit`]s; `watermark` implements [`Choose`]. Neither knows the other. [`fold`] and [`Words`] are used
-//! by the marker and by the tracer, so that both see the same words.
+//! `page` finds [`Edit`]s; `watermark` implements [`Choose`]. Neither knows the other. [`fold`], [`Words`] and [`FormScan`]
+//! are used by the marker and by the tracer, so that both see the same words at the same places.
 
+mod alternatives;
 mod forms;
+mod pending;
+mod piece;
+mod scan;
+mod sign;
 mod words;
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
+pub use alternatives::Alternatives;
 pub use forms::{Form, FormKinds};
+pub use piece::{Found, Piece};
+pub use scan::FormScan;
 pub use words::{Word, Words, fold, is_apostrophe, is_word_char};
 
 /// Separates the folded words of a context.
@@ -50,6 +58,8 @@ pub enum Slot {
     Form {
         /// Which.
         form: Form,
+        /// What its context is hashed as: its own kind, or that of the place that it follows.
+        kind: PlaceKind,
         /// The context.
         context: Bytes,
     },

@@ -171,16 +171,17 @@ fn the_scanner_never_mutates() {
         ".streaming_",
         ".set_str(",
     ];
-    let readers = ["page/head.rs", "page/article.rs", "page/card.rs", "page/scan.rs", "page/plain.rs"];
+    let readers =
+        ["head", "article", "chunks", "regions", "card", "scan", "plain"].map(|name| format!("page/{name}.rs"));
     let mut removes = 0;
     for (file, text) in all().into_iter().filter(|(f, t)| f.starts_with("page/") && t.contains("lol_html")) {
         let text = code(&text);
         let handlers = text.contains("Element<") || text.contains("TextChunk") || text.contains("HtmlRewriter");
-        assert!(!handlers || readers.contains(&file.as_str()), "{file} handles tokens");
+        assert!(!handlers || readers.contains(&file), "{file} handles tokens");
         for mutator in MUTATORS {
             assert!(!text.contains(mutator), "{file} calls {mutator}");
         }
-        if readers.contains(&file.as_str()) {
+        if readers.contains(&file) {
             removes += text.matches(".remove()").count();
         }
     }

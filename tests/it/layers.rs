@@ -135,6 +135,104 @@ async fn two_visitors_get_different_bytes_and_the_same_text() {
 }
 
 /// Its snippets show what it got. Whoever has only its name gets what everybody gets.
+/// A site of one page, and what it is asked for.
+fn page_of(
+    page: String,
+) -> (
+    impl Service<Request<()>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send> + Clone,
+    Arc<Mutex<Vec<String>>>,
+) {
+    let (page, asked) = (Bytes::from(page), Arc::new(Mutex::new(Vec::new())));
+    let log = Arc::clone(&asked);
+    let service = tower::service_fn(move |request: Request<()>| {
+        log.lock().unwrap().push(request.uri().to_string());
+        let page = page.clone();
+        async move {
+            let builder = Response::builder().header("content-type", "text/html; charset=utf-8");
+            Ok(builder.body(Full::new(page)).unwrap())
+        }
+    });
+    (service, asked)
+}
+
+#[tokio::test]
+async fn spellings_and_alternatives_go_by_the_visitor() {
+    const WORDS: &str = "Anna said it's late and Ben said he can’t go while Clara didn&rsquo;t ask why Dora won't come so Emil \
+        hasn't eaten what Fritz doesn't like though Gina isn't sure and Hans wouldn't wait because Ida couldn't see that Jan \
+        shouldn't sing or even hum <span data-variant=\"at all|any more\">at all</span> in the old town";
+    let page = PAGE.replace("<html>", "<html lang=en>").replace("The committee", &format!("{WORDS}. The committee"));
+    let memory = Memory::default();
+    let config = "[watermark]\nlevel = \"variants\"\n[watermark.channels]\nseal = false";
+    let service = layer(config, &memory).layer(page_of(page.clone()).0);
+    let learning = text(service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap()).await;
+    assert!(learning.contains("it's late") && learning.contains("hum at all in"), "{learning}");
+    let mut copies = Vec::new();
+    for ip in std::iter::once(1).chain(1..16) {
+        let copy = text(service.clone().oneshot(from([203, 0, 113, ip], FIREFOX)).await.unwrap()).await;
+        let (_, article) = copy.split_once("<article>").unwrap();
+        let count = |spelling: &str| article.matches(spelling).count();
+        assert_eq!(count("&#0039;") + count("&#8217;"), 10, "{copy}");
+        assert_eq!(count("hum at all in") + count("hum any more in"), 1, "{copy}");
+        assert!(!copy.contains("data-variant"));
+        let record = memory.0.lock().unwrap().last().unwrap().page.clone().unwrap();
+        assert_eq!((record.mark_level, record.carriers), ("variants", vec!["t:10".to_owned(), "v:1".to_owned()]));
+        assert!(record.mark.is_some());
+        copies.push(copy);
+    }
+    assert_eq!(copies[0], copies[1]);
+    assert_ne!(copies[1], copies[2]);
+    assert!(copies.iter().any(|copy| copy.contains("any more")) && copies.iter().any(|copy| copy.contains("at all")));
+}
+
+#[tokio::test]
+async fn the_first_alternative_stands_where_nothing_is_marked() {
+    let page = PAGE.replace("<article>", "<h1>A <span data-variant=\"b|c\">b</span></h1><article>");
+    for (config, expect) in [
+        ("[watermark]\nlevel = \"off\"", "<h1>A b</h1>"),
+        ("", "<h1>A b</h1>"),
+        ("[watermark]\nlevel = \"variants\"", "<h1>A b</h1>"),
+        ("[page]\nenabled = false", "<h1>A <span data-variant=\"b|c\">b</span></h1>"),
+    ] {
+        let service = layer(config, &Memory::default()).layer(page_of(page.clone()).0);
+        for _ in 0..3 {
+            let copy = text(service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap()).await;
+            assert!(copy.contains(expect), "{config}: {copy}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_link_out_of_a_copy_tells_which_copy_it_was() {
+    let memory = Memory::default();
+    let (site, asked) = page_of(PAGE.replace("The committee", "See <a href=\"/next\">this</a>. The committee"));
+    let service = layer("[watermark]\nmarkup = true", &memory).layer(site);
+    let get = |ip, target: String| {
+        let mut request = from([203, 0, 113, ip], FIREFOX);
+        *request.uri_mut() = target.parse().unwrap();
+        service.clone().oneshot(request)
+    };
+    text(get(1, "/news/a-b-c".to_owned()).await.unwrap()).await;
+    let copy = text(get(1, "/news/a-b-c".to_owned()).await.unwrap()).await;
+    let token: String = copy.split("/next?k=").nth(1).unwrap().chars().take_while(|c| *c != '"').collect();
+    assert_eq!(token.len(), 15);
+    assert!(copy.contains(&format!("<p data-k=\"{token}\">See")), "{copy}");
+    let forged: String = token.chars().rev().collect();
+    for target in [format!("/next?k={token}"), format!("/next?a=b&k={token}&c"), format!("/next?k={forged}")] {
+        text(get(2, target).await.unwrap()).await;
+    }
+    let seen = asked.lock().unwrap().split_off(2);
+    assert_eq!(seen, ["/next".to_owned(), "/next?a=b&c".to_owned(), format!("/next?k={forged}")]);
+    let records = memory.0.lock().unwrap();
+    let pages: Vec<_> = records.iter().map(|record| record.page.as_ref().unwrap()).collect();
+    let (of, carriers) = (pages[1].mark.clone(), &pages[1].carriers);
+    assert!(of.is_some() && carriers.contains(&"m:2".to_owned()), "{carriers:?}");
+    assert_eq!(
+        pages[2..].iter().map(|page| page.mark_seen.clone()).collect::<Vec<_>>(),
+        [of.clone(), of.clone(), None]
+    );
+    assert!(pages[2].mark.is_some() && pages[2].mark != of, "the reader's own copy carries another mark");
+}
+
 #[tokio::test]
 async fn a_proven_search_engine_gets_no_marks() {
     let memory = Memory::default();

@@ -18,6 +18,8 @@ pub(crate) fn undo(copy: &[u8], source: &[u8], edits: &[Edit]) -> Result<Vec<u8>
             What::Fixed(bytes) => {
                 rest.starts_with(bytes).then_some(bytes.len()).ok_or_else(|| format!("no insertion at {start}"))?
             }
+            // In a page that shuts it out white space is as it was; a mark is one byte, and a word follows.
+            What::Choice(Slot::Gap { .. } | Slot::Trim) if rest.starts_with(&source[start..end]) => end - start,
             What::Choice(Slot::Gap { .. }) => {
                 matches!(rest.first(), Some(b' ' | b'\n')).then_some(1).ok_or("no gap")?
             }
@@ -33,6 +35,7 @@ pub(crate) fn undo(copy: &[u8], source: &[u8], edits: &[Edit]) -> Result<Vec<u8>
                 let (before, after) = token.frame();
                 if rest.starts_with(before.as_bytes()) { before.len() + TOKEN_LETTERS + after.len() } else { 0 }
             }
+            // It stays where there is no seal; before one stands a tag, and no white space.
             What::Choice(Slot::Trim | Slot::Fill(_)) => 0,
             What::Choice(Slot::Seal) => {
                 let tail = rest.strip_prefix(SEAL.as_bytes()).ok_or_else(|| format!("no seal at {start}"))?;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::cache::PlanCache;
 use super::edits::{CHUNK, Kind, Plan, PlanEdit};
+use crate::page::marks::{Gate, MarkRules};
 use crate::page::output::Output;
 use crate::page::rewrite::Outcome;
 use crate::page::splice::places;
@@ -32,6 +33,9 @@ pub(crate) struct Confirm {
     /// Edits that were applied.
     applied: usize,
     carriers: Carriers,
+    rules: MarkRules,
+    /// Channels that the page shuts out, once an edit has asked for them.
+    off: Option<Gate>,
 }
 
 /// It is another page.
@@ -52,10 +56,11 @@ impl Difference {
 
 impl Confirm {
     /// `None`: there is no plan.
-    pub(crate) fn new(cache: Arc<PlanCache>, plans: Vec<Arc<Plan>>) -> Option<Self> {
+    pub(crate) fn new(cache: Arc<PlanCache>, plans: Vec<Arc<Plan>>, rules: MarkRules) -> Option<Self> {
         let plan = Arc::clone(plans.first()?);
         let source = Source::new(&cache)?;
-        Some(Self { cache, plans, plan, source, confirmed: 0, left: 0, applied: 0, carriers: Carriers::default() })
+        let carriers = Carriers::default();
+        Some(Self { cache, plans, plan, source, confirmed: 0, left: 0, applied: 0, carriers, rules, off: None })
     }
 
     /// Takes a piece of the source and gives what may leave. False: it is another page.
@@ -109,8 +114,15 @@ impl Confirm {
         let mut at = self.left;
         for edit in self.plan.edits.get(self.applied..edits).unwrap_or_default() {
             let (start, end) = (edit.at as usize, edit.at as usize + edit.len as usize);
+            if edit.kind.is_gated() && self.off.is_none() {
+                // The sheets stand before the first of these edits: whatever follows, the answer is that of a scan.
+                self.off = Some(self.rules.judge(&self.plan.outcome.sheets));
+            }
+            let off = self.off.unwrap_or_default();
             // Where the source stays it goes on with what follows, in one piece.
             match edit.kind {
+                Kind::Gap(_) if off.white.is_some() => continue,
+                Kind::Trim | Kind::Seal if off.seal.is_some() => continue,
                 Kind::Fixed(index) => {
                     self.source.pass(at..start, out);
                     out.copy(self.plan.fixed.get(usize::from(index)).map_or(&[], |bytes| bytes));
@@ -171,7 +183,7 @@ impl Confirm {
 
     /// What the scan said of the page, with what this copy carries.
     pub(crate) fn outcome(&self) -> Outcome {
-        Outcome { carriers: self.carriers, ..self.plan.outcome.clone() }
+        Outcome { carriers: self.carriers, off: self.off.unwrap_or_default(), ..self.plan.outcome.clone() }
     }
 
     pub(crate) fn into_difference(self) -> Difference {

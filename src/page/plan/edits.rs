@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::page::rewrite::Outcome;
-use crate::slot::{Fill, Form, Token};
+use crate::slot::{Fill, Form, PlanNote, Token};
 
 /// Bytes of source that are compared at once.
 pub(crate) const CHUNK: usize = 16 * 1024;
@@ -67,11 +67,23 @@ pub(super) enum Kind {
     Fill(Fill),
 }
 
+impl Kind {
+    /// May a page shut the channel of this edit out?
+    pub(super) fn is_gated(self) -> bool {
+        matches!(self, Self::Gap(_) | Self::Trim | Self::Seal)
+    }
+}
+
 impl Plan {
     /// Bytes in memory.
     pub(super) fn size(&self) -> usize {
-        let texts = self.fixed.iter().chain(self.variants.as_flattened());
+        let note = self.outcome.note.as_deref();
+        let noted = note.map(|note| &*note.variants).unwrap_or_default();
+        let noted = noted.iter().flat_map(|variant| variant.alternatives.iter().chain([&variant.context]));
+        let texts = self.fixed.iter().chain(self.variants.as_flattened()).chain(noted);
         size_of::<Self>()
+            + note.map_or(0, |note| size_of::<PlanNote>() + size_of_val(&*note.sketch))
+            + self.outcome.sheets.size()
             + size_of_val(&*self.chunks)
             + size_of_val(&*self.edits)
             + texts.map(|bytes| bytes.len() + size_of::<Bytes>()).sum::<usize>()

@@ -9,6 +9,7 @@ mod layer;
 mod marks;
 mod service;
 mod site;
+mod told;
 mod wish;
 
 pub use future::ResponseFuture;

@@ -14,6 +14,7 @@ use super::beacon::Beacon;
 use super::fill::{self, Fills};
 use super::layer::Marking;
 use super::marks::{self, Marks};
+use super::told::Told;
 use super::wish::Wish;
 use crate::page::charset::{self, Charset, TextKind};
 use crate::page::encoding::Coding;
@@ -57,6 +58,7 @@ pub(super) struct Site {
     pub(super) marking: Option<Arc<Marks>>,
     /// What of its pages may carry marks.
     rules: MarkRules,
+    told: Arc<Told>,
     /// Marks are only put in before this offset of a page.
     max_page: u64,
     /// Reads the marks that come in.
@@ -107,6 +109,7 @@ impl Site {
             settings: settings.clone(),
             marking: None,
             rules: MarkRules::default(),
+            told: Arc::default(),
             max_page: watermark::Settings::default().max_page.0,
             incoming: Arc::default(),
             version: 0,
@@ -259,6 +262,9 @@ impl Site {
             if let (Some(marks), Some(finding), true) = (&site.marking, outcome.finding, teaches) {
                 marks.findings.learn(&for_learning.host, &for_learning.path, finding);
             }
+            if outcome.too_many_alternatives {
+                site.told.too_many_alternatives(&for_learning.path);
+            }
             if teaches && site.replaced.is_useless(&site.settings.guard.replace, outcome.replaced) {
                 tracing::warn!(
                     target: "deckle",
@@ -287,7 +293,10 @@ impl Site {
         no_slots: Option<&'static str>,
         body_is_root: bool,
     ) -> Work {
-        let marks = marks::of_page(&self.rules, &ask.host, no_slots.is_some());
+        // Behind a proxy the name that was asked for may be another one than readers know.
+        let origin = self.settings.origin.as_deref().and_then(|origin| origin.split_once("://"));
+        let host = origin.map_or(ask.host.as_str(), |(_, host)| host);
+        let marks = marks::of_page(&self.rules, host, no_slots.is_some());
         let shape = Shape {
             version: self.version,
             host: &ask.host,
@@ -320,6 +329,7 @@ impl Site {
             _ => unmarked(),
         };
         let (site, year) = (Arc::clone(self), ask.year);
+        let language = wish.language.clone();
         let job = Job {
             charset,
             policies: wish.policies.clone(),
@@ -336,6 +346,7 @@ impl Site {
             max_page: self.max_page,
             foot: self.links,
             marks,
+            language,
         };
         Work { job, choose, place }
     }
@@ -350,7 +361,7 @@ impl Site {
             charset::decide(charset::from_header(&headers), page, charset::fallback(&self.settings.fallback_charset));
         let (mut head, ()) = http::Request::new(()).into_parts();
         let ask = self.ask(&mut head);
-        let shown = survey(page);
+        let shown = survey(page, &self.rules);
         let no_slots = shown.filter(|f| f.hydrated && !self.rules.hydrated_ok).map(|_| "hydrated");
         let mut response = Response::new(()).into_parts().0;
         response.headers = headers.clone();

@@ -101,6 +101,8 @@ pub struct MarkedResponse {
     pub plan: Option<String>,
     /// Path, as it is logged.
     pub path: String,
+    /// The writer of the line.
+    pub instance: String,
     /// The site.
     pub site: String,
     /// Pseudonym of the visitor.
@@ -252,6 +254,7 @@ fn response(reader: &mut Reader, line: &[u8], segment: &Path) -> Option<MarkedRe
         request_id: fields.request_id.into_owned(),
         plan: fields.mark_plan.map(std::borrow::Cow::into_owned),
         path: hit.path.into_owned(),
+        instance: fields.instance.into_owned(),
         site: fields.site.into_owned(),
         visitor: fields.visitor.into_owned(),
         category: fields.category.into_owned(),

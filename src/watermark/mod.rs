@@ -41,4 +41,4 @@ pub use trace::{
     SealHit, Suspect, Trace, Tracer, Verdict, Working, bucket_tail,
 };
 
-pub use crate::slot::{Carriers, PlanNote, SEPARATOR, VariantNote};
+pub use crate::slot::{Alternatives, Carriers, PlanNote, SEPARATOR, VariantNote};

@@ -9,6 +9,7 @@ mod candidates;
 mod joint;
 mod notes;
 mod observe;
+mod places;
 mod plane;
 mod rounds;
 mod score;
@@ -21,7 +22,6 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod text;
-mod places;
 mod verdict;
 mod working;
 

@@ -69,8 +69,8 @@ const freePort = async () => {
   return port;
 };
 
-// A site of the test's own behind deckle: `answer(path)` gives { head, html }; `config` is text, or makes it of the address
-// that deckle will have.
+// A site of the test's own behind deckle: `answer(path)` gives { head, html }; without it, the demo. `config` is text, or
+// makes it of the address that deckle will have.
 export const behind = async (config, answer) => {
   const site = createServer((request, response) => {
     const { head = {}, html } = answer(request.url) || {};
@@ -83,7 +83,7 @@ export const behind = async (config, answer) => {
   await writeFile(join(dir, "deckle.toml"), typeof config === "string" ? config : config(`http://127.0.0.1:${port}`));
   const child = spawn(process.env.DECKLE, [
     "proxy", "--listen", `127.0.0.1:${port}`, "--log-dir", join(dir, "log"), "--config", join(dir, "deckle.toml"),
-    "--upstream", `http://127.0.0.1:${site.address().port}`,
+    ...(answer ? ["--upstream", `http://127.0.0.1:${site.address().port}`] : []),
   ], { stdio: ["ignore", "pipe", "inherit"] });
   const base = await new Promise((done, fail) => {
     child.once("exit", (code) => {

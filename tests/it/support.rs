@@ -286,6 +286,12 @@ fn read_chunks(reader: &mut impl BufRead) -> (Vec<u8>, bool) {
     }
 }
 
+/// Marks that an answer of `deckle trace` names beyond doubt; a shortlist of an inconclusive one accuses nobody.
+pub(crate) fn accused(document: &serde_json::Value) -> Vec<&serde_json::Value> {
+    let is_named = |m: &&serde_json::Value| document["verdict"] == "traced" && m["p_value"].as_f64().unwrap() <= 1e-9;
+    document["matches"].as_array().unwrap().iter().filter(is_named).collect()
+}
+
 /// Is this program here? A test without it prints why it does not run.
 pub(crate) fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();

@@ -16,6 +16,7 @@ mod reference;
 mod review;
 mod table;
 mod trace;
+mod twins;
 
 use std::ffi::OsString;
 use std::process::{ExitCode, Termination};

@@ -11,7 +11,8 @@ use crate::review::{FilterArgs, Filters, MarkFilter};
 use crate::unit::Size;
 
 #[derive(clap::Args)]
-#[command(after_help = "Copies are text, Markdown or HTML. The log directory holds all that is needed: the marks, and the secret.
+#[command(
+    after_help = "Copies are text, Markdown or HTML. The log directory holds all that is needed: the marks, and the secret.
 A name is given only if the chance that any mark of the log fits so well by accident is at most 1e-9.
 
 Exit codes: 0 traced; 1 not traced; 2 usage, no secret, no log; 4 a block of the log that holds a reported line is not as it
@@ -22,7 +23,8 @@ Examples:
   deckle trace a.txt b.txt c.txt --joint --by visitor
   deckle trace stolen.txt --page /2026/11/23/budget --since 7d
   deckle trace stolen.txt --evidence case-17
-  pdftotext -layout report.pdf - | deckle trace - --log-dir deckle-log --json")]
+  pdftotext -layout report.pdf - | deckle trace - --log-dir deckle-log --json"
+)]
 pub(in crate::cli) struct TraceArgs {
     /// Copies as text, Markdown or HTML, or - for standard input.
     #[arg(required = true, value_name = "COPY")]

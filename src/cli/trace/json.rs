@@ -24,8 +24,7 @@ pub(super) fn document(report: &Report<'_>) -> anyhow::Result<String> {
     if let Some(object) = out.as_object_mut() {
         object.insert("schema_version".into(), 1.into());
         let standing = report.standing;
-        let lines =
-            json!({ "proved": standing.proved, "unsealed": standing.unsealed, "changed": standing.changed });
+        let lines = json!({ "proved": standing.proved, "unsealed": standing.unsealed, "changed": standing.changed });
         object.insert("log_lines".into(), lines);
         if !report.readers.is_empty() {
             object.insert("visitors".into(), report.readers.iter().map(reader).collect());
@@ -59,9 +58,9 @@ fn one(finding: &Finding<'_>, report: &Report<'_>) -> Value {
     let channels = trace.channels.iter().map(|channel| {
         json!({ "channel": channel.channel.code(), "live": channel.live, "dead": channel.dead.map(|note| note.code()) })
     });
-    let pages = finding.pages.found().map(|page| {
-        json!({ "path": page.path, "plan": page.plan, "found": page.overlap.found, "of": page.overlap.of })
-    });
+    let pages = finding.pages.found().map(
+        |page| json!({ "path": page.path, "plan": page.plan, "found": page.overlap.found, "of": page.overlap.of }),
+    );
     json!({
         "verdict": trace.verdict.code(),
         "matches": trace.hits.iter().map(|hit| a_match(hit, finding, report)).collect::<Vec<_>>(),

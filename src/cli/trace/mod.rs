@@ -116,7 +116,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<Exit> {
 }
 
 /// The secret of the environment, the configuration, or the log directory.
-fn secrets(dirs: &[PathBuf], config: Option<&Config>) -> anyhow::Result<Secrets> {
+pub(super) fn secrets(dirs: &[PathBuf], config: Option<&Config>) -> anyhow::Result<Secrets> {
     if let Ok(value) = std::env::var("DECKLE_SECRET") {
         return Ok(Secrets::parse(&value)?);
     }

@@ -141,9 +141,8 @@ impl OfMark {
 
     /// The responses that a copy from these pages came by, in the order of time.
     pub(super) fn pick(&self, pages: &Pages) -> (Picked, Vec<&MarkedResponse>) {
-        let has_plan = |one: &&MarkedResponse| {
-            one.plan.as_ref().is_some_and(|plan| pages.found().any(|page| page.plan == *plan))
-        };
+        let has_plan =
+            |one: &&MarkedResponse| one.plan.as_ref().is_some_and(|plan| pages.found().any(|page| page.plan == *plan));
         let has_path = |one: &&MarkedResponse| pages.found().any(|page| page.path == one.path);
         let mut picked = (Picked::Plan, self.near.iter().filter(has_plan).collect::<Vec<_>>());
         if picked.1.is_empty() {

@@ -76,7 +76,11 @@ mod tests {
         assert_eq!((seen.slots(), votes(&seen, Class::Typographic)), (3, 1));
         let mut seen = copy();
         seen.add_forms("They can\u{2019}t say it, and we don't know it.\n\nBut she won't tell us now.", true);
-        assert_eq!((seen.slots(), votes(&seen, Class::Typographic)), (2, 0), "the second one of a paragraph says nothing");
+        assert_eq!(
+            (seen.slots(), votes(&seen, Class::Typographic)),
+            (2, 0),
+            "the second one of a paragraph says nothing"
+        );
     }
 
     #[test]

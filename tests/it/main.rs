@@ -41,6 +41,7 @@ mod sinks;
 mod streaming;
 mod support;
 mod survive;
+mod trace;
 mod traps;
 mod undo;
 mod waits;

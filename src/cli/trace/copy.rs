@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -11,6 +14,9 @@ use super::args::TraceArgs;
 use super::markdown::without_markup;
 use crate::page::plain_text;
 use crate::watermark::{Note, Observation, Suspect, Tracer};
+
+/// How often an interrupt is looked for.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// What is kept of a copy.
 pub(super) struct Copy {
@@ -26,9 +32,18 @@ pub(super) struct Copy {
 
 impl Copy {
     /// Reads a copy. `one_form`: a paragraph has one spelling of each kind.
-    pub(super) fn read(path: &Path, args: &TraceArgs, tracer: &Tracer, one_form: bool) -> anyhow::Result<Self> {
-        let (bytes, cut) =
-            bytes_of(path, args.max_bytes.0).with_context(|| format!("cannot read {}", path.display()))?;
+    pub(super) fn read(
+        path: &Path,
+        args: &TraceArgs,
+        tracer: &Tracer,
+        one_form: bool,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Self> {
+        let most = args.max_bytes.0;
+        let bytes = bytes_of(path, most.saturating_add(1), stop);
+        let mut bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
+        let cut = bytes.len() as u64 > most;
+        bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
         let source = String::from_utf8_lossy(whole_characters(&bytes, cut));
         let mut notes = Vec::new();
         notes.extend(cut.then_some(Note::Truncated));
@@ -46,18 +61,27 @@ impl Copy {
     }
 }
 
-/// At most so many bytes of a file, and whether there are more.
-fn bytes_of(path: &Path, most: u64) -> std::io::Result<(Vec<u8>, bool)> {
-    let mut bytes = Vec::new();
-    let limit = most.saturating_add(1);
-    if path == Path::new("-") {
-        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
-    } else {
-        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+/// At most so many bytes of a file. Whoever is to send them may keep us waiting: an interrupt must not.
+fn bytes_of(path: &Path, most: u64, stop: &AtomicBool) -> std::io::Result<Vec<u8>> {
+    let (path, (send, receive)) = (path.to_owned(), mpsc::channel());
+    let read = move || {
+        let mut bytes = Vec::new();
+        let result = if path == Path::new("-") {
+            std::io::stdin().lock().take(most).read_to_end(&mut bytes)
+        } else {
+            File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes))
+        };
+        // Nobody listens after an interrupt.
+        let _ = send.send(result.map(|_| bytes));
+    };
+    std::thread::Builder::new().name("deckle-copy".to_owned()).spawn(read)?;
+    loop {
+        match receive.recv_timeout(GLANCE) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => {}
+            Err(_) => return Err(ErrorKind::Interrupted.into()),
+        }
     }
-    let cut = bytes.len() as u64 > most;
-    bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-    Ok((bytes, cut))
 }
 
 /// A cut may have gone through a character.

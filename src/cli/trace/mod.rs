@@ -136,7 +136,11 @@ pub(super) fn secrets(dirs: &[PathBuf], config: Option<&Config>) -> anyhow::Resu
 fn read_copies(args: &TraceArgs, tracer: &Tracer, one_form: bool, stop: &AtomicBool) -> Option<(Vec<Copy>, bool)> {
     let (mut copies, mut is_partial) = (Vec::new(), false);
     for path in &args.copies {
-        match Copy::read(path, args, tracer, one_form) {
+        let copy = Copy::read(path, args, tracer, one_form, stop);
+        if stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        match copy {
             Ok(copy) => {
                 is_partial |= copy.notes.contains(&Note::Truncated);
                 copies.push(copy);
@@ -145,9 +149,6 @@ fn read_copies(args: &TraceArgs, tracer: &Tracer, one_form: bool, stop: &AtomicB
                 output::complain(&error);
                 is_partial = true;
             }
-        }
-        if stop.load(Ordering::Relaxed) {
-            return None;
         }
     }
     Some((copies, is_partial))

@@ -154,7 +154,7 @@ fn protect(page: &Bytes) -> ProtectLayer {
     // The page is new each time.
     let pages = deckle::page::Settings { plan_cache: deckle::unit::Size(0), ..Default::default() };
     let layer = ProtectLayer::new(&pages, &deckle::rights::Settings::default(), "/.deckle").unwrap();
-    layer.marking(Marking { secrets, settings, findings }).unwrap()
+    layer.marking(Marking { secrets, settings, findings, styles: Arc::default() }).unwrap()
 }
 
 fn page_request() -> Request<()> {

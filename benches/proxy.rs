@@ -133,7 +133,8 @@ async fn bare_proxy(upstream: String, protected: bool) {
 fn protect(app: Router) -> Router {
     let config = deckle::config::Config::default();
     let findings = Arc::new(Findings::default());
-    let marking = Marking { secrets: Secrets::random().unwrap(), settings: config.watermark, findings };
+    let (secrets, styles) = (Secrets::random().unwrap(), Arc::default());
+    let marking = Marking { secrets, settings: config.watermark, findings, styles };
     let layer = ProtectLayer::new(&config.page, &config.rights, "/.deckle").unwrap().marking(marking).unwrap();
     app.layer(layer).layer(IdentifyLayer::new(&config.visitor).unwrap())
 }

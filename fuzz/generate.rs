@@ -30,6 +30,7 @@ pub(crate) const HTML: &[&str] = &[
     "<script>",
     "</script>",
     "<style>",
+    "<style>.story{white-space:pre}.poem{display:flex}#x span{float:left}</style>",
     "</style>",
     "<title>t</title>",
     "<meta charset=utf-8>",

@@ -53,7 +53,8 @@ impl Stage {
         let findings = Arc::new(Findings::default());
         findings.learn_page(b"<!doctype html><title>t</title><article><p>x</p></article>");
         let layer = ProtectLayer::new(&settings, &rights, "/.deckle").unwrap();
-        let layer = layer.marking(Marking { secrets, settings: marks, findings: Arc::clone(&findings) }).unwrap();
+        let marking = Marking { secrets, settings: marks, findings: Arc::clone(&findings), styles: Arc::default() };
+        let layer = layer.marking(marking).unwrap();
         let mut request = Request::builder().uri("/a").header("host", "news.example").body(()).unwrap();
         request.extensions_mut().insert(Peer { address: ([203, 0, 113, 7], 1).into(), secure: false });
         let (head, ()) = request.into_parts();
@@ -116,8 +117,9 @@ pub(crate) fn rewriter() -> Target {
         stage.findings.learn_page(&page);
         let marked = stage.findings.knows_any();
         let cut = pieces(random, &page);
-        let (_, _, copy) = stage.exchange(HeaderMap::new(), html(), cut);
+        // What the style of the page says counts for the next one.
         let mut edits = stage.layer.edits(&page, "text/html; charset=utf-8");
+        let (_, _, copy) = stage.exchange(HeaderMap::new(), html(), cut);
         // What cannot be read to its end teaches nothing, and is not marked.
         let stays = |what: &What| matches!(what, What::Fixed(_) | What::Choice(Slot::Variant { .. }));
         edits.retain(|edit| marked || stays(&edit.what));

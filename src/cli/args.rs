@@ -70,6 +70,8 @@ pub(super) struct ProxyArgs {
 
 #[derive(clap::Args)]
 #[command(after_help = "Fetches the page, its other forms, robots.txt and tdmrep.json, and changes nothing.
+With --learn: reads the style sheets of the page, those of other hosts where watermark.stylesheets names them, and
+writes what they say into plans.json in the log directory (audit.dir), where a running proxy finds it.
 With --explain: why a request was slowed, limited or blocked, what its score is made of, and what would change that.
 Exit codes: 0 nothing to mend, or explained; 1 something to look at; 2 usage, or no such page or request.
 
@@ -77,6 +79,7 @@ Examples:
   deckle check https://news.example/2026/11/a-story
   deckle check --config deckle.toml --json https://news.example/
   deckle check saved.html
+  deckle check --config deckle.toml --learn https://news.example/2026/11/a-story
   deckle check --explain 01a20d60-78a5-7600-95a1-c9088b570c38 --config deckle.toml
   tail -n 1 deckle-log/audit-web-1-20261124T114556Z-1.ndjson | deckle check --explain -")]
 pub(super) struct CheckArgs {
@@ -86,6 +89,9 @@ pub(super) struct CheckArgs {
     /// Configuration file: what would deckle do with it?
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Read the style sheets of the page for a proxy to know: white space is marked only where they are known.
+    #[arg(long, requires = "page", conflicts_with_all = ["explain", "json"])]
+    pub(super) learn: bool,
     /// Explain this request: its id, as refusals show it, or - for its line of the log on standard input.
     #[arg(long, value_name = "REQUEST-ID")]
     pub(super) explain: Option<String>,

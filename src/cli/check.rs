@@ -12,12 +12,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::args::CheckArgs;
-use super::fetch::{Document, Fetcher, join};
+use super::fetch::{Document, Fetcher};
 use super::output::{self, Exit};
 use super::twins::{self, Twin};
 use crate::config::Config;
 use crate::page::encoding::decoded;
-use crate::page::{Findings, Marking, PageFacts, PageReport, ProtectLayer};
+use crate::page::{Findings, Marking, PageFacts, PageReport, ProtectLayer, join};
 use crate::rights::lint::{self, Lint};
 use crate::rights::robots::Robots;
 use crate::rights::{Pref, Use};
@@ -102,6 +102,9 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
         (None, Some(page)) => page,
         (None, None) => bail!("an address or a file is missing"),
     };
+    if args.learn {
+        return super::learn::run(page, &config);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     #[cfg_attr(not(feature = "redis"), expect(unused_mut, reason = "nothing else is asked"))]
     let mut report = runtime.block_on(report(&config, page))?;
@@ -185,7 +188,8 @@ impl Stage<'_> {
         let layer = ProtectLayer::new(&config.page, &config.rights, &config.visitor.routes.mount)?;
         // The marks are nobody's: how many there are is the same under any secret.
         let (secrets, findings) = (Secrets::random()?, Arc::new(Findings::default()));
-        Ok(layer.marking(Marking { secrets, settings: config.watermark.clone(), findings })?)
+        let (settings, styles) = (config.watermark.clone(), Arc::default());
+        Ok(layer.marking(Marking { secrets, settings, findings, styles })?)
     }
 
     /// The document as it leaves the stage.

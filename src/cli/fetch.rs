@@ -11,6 +11,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use crate::page::join;
+
 /// Most bytes of a document as it is sent.
 const MOST: usize = 16 << 20;
 /// What crawlers follow for robots.txt (RFC 9309 §2.3.1.2).
@@ -78,51 +80,5 @@ impl Fetcher {
             return Ok(Document { address, status: head.status, headers: head.headers, body });
         }
         bail!("{address}: more than {MAX_REDIRECTS} redirects")
-    }
-}
-
-/// An address as a page names it.
-pub(super) fn join(base: &Uri, to: &str) -> Option<Uri> {
-    let to = to.split('#').next()?.trim();
-    if to.starts_with("http://") || to.starts_with("https://") {
-        return to.parse().ok();
-    }
-    let scheme = base.scheme_str()?;
-    if let Some(rest) = to.strip_prefix("//") {
-        return format!("{scheme}://{rest}").parse().ok();
-    }
-    // `mailto:` and the like.
-    if to.split(['/', '?']).next()?.contains(':') {
-        return None;
-    }
-    let authority = base.authority()?;
-    let path = match to.as_bytes().first() {
-        Some(b'/') => to.to_owned(),
-        Some(b'?') => format!("{}{to}", base.path()),
-        None => base.path_and_query()?.to_string(),
-        Some(_) => format!("{}/{to}", base.path().rsplit_once('/')?.0),
-    };
-    format!("{scheme}://{authority}{path}").parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_joined() {
-        let base: Uri = "https://news.example/a/b?c".parse().unwrap();
-        for (to, expect) in [
-            ("https://other.example/x", Some("https://other.example/x")),
-            ("//cdn.example/x", Some("https://cdn.example/x")),
-            ("/x?y#z", Some("https://news.example/x?y")),
-            ("x", Some("https://news.example/a/x")),
-            ("?amp=1", Some("https://news.example/a/b?amp=1")),
-            ("", Some("https://news.example/a/b?c")),
-            ("mailto:a@b.example", None),
-            ("http://[", None),
-        ] {
-            assert_eq!(join(&base, to).map(|uri| uri.to_string()), expect.map(str::to_owned), "{to}");
-        }
     }
 }

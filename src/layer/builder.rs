@@ -43,6 +43,8 @@ pub struct Builder {
     check: Arc<ProxyCheck>,
     #[cfg(feature = "html")]
     findings: Option<Arc<crate::page::Findings>>,
+    #[cfg(feature = "html")]
+    styles: Option<Arc<crate::page::Styles>>,
     robots: Arc<RobotsMemory>,
     activated: u64,
 }
@@ -119,6 +121,8 @@ impl Builder {
             check: Arc::new(ProxyCheck::new()),
             #[cfg(feature = "html")]
             findings: None,
+            #[cfg(feature = "html")]
+            styles: None,
             robots: Arc::default(),
             activated: 0,
         }
@@ -198,6 +202,13 @@ impl Builder {
     #[cfg(feature = "html")]
     pub fn findings(mut self, findings: Arc<crate::page::Findings>) -> Self {
         self.findings = Some(findings);
+        self
+    }
+
+    /// What is known of the style sheets of the site, to outlive this layer.
+    #[cfg(feature = "html")]
+    pub fn styles(mut self, styles: Arc<crate::page::Styles>) -> Self {
+        self.styles = Some(styles);
         self
     }
 
@@ -357,7 +368,8 @@ impl Builder {
             (Some(_), _) if config.page.shared_cache && !is_off => Err(BuildError::SharedCache),
             (Some(secrets), _) => {
                 let findings = self.findings.clone().unwrap_or_default();
-                Ok(protect.marking(Marking { secrets, settings: config.watermark.clone(), findings })?)
+                let styles = self.styles.clone().unwrap_or_default();
+                Ok(protect.marking(Marking { secrets, settings: config.watermark.clone(), findings, styles })?)
             }
         }
     }

@@ -10,13 +10,14 @@ use lol_html::html_content::{EndTag, SourceLocation};
 use lol_html::send::{Element, ElementContentHandlers, Settings};
 
 use super::ambiguity::Ambiguity;
-use super::chunks::{on_script, on_text};
+use super::chunks::{on_script, on_style, on_text};
 use super::deletion::Deletions;
 use super::element::{self, Effect, Kind};
-use super::marks::{MarkRules, Sheets};
+use super::marks::MarkRules;
 use super::regions;
 use super::replace::Replacer;
 use super::scan::{Border, Reading, Scanner};
+use super::style::NamedStyle;
 use super::text::{Region, Text};
 use super::tokens::Tokens;
 use super::variants::OpenVariants;
@@ -24,8 +25,8 @@ use super::window::Window;
 use crate::slot::{Edit, Fill, Slot, What};
 
 /// The selectors in the order of their handlers, parsed once.
-static PARSED: LazyLock<[Option<Selector>; 3]> = LazyLock::new(|| {
-    ["*", "script", "p, li, blockquote, dd"].map(|selector| {
+static PARSED: LazyLock<[Option<Selector>; 4]> = LazyLock::new(|| {
+    ["*", "script", "p, li, blockquote, dd", "style"].map(|selector| {
         let parsed = selector.parse::<Selector>();
         debug_assert!(parsed.is_ok(), "all selectors are constants, and `{selector}` is none");
         parsed.ok()
@@ -44,11 +45,11 @@ pub(crate) struct Shared {
     /// The same, and it was seen when slots had been found.
     pub(crate) mark_late: bool,
     pub(crate) deletions: Deletions,
+    /// What the page says of its style.
+    pub(crate) style: NamedStyle,
     pub(crate) variants: OpenVariants,
     pub(super) tokens: Tokens,
     pub(crate) rules: MarkRules,
-    /// The style sheets that stand before the first block.
-    pub(crate) sheets: Sheets,
     footer: Option<Bytes>,
     /// Something may be filled in behind it.
     foot: bool,
@@ -73,8 +74,8 @@ impl Shared {
             hydrated: false,
             mark_late: false,
             deletions: Deletions::default(),
+            style: NamedStyle::default(),
             rules: MarkRules::default(),
-            sheets: Sheets::default(),
             footer: None,
             foot: false,
             ambiguity: Ambiguity::default(),
@@ -180,8 +181,11 @@ fn handlers(settings: Settings<'static, 'static>, shared: &Handle) -> Settings<'
         ElementContentHandlers::default().element(on_start(shared)),
         ElementContentHandlers::default().text(on_script(shared)),
         ElementContentHandlers::default().text(on_text(shared)),
+        ElementContentHandlers::default().text(on_style(shared)),
     ];
-    for (selector, handlers) in PARSED.iter().zip(all) {
+    // Where nothing is marked nobody asks for the text of style elements.
+    let wanted = if lock(shared).style.is_active() { all.len() } else { all.len() - 1 };
+    for (selector, handlers) in PARSED.iter().zip(all).take(wanted) {
         if let Some(selector) = selector {
             settings = settings.append_element_content_handler((Cow::Borrowed(selector), handlers));
         }
@@ -209,6 +213,9 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         state.ambiguous = true;
         return;
     }
+    if matches!(name, "link" | "base") {
+        state.style.element(name, |attribute| element.get_attribute(attribute));
+    }
     let mut ending = Ending { ambiguity: matches!(name, "select" | "template"), ..Ending::default() };
     // What the site has named takes the place of what is an article by itself.
     let roots = state.rules.roots.is_empty();
@@ -224,13 +231,19 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
     }
     for attribute in element.attributes() {
         let bytes = |place: Option<SourceLocation>| place.map(|place| state.bytes(&place)).unwrap_or_default();
-        match element::effect(bytes(attribute.name_source_location()), bytes(attribute.value_source_location())) {
+        let (key, value) = (bytes(attribute.name_source_location()), bytes(attribute.value_source_location()));
+        if key.eq_ignore_ascii_case(b"class") {
+            let classes = state.rules.classes(value, kind == Kind::Block);
+            ending.preserve |= classes.preserve;
+            ending.unsealed |= classes.unsealed;
+        }
+        match element::effect(key, value) {
             Some(Effect::Root) => ending.root |= roots,
             Some(Effect::Skip) => ending.skip = true,
             Some(Effect::NoSeal) => ending.unsealed = true,
             Some(Effect::Hydration) => hydrates = true,
             Some(Effect::Notice) => state.footer = None,
-            Some(Effect::Language) => ending.foreign |= state.text.is_foreign(bytes(attribute.value_source_location())),
+            Some(Effect::Language) => ending.foreign |= state.text.is_foreign(value),
             Some(Effect::Variant) => alternatives = attribute.value_source_location(),
             None => {}
         }
@@ -243,6 +256,7 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         ending.skip |= ending.deletion.is_some();
     }
     if kind == Kind::Block {
+        state.style.close();
         state.blocks += 1;
         ending.block = Some(state.blocks);
     }
@@ -312,6 +326,7 @@ fn deletion(state: &mut Shared, element: &Element<'_, '_>, name: &str) -> Option
 struct Ending {
     root: bool,
     skip: bool,
+    preserve: bool,
     unsealed: bool,
     foreign: bool,
     ambiguity: bool,
@@ -328,6 +343,7 @@ impl Ending {
         let all = [
             (self.root, Region::Root),
             (self.skip, Region::Skip),
+            (self.preserve, Region::Preserve),
             (self.unsealed, Region::Unsealed),
             (self.foreign, Region::Foreign),
         ];

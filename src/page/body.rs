@@ -22,6 +22,7 @@ use super::headers::strip_digests;
 use super::output::Output;
 use super::pipeline::Pipeline;
 use super::report::{PageReport, Rewrite};
+use super::tee::Tee;
 
 /// How long a part of a known page waits for the rest of its chunk, to be confirmed.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -54,6 +55,7 @@ pin_project! {
         Page { #[pin] body: B, page: Box<Page> },
         Own { #[pin] body: Full<Bytes> },
         Appended { #[pin] body: B, appended: Appended },
+        Teed { #[pin] body: B, tee: Tee },
         Card { #[pin] body: B, card: Card },
     }
 }
@@ -84,6 +86,11 @@ impl<B> PageBody<B> {
     /// The head alone.
     pub(crate) fn card(body: B, card: Card) -> Self {
         Self { kind: Kind::Card { body, card } }
+    }
+
+    /// As it came, while a copy is kept.
+    pub(crate) fn teed(body: B, tee: Tee) -> Self {
+        Self { kind: Kind::Teed { body, tee } }
     }
 
     /// As it came, with a text behind it.
@@ -226,13 +233,14 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
             Projected::Own { body } => body.poll_frame(cx).map_err(|never| match never {}),
             Projected::Page { body, page } => page.poll(body, cx),
             Projected::Appended { body, appended } => appended.poll(body, cx).map_err(BodyError::Inner),
+            Projected::Teed { body, tee } => tee.poll(body, cx).map_err(BodyError::Inner),
             Projected::Card { body, card } => card.poll(body, cx).map_err(BodyError::Inner),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Inner { body, .. } => body.is_end_stream(),
+            Kind::Inner { body, .. } | Kind::Teed { body, .. } => body.is_end_stream(),
             Kind::Own { body } => body.is_end_stream(),
             // Only when the last flush is out: the inner body ends earlier.
             Kind::Page { page, .. } => page.is_done(),
@@ -243,7 +251,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner { body, length_counts: true } => body.size_hint(),
+            Kind::Inner { body, length_counts: true } | Kind::Teed { body, .. } => body.size_hint(),
             Kind::Own { body } => body.size_hint(),
             // An exact hint would become a Content-Length that cuts the page.
             Kind::Page { .. } | Kind::Appended { .. } | Kind::Card { .. } | Kind::Inner { .. } => SizeHint::default(),

@@ -26,6 +26,19 @@ pub(super) fn on_script(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lo
     }
 }
 
+/// Hands the text of a style element on.
+pub(super) fn on_style(shared: &Handle) -> impl FnMut(&mut TextChunk<'_>) -> lol_html::HandlerResult + Send + 'static {
+    let shared = Arc::clone(shared);
+    move |chunk: &mut TextChunk<'_>| {
+        let end = chunk.source_location().bytes().end;
+        let mut state = lock(&shared);
+        state.style.text(chunk.as_str(), chunk.last_in_text_node());
+        drop_output(chunk);
+        state.pass(end);
+        Ok(())
+    }
+}
+
 /// Nothing re-encoded may be counted by the sink.
 fn drop_output(chunk: &mut TextChunk<'_>) {
     chunk.remove();

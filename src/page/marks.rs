@@ -1,12 +1,13 @@
 //! What of a page may carry marks: what a site has set, without the keys, and which channels a page shuts out.
-#![allow(dead_code, reason = "the scan takes these rules up one by one")]
 
 use std::sync::Arc;
 
+use http::Uri;
 use lol_html::Selector;
 
 use super::article::Shared;
 use super::forms::Spelling;
+use super::style::{ClassEffects, HostStyles, NamedStyle, PageSheets};
 use super::tokens::Tokens;
 use crate::slot::FormKinds;
 
@@ -37,14 +38,26 @@ pub(crate) struct MarkRules {
     pub(crate) note: bool,
     /// Stands for all that shapes a page but its source.
     pub(crate) version: u32,
-    /// Channels that every page shuts out.
-    pub(crate) gate: Gate,
+    /// What is known of the style sheets of its host; `None`: nothing is marked.
+    pub(crate) sheets: Option<Arc<HostStyles>>,
+    /// White space is used only where all sheets of a page are known.
+    pub(crate) prove_white: bool,
+    /// The address of the page, by which its sheets are told.
+    pub(crate) base: Option<Uri>,
 }
 
 impl MarkRules {
-    /// Which channels a page shuts out that names these style sheets before its first block.
-    pub(crate) fn judge(&self, _: &Sheets) -> Gate {
-        self.gate
+    /// Which channels a page shuts out that says this of its style before its first block.
+    pub(crate) fn judge(&self, page: &PageSheets) -> Gate {
+        let gate = self.sheets.as_deref().map(|styles| styles.judge(page)).unwrap_or_default();
+        // Else somebody has looked at the sheets.
+        Gate { white: gate.white.filter(|_| self.prove_white), ..gate }
+    }
+
+    /// What its classes mean for an element, as the style sheets of the host have it; `block`: it may be sealed itself.
+    pub(super) fn classes(&self, value: &[u8], block: bool) -> ClassEffects {
+        let styles = self.sheets.as_deref().filter(|styles| styles.reads_classes());
+        styles.map(|styles| styles.classes(value, block)).unwrap_or_default()
     }
 }
 
@@ -65,26 +78,13 @@ impl Shared {
     pub(super) fn mark(&mut self, rules: &MarkRules, language: Option<&str>) {
         self.text.spell(Spelling::new(rules, language));
         self.tokens = Tokens::new(rules);
+        self.style = NamedStyle::new(rules);
     }
 
     /// The page is over, or no more of it is looked at.
     pub(super) fn finish(&mut self) {
         self.variants.forget();
         self.text.finish(&mut self.edits);
-    }
-}
-
-/// The style sheets that a page names before its first block.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Sheets {
-    /// Their addresses, hashed.
-    pub(crate) linked: Vec<u64>,
-}
-
-impl Sheets {
-    /// Bytes in memory, besides its own.
-    pub(crate) fn size(&self) -> usize {
-        size_of_val(&*self.linked)
     }
 }
 
@@ -104,8 +104,35 @@ impl Gate {
 }
 
 #[cfg(test)]
+impl MarkRules {
+    /// Those of a host whose style sheets shut these channels out.
+    pub(crate) fn shutting(white: bool, seal: bool) -> Self {
+        let styles = super::style::Styles::default();
+        let rules = [(white, ":is(p){white-space:pre}"), (seal, "span{float:left}")];
+        let css: String = rules.into_iter().filter(|(is, _)| *is).map(|(_, rule)| rule).collect();
+        styles.learn("news.example", "news.example/s.css", css.as_bytes());
+        Self { sheets: Some(styles.host("news.example")), prove_white: true, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn white_space_needs_a_proof_unless_somebody_has_looked() {
+        let mut unknown = PageSheets::default();
+        unknown.unread();
+        let rules = |prove_white| MarkRules { sheets: Some(Arc::default()), prove_white, ..MarkRules::default() };
+        assert_eq!(rules(true).judge(&unknown), Gate { white: Some("w:css_unknown"), seal: None });
+        assert_eq!(rules(true).judge(&PageSheets::default()), Gate::default());
+        assert_eq!(rules(false).judge(&unknown), Gate::default());
+        assert_eq!(MarkRules::default().judge(&unknown), Gate::default(), "a page without marks");
+        let seal = Some("s:css_boxes");
+        let shut = MarkRules::shutting(true, true);
+        assert_eq!(shut.judge(&unknown), Gate { white: Some("w:css_preserves"), seal });
+        assert_eq!(MarkRules { prove_white: false, ..shut }.judge(&unknown), Gate { white: None, seal });
+    }
 
     #[test]
     fn gates_are_logged_by_channel() {

@@ -54,7 +54,9 @@ mod scan;
 mod signature;
 mod sniff;
 mod splice;
+mod style;
 mod tail;
+mod tee;
 mod text;
 mod tokens;
 mod variants;
@@ -77,6 +79,11 @@ pub use policy::PagePolicy;
 pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture};
 pub use replace::Replace;
 pub use report::{PageFacts, PageReport, Rewrite};
+pub use style::Styles;
+#[cfg(feature = "proxy")]
+pub(crate) use style::{ANY_HOST, MAX_SHEET, name as sheet_name};
+#[cfg(feature = "cli")]
+pub(crate) use style::{imports as sheet_imports, join};
 
 /// Section `[page]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::learn::Finding;
-use super::marks::{Gate, Sheets};
+use super::marks::Gate;
+use super::style::PageSheets;
 use crate::slot::{Carriers, PlanNote};
 
 /// What happened to a page.
@@ -19,8 +20,8 @@ pub(crate) struct Outcome {
     pub(crate) carriers: Carriers,
     /// Channels that were not used here.
     pub(crate) off: Gate,
-    /// What decided about that.
-    pub(crate) sheets: Sheets,
+    /// What the page says of its style, which decides about that.
+    pub(crate) sheets: Arc<PageSheets>,
     /// What the log is told of the page.
     pub(crate) note: Option<Arc<PlanNote>>,
     /// That it must not be marked was seen when slots had been found.

@@ -393,7 +393,7 @@ mod tests {
 
     use super::*;
     use crate::page::PageReport;
-    use crate::page::marks::{Gate, MarkRules};
+    use crate::page::marks::MarkRules;
     use crate::page::replace::{Replace, Replacer};
     use crate::slot::{Form, PlaceHash, PlaceKind};
 
@@ -724,12 +724,10 @@ mod tests {
     #[test]
     fn what_a_page_shuts_out_is_shut_out_of_known_pages_too() {
         fn shut(charset: Charset) -> Job {
-            let gate = Gate { white: Some("w:css_preserves"), seal: None };
-            Job { marks: MarkRules { gate, ..MarkRules::default() }, ..job(charset) }
+            Job { marks: MarkRules::shutting(true, false), ..job(charset) }
         }
         fn closed(charset: Charset) -> Job {
-            let gate = Gate { white: Some("w:css_preserves"), seal: Some("s:css_boxes") };
-            Job { marks: MarkRules { gate, ..MarkRules::default() }, ..job(charset) }
+            Job { marks: MarkRules::shutting(true, true), ..job(charset) }
         }
         let (page, other) = (article(600, "<p>the end"), article(600, "<p>another end of it all"));
         let cache = PlanCache::new(8 << 20).unwrap();

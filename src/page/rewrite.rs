@@ -195,14 +195,14 @@ impl Rewriter {
     fn conclude(&mut self, complete: bool) {
         let amp = self.head_findings(|f| f.amp);
         let shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Shared { text, footer_placed, hydrated, mark_late, deletions, variants, sheets, .. } = &*shared;
+        let Shared { text, footer_placed, hydrated, mark_late, deletions, variants, style, .. } = &*shared;
         let outcome = &mut self.outcome;
         outcome.footer_placed = *footer_placed;
         outcome.replaced = deletions.count;
         outcome.too_many_alternatives = variants.too_many;
         outcome.no_slots = outcome.no_slots.or(text.stopped);
         outcome.mark_late = *mark_late;
-        outcome.sheets = sheets.clone();
+        outcome.sheets = Arc::new(style.found().clone());
         outcome.finding = complete.then_some(Finding { has_root: text.saw_root, hydrated: *hydrated, amp });
         // What was read of a page that could not be read to its end is another thing each time.
         let note = self.note.take().filter(|_| outcome.ended.is_none());
@@ -313,7 +313,7 @@ impl Rewriter {
     /// Copies the source up to `safe`, with the edits that lie before it.
     fn splice(&mut self, safe: u64, choose: &mut dyn Choose, out: &mut Vec<u8>) {
         let mut shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Shared { window, edits, rules, sheets, .. } = &mut *shared;
+        let Shared { window, edits, rules, style, .. } = &mut *shared;
         // A gap is certain two words later only, and an attribute between them may have changed meanwhile.
         edits.sort_by_key(|e| e.range.start);
         let ready = edits.iter().take_while(|e| e.range.end <= safe).count();
@@ -332,8 +332,9 @@ impl Rewriter {
             out.extend_from_slice(before);
             let source = window.get(edit.range.clone()).unwrap_or_default();
             if !self.judged && is_gated(&edit.what) {
+                // The scan has come to a block: it knows what stands before.
                 self.judged = true;
-                self.outcome.off = rules.judge(sheets);
+                self.outcome.off = rules.judge(style.found());
             }
             let placed = apply(&edit.what, source, choose, out, &mut self.outcome);
             if let Some(note) = &mut self.note {
@@ -820,6 +821,31 @@ mod tests {
     }
 
     #[test]
+    fn style_sheets_say_where_white_space_counts_and_where_a_seal_gets_a_box() {
+        let styles = crate::page::Styles::default();
+        let css = b".poem{white-space:pre}.card span{display:block}.by{display:flex}";
+        styles.learn("news.example", "news.example/s.css", css);
+        let marks = MarkRules { sheets: Some(styles.host("news.example")), prove_white: true, ..MarkRules::default() };
+        for (body, expected) in [
+            ("<p class=poem>W</p>P", (15, 2)),
+            ("<p CLASS='a pOEM'>W </p>P", (15, 1)),
+            ("<div class=poem>P</div>P", (15, 2)),
+            ("<p>W<i class=poem> </i></p>", (15, 0)),
+            ("<p>one two <b class=poem>three four five</b> six seven eight nine ten</p>", (3, 0)),
+            ("<div class=card>P</div>P", (30, 1)),
+            ("<p class=card>W</p>", (15, 0)),
+            ("<p>W <b class=card>at the very end.</b></p>", (18, 0)),
+            ("<p><b class=card>First</b> W</p>", (16, 1)),
+            // What is inside of a line of blocks is no such block, and what is in one of those is.
+            ("<p class=by>W</p>P", (30, 1)),
+            ("<div class=by>P</div>", (15, 1)),
+            ("<p>W <b class=by>at the very end.</b></p>", (18, 1)),
+        ] {
+            assert_eq!(carried(&marks, &format!("<article>{body}</article>")), expected, "{body}");
+        }
+    }
+
+    #[test]
     fn a_page_that_a_script_compares_is_not_marked_from_there_on() {
         let page = |body: &str| {
             let body = body.replace('P', &format!("<p>{WORDS}</p>"));
@@ -861,9 +887,10 @@ mod tests {
     #[test]
     fn a_channel_that_a_page_shuts_out_is_as_if_there_were_no_mark() {
         let page = PAGE.replace("full &amp; final", "full \t final");
-        let of = |gate, chunk| {
-            let marks = MarkRules { gate, ..MarkRules::default() };
+        let of = |off: Gate, chunk| {
+            let marks = MarkRules::shutting(off.white.is_some(), off.seal.is_some());
             let got = run(Job { marks, ..job("utf-8") }, page.as_bytes(), chunk);
+            assert_eq!(got.outcome.off, off);
             assert!(undo(&got, page.as_bytes()) == page.as_bytes());
             got
         };
@@ -871,7 +898,7 @@ mod tests {
         for chunk in [1, 7, usize::MAX] {
             let both = of(Gate { white, seal }, chunk);
             assert_eq!(String::from_utf8(both.out).unwrap(), unmarked(&page));
-            assert_eq!((both.outcome.carriers, both.outcome.off), (Carriers::default(), Gate { white, seal }));
+            assert_eq!(both.outcome.carriers, Carriers::default());
             let sealed = of(Gate { white, seal: None }, chunk);
             assert_eq!((sealed.outcome.gaps(), sealed.outcome.seals()), (0, 2));
             assert!(String::from_utf8(sealed.out).unwrap().contains("the full \t final report before the end of"));
@@ -880,11 +907,8 @@ mod tests {
             assert!(String::from_utf8(spaced.out).unwrap().contains("three chapters. </p>"));
         }
         // A page without a slot shuts nothing out.
-        let bare = run(
-            Job { marks: MarkRules { gate: Gate { white, seal }, ..MarkRules::default() }, ..job("utf-8") },
-            b"<!doctype html><title>t</title><p>x",
-            7,
-        );
+        let marks = MarkRules::shutting(true, true);
+        let bare = run(Job { marks, ..job("utf-8") }, b"<!doctype html><title>t</title><p>x", 7);
         assert_eq!(bare.outcome.off, Gate::default());
     }
 
@@ -922,7 +946,7 @@ mod tests {
             assert_eq!(outcome.note.as_deref(), Some(&*note), "{id}");
         }
         let of = |page: &str, marks: &MarkRules| marked(page, 1, marks, 7).1.note;
-        let shut = MarkRules { gate: Gate { white: Some("w:css_unknown"), seal: None }, ..marks.clone() };
+        let shut = MarkRules { note: true, version: 7, ..MarkRules::shutting(true, false) };
         assert_eq!(of(&page, &shut).as_deref(), Some(&*note), "a place is a place, whatever is done there");
         let other = of(&page, &MarkRules { version: 8, ..marks.clone() }).unwrap();
         assert!(other.id != note.id && other.sketch == note.sketch);

@@ -27,7 +27,7 @@ mod upstream;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -53,7 +53,6 @@ use crate::audit::{self, FileSink, PolicyText, SinkKind, Sinks};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, LoadError, ProxySettings};
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
-use crate::page::Findings;
 use crate::page::notice::Where;
 use crate::rights::{Pref, RobotsMemory, Uses};
 use crate::secret::Secrets;
@@ -62,7 +61,9 @@ use crate::unit::Span;
 use crate::visitor::{self, proxy_check::ProxyCheck};
 use admin::AdminListener;
 use operators::Operators;
-use plans::{Plans, read_plans};
+use plans::{Learned, Plans};
+#[cfg(feature = "cli")]
+pub(crate) use plans::{name_of, update_styles};
 
 /// How often what was learned about the site is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
@@ -131,11 +132,10 @@ struct Parts {
     sinks: Option<Arc<Sinks>>,
     state: Arc<State>,
     check: Arc<ProxyCheck>,
-    findings: Arc<Findings>,
+    learned: Learned,
     robots: Arc<RobotsMemory>,
     clock: SharedClock,
     secrets: Secrets,
-    plans: PathBuf,
     operators: Operators,
     /// The site behind, as the configuration of the moment has it.
     upstream: ArcSwapOption<String>,
@@ -157,9 +157,7 @@ impl Proxy {
         let live = Some(Arc::clone(&figures));
         let open = || Sinks::open(&config.audit, &[SinkKind::File], &clock, live, Some(&secrets));
         let sinks = config.audit.enabled.then(open).transpose()?.map(Arc::new);
-        let (plans, findings) = (dir.join("plans.json"), Arc::new(Findings::default()));
-        let saved = read_plans(&plans);
-        findings.load_json(&saved.findings);
+        let (learned, saved) = Learned::open(dir.join("plans.json"));
         let operators = Operators::new(&config.visitor, clock.clone()).map_err(BuildError::from)?;
         #[cfg(feature = "verify-dns")]
         let dns = Arc::<dns::Checks>::default();
@@ -174,11 +172,10 @@ impl Proxy {
             sinks,
             state: Arc::new(State::with_size(clock.clone(), config.suspicion.state.size)),
             check: Arc::new(ProxyCheck::new()),
-            findings,
+            learned,
             robots: Arc::default(),
             clock,
             secrets,
-            plans,
             operators,
             upstream: ArcSwapOption::empty(),
             #[cfg(feature = "verify-dns")]
@@ -234,15 +231,20 @@ impl Proxy {
                 let mut save = tokio::time::interval(SAVE_EVERY);
                 loop {
                     tokio::select! {
-                        _ = save.tick() => parts.save_findings(),
+                        _ = save.tick() => parts.learned.save_changes(),
                         Some(()) = reload.recv() => parts.reload(&live, tls.as_deref(), &read),
                     }
                 }
             })
         };
         let fetching = {
-            let parts = Arc::clone(&parts);
-            tokio::spawn(async move { parts.operators.keep_current().await })
+            let (parts, marks) = (Arc::clone(&parts), config.watermark.clone());
+            tokio::spawn(async move {
+                if marks.fetch_stylesheets {
+                    parts.learned.fetch_sheets(&marks.stylesheets).await;
+                }
+                parts.operators.keep_current().await;
+            })
         };
         let mut admin = admin.map(|admin| {
             let parts = Arc::clone(&parts);
@@ -260,7 +262,7 @@ impl Proxy {
         }
         background.abort();
         fetching.abort();
-        parts.save_findings();
+        parts.learned.save_changes();
         if let Some(sinks) = &parts.sinks {
             sinks.close();
         }
@@ -295,7 +297,8 @@ impl Parts {
                 .secret(self.secrets.clone())
                 .state(Arc::clone(&self.state))
                 .proxy_check(Arc::clone(&self.check))
-                .findings(Arc::clone(&self.findings))
+                .findings(Arc::clone(&self.learned.findings))
+                .styles(Arc::clone(&self.learned.styles))
                 .robots(Arc::clone(&self.robots))
                 .clock(self.clock.clone())
                 .activated(activated)
@@ -318,7 +321,8 @@ impl Parts {
         let activated = if saved.version == version { saved.activated } else { now };
         let layer = builder(activated).build()?;
         self.operators.follow(known.clone());
-        self.save(&Plans { version, activated, findings: self.findings.to_json() });
+        self.learned.keep_sheets(&config.watermark.stylesheets);
+        self.learned.save(version, activated);
         if let (Some(sinks), Ok(table)) = (&self.sinks, toml::Table::try_from(&config)) {
             sinks.policy(PolicyText::new(table));
         }
@@ -327,7 +331,7 @@ impl Parts {
     }
 
     fn reload(&self, live: &Live, tls: Option<&ArcSwap<TlsAcceptor>>, read: &Reload) {
-        let saved = read_plans(&self.plans);
+        let saved = self.learned.saved();
         let made = read().map_err(ProxyError::from).and_then(|config| {
             let certificate = server::tls_acceptor(&config.proxy)?;
             Ok((self.stack(&config, &saved)?, certificate))
@@ -350,25 +354,10 @@ impl Parts {
         }
     }
 
-    fn save_findings(&self) {
-        let findings = self.findings.to_json();
-        let saved = read_plans(&self.plans);
-        if saved.findings != findings {
-            self.save(&Plans { findings, ..saved });
-        }
-    }
-
-    fn save(&self, plans: &Plans) {
-        let Ok(text) = serde_json::to_string(plans) else { return };
-        if let Err(error) = audit::write_private(&self.plans, text.as_bytes()) {
-            tracing::warn!(target: "deckle", %error, "What was learned about the site could not be saved.");
-        }
-    }
-
     /// One page is read before the first reader comes, so that copies are marked from the start. A failure is no error:
     /// the first page that a reader asks for teaches the same.
     async fn learn_front_page(&self, config: &Config) {
-        if self.findings.knows_any() {
+        if self.learned.findings.knows_any() {
             return;
         }
         let page = match site(config, &self.secrets) {
@@ -377,7 +366,7 @@ impl Parts {
             Err(_) => None,
         };
         if let Some(page) = page {
-            self.findings.learn_page(&page);
+            self.learned.findings.learn_page(&page);
         }
     }
 }

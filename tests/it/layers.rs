@@ -162,7 +162,8 @@ async fn spellings_and_alternatives_go_by_the_visitor() {
         shouldn't sing or even hum <span data-variant=\"at all|any more\">at all</span> in the old town";
     let page = PAGE.replace("<html>", "<html lang=en>").replace("The committee", &format!("{WORDS}. The committee"));
     let memory = Memory::default();
-    let config = "[watermark]\nlevel = \"variants\"\n[watermark.channels]\nseal = false";
+    // The page names no style sheet, so that its white space would be marked, too.
+    let config = "[watermark]\nlevel = \"variants\"\n[watermark.channels]\nseal = false\nwhitespace = \"off\"";
     let service = layer(config, &memory).layer(page_of(page.clone()).0);
     let learning = text(service.clone().oneshot(from([203, 0, 113, 1], FIREFOX)).await.unwrap()).await;
     assert!(learning.contains("it's late") && learning.contains("hum at all in"), "{learning}");

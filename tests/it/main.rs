@@ -39,6 +39,7 @@ mod signatures;
 mod simulate;
 mod sinks;
 mod streaming;
+mod styles;
 mod support;
 mod survive;
 mod trace;

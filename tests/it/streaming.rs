@@ -58,7 +58,7 @@ pub(crate) fn layer(settings: &Settings, marked: bool) -> ProtectLayer {
     settings.channels.whitespace = Whitespace::Always;
     let findings = Arc::new(Findings::default());
     findings.learn_page(page(3).as_bytes());
-    layer.marking(Marking { secrets, settings, findings }).unwrap()
+    layer.marking(Marking { secrets, settings, findings, styles: Arc::default() }).unwrap()
 }
 
 /// A page of so many paragraphs.

@@ -37,10 +37,11 @@ pub(crate) fn undo(copy: &[u8], source: &[u8], edits: &[Edit]) -> Result<Vec<u8>
             }
             // It stays where there is no seal; before one stands a tag, and no white space.
             What::Choice(Slot::Trim | Slot::Fill(_)) => 0,
-            What::Choice(Slot::Seal) => {
-                let tail = rest.strip_prefix(SEAL.as_bytes()).ok_or_else(|| format!("no seal at {start}"))?;
-                SEAL.len() + tail.windows(7).position(|w| w == b"</span>").ok_or("no end of seal")? + 7
-            }
+            What::Choice(Slot::Seal) => match rest.strip_prefix(SEAL.as_bytes()) {
+                Some(tail) => SEAL.len() + tail.windows(7).position(|w| w == b"</span>").ok_or("no end of seal")? + 7,
+                // The style of the page would give it a box.
+                None => 0,
+            },
         };
         back.extend_from_slice(&source[start..end]);
         from = end;

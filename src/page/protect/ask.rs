@@ -211,7 +211,8 @@ mod tests {
             let mut site = Site::new(&Settings::default(), &rights::Settings::default(), "/.deckle").unwrap();
             let secrets = Secrets::from(Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap());
             let settings = watermark::Settings { level, ..watermark::Settings::default() };
-            site.mark_with(Marking { secrets, settings, findings: Arc::default() }).unwrap();
+            let (findings, styles) = (Arc::default(), Arc::default());
+            site.mark_with(Marking { secrets, settings, findings, styles }).unwrap();
             site
         };
         // Links of the time before it was switched off are still out there.

@@ -114,7 +114,8 @@ fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Respons
             if skip != Skip::Already {
                 head.extensions.insert(report(Rewrite::Skipped, skip));
             }
-            Response::from_parts(head, PageBody::inner(body))
+            let body = site.passed(ask, (head.status, &head.headers), body);
+            Response::from_parts(head, body)
         }
         Decision::HeadersOnly(skip) => {
             let not_modified = head.status == StatusCode::NOT_MODIFIED;

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use super::service::Protect;
 use super::site::Site;
-use crate::page::{Findings, PageError, Settings};
+use crate::page::{Findings, PageError, Settings, Styles};
 use crate::rights;
 use crate::rights::RobotsMemory;
 use crate::secret::Secrets;
@@ -52,6 +52,8 @@ pub struct Marking {
     pub settings: watermark::Settings,
     /// What was learned about the site; shared, so that it can outlive a reload.
     pub findings: Arc<Findings>,
+    /// What is known of the site's style sheets; shared for the same reason.
+    pub styles: Arc<Styles>,
 }
 
 impl ProtectLayer {

@@ -6,7 +6,7 @@ use lol_html::Selector;
 
 use super::layer::Marking;
 use crate::page::marks::{MarkRules, Variants};
-use crate::page::{Findings, PageError};
+use crate::page::{Findings, PageError, Styles};
 use crate::secret::hmac_sha256;
 use crate::slot::FormKinds;
 use crate::visitor::PathGlobs;
@@ -21,6 +21,9 @@ pub(super) struct Marks {
     pub(super) channels: Channels,
     pub(super) marker: Marker,
     pub(super) findings: Arc<Findings>,
+    pub(super) styles: Arc<Styles>,
+    /// White space is used only where all style sheets of a page are known.
+    pub(super) prove_white: bool,
     paths: MarkedPaths,
     /// Tells entity tags of copies apart.
     etag_key: [u8; 32],
@@ -29,7 +32,7 @@ pub(super) struct Marks {
 impl Marks {
     /// `None` at level `off`.
     pub(super) fn new(marking: &Marking) -> Result<Option<Self>, PageError> {
-        let Marking { secrets, settings, findings } = marking;
+        let Marking { secrets, settings, findings, styles } = marking;
         let paths = MarkedPaths::new(&settings.paths)?;
         let level = level(settings);
         Ok((level != Level::Off).then(|| Self {
@@ -37,6 +40,8 @@ impl Marks {
             channels: channels(settings),
             marker: Marker::new(secrets, settings),
             findings: Arc::clone(findings),
+            styles: Arc::clone(styles),
+            prove_white: settings.channels.whitespace == Whitespace::Auto,
             paths,
             etag_key: secrets.active().derive("deckle-etag-1", "mark"),
         }))
@@ -66,8 +71,8 @@ fn channels(settings: &Settings) -> Channels {
     let level = level(settings);
     Channels {
         seal: settings.channels.seal,
-        // `auto` waits until the style sheets of a page are known to collapse white space.
-        white: settings.channels.whitespace == Whitespace::Always,
+        // `auto` is judged page by page.
+        white: settings.channels.whitespace != Whitespace::Off,
         forms: level >= Level::Typographic,
         variants: level >= Level::Variants,
         tokens: settings.markup,
@@ -165,7 +170,7 @@ mod tests {
         let mut settings = Settings::default();
         change(&mut settings);
         let secrets = Secrets::from(Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap());
-        Marks::new(&Marking { secrets, settings, findings: Arc::default() })
+        Marks::new(&Marking { secrets, settings, findings: Arc::default(), styles: Arc::default() })
     }
 
     fn rules_of(change: impl FnOnce(&mut Settings)) -> Result<MarkRules, PageError> {
@@ -238,14 +243,16 @@ mod tests {
             let forms: String = forms.filter(|(_, kind)| rules.forms.has(*kind)).map(|(letter, _)| letter).collect();
             (forms, rules.variants, rules.tokens, rules.note, marks(with).unwrap().map(|marks| marks.channels))
         };
-        let safe = Channels { seal: true, ..Channels::default() };
+        let safe = Channels { seal: true, white: true, ..Channels::default() };
         let (first, choose) = (Variants::First, Variants::Choose);
         #[rustfmt::skip]
-        let table: [(Option<Level>, fn(&mut Settings), &str, Variants, bool, bool, Option<Channels>); 7] = [
+        let table: [(Option<Level>, fn(&mut Settings), &str, Variants, bool, bool, Option<Channels>); 8] = [
             (None, |_| {}, "", first, false, true, Some(safe)),
             (Some(Level::Off), |s| s.markup = true, "", first, false, false, None),
             (Some(Level::InvisibleSafe), |s| s.channels.whitespace = Whitespace::Always, "", first, false, true,
-                Some(Channels { white: true, ..safe })),
+                Some(safe)),
+            (Some(Level::InvisibleSafe), |s| s.channels.whitespace = Whitespace::Off, "", first, false, true,
+                Some(Channels { white: false, ..safe })),
             (Some(Level::InvisibleSafe), |s| s.markup = true, "", first, true, true, Some(Channels { tokens: true, ..safe })),
             (Some(Level::Typographic), |_| {}, "aqed", first, false, true, Some(Channels { forms: true, ..safe })),
             (Some(Level::Typographic), |s| s.typographic.kinds = Some(vec!['d', 'a']), "ad", first, false, true,

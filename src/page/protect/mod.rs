@@ -8,6 +8,7 @@ mod future;
 mod layer;
 mod marks;
 mod service;
+mod sheets;
 mod site;
 mod told;
 mod wish;

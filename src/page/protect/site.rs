@@ -84,6 +84,8 @@ struct Shape<'a> {
     forms: FormKinds,
     variants: Variants,
     tokens: bool,
+    /// What style sheets say of places.
+    style: u64,
 }
 
 impl Site {
@@ -261,6 +263,7 @@ impl Site {
         let learn = Box::new(move |outcome: &Outcome| {
             if let (Some(marks), Some(finding), true) = (&site.marking, outcome.finding, teaches) {
                 marks.findings.learn(&for_learning.host, &for_learning.path, finding);
+                marks.learn_style(&for_learning.host, &outcome.sheets);
             }
             if outcome.too_many_alternatives {
                 site.told.too_many_alternatives(&for_learning.path);
@@ -296,7 +299,10 @@ impl Site {
         // Behind a proxy the name that was asked for may be another one than readers know.
         let origin = self.settings.origin.as_deref().and_then(|origin| origin.split_once("://"));
         let host = origin.map_or(ask.host.as_str(), |(_, host)| host);
-        let marks = marks::of_page(&self.rules, host, no_slots.is_some());
+        let mut rules = marks::of_page(&self.rules, host, no_slots.is_some());
+        if let Some(marks) = &self.marking {
+            marks.add_style(&mut rules, ask);
+        }
         let shape = Shape {
             version: self.version,
             host: &ask.host,
@@ -309,9 +315,10 @@ impl Site {
             no_slots,
             body_is_root,
             links: self.links,
-            forms: marks.forms,
-            variants: marks.variants,
-            tokens: marks.tokens,
+            forms: rules.forms,
+            variants: rules.variants,
+            tokens: rules.tokens,
+            style: rules.sheets.as_ref().map_or(0, |sheets| sheets.fingerprint()),
         };
         // A nonce is another one each time, in the page as in its head.
         let same = !self.settings.length_jitter && wish.policies.as_ref().is_none_or(|p| p.nonce().is_none());
@@ -345,7 +352,7 @@ impl Site {
             esi: self.settings.esi,
             max_page: self.max_page,
             foot: self.links,
-            marks,
+            marks: rules,
             language,
         };
         Work { job, choose, place }
@@ -404,7 +411,8 @@ mod tests {
             let mut settings = watermark::Settings { level, ..watermark::Settings::default() };
             settings.channels.whitespace = whitespace;
             let secret = Secret::new(kid, &(0..32).collect::<Vec<u8>>()).unwrap();
-            site.mark_with(Marking { secrets: Secrets::from(secret), settings, findings: Arc::default() }).unwrap();
+            let (findings, styles) = (Arc::default(), Arc::default());
+            site.mark_with(Marking { secrets: Secrets::from(secret), settings, findings, styles }).unwrap();
             site
         };
         let mut guard = Settings::default();
@@ -460,6 +468,7 @@ mod tests {
             secrets: Secrets::from(secret),
             settings: watermark::Settings::default(),
             findings: Arc::new(Findings::default()),
+            styles: Arc::default(),
         })
         .unwrap();
         let (mut head, ()) = http::Request::builder().uri("/a").body(()).unwrap().into_parts();

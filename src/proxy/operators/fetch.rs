@@ -26,29 +26,29 @@ use crate::visitor::is_public;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Who asks.
-pub(super) type Fetcher = Client<HttpsConnector<HttpConnector<OpenNet>>, Empty<Bytes>>;
+pub(in crate::proxy) type Fetcher = Client<HttpsConnector<HttpConnector<OpenNet>>, Empty<Bytes>>;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
+pub(in crate::proxy) struct Wanted {
     /// Its media type; others are refused. `None`: any.
-    pub(super) media_type: Option<&'static str>,
+    pub(in crate::proxy) media_type: Option<&'static str>,
     /// Most bytes.
-    pub(super) most: usize,
+    pub(in crate::proxy) most: usize,
 }
 
 /// What came.
 #[derive(Debug)]
-pub(super) struct Document {
-    pub(super) body: Bytes,
+pub(in crate::proxy) struct Document {
+    pub(in crate::proxy) body: Bytes,
     /// How long it says that it is good.
     #[cfg(feature = "web-bot-auth")]
-    pub(super) max_age: Option<Duration>,
+    pub(in crate::proxy) max_age: Option<Duration>,
 }
 
 /// # Errors
 /// Why TLS cannot be set up.
-pub(super) fn fetcher() -> Result<Fetcher, rustls::Error> {
+pub(in crate::proxy) fn fetcher() -> Result<Fetcher, rustls::Error> {
     let mut http = HttpConnector::new_with_resolver(OpenNet);
     http.enforce_http(false);
     let https = hyper_rustls::HttpsConnectorBuilder::new()
@@ -64,7 +64,7 @@ pub(super) fn fetcher() -> Result<Fetcher, rustls::Error> {
 ///
 /// # Errors
 /// What went wrong.
-pub(super) async fn fetch<C>(
+pub(in crate::proxy) async fn fetch<C>(
     client: &Client<C, Empty<Bytes>>,
     address: &str,
     wanted: Wanted,
@@ -131,7 +131,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Resolves names to addresses of the open net.
 #[derive(Debug, Clone)]
-pub(super) struct OpenNet;
+pub(in crate::proxy) struct OpenNet;
 
 impl Service<Name> for OpenNet {
     type Response = std::vec::IntoIter<SocketAddr>;

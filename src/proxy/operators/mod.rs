@@ -22,7 +22,8 @@ use crate::clock::SharedClock;
 #[cfg(feature = "web-bot-auth")]
 use crate::visitor::{Directories, Directory, KEYS_MAX_BYTES, KEYS_PATH};
 use crate::visitor::{RangeSettings, Ranges, Settings, VisitorError};
-use fetch::{Wanted, fetch};
+use fetch::fetch;
+pub(super) use fetch::{Wanted, fetch as fetch_document, fetcher};
 
 /// Between two sources.
 const PAUSE: Duration = Duration::from_secs(6);
@@ -118,7 +119,7 @@ impl Operators {
 
     /// Fetches what is due, for ever.
     pub(super) async fn keep_current(&self) {
-        let fetcher = match fetch::fetcher() {
+        let fetcher = match fetcher() {
             Ok(fetcher) => fetcher,
             Err(error) => {
                 tracing::warn!(target: "deckle", %error, "What operators publish is not fetched: TLS cannot be set up.");

@@ -1,0 +1,265 @@
+//! Style sheets that pass: a copy is read beside the answer, and pages are judged by what was read.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+use http_body::Body;
+use lol_html::Selector;
+use twox_hash::XxHash3_64;
+
+use super::ask::Ask;
+use super::marks::Marks;
+use super::site::Site;
+use crate::page::PageBody;
+use crate::page::encoding::{Coding, Decoder, content_codings};
+use crate::page::marks::MarkRules;
+use crate::page::style::{MAX_SHEET, PageSheets, Styles, name};
+use crate::page::tee::{Copied, Tee};
+
+/// Sheets up to this length are read at once where no thread can be had for them.
+const AT_ONCE: usize = 64 << 10;
+
+impl Marks {
+    /// Adds to the rules of a page what is known of its style.
+    pub(super) fn add_style(&self, rules: &mut MarkRules, ask: &Ask) {
+        let sheets = self.styles.host(&ask.host);
+        let (preserve, unsealed) = sheets.selectors();
+        rules.preserve = all_of(&rules.preserve, preserve);
+        rules.unsealed = all_of(&rules.unsealed, unsealed);
+        rules.prove_white = self.prove_white;
+        rules.base = format!("http://{}{}", ask.host, ask.target.split('?').next().unwrap_or_default()).parse().ok();
+        rules.sheets = Some(sheets);
+    }
+
+    /// Remembers what the `<style>` elements of a page have said that was not known.
+    pub(super) fn learn_style(&self, host: &str, page: &PageSheets) {
+        if !self.styles.host(host).knows(page) {
+            self.styles.learn_page(host, page);
+        }
+    }
+}
+
+fn all_of(own: &Arc<[Selector]>, told: &Arc<[Selector]>) -> Arc<[Selector]> {
+    match (own.is_empty(), told.is_empty()) {
+        (_, true) => Arc::clone(own),
+        (true, false) => Arc::clone(told),
+        (false, false) => own.iter().chain(told.iter()).cloned().collect(),
+    }
+}
+
+impl Site {
+    /// The body of an answer that is left alone; if it is a style sheet, a copy is read.
+    pub(super) fn passed<R: Body<Data = Bytes>>(
+        &self,
+        ask: &Ask,
+        (status, headers): (StatusCode, &HeaderMap),
+        body: R,
+    ) -> PageBody<R> {
+        let Some(marks) = &self.marking else { return PageBody::inner(body) };
+        let whole = status == StatusCode::OK && ask.method == Method::GET && is_css(headers);
+        let (true, Ok(codings)) = (whole, content_codings(headers)) else { return PageBody::inner(body) };
+        let sheet = Passing {
+            styles: Arc::clone(&marks.styles),
+            name: name(&ask.host, &ask.target),
+            host: ask.host.clone(),
+            codings,
+        };
+        let length = body.size_hint().exact();
+        PageBody::teed(body, Tee::new(MAX_SHEET, length, Box::new(move |copied| sheet.came(copied))))
+    }
+}
+
+fn is_css(headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/css")
+}
+
+/// A style sheet on its way.
+struct Passing {
+    styles: Arc<Styles>,
+    host: String,
+    name: String,
+    codings: Vec<Coding>,
+}
+
+impl Passing {
+    /// All of it has passed. Whoever polled the body is not kept waiting.
+    fn came(self, copied: Copied) {
+        let Copied::Whole(coded) = copied else { return self.styles.forget(&self.host, &self.name) };
+        let codings: String = self.codings.iter().map(|coding| coding.code()).collect();
+        let form = XxHash3_64::oneshot_with_seed(XxHash3_64::oneshot(codings.as_bytes()), &coded);
+        if self.styles.host(&self.host).has_come(&self.name, form) {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || self.read(&coded, form));
+        } else if coded.len() <= AT_ONCE {
+            self.read(&coded, form);
+        } else {
+            self.styles.forget(&self.host, &self.name);
+        }
+    }
+
+    fn read(&self, coded: &[u8], form: u64) {
+        match decoded(&self.codings, coded) {
+            Some(css) => {
+                if self.styles.learn(&self.host, &self.name, &css).is_none() {
+                    tracing::debug!(target: "deckle", sheet = self.name, "A style sheet cannot be read.");
+                }
+                self.styles.came(&self.host, &self.name, form);
+            }
+            None => self.styles.forget(&self.host, &self.name),
+        }
+    }
+}
+
+/// `None`: the coding is broken, or the sheet is too long.
+fn decoded(codings: &[Coding], coded: &[u8]) -> Option<Vec<u8>> {
+    let mut text = coded.to_vec();
+    for coding in codings.iter().rev() {
+        let (mut decoder, mut out) = (Decoder::new(*coding, MAX_SHEET as u64), Vec::new());
+        decoder.push(&text, &mut out).and_then(|()| decoder.finish()).ok()?;
+        text = out;
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use tower::{Layer, ServiceExt};
+
+    use crate::page::protect::{Marking, ProtectLayer};
+    use crate::page::{Findings, PageFacts, PageReport, Settings};
+    use crate::secret::{Secret, Secrets};
+    use crate::visitor::Visitor;
+    use crate::watermark::Whitespace;
+
+    use super::*;
+
+    const TEXT: &str = "<p>The committee said on Monday that it will not publish the full report before the end of the \
+        month, because members cannot agree on its wording.</p>";
+
+    fn layer(styles: &Arc<Styles>, whitespace: Whitespace) -> ProtectLayer {
+        let mut settings = crate::watermark::Settings::default();
+        settings.channels.whitespace = whitespace;
+        let secrets = Secrets::from(Secret::new(1, &[7; 32]).unwrap());
+        let findings = Arc::new(Findings::default());
+        findings.learn_page(b"<!doctype html><title>t</title><article><p>x</p></article>");
+        let layer = ProtectLayer::new(&Settings::default(), &crate::rights::Settings::default(), "/.deckle").unwrap();
+        layer.marking(Marking { secrets, settings, findings, styles: Arc::clone(styles) }).unwrap()
+    }
+
+    /// Asks the layer; the site answers with this.
+    async fn ask(layer: &ProtectLayer, path: &str, kind: &'static str, body: &[u8]) -> (PageFacts, Bytes) {
+        let body = Bytes::copy_from_slice(body);
+        let site = tower::service_fn(move |_: Request<()>| {
+            let answer = Response::builder().header("content-type", kind).body(Full::new(body.clone())).unwrap();
+            std::future::ready(Ok::<_, Infallible>(answer))
+        });
+        let request = Request::get(path).header("host", "news.example").body(()).unwrap();
+        let (mut head, ()) = request.into_parts();
+        let visitor = Visitor::from_head(&head, &crate::visitor::Settings::default(), std::time::Duration::ZERO);
+        head.extensions.insert(visitor.unwrap());
+        let answer = layer.layer(site).oneshot(Request::from_parts(head, ())).await.unwrap();
+        let report = answer.extensions().get::<PageReport>().cloned().unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (report.facts(), body)
+    }
+
+    async fn page(layer: &ProtectLayer, head: &str) -> PageFacts {
+        let page = format!("<!doctype html><html><head><title>t</title>{head}</head><body><article>{TEXT}</article>");
+        ask(layer, "/a/story", "text/html; charset=utf-8", page.as_bytes()).await.0
+    }
+
+    async fn sheet(layer: &ProtectLayer, path: &str, css: &[u8]) {
+        let (_, body) = ask(layer, path, "text/css; charset=utf-8", css).await;
+        assert!(body == css, "a sheet passes as it is");
+    }
+
+    /// Waits until what was read counts: the reading is beside the answer.
+    async fn until(styles: &Styles, counts: impl Fn(&Styles) -> bool) {
+        while !counts(styles) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    const LINK: &str = "<link rel=stylesheet href=/s.css>";
+
+    #[tokio::test]
+    async fn white_space_is_used_when_the_sheets_of_a_page_have_passed() {
+        let styles = Arc::new(Styles::default());
+        let layer = layer(&styles, Whitespace::Auto);
+        let known = |styles: &Styles| styles.to_json().contains("/s.css");
+        let facts = page(&layer, LINK).await;
+        assert_eq!((facts.mark_off, facts.carriers.white), (vec!["w:css_unknown"], 0));
+        assert_eq!(facts.carriers.seals, 1, "a seal needs no proof");
+        let facts = page(&layer, "").await;
+        assert!(facts.mark_off.is_empty() && facts.carriers.white > 10, "a page without sheets: {facts:?}");
+        sheet(&layer, "/s.css", b"p { margin: 0 }").await;
+        until(&styles, known).await;
+        // The plan of the page is that of before.
+        let facts = page(&layer, LINK).await;
+        assert!(facts.mark_off.is_empty() && facts.carriers.white > 10 && facts.known, "{facts:?}");
+        // Another text of the sheet shuts the page, though its plan is known.
+        sheet(&layer, "/s.css", b"p { margin: 0 } /*").await;
+        until(&styles, |styles| styles.to_json().contains("null")).await;
+        let facts = page(&layer, LINK).await;
+        assert_eq!((facts.mark_off, facts.carriers.white, facts.known), (vec!["w:css_unknown"], 0, true));
+        sheet(&layer, "/s.css", b"p { white-space: pre-line }").await;
+        until(&styles, |styles| !styles.host("news.example").selectors().0.is_empty()).await;
+        // All of the text is in such an element now; a seal is no white space.
+        let facts = page(&layer, LINK).await;
+        assert_eq!((facts.carriers.white, facts.carriers.seals, facts.mark_off.len()), (0, 1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_box_shuts_out_seals_whatever_is_said_of_white_space() {
+        let styles = Arc::new(Styles::default());
+        for whitespace in [Whitespace::Auto, Whitespace::Always, Whitespace::Off] {
+            let layer = layer(&styles, whitespace);
+            let facts = page(&layer, "<style>span { display: block }</style>").await;
+            assert_eq!((facts.mark_off, facts.carriers.seals), (vec!["s:css_boxes"], 0));
+            assert_eq!(facts.carriers.white > 10, whitespace != Whitespace::Off);
+            let facts = page(&layer, LINK).await;
+            assert_eq!(facts.carriers.white > 0, whitespace == Whitespace::Always);
+            assert_eq!(facts.mark_off.is_empty(), whitespace != Whitespace::Auto, "nobody asks for a proof");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_whole_sheets_of_the_site_are_read() {
+        let styles = Arc::new(Styles::default());
+        let layer = layer(&styles, Whitespace::Auto);
+        let long = vec![b' '; MAX_SHEET + 1];
+        sheet(&layer, "/long.css", &long).await;
+        ask(&layer, "/s.txt", "text/plain", b"p{}").await;
+        ask(&layer, "/s.js", "text/javascript", b"p{}").await;
+        assert!(!styles.to_json().contains("news.example/"));
+        sheet(&layer, "/s.css?v=1", b"").await;
+        until(&styles, |styles| styles.to_json().contains("news.example/s.css?v=1")).await;
+        assert!(page(&layer, "<link rel=stylesheet href='../s.css?v=1'>").await.mark_off.is_empty());
+        // Known, and now too long.
+        sheet(&layer, "/s.css?v=1", &long).await;
+        assert_eq!(page(&layer, "<link rel=stylesheet href='/s.css?v=1'>").await.mark_off, ["w:css_unknown"]);
+    }
+
+    #[test]
+    fn codings_come_off_and_have_an_end() {
+        use std::io::Write;
+        let gzip = |text: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(text).unwrap();
+            encoder.finish().unwrap()
+        };
+        assert_eq!(decoded(&[], b"p{}").unwrap(), b"p{}");
+        assert_eq!(decoded(&[Coding::Gzip], &gzip(b"p{}")).unwrap(), b"p{}");
+        assert_eq!(decoded(&[Coding::Gzip], gzip(b"p{}").split_last().unwrap().1), None);
+        assert_eq!(decoded(&[Coding::Gzip], &gzip(&vec![b' '; MAX_SHEET + 1])), None);
+        assert_eq!(decoded(&[Coding::Gzip], b"p{}"), None);
+    }
+}

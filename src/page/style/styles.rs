@@ -1,0 +1,365 @@
+//! What is known of the style sheets of a site: by host, and for the next start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
+
+use super::address;
+use super::judge::{HostStyles, PageSheets, Sheet};
+use super::reader;
+use super::rules::SheetRules;
+
+/// Sheets that count for the pages of every host.
+pub(crate) const ANY_HOST: &str = "*";
+const MAX_HOSTS: usize = 64;
+/// Sheets of one host.
+const MAX_SHEETS: usize = 64;
+/// What the `<style>` elements of pages may add to what sheets say, of each kind.
+const MAX_OF_PAGES: usize = 256;
+/// Changes when sheets are read in another way: what was saved before is read anew.
+const READER: u32 = 1;
+
+/// Style sheets of a site, shared by its pages. Fixed bounds; sheets that pages name stay longest.
+#[derive(Debug, Default)]
+pub struct Styles {
+    known: Mutex<Vec<Host>>,
+    /// What pages are judged by: nobody waits for a sheet that is being read.
+    now: ArcSwap<BTreeMap<String, Arc<HostStyles>>>,
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    name: String,
+    /// The oldest first.
+    sheets: Vec<Arc<Sheet>>,
+    /// What the pages themselves have said.
+    pages: SheetRules,
+}
+
+impl Host {
+    fn put(&mut self, sheet: Sheet) {
+        if let Some(old) = self.sheets.iter().position(|old| old.name == sheet.name) {
+            let old = self.sheets.remove(old);
+            sheet.wanted.store(old.wanted.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        if self.sheets.len() >= MAX_SHEETS {
+            // Anybody can ask for a sheet under many addresses; pages name only some.
+            let idle = self.sheets.iter().position(|sheet| !sheet.wanted.load(Ordering::Relaxed));
+            self.sheets.remove(idle.unwrap_or(0));
+        }
+        self.sheets.push(Arc::new(sheet));
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.name == ANY_HOST || self.sheets.iter().any(|sheet| sheet.wanted.load(Ordering::Relaxed))
+    }
+}
+
+impl Styles {
+    /// What is known for the pages of a host now.
+    pub(crate) fn host(&self, host: &str) -> Arc<HostStyles> {
+        let now = self.now.load();
+        now.get(&address::host(host)).or_else(|| now.get(ANY_HOST)).cloned().unwrap_or_default()
+    }
+
+    /// Reads a sheet that the pages of `host` may name; `name` is [`name`](address::name). `None`: it cannot be read.
+    pub(crate) fn learn(&self, host: &str, name: &str, css: &[u8]) -> Option<Arc<SheetRules>> {
+        let (host, content) = (address::host(host), XxHash3_64::oneshot(css));
+        let known = self.with(|hosts| {
+            let of_host = hosts.iter().find(|known| known.name == host);
+            let same = |sheet: &&Arc<Sheet>| sheet.content == content;
+            let here = of_host.is_some_and(|known| known.sheets.iter().any(|s| s.name == name && s.content == content));
+            let rules = hosts.iter().flat_map(|known| &known.sheets).find(same).map(|sheet| sheet.rules.clone());
+            (here, rules)
+        });
+        if let (true, Some(rules)) = known {
+            return rules;
+        }
+        // Nobody waits for this but who brings the sheet.
+        let rules = known.1.unwrap_or_else(|| reader::read(css).map(Arc::new));
+        self.put(&host, Sheet::new(name.to_owned(), content, rules.clone()));
+        rules
+    }
+
+    /// A sheet that is known came in this form.
+    pub(crate) fn came(&self, host: &str, name: &str, form: u64) {
+        self.with(|hosts| {
+            let host = address::host(host);
+            let known = hosts.iter().filter(|known| known.name == host).flat_map(|known| &known.sheets);
+            known.filter(|sheet| sheet.name == name).for_each(|sheet| sheet.came(form));
+        });
+    }
+
+    /// Sheets of other hosts that are not among these count no longer.
+    pub fn keep_shared(&self, names: &BTreeSet<String>) {
+        self.with(|hosts| {
+            let Some(shared) = hosts.iter_mut().find(|host| host.name == ANY_HOST) else { return };
+            let before = shared.sheets.len();
+            shared.sheets.retain(|sheet| names.contains(&sheet.name));
+            if shared.sheets.len() != before {
+                self.publish(hosts, ANY_HOST);
+            }
+        });
+    }
+
+    /// A sheet that is known has another text, which cannot be read.
+    pub(crate) fn forget(&self, host: &str, name: &str) {
+        let host = address::host(host);
+        let knows =
+            |known: &Host| known.name == host && known.sheets.iter().any(|s| s.name == name && s.rules.is_some());
+        if self.with(|hosts| hosts.iter().any(knows)) {
+            self.put(&host, Sheet::new(name.to_owned(), 0, None));
+        }
+    }
+
+    /// What the `<style>` elements of a page have said, for the next page.
+    pub(crate) fn learn_page(&self, host: &str, page: &PageSheets) {
+        self.with(|hosts| {
+            let host = address::host(host);
+            let new = entry(hosts, &host).is_some_and(|known| {
+                let rules = [page.inline(), page.late()];
+                rules.map(|rules| known.pages.add_regions(rules, MAX_OF_PAGES)).contains(&true)
+            });
+            if new {
+                self.publish(hosts, &host);
+            }
+        });
+    }
+
+    fn put(&self, host: &str, sheet: Sheet) {
+        self.with(|hosts| {
+            if let Some(known) = entry(hosts, host) {
+                known.put(sheet);
+            }
+            self.publish(hosts, host);
+        });
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Vec<Host>) -> T) -> T {
+        f(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts what is known now before the pages.
+    fn publish(&self, hosts: &[Host], changed: &str) {
+        let shared = hosts.iter().find(|host| host.name == ANY_HOST).map(|host| host.sheets.as_slice());
+        let shared = shared.unwrap_or_default();
+        let mut now = (**self.now.load()).clone();
+        now.retain(|name, _| hosts.iter().any(|host| host.name == *name));
+        for host in hosts {
+            if host.name == changed || changed == ANY_HOST || !now.contains_key(&host.name) {
+                let others: &[Arc<Sheet>] = if host.name == ANY_HOST { &[] } else { shared };
+                let sheets = others.iter().chain(&host.sheets).cloned();
+                now.insert(host.name.clone(), Arc::new(HostStyles::new(sheets, &host.pages)));
+            }
+        }
+        self.now.store(Arc::new(now));
+    }
+
+    /// What is known as JSON, for a file that outlives a restart.
+    pub fn to_json(&self) -> String {
+        self.with(|hosts| {
+            let sheets = hosts.iter().flat_map(|host| &host.sheets);
+            let contents = sheets.map(|sheet| (sheet.content, sheet.rules.as_deref())).collect();
+            let names = |host: &Host| host.sheets.iter().map(|sheet| (sheet.name.clone(), sheet.content)).collect();
+            let hosts = hosts
+                .iter()
+                .map(|host| SavedHost { name: host.name.clone(), sheets: names(host), pages: host.pages.clone() })
+                .collect();
+            serde_json::to_string(&Saved { reader: READER, contents, hosts }).unwrap_or_default()
+        })
+    }
+
+    /// Reads [`Styles::to_json`] of an earlier process, or of another one beside this: what is known here stays, but for sheets
+    /// of other hosts. What does not parse, or was read in another way, is nothing.
+    pub fn load_json(&self, text: &str) {
+        let Ok(saved) = serde_json::from_str::<Saved<SheetRules>>(text) else { return };
+        if saved.reader != READER {
+            return;
+        }
+        let contents: BTreeMap<u64, Arc<SheetRules>> =
+            saved.contents.into_iter().filter_map(|(content, rules)| Some((content, Arc::new(rules?)))).collect();
+        self.with(|hosts| {
+            for one in saved.hosts.into_iter().take(MAX_HOSTS) {
+                let Some(host) = entry(hosts, &one.name) else { continue };
+                host.pages.add_regions(&one.pages, MAX_OF_PAGES);
+                for (name, content) in one.sheets {
+                    let known = host.sheets.iter().find(|sheet| sheet.name == name);
+                    if known.is_none_or(|known| host.name == ANY_HOST && known.content != content) {
+                        host.put(Sheet::new(name, content, contents.get(&content).cloned()));
+                    }
+                }
+            }
+            self.publish(hosts, ANY_HOST);
+        });
+    }
+}
+
+/// The entry of a host, for which another one may go.
+fn entry<'h>(hosts: &'h mut Vec<Host>, name: &str) -> Option<&'h mut Host> {
+    if !hosts.iter().any(|host| host.name == name) {
+        if hosts.len() >= MAX_HOSTS {
+            // A client can send any name; those that have pages stay.
+            let idle = hosts.iter().position(|host| !host.is_wanted());
+            hosts.remove(idle.unwrap_or(0));
+        }
+        hosts.push(Host { name: name.to_owned(), ..Host::default() });
+    }
+    hosts.iter_mut().find(|host| host.name == name)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved<R> {
+    reader: u32,
+    /// By the hash of their text; `null`: it could not be read.
+    contents: BTreeMap<u64, Option<R>>,
+    hosts: Vec<SavedHost>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedHost {
+    name: String,
+    sheets: Vec<(String, u64)>,
+    pages: SheetRules,
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Uri;
+
+    use super::*;
+    use crate::page::marks::Gate;
+
+    fn page(host: &str, links: &[&str]) -> PageSheets {
+        let base: Uri = format!("http://{host}/").parse().unwrap();
+        let mut page = PageSheets::default();
+        links.iter().for_each(|link| page.link(Some(&base), link));
+        page
+    }
+
+    fn white(styles: &Styles, host: &str, links: &[&str]) -> Option<&'static str> {
+        styles.host(host).judge(&page(host, links)).white
+    }
+
+    const UNKNOWN: Option<&str> = Some("w:css_unknown");
+
+    #[test]
+    fn a_page_is_open_once_its_sheets_have_passed_and_closed_when_they_change() {
+        let styles = Styles::default();
+        assert_eq!(white(&styles, "a.example", &["/s.css"]), UNKNOWN);
+        assert_eq!(white(&styles, "a.example", &[]), None, "no sheet, nothing to know");
+        styles.learn("A.example:443", "a.example/s.css", b"p{margin:0}").unwrap();
+        assert_eq!(white(&styles, "a.example", &["/s.css"]), None);
+        assert_eq!(white(&styles, "b.example", &["/s.css"]), UNKNOWN, "hosts are known apart");
+        let before = styles.host("a.example");
+        styles.learn("a.example", "a.example/s.css", b"p{margin:0}");
+        assert!(Arc::ptr_eq(&before, &styles.host("a.example")), "the same text changes nothing");
+        styles.learn("a.example", "a.example/s.css", b"p{white-space:var(--x)}:is(p){white-space:pre}");
+        assert_eq!(white(&styles, "a.example", &["/s.css"]), Some("w:css_preserves"));
+        assert_ne!(before.fingerprint(), styles.host("a.example").fingerprint());
+        assert_eq!(before.judge(&page("a.example", &["/s.css"])), Gate::default(), "who is on the way stays there");
+        assert_eq!(styles.learn("a.example", "a.example/s.css", b"/*"), None);
+        assert_eq!(white(&styles, "a.example", &["/s.css"]), UNKNOWN);
+        styles.learn("a.example", "a.example/s.css", b"");
+        styles.forget("a.example", "a.example/s.css");
+        styles.forget("a.example", "a.example/other.css");
+        assert_eq!(white(&styles, "a.example", &["/s.css"]), UNKNOWN);
+    }
+
+    #[test]
+    fn a_form_that_came_before_is_known_until_the_text_changes() {
+        let styles = Styles::default();
+        let (host, name) = ("a.example", "a.example/s.css");
+        styles.came(host, name, 7);
+        assert!(!styles.host(host).has_come(name, 7), "nothing is known of it");
+        styles.learn(host, name, b"");
+        (0..9).for_each(|form| styles.came(host, name, form));
+        assert_eq!([0, 4, 5, 8].map(|form| styles.host(host).has_come(name, form)), [false, false, true, true]);
+        styles.learn(host, name, b"p{margin:0}");
+        assert!(!styles.host(host).has_come(name, 8));
+    }
+
+    #[test]
+    fn sheets_of_other_hosts_count_for_all() {
+        let styles = Styles::default();
+        styles.learn(ANY_HOST, "cdn.example/x.css", b"#y{white-space:pre}");
+        let links = ["//cdn.example/x.css"];
+        assert_eq!(white(&styles, "a.example", &links), None, "a host of which nothing is known");
+        styles.learn("b.example", "b.example/s.css", b"");
+        assert_eq!(white(&styles, "b.example", &links), None);
+        assert_eq!(styles.host("b.example").selectors().0.len(), 1);
+        styles.learn(ANY_HOST, "cdn.example/x.css", b":is(p){white-space:pre}");
+        assert_eq!(white(&styles, "b.example", &links), Some("w:css_preserves"));
+    }
+
+    #[test]
+    fn a_style_element_counts_on_the_next_page() {
+        let styles = Styles::default();
+        let mut one = page("a.example", &[]);
+        one.style(None, b".poem{white-space:pre}");
+        assert_eq!(styles.host("a.example").judge(&one).white, Some("w:css_preserves"));
+        styles.learn_page("a.example", &one);
+        let known = styles.host("a.example");
+        assert_eq!(known.judge(&one), Gate::default());
+        assert!(known.classes(b"poem", false).preserve);
+        for i in 0..2_000 {
+            let mut one = page("a.example", &[]);
+            one.style(None, format!("#x{i} :not(b){{white-space:pre}}").as_bytes());
+            styles.learn_page("a.example", &one);
+        }
+        assert_eq!(styles.host("a.example").judge(&one), Gate::default(), "too many shut out themselves alone");
+        assert!(styles.to_json().len() < 64 << 10);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_sheets_that_pages_name_stay() {
+        let styles = Styles::default();
+        styles.learn("a.example", "a.example/s.css", b".x{display:flex}");
+        let (before, links) = (styles.host("a.example").fingerprint(), ["/s.css"]);
+        assert_eq!(white(&styles, "a.example", &links), None);
+        for i in 0..10_000 {
+            styles.learn("a.example", &format!("a.example/s.css?{i}"), b".x{display:flex}");
+        }
+        assert_eq!(white(&styles, "a.example", &links), None);
+        assert_eq!(styles.host("a.example").fingerprint(), before, "plans of pages stay");
+        assert_eq!(styles.with(|hosts| hosts.iter().map(|host| host.sheets.len()).sum::<usize>()), MAX_SHEETS);
+        for i in 0..1_000 {
+            styles.learn(&format!("h{i}.example"), "x/s.css", b"");
+        }
+        assert_eq!(white(&styles, "a.example", &links), None);
+        assert_eq!(styles.with(|hosts| hosts.len()), MAX_HOSTS);
+        assert!(styles.to_json().len() < 64 << 10, "the same text is written once");
+    }
+
+    #[test]
+    fn what_is_known_outlives_a_restart() {
+        let styles = Styles::default();
+        styles.learn("a.example", "a.example/s.css", b"@import 'o.css';#p{white-space:pre}.x{display:flex}");
+        styles.learn("a.example", "a.example/o.css", b"");
+        styles.learn("a.example", "a.example/cut.css", b"/*");
+        styles.learn(ANY_HOST, "cdn.example/s.css", b"");
+        let copy = Styles::default();
+        copy.load_json(&styles.to_json());
+        assert_eq!(copy.to_json(), styles.to_json());
+        assert_eq!(white(&copy, "a.example", &["/s.css", "//cdn.example/s.css"]), None);
+        assert_eq!(white(&copy, "a.example", &["/cut.css"]), UNKNOWN);
+        assert_eq!(copy.host("a.example").fingerprint(), styles.host("a.example").fingerprint());
+        copy.learn("a.example", "a.example/o.css", b"p{color:red}");
+        copy.learn(ANY_HOST, "cdn.example/s.css", b"p{color:red}");
+        copy.load_json(&styles.to_json());
+        copy.with(|hosts| {
+            let content = |name: &str| hosts.iter().flat_map(|h| &h.sheets).find(|s| s.name == name).unwrap().content;
+            assert_eq!(content("a.example/o.css"), XxHash3_64::oneshot(b"p{color:red}"), "what is known here stays");
+            assert_eq!(content("cdn.example/s.css"), XxHash3_64::oneshot(b""), "what somebody has fetched is taken");
+        });
+        copy.keep_shared(&BTreeSet::new());
+        assert_eq!(white(&copy, "a.example", &["//cdn.example/s.css"]), UNKNOWN);
+        let kept = copy.to_json();
+        copy.load_json("not json");
+        copy.load_json(&kept.replace(&format!("\"reader\":{READER}"), "\"reader\":0"));
+        assert_eq!(copy.to_json(), kept);
+    }
+}

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use super::audit::AuditArgs;
 use super::output::Exit;
 use super::review::ReviewArgs;
+use super::trace::TraceArgs;
 use super::{ranges, reference};
 use crate::action::Mode;
 
@@ -34,7 +35,7 @@ pub(super) enum Command {
     /// Who scraped, and what did they take?
     Review(Box<ReviewArgs>),
     /// Which response did this copy come from?
-    Trace(TraceArgs),
+    Trace(Box<TraceArgs>),
     /// Care of the log: a signing key, what somebody wants to be forgotten, a table of ClickHouse.
     Audit(AuditArgs),
     /// Make the committed tables from upstream snapshots.
@@ -97,27 +98,6 @@ pub(super) struct CheckArgs {
     /// With --explain: directory of the audit log; may be given again. Unset: `audit.dir` of the configuration.
     #[arg(long, value_name = "DIR", requires = "explain")]
     pub(super) log_dir: Vec<PathBuf>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(clap::Args)]
-#[command(after_help = "Exit codes: 0 traced, 1 not traced, 2 usage, 5 a copy could not be read.
-
-Examples:
-  deckle trace stolen.html --log-dir deckle-log
-  pdftotext report.pdf - | deckle trace - --log-dir deckle-log --json")]
-pub(super) struct TraceArgs {
-    /// Copies as text or HTML, or - for standard input.
-    #[arg(required = true, value_name = "COPY")]
-    pub(super) copies: Vec<PathBuf>,
-    /// Directory of the audit log; may be given again.
-    #[arg(long, value_name = "DIR", default_value = "deckle-log")]
-    pub(super) log_dir: Vec<PathBuf>,
-    /// Configuration file, for its `secret_file`.
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,

@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::args::CheckArgs;
 use super::fetch::{Document, Fetcher};
 use super::output::{self, Exit};
+use super::twins::{self, Twin};
 use crate::config::Config;
 use crate::page::encoding::decoded;
 use crate::page::{Findings, Marking, PageFacts, PageReport, ProtectLayer, join};
@@ -37,6 +38,10 @@ pub(super) struct Report {
     pub(super) media_type: String,
     pub(super) page: Treatment,
     pub(super) alternates: Vec<Alternate>,
+    /// Forms of the article that leave without a mark.
+    pub(super) twins: Vec<Twin>,
+    /// The marks of two copies for two visitors, of a site that deckle protects already.
+    pub(super) marks: Vec<Option<String>>,
     pub(super) declared: Vec<(String, String)>,
     pub(super) files: Vec<(&'static str, String)>,
     pub(super) findings: Vec<Finding>,
@@ -55,6 +60,12 @@ pub(super) struct Treatment {
     pub(super) unmarked: Option<&'static str>,
     pub(super) bytes_before: u64,
     pub(super) bytes_after: u64,
+}
+
+impl Treatment {
+    fn is_marked(&self) -> bool {
+        self.unmarked.is_none() && matches!(self.rewrite, "done" | "partial")
+    }
 }
 
 /// Another form of the page.
@@ -124,12 +135,28 @@ async fn report(config: &Config, page: &str) -> anyhow::Result<Report> {
     let address: Uri = page.parse().with_context(|| format!("`{page}` is no address"))?;
     let document = fetcher.get(&address).await?;
     let mut report = stage.report(&document).await?;
-    for (address, kind) in alternates(&document.address, &decoded(&document.headers, &document.body)) {
+    let source = decoded(&document.headers, &document.body);
+    let mut forms = twins::inside(&document.address, &source);
+    for (address, kind) in alternates(&document.address, &source) {
         let page = match fetcher.get(&address).await {
-            Ok(other) => Some(stage.treat(&other).await?),
+            Ok(other) => {
+                let page = stage.treat(&other).await?;
+                if !page.is_marked() {
+                    forms.push(twins::Form::of(&kind, &other));
+                }
+                Some(page)
+            }
             Err(_) => None,
         };
         report.alternates.push(Alternate { address: address.to_string(), kind, page });
+    }
+    if config.watermark.level != Some(crate::watermark::Level::Off) {
+        report.twins = twins::twins(&source, &forms);
+        report.findings.extend(report.twins.iter().map(Twin::finding));
+        if report.page.skip == Some("already") && config.watermark.channels.seal {
+            report.marks = twins::marks(config, &fetcher, &document.address).await;
+            report.findings.extend(twins::judge(&report.marks));
+        }
     }
     report.findings.extend(lint::fields(&document.headers).into_iter().map(Finding::of("fields")));
     let root = |path: &str| join(&document.address, path).context("the address has no host");
@@ -215,6 +242,8 @@ impl Stage<'_> {
             media_type: document.headers.get(header::CONTENT_TYPE).map(text).unwrap_or_default(),
             page: self.treat(document).await?,
             alternates: Vec::new(),
+            twins: Vec::new(),
+            marks: Vec::new(),
             declared: declared.collect(),
             files: Vec::new(),
             findings: Vec::new(),

@@ -51,6 +51,16 @@ pub(super) fn text(report: &Report) -> String {
             let _ = writeln!(out, "  {} ({})\n    {how}", other.address, other.kind);
         }
     }
+    if !report.twins.is_empty() {
+        out.push_str("\nWhere its words stand without a mark\n");
+        for twin in &report.twins {
+            let _ = writeln!(out, "  {} words in {}\n    {}", twin.words, twin.kind, twin.address);
+        }
+    }
+    if !report.marks.is_empty() {
+        let marks: Vec<&str> = report.marks.iter().map(|mark| mark.as_deref().unwrap_or("none")).collect();
+        let _ = writeln!(out, "\nMarks of two visitors\n  {}", marks.join("  "));
+    }
     out.push_str("\nWhat it declares\n");
     for (name, value) in &report.declared {
         let _ = writeln!(out, "  {name}: {value}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -46,14 +46,22 @@ impl Fetcher {
     }
 
     pub(super) async fn get(&self, address: &Uri) -> anyhow::Result<Document> {
+        self.get_in(address, None).await
+    }
+
+    /// As whoever reads these languages.
+    pub(super) async fn get_in(&self, address: &Uri, languages: Option<&'static str>) -> anyhow::Result<Document> {
         let mut address = address.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let request = Request::builder()
+            let mut request = Request::builder()
                 .uri(&address)
                 .header(header::USER_AGENT, concat!("deckle-check/", env!("CARGO_PKG_VERSION")))
                 .header(header::ACCEPT, "text/html,application/xhtml+xml,*/*;q=0.8")
                 .header(header::ACCEPT_ENCODING, "gzip, br, zstd")
                 .body(Empty::new())?;
+            if let Some(languages) = languages {
+                request.headers_mut().insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static(languages));
+            }
             let answer = tokio::time::timeout(PATIENCE, self.0.request(request))
                 .await
                 .with_context(|| format!("{address} does not answer"))?

@@ -17,6 +17,7 @@ mod reference;
 mod review;
 mod table;
 mod trace;
+mod twins;
 
 use std::ffi::OsString;
 use std::process::{ExitCode, Termination};
@@ -28,7 +29,7 @@ pub use output::Exit;
 
 /// Runs the program with these arguments, the program's name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(arguments) {
+    let args = match Args::try_parse_from(trace::joined(arguments)) {
         Ok(args) => args,
         Err(error) => {
             // Help and version are no errors.

@@ -1,5 +1,5 @@
-//! Evidence: one visitor's lines out of the log, with all that a third party needs to check them, and nothing about anybody
-//! else.
+//! Evidence: lines out of the log, one visitor's or those of some responses, with all that a third party needs to check
+//! them, and nothing about anybody else.
 //!
 //! A line is proved by the siblings on its way up to the root of its block, the root by the chain, and the chain by a
 //! signature; of other lines only digests are shown. `README.txt` in the pack says how to check it with `sha256sum` and
@@ -9,12 +9,13 @@ mod check;
 mod collect;
 mod context;
 mod proof;
+mod subject;
 mod summary;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -22,10 +23,14 @@ use std::path::{Path, PathBuf};
 use crate::audit::integrity::Anchored;
 use crate::audit::segment_file::all_segments;
 use crate::audit::signing::PublicKey;
+#[cfg(feature = "cli")]
+pub(crate) use check::manifest;
 pub use check::verify_evidence;
 use collect::Collector;
 use context::{Period, cell};
 use proof::Proofs;
+pub use subject::Wanted;
+use subject::{REQUESTS_FILE, Subject};
 
 const MANIFEST: &str = "MANIFEST.sha256";
 const README: &str = include_str!("evidence/readme.txt");
@@ -62,6 +67,15 @@ pub enum EvidenceError {
         /// The visitor.
         visitor: String,
     },
+    /// Not an id of a request.
+    #[error("`{id}` is no id of a request (`deckle.request.id`: letters, digits and dashes)")]
+    Request {
+        /// What was given.
+        id: String,
+    },
+    /// The log has none of these responses.
+    #[error("none of these responses is in the log")]
+    NoRequests,
     /// A file of a pack is not what it was.
     #[error("`{file}` was changed, added or taken away")]
     Changed {
@@ -84,7 +98,7 @@ impl EvidenceError {
 
     /// There is nothing to write about.
     pub fn is_nothing(&self) -> bool {
-        matches!(self, Self::NoLines { .. })
+        matches!(self, Self::NoLines { .. } | Self::NoRequests)
     }
 }
 
@@ -92,8 +106,10 @@ impl EvidenceError {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackSummary {
-    /// Whose lines.
+    /// Whose lines; empty: those of some requests.
     pub visitor: String,
+    /// How many requests were asked for.
+    pub requests: u64,
     /// Lines under signed heads.
     pub signed: u64,
     /// Lines under heads that nobody has signed.
@@ -110,8 +126,10 @@ pub struct PackSummary {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackVerified {
-    /// Whose lines.
+    /// Whose lines; empty: those of some requests.
     pub visitor: String,
+    /// How many requests were asked for.
+    pub requests: u64,
     /// Lines under signed heads.
     pub signed: u64,
     /// Lines under heads that nobody has signed.
@@ -129,28 +147,48 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> EvidenceError + use<> {
     move |source| EvidenceError::Io { path, source }
 }
 
-/// Writes the evidence of one visitor into a directory that is empty or not there yet. `log` is a log directory, or one
-/// segment.
+/// What the checkpoints of a log say of some of its lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// Lines in blocks that are as they were written.
+    pub proved: u64,
+    /// Lines that no checkpoint covers.
+    pub unsealed: u64,
+    /// Lines in blocks that were changed.
+    pub changed: u64,
+}
+
+/// Do the lines of these requests stand in these segments as they were written?
+///
+/// # Errors
+/// [`EvidenceError::Io`]
+pub fn lines_stand(segments: &[PathBuf], requests: &BTreeSet<String>) -> Result<Standing, EvidenceError> {
+    let subject = Subject::Requests(requests.clone());
+    let mut collector = Collector::new(&subject, std::io::sink());
+    collector.read(segments).map_err(|(path, error)| io(&path)(error))?;
+    Ok(Standing { proved: collector.proved, unsealed: collector.unsealed, changed: collector.changed })
+}
+
+/// Writes evidence of one visitor, or of some responses, into a directory that is empty or not there yet. `log` is a log
+/// directory, or one segment.
 ///
 /// # Errors
 /// [`EvidenceError`].
-pub fn write_pack(log: &Path, visitor: &str, out: &Path) -> Result<PackSummary, EvidenceError> {
-    // It becomes part of a script.
-    if visitor.is_empty() || !visitor.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-        return Err(EvidenceError::Visitor { visitor: visitor.to_owned() });
-    }
+pub fn write_pack<'w>(log: &Path, wanted: impl Into<Wanted<'w>>, out: &Path) -> Result<PackSummary, EvidenceError> {
+    let subject = Subject::new(wanted.into())?;
     match std::fs::read_dir(out).map(|mut entries| entries.next().is_some()) {
         Ok(true) => return Err(EvidenceError::NotEmpty { path: out.display().to_string() }),
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(out)(error)),
         _ => {}
     }
     let path = out.join("lines.ndjson");
-    let mut collector = Collector::new(visitor, Lines { path: path.clone(), file: None });
+    let mut collector = Collector::new(&subject, Lines { path: path.clone(), file: None });
     let is_dir = log.is_dir();
     let segments = if is_dir { all_segments(log).map_err(io(log))? } else { vec![log.to_owned()] };
     collector.read(&segments).map_err(|(path, error)| io(&path)(error))?;
     if collector.facts.lines == 0 {
-        return Err(EvidenceError::NoLines { visitor: visitor.to_owned() });
+        return Err(subject.is_missing());
     }
     collector.lines().open().and_then(Write::flush).map_err(io(&path))?;
     let dir = if is_dir { log } else { log.parent().unwrap_or(log) };
@@ -158,7 +196,7 @@ pub fn write_pack(log: &Path, visitor: &str, out: &Path) -> Result<PackSummary, 
     for anchored in Anchored::of_index(dir) {
         collector.add_anchor(anchored);
     }
-    Pack { dir: out, visitor }.write(&collector)
+    Pack { dir: out, subject: &subject }.write(&collector)
 }
 
 /// `lines.ndjson`. Nothing is made before there is a line to write.
@@ -199,7 +237,7 @@ fn said(anchor: &Anchored) -> String {
 
 struct Pack<'p> {
     dir: &'p Path,
-    visitor: &'p str,
+    subject: &'p Subject,
 }
 
 impl Pack<'_> {
@@ -207,11 +245,14 @@ impl Pack<'_> {
         let summary = self.summary(found);
         let keys: BTreeMap<String, String> = found.keys.iter().map(|(id, key)| (id.clone(), key.to_hex())).collect();
         let steps = found.steps.clone();
-        let (visitor, anchors) = (self.visitor.to_owned(), found.anchors.clone());
-        let proofs = Proofs { schema_version: 1, visitor, keys, anchors, steps };
+        let (subject, anchors) = (self.subject.clone(), found.anchors.clone());
+        let proofs = Proofs { schema_version: 1, subject, keys, anchors, steps };
         let json = serde_json::to_string_pretty(&proofs).map_err(|error| io(self.dir)(error.into()))?;
         self.file("proofs.json", (json + "\n").as_bytes())?;
         self.file("proofs.txt", proofs.text().as_bytes())?;
+        if let Some(list) = self.subject.list() {
+            self.file(REQUESTS_FILE, list.as_bytes())?;
+        }
         self.keys(&found.keys)?;
         let text = proofs.text();
         for (file, line) in found.segments.iter().filter(|(file, _)| text.contains(&format!("segment {file}\n"))) {
@@ -225,7 +266,7 @@ impl Pack<'_> {
         self.file("marks.csv", found.facts.marks.as_bytes())?;
         self.file("summary.html", summary::html(&summary, &found.facts).as_bytes())?;
         self.file("README.txt", self.readme(&summary).as_bytes())?;
-        let manifest = check::manifest(self.dir)?;
+        let manifest = manifest(self.dir)?;
         self.file(MANIFEST, manifest.as_bytes())?;
         Ok(summary)
     }
@@ -241,7 +282,8 @@ impl Pack<'_> {
             }
         }
         PackSummary {
-            visitor: self.visitor.to_owned(),
+            visitor: self.subject.visitor(),
+            requests: self.subject.requests(),
             signed,
             unsigned: found.proved - signed,
             unproven: found.facts.lines - found.proved,
@@ -280,9 +322,11 @@ impl Pack<'_> {
             [] => "  none that the log knows of".to_owned(),
             anchors => anchors.iter().map(|anchor| format!("  {anchor}")).collect::<Vec<String>>().join("\n"),
         };
-        let text = README
-            .replace("{anchors}", &anchors)
-            .replace("{visitor}", self.visitor)
+        let mut text = README.replace("{anchors}", &anchors);
+        for (place, words) in self.subject.words() {
+            text = text.replace(&format!("{{{place}}}"), &words);
+        }
+        let text = text
             .replace("{signed}", &summary.signed.to_string())
             .replace("{unsigned}", &summary.unsigned.to_string())
             .replace("{unproven}", &summary.unproven.to_string())

@@ -52,6 +52,14 @@ pub enum InputError {
         /// The cause.
         source: std::io::Error,
     },
+    /// Its last line has no end: a crash has cut it off, or somebody has.
+    #[error("truncated_input: `{path}` at byte {bytes}: the last line has no end")]
+    Torn {
+        /// The file.
+        path: String,
+        /// Bytes that were read, after decompression.
+        bytes: u64,
+    },
     /// What reads has failed by itself.
     #[error("reading ended early, by a fault of deckle")]
     Fault,

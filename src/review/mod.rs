@@ -28,6 +28,7 @@ mod filter;
 mod findings;
 mod follow;
 mod input;
+mod marks;
 mod outcome;
 mod recount;
 mod render;
@@ -46,11 +47,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use conditions::{Condition, ConditionError, Fact, Facts, Window};
-pub use evidence::{EvidenceError, PackSummary, PackVerified, verify_evidence, write_pack};
+#[cfg(feature = "cli")]
+pub(crate) use evidence::manifest;
+pub use evidence::{
+    EvidenceError, PackSummary, PackVerified, Standing, Wanted, lines_stand, verify_evidence, write_pack,
+};
 pub use explain::{Change, ExplainError, Explanation, Note, Record, Rules, explain, is_about};
 pub use filter::{FilterArgs, FilterError, Filters};
 pub use follow::Live;
 pub use input::{InputError, Source, files, log_lines, newest_first};
+pub use marks::{LogMarks, MarkFilter, MarkReading, MarkedResponse, read_marks, responses_of};
 pub use recount::{Between, GroupPoints, Score, SignalPoints};
 pub use render::{Look, csv, html, markdown, terminal};
 pub use report::Report;

@@ -38,7 +38,7 @@ pub use settings::{
 };
 pub use trace::{
     BucketHit, Buckets, Candidates, Channel, ChannelReport, Evidence, Hit, Note, Observation, Overlap, Scoring,
-    SealHit, Suspect, Trace, Tracer, Verdict, bucket_tail,
+    SealHit, Suspect, Trace, Tracer, Verdict, Working, bucket_tail,
 };
 
-pub use crate::slot::{Carriers, PlanNote, SEPARATOR, VariantNote};
+pub use crate::slot::{Alternatives, Carriers, PlanNote, SEPARATOR, VariantNote};

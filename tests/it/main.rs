@@ -42,6 +42,7 @@ mod streaming;
 mod styles;
 mod support;
 mod survive;
+mod trace;
 mod traps;
 mod undo;
 mod waits;

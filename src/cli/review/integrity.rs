@@ -34,11 +34,15 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Option<Exit>> {
         return match verify_evidence(dir, &keys) {
             Ok(pack) => {
                 let known = if pack.are_keys_given { "given" } else { "of the pack itself" };
-                let (visitor, signed, unsigned) = (output::clean(&pack.visitor), pack.signed, pack.unsigned);
+                let (signed, unsigned) = (pack.signed, pack.unsigned);
+                let subject = match pack.visitor.as_str() {
+                    "" => format!("{} requests", pack.requests),
+                    visitor => format!("visitor {}", output::clean(visitor)),
+                };
                 let anchors = pack.anchors.iter().map(|anchor| format!("  sent away, says the log: {anchor}\n"));
                 let anchors: String = anchors.collect();
                 output::print(&format!(
-                    "ok: visitor {visitor}, {signed} lines under a signature, {unsigned} under the chain alone; keys ({known}): {}\n{anchors}",
+                    "ok: {subject}, {signed} lines under a signature, {unsigned} under the chain alone; keys ({known}): {}\n{anchors}",
                     pack.keys.join(", ")
                 ))?;
                 Ok(Some(Exit::Done))

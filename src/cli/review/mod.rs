@@ -18,7 +18,6 @@ use alerts::Alerts;
 #[cfg(feature = "clickhouse")]
 pub(super) use args::sources;
 pub(super) use args::{LineArgs, ReviewArgs};
-#[cfg(feature = "clickhouse")]
 pub(super) use progress::Line as ProgressLine;
 
 use super::output::{self, Exit};

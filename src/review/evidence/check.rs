@@ -7,6 +7,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 use super::proof::{Checker, Proofs};
+use super::subject::REQUESTS_FILE;
 use super::{EvidenceError, MANIFEST, PackVerified, io, said};
 use crate::audit::segment_file::SegmentLines;
 use crate::audit::signing::PublicKey;
@@ -26,7 +27,7 @@ fn files(dir: &Path, prefix: &str, out: &mut Vec<String>) -> Result<(), Evidence
 }
 
 /// The manifest of what is there, as sha256sum writes it.
-pub(super) fn manifest(dir: &Path) -> Result<String, EvidenceError> {
+pub(crate) fn manifest(dir: &Path) -> Result<String, EvidenceError> {
     let mut names = Vec::new();
     files(dir, "", &mut names)?;
     names.sort();
@@ -72,6 +73,12 @@ pub fn verify_evidence(dir: &Path, keys: &[PublicKey]) -> Result<PackVerified, E
     if std::fs::read(&path).map_err(io(&path))? != proofs.text().as_bytes() {
         return Err(unproved("proofs.txt and proofs.json differ".to_owned()));
     }
+    if let Some(list) = proofs.subject.list() {
+        let path = dir.join(REQUESTS_FILE);
+        if std::fs::read(&path).map_err(io(&path))? != list.as_bytes() {
+            return Err(unproved(format!("{REQUESTS_FILE} and proofs.json differ")));
+        }
+    }
     let own = own_keys(dir, &proofs)?;
     let believed: &[PublicKey] = if keys.is_empty() { &own } else { keys };
     let proved = follow(dir, &proofs, believed)?;
@@ -79,7 +86,8 @@ pub fn verify_evidence(dir: &Path, keys: &[PublicKey]) -> Result<PackVerified, E
     let anchors = proofs.anchors.iter().map(said).collect();
     Ok(PackVerified {
         anchors,
-        visitor: proofs.visitor,
+        visitor: proofs.subject.visitor(),
+        requests: proofs.subject.requests(),
         signed: proved.signed,
         unsigned: proved.unsigned,
         keys: own.iter().map(PublicKey::to_hex).collect(),
@@ -119,7 +127,7 @@ fn follow(dir: &Path, proofs: &Proofs, keys: &[PublicKey]) -> Result<super::proo
     let path = dir.join("lines.ndjson");
     let mut lines = SegmentLines::open(&path).map_err(io(&path))?;
     let unproved = |why: String| EvidenceError::Unproved { why };
-    let mut checker = Checker::new(dir, &proofs.visitor, keys);
+    let mut checker = Checker::new(dir, &proofs.subject, keys);
     let mut next_line = || lines.next_line().ok().flatten().map(<[u8]>::to_vec);
     for step in &proofs.steps {
         checker.step(step, &mut next_line).map_err(unproved)?;

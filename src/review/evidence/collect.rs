@@ -1,29 +1,30 @@
-//! Reads the log once: the visitor's lines, and the way from each up to a signature.
+//! Reads the log once: the lines that are asked for, and the way from each up to a signature.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use memchr::memmem::Finder;
-use serde_json::Value;
 
 use super::context::{Context, Facts};
 use super::proof::{Step, steps_up};
+use super::subject::{Needle, Subject};
 use crate::audit::chain::{self, Digest};
 use crate::audit::integrity::{self, Anchored, Kind, OpenBlock, Opening, Seal, parse_digest};
 use crate::audit::segment_file::{SegmentLines, bare_name};
 use crate::audit::signing::PublicKey;
 use crate::review::verify::keys::{Found, Keyring};
 
-/// What the log has of one visitor.
-pub(super) struct Collector<'v, W: Write> {
-    visitor: &'v str,
-    needle: Finder<'v>,
+/// What the log has of one visitor, or of some requests.
+pub(super) struct Collector<'s, W: Write> {
+    needle: Needle<'s>,
     /// Lines that can be proved, and those that cannot.
     lines: W,
     pub(super) unproven: Vec<u8>,
     pub(super) proved: u64,
+    /// Lines that no checkpoint covers, and lines in blocks that were changed.
+    pub(super) unsealed: u64,
+    pub(super) changed: u64,
     pub(super) steps: Vec<Step>,
     /// Steps that wait for a signature.
     stretch: Option<Vec<Step>>,
@@ -43,14 +44,15 @@ pub(super) struct Collector<'v, W: Write> {
     found: Vec<(usize, u64, Vec<u8>)>,
 }
 
-impl<'v, W: Write> Collector<'v, W> {
-    pub(super) fn new(visitor: &'v str, lines: W) -> Self {
+impl<'s, W: Write> Collector<'s, W> {
+    pub(super) fn new(subject: &'s Subject, lines: W) -> Self {
         Self {
-            visitor,
-            needle: Finder::new(visitor),
+            needle: Needle::new(subject),
             lines,
             unproven: Vec::new(),
             proved: 0,
+            unsealed: 0,
+            changed: 0,
             steps: Vec::new(),
             stretch: None,
             keys: BTreeMap::new(),
@@ -107,7 +109,8 @@ impl<'v, W: Write> Collector<'v, W> {
         }
         // No checkpoint covers what is left.
         self.block = OpenBlock::default();
-        self.leave_unproven();
+        let left = self.leave_unproven();
+        self.unsealed += left;
         Ok(())
     }
 
@@ -132,9 +135,8 @@ impl<'v, W: Write> Collector<'v, W> {
         match kind {
             Kind::Robots | Kind::Policy => self.context.add(kind, line),
             Kind::Anchored => Anchored::parse(line).into_iter().for_each(|anchored| self.add_anchor(anchored)),
-            Kind::Hit if self.needle.find(line).is_some() => {
-                let fields: Value = serde_json::from_slice(line).unwrap_or_default();
-                if fields.get("deckle.visitor.id").and_then(Value::as_str) == Some(self.visitor) {
+            Kind::Hit => {
+                if let Some(fields) = self.needle.fields(line) {
                     self.facts.add(&fields);
                     self.found.push((index, seq, line.to_vec()));
                 }
@@ -149,7 +151,8 @@ impl<'v, W: Write> Collector<'v, W> {
         let sealed = seal.as_ref().and_then(|seal| block.sealed(seal, line, &self.head));
         let (Some(seal), Some(block)) = (&seal, sealed) else {
             // Not as it was written: nothing in this block can be proved, nor what waits for a head behind it.
-            self.leave_unproven();
+            let left = self.leave_unproven();
+            self.changed += left;
             self.give_up();
             self.head = seal.as_ref().map_or(self.head, |seal| seal.head);
             return Ok(());
@@ -178,7 +181,7 @@ impl<'v, W: Write> Collector<'v, W> {
         }
     }
 
-    /// The block, and the way up from each of the visitor's lines in it.
+    /// The block, and the way up from each line in it that is asked for.
     fn prove(&mut self, seal: &Seal, block: &OpenBlock) -> io::Result<()> {
         if self.found.is_empty() && self.stretch.is_none() {
             return Ok(());
@@ -206,8 +209,11 @@ impl<'v, W: Write> Collector<'v, W> {
         Some(Step::Signed { key: id.clone(), signature: signature.clone() })
     }
 
-    fn leave_unproven(&mut self) {
+    /// How many lines that were.
+    fn leave_unproven(&mut self) -> u64 {
+        let left = self.found.len() as u64;
         self.found.drain(..).for_each(|(_, _, line)| self.unproven.extend(line));
+        left
     }
 
     /// No signature comes any more: the proof ends at the head of the last block with a line.

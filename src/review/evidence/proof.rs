@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::subject::Subject;
 use crate::audit::chain::{self, Digest};
 use crate::audit::integrity::{self, Anchored, Opening, parse_digest};
 use crate::audit::signing::PublicKey;
@@ -55,7 +56,9 @@ impl fmt::Display for Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Proofs {
     pub(super) schema_version: u32,
-    pub(super) visitor: String,
+    /// `visitor`, or `requests`.
+    #[serde(flatten)]
+    pub(super) subject: Subject,
     /// Public keys by their ids.
     pub(super) keys: BTreeMap<String, String>,
     /// Where heads at which a proof ends were sent, as far as the log knows.
@@ -66,7 +69,7 @@ pub(super) struct Proofs {
 impl Proofs {
     /// `proofs.txt`.
     pub(super) fn text(&self) -> String {
-        let mut text = format!("visitor {}\n", self.visitor);
+        let mut text = self.subject.step();
         self.steps.iter().for_each(|step| text.push_str(&format!("{step}\n")));
         text
     }
@@ -103,7 +106,7 @@ pub(super) struct Proved {
 /// Follows steps.
 pub(super) struct Checker<'p> {
     dir: &'p Path,
-    visitor: &'p str,
+    subject: &'p Subject,
     keys: &'p [PublicKey],
     head: Option<Digest>,
     block: Option<(u64, u64, Digest)>,
@@ -119,10 +122,10 @@ pub(super) struct Checker<'p> {
 type Checked<T = ()> = Result<T, String>;
 
 impl<'p> Checker<'p> {
-    pub(super) fn new(dir: &'p Path, visitor: &'p str, keys: &'p [PublicKey]) -> Self {
+    pub(super) fn new(dir: &'p Path, subject: &'p Subject, keys: &'p [PublicKey]) -> Self {
         let (waiting, proved) = ((0, 0), Proved::default());
         let signed = BTreeSet::new();
-        Self { dir, visitor, keys, head: None, block: None, node: None, lines: 0, waiting, proved, signed }
+        Self { dir, subject, keys, head: None, block: None, node: None, lines: 0, waiting, proved, signed }
     }
 
     /// Does a proof end at the head that was sent away?
@@ -185,10 +188,9 @@ impl<'p> Checker<'p> {
         self.lines += 1;
         let (first, last, _) = self.block.ok_or("a line has no block")?;
         let fields: Value = serde_json::from_slice(line).map_err(|_| format!("line {number} is not there"))?;
-        let is_his = fields.get("deckle.visitor.id").and_then(Value::as_str) == Some(self.visitor);
         let is_it = integrity::seq(line) == Some(seq) && (first..=last).contains(&seq) && number == self.lines;
-        if !is_his || !is_it {
-            return Err(format!("line {number} is not number {seq} of visitor {}", self.visitor));
+        if !self.subject.holds(&fields) || !is_it {
+            return Err(format!("line {number} is not number {seq} of {}", self.subject));
         }
         self.node = Some(chain::leaf(line));
         Ok(())

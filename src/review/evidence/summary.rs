@@ -40,10 +40,12 @@ th, td { border-bottom: 1px solid; padding: .2rem .6rem; text-align: left; overf
 
 pub(super) fn html(pack: &PackSummary, facts: &Facts) -> String {
     let mut out = HEAD.to_owned();
-    out.push_str(&format!(
-        "<h1>Visitor {}</h1>\n<table>\n<caption>What the log says</caption>\n",
-        escape(&pack.visitor)
-    ));
+    let subject = if pack.visitor.is_empty() {
+        format!("{} requests", pack.requests)
+    } else {
+        format!("Visitor {}", escape(&pack.visitor))
+    };
+    out.push_str(&format!("<h1>{subject}</h1>\n<table>\n<caption>What the log says</caption>\n"));
     let counts = |counts: &std::collections::BTreeMap<String, u64>| {
         let parts: Vec<String> = counts.iter().map(|(name, number)| format!("{name}: {number}")).collect();
         parts.join(", ")

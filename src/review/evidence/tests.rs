@@ -45,7 +45,7 @@ fn pack(log: &SampleLog) -> PathBuf {
 }
 
 fn all_files(dir: &Path) -> Vec<PathBuf> {
-    let text = check::manifest(dir).unwrap();
+    let text = manifest(dir).unwrap();
     text.lines().map(|line| dir.join(&line[66..])).chain([dir.join(MANIFEST)]).collect()
 }
 
@@ -113,7 +113,7 @@ fn whoever_changes_a_byte_is_found_out() {
 fn a_new_manifest_does_not_help() {
     let log = log("evidence-manifest");
     let out = pack(&log);
-    let renew = || std::fs::write(out.join(MANIFEST), check::manifest(&out).unwrap()).unwrap();
+    let renew = || std::fs::write(out.join(MANIFEST), manifest(&out).unwrap()).unwrap();
     let lines = out.join("lines.ndjson");
     let original = std::fs::read_to_string(&lines).unwrap();
     let proofs = std::fs::read_to_string(out.join("proofs.json")).unwrap();
@@ -183,7 +183,7 @@ fn heads_that_were_sent_away_are_named() {
     // A head that no proof goes through proves nothing here.
     proofs.anchors[0].head = of_another;
     std::fs::write(out.join("proofs.json"), serde_json::to_string(&proofs).unwrap()).unwrap();
-    std::fs::write(out.join(MANIFEST), check::manifest(&out).unwrap()).unwrap();
+    std::fs::write(out.join(MANIFEST), manifest(&out).unwrap()).unwrap();
     assert!(matches!(verify_evidence(&out, &[]), Err(EvidenceError::Unproved { .. })));
 }
 
@@ -195,6 +195,80 @@ fn logs_without_a_key_are_proved_up_to_their_heads() {
     let summary = write_pack(&log.dir, "ann", &out).unwrap();
     assert_eq!((summary.signed, summary.unsigned, summary.unproven), (0, 3, 0));
     assert_eq!(verify_evidence(&out, &[]).unwrap().unsigned, 3);
+}
+
+fn requests(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+#[test]
+fn a_pack_of_requests_holds_their_lines_and_no_other() {
+    let log = log("evidence-requests");
+    let out = log.dir.join("pack");
+    let wanted = requests(&["r-2", "r-25", "r-39", "r-999"]);
+    let summary = write_pack(&log.dir, &wanted, &out).unwrap();
+    assert_eq!((summary.signed, summary.unsigned, summary.unproven, summary.requests), (2, 0, 1, 4));
+    let verified = verify_evidence(&out, &[log.public()]).unwrap();
+    assert_eq!((verified.signed, verified.requests, verified.visitor.as_str()), (2, 4, ""));
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    assert_eq!((read("lines.ndjson").lines().count(), read("requests.txt").lines().count()), (2, 4));
+    assert!(read("README.txt").starts_with("EVIDENCE OF RESPONSES\n"));
+    for file in all_files(&out) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for other in ["\"r-3\"", "\"r-24\"", "story-26"] {
+            assert!(!text.contains(other), "{} holds {other}", file.display());
+        }
+    }
+    // Other requests than those of the proofs, and a manifest that says so.
+    std::fs::write(out.join(REQUESTS_FILE), "r-2\nr-25\n").unwrap();
+    std::fs::write(out.join(MANIFEST), manifest(&out).unwrap()).unwrap();
+    assert!(matches!(verify_evidence(&out, &[]), Err(EvidenceError::Unproved { .. })));
+    let nothing = log.dir.join("nothing");
+    assert!(matches!(write_pack(&log.dir, &requests(&["r-1"]), &nothing), Err(EvidenceError::NoRequests)));
+    assert!(matches!(write_pack(&log.dir, &requests(&["$(r)"]), &nothing), Err(EvidenceError::Request { .. })));
+    assert!(!nothing.exists(), "nothing is left");
+}
+
+#[test]
+fn the_script_verifies_a_pack_of_requests() {
+    let has =
+        |program: &str, argument: &str| Command::new(program).arg(argument).output().is_ok_and(|o| o.status.success());
+    if !has("openssl", "version") || !has("sha256sum", "--version") {
+        println!("skipped: openssl or sha256sum is not installed");
+        return;
+    }
+    let log = log("evidence-requests-script");
+    let out = log.dir.join("pack");
+    write_pack(&log.dir, &requests(&["r-2", "r-25"]), &out).unwrap();
+    let readme = std::fs::read_to_string(out.join("README.txt")).unwrap();
+    let run = || {
+        let procedure = "sed -n '/^#!/,$p' README.txt > ../requests.sh && sh ../requests.sh";
+        Command::new("sh").args(["-c", procedure]).current_dir(&out).output().unwrap()
+    };
+    let good = run();
+    let said = String::from_utf8_lossy(&good.stdout).into_owned();
+    assert!(good.status.success(), "{said}{}", String::from_utf8_lossy(&good.stderr));
+    assert!(said.contains("2 lines of the requests of requests.txt under signed heads"), "{said}{readme}");
+    std::fs::write(out.join(REQUESTS_FILE), "r-2\nr-99\n").unwrap();
+    std::fs::write(out.join(MANIFEST), manifest(&out).unwrap()).unwrap();
+    assert!(!run().status.success(), "one line is of no request that was asked for");
+}
+
+#[test]
+fn lines_are_told_from_changed_ones_and_from_those_that_wait() {
+    let log = log("evidence-stand");
+    let stand = |number: u64, ids: &[&str]| {
+        let standing = lines_stand(&[log.path(number)], &requests(ids)).unwrap();
+        (standing.proved, standing.unsealed, standing.changed)
+    };
+    assert_eq!(stand(1, &["r-2", "r-14", "r-24"]), (2, 0, 0));
+    assert_eq!(stand(3, &["r-33", "r-39"]), (1, 1, 0));
+    let mut lines = log.lines(1);
+    let text = String::from_utf8(lines[1].clone()).unwrap();
+    lines[1] = text.replace("curl", "Curl").into_bytes();
+    log.write_lines(1, &lines);
+    assert_eq!(stand(1, &["r-3", "r-14"]), (1, 0, 1), "another line of its block was changed");
+    assert!(matches!(lines_stand(&[log.dir.join("none")], &requests(&["r-1"])), Err(EvidenceError::Io { .. })));
 }
 
 /// The script of a pack: everything of README.txt from the line that names a shell.
@@ -235,7 +309,7 @@ fn the_script_of_the_readme_verifies_the_pack() {
     let lines = out.join("lines.ndjson");
     let text = std::fs::read_to_string(&lines).unwrap().replacen("200", "201", 1);
     std::fs::write(&lines, text).unwrap();
-    std::fs::write(out.join(MANIFEST), check::manifest(&out).unwrap()).unwrap();
+    std::fs::write(out.join(MANIFEST), manifest(&out).unwrap()).unwrap();
     assert!(!run().status.success());
     std::fs::remove_file(script).unwrap();
 }

@@ -14,12 +14,13 @@ find . -type f ! -name MANIFEST.sha256 | sed 's|^\./||' | sort | xargs sha256sum
 # 2. Every line is a leaf of its block, every block is in the chain, and the chain is signed.
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-visitor= head= root= node= waiting=0 lines=0 signed=0 unsigned=0
+subject= visitor= requests= head= root= node= waiting=0 lines=0 signed=0 unsigned=0
 exec 3< lines.ndjson
 while read -r step a b c; do
   [ -z "$node" ] || case $step in left | right | root) ;; *) fail "line $lines does not reach its root" ;; esac
   case $step in
-  visitor) visitor=$a ;;
+  visitor) visitor=$a subject="visitor $a" ;;
+  requests) requests=$a subject="the requests of $a" ;;
   head) [ "$waiting" -eq 0 ] || fail "a chain is cut"; head=$a ;;
   block)
     root=$c waiting=$((waiting + 1))
@@ -28,9 +29,17 @@ while read -r step a b c; do
   line)
     lines=$((lines + 1)) fresh=$((${fresh:-0} + 1))
     IFS= read -r text <&3 || fail "line $lines is not there"
+    if [ -n "$requests" ]; then
+      id=${text#*\"deckle.request.id\":\"}
+      id=${id%%\"*}
+      grep -qxF -e "$id" "$requests" || fail "line $lines is not one of $subject"
+      field="\"deckle.request.id\":\"$id\""
+    else
+      field="\"deckle.visitor.id\":\"$visitor\""
+    fi
     case $text in
-    *"\"deckle.seq\":$b,"*"\"deckle.visitor.id\":\"$visitor\""*) ;;
-    *) fail "line $lines is not number $b of visitor $visitor" ;;
+    *"\"deckle.seq\":$b,"*"$field"*) ;;
+    *) fail "line $lines is not number $b of $subject" ;;
     esac
     node=$({ printf '\000'; printf '%s\n' "$text"; } | sha)
     ;;
@@ -55,4 +64,4 @@ done < proofs.txt
 [ -z "$node" ] && [ "$waiting" -eq 0 ] || fail "the last proof has no end"
 IFS= read -r text <&3 && fail "lines.ndjson holds a line without a proof"
 [ "$lines" -gt 0 ] || fail "there is no line"
-echo "VERIFIED: $signed lines of visitor $visitor under signed heads, $unsigned under heads that nobody has signed."
+echo "VERIFIED: $signed lines of $subject under signed heads, $unsigned under heads that nobody has signed."

@@ -9,6 +9,7 @@ mod candidates;
 mod joint;
 mod notes;
 mod observe;
+mod places;
 mod plane;
 mod rounds;
 mod score;
@@ -22,6 +23,7 @@ mod testing;
 mod tests;
 mod text;
 mod verdict;
+mod working;
 
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ pub use observe::{Observation, Suspect};
 pub use seals::SealHit;
 pub use share::Scoring;
 pub use sketch::Overlap;
+pub use working::Working;
 
 use self::joint::Joint;
 use super::code::{Keys, Mark};
@@ -211,6 +214,8 @@ impl Tracer {
 
     /// Reads one text and searches it for the marks of a log.
     pub fn trace(&self, text: &str, log: &Candidates) -> Trace {
-        self.score(&[self.observe(&Suspect { text, label: "" })], log, &Scoring::default())
+        let mut seen = self.observe(&Suspect { text, label: "" });
+        seen.add_forms(text, false);
+        self.score(&[seen], log, &Scoring::default())
     }
 }

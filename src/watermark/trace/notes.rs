@@ -40,6 +40,8 @@ pub enum Note {
     KeysMissing(u64),
     /// The copy was longer than what is read.
     Truncated,
+    /// Some of it is not UTF-8; those bytes were left out.
+    BadUtf8,
     /// The search was stopped.
     Stopped,
 }
@@ -66,6 +68,7 @@ impl Note {
             Self::NeedsWords(_) => "needs_words",
             Self::KeysMissing(_) => "keys_missing",
             Self::Truncated => "truncated",
+            Self::BadUtf8 => "bad_utf8",
             Self::Stopped => "stopped",
         }
     }

@@ -10,9 +10,7 @@ use super::notes::Note;
 use super::seals::{Whole, tokens};
 use super::sketch::{Overlap, Smallest};
 use super::text::plain;
-use crate::slot::{
-    Alternatives, Class, FormKinds, FormScan, Found, Piece, PlaceHash, PlaceKind, SEPARATOR, Word, Words, fold,
-};
+use crate::slot::{Class, PlaceHash, PlaceKind, SEPARATOR, Word, Words, fold};
 use crate::watermark::code::{Keys, char_symbol};
 
 /// Share of line feeds, in percent, that a fixed width would explain.
@@ -100,30 +98,8 @@ impl Observation {
             seen.wrapped += u32::from(feed && window.wraps(&text, longest));
             seen.add(PlaceKind::Space, window.context(), feed);
         }
-        seen.read_forms(&text);
         seen.views.iter_mut().for_each(|view| view.hashes.sort());
         seen
-    }
-
-    /// Spellings are looked for within a paragraph: those that come in pairs may not stand apart any further.
-    fn read_forms(&mut self, text: &str) {
-        let (mut scan, mut found) = (FormScan::new(FormKinds::ALL), Vec::new());
-        for paragraph in paragraphs(text) {
-            scan.push(Piece::Text(paragraph, &|at| at as u64), &mut found);
-            scan.end(&mut found);
-            for place in found.drain(..) {
-                if let Found::Form { form, context, bit, .. } = place {
-                    self.add(form.kind(), &context, bit);
-                }
-            }
-        }
-    }
-
-    /// Adds what the copy says where the author has given alternatives. `text` is that of [`Suspect`].
-    pub fn add_variants(&mut self, text: &str, alternatives: &Alternatives) {
-        for paragraph in paragraphs(&plain(text)) {
-            alternatives.paragraph(paragraph, &mut |context, bit| self.add(PlaceKind::Variant, context, bit));
-        }
     }
 
     /// Adds a place: its four folded words joined by [`SEPARATOR`], and the bit that stands there.
@@ -303,23 +279,6 @@ fn has_blank_line(text: &str) -> bool {
     false
 }
 
-/// The parts of a text between blank lines.
-fn paragraphs(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let mut end = 0;
-        for line in rest.split_inclusive('\n') {
-            if line.trim().is_empty() && end > 0 {
-                break;
-            }
-            end += line.len();
-        }
-        let (paragraph, behind) = rest.split_at_checked(end)?;
-        rest = behind;
-        (!paragraph.is_empty()).then_some(paragraph)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -356,8 +315,10 @@ mod tests {
         let text = "The committee said on Monday that it won’t publish the full report before the end of June, because \
             members can’t agree on the wording of three chapters.";
         let seen = read(text);
-        assert_eq!((seen.words(), seen.slots()), (27, 25), "23 gaps and two apostrophes");
-        assert_eq!(seen.views[0].votes[&PlaceKind::Apostrophe][231], 1, "the one of won’t is curly");
+        assert_eq!((seen.words(), seen.slots()), (27, 23));
+        let mut forms = read("");
+        forms.add_forms(text, false);
+        assert_eq!(forms.views[0].votes[&PlaceKind::Apostrophe][231], 1, "the one of won’t is curly");
         let columns = white(&seen);
         for column in [350, 3404, 1227, 3895, 1574, 1945, 3137, 3295, 62, 669, 919, 1136, 2238, 50, 2359, 3838, 1238] {
             assert_eq!(columns[column], -1, "{column}");

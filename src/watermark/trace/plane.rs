@@ -117,6 +117,14 @@ impl Plane {
         }
     }
 
+    /// Live columns and their bits: column n is bit n % 8 of byte n / 8, the lowest bit first.
+    pub(super) fn bitmaps(&self) -> [Vec<u8>; 2] {
+        let bytes = |words: fn(&Eight) -> &[u64; 8]| {
+            self.eights.iter().flat_map(words).flat_map(|word| word.to_le_bytes()).collect()
+        };
+        [bytes(|eight| &eight.live), bytes(|eight| &eight.bits)]
+    }
+
     /// Brings what follows from the columns up to date.
     fn count(&mut self) {
         let (mut live, mut rare) = (0, 0);

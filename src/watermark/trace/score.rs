@@ -66,6 +66,11 @@ impl Scorer {
         self.keys.kid()
     }
 
+    /// What is compared, class by class.
+    pub(super) fn planes(&self) -> &[Plane] {
+        &self.planes
+    }
+
     /// How many classes there are.
     pub(super) fn classes(&self) -> usize {
         self.planes.len()

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::pick::{OfMark, Picked};
 use super::shared::Reader;
 use super::{Finding, MAX_NAMED, Report, shown};
-use crate::watermark::{Evidence, Hit, Verdict};
+use crate::watermark::{Evidence, Hit, Note, Verdict};
 
 /// One document: the strongest copy, and all of them where there are several.
 pub(super) fn document(report: &Report<'_>) -> anyhow::Result<String> {
@@ -56,7 +56,7 @@ fn reader(reader: &Reader) -> Value {
 fn one(finding: &Finding<'_>, report: &Report<'_>) -> Value {
     let trace = &finding.trace;
     let channels = trace.channels.iter().map(|channel| {
-        json!({ "channel": channel.channel.code(), "live": channel.live, "dead": channel.dead.map(|note| note.code()) })
+        json!({ "channel": channel.channel.code(), "live": channel.live, "dead": channel.dead.map(Note::code) })
     });
     let pages = finding.pages.found().map(
         |page| json!({ "path": page.path, "plan": page.plan, "found": page.overlap.found, "of": page.overlap.of }),

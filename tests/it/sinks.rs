@@ -255,6 +255,8 @@ fn with_refuse_nobody_is_served_while_records_are_lost() {
     until("requests are refused", || ask() == 503);
     let before = served.load(Ordering::SeqCst);
     assert_eq!((ask(), ask(), served.load(Ordering::SeqCst)), (503, 503, before), "the site is not asked");
+    // What waits in the queue is not lost yet.
+    until("records are lost", || sink.stats().drops().sum() > 0);
     std::fs::rename(away.path().join("log"), dir.path()).unwrap();
     clock.advance(Duration::from_secs(60));
     until("they are served again", || ask() == 200);

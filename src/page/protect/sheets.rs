@@ -147,7 +147,7 @@ mod tests {
     fn layer(styles: &Arc<Styles>, whitespace: Whitespace) -> ProtectLayer {
         let mut settings = crate::watermark::Settings::default();
         settings.channels.whitespace = whitespace;
-        let secrets = Secrets::from(Secret::new(1, &[7; 32]).unwrap());
+        let secrets = Secrets::from(Secret::new(1, &std::array::from_fn::<u8, 32, _>(|at| at as u8)).unwrap());
         let findings = Arc::new(Findings::default());
         findings.learn_page(b"<!doctype html><title>t</title><article><p>x</p></article>");
         let layer = ProtectLayer::new(&Settings::default(), &crate::rights::Settings::default(), "/.deckle").unwrap();

@@ -396,7 +396,9 @@ mod tests {
 
     fn page(links: &[&str], css: &str) -> PageSheets {
         let mut page = PageSheets::default();
-        links.iter().for_each(|link| page.link(Some(&base()), link));
+        for link in links {
+            page.link(Some(&base()), link);
+        }
         page.style(Some(&base()), css.as_bytes());
         page
     }

@@ -106,7 +106,9 @@ mod tests {
     /// Is the page open where only these sheets are known?
     fn open(named: &NamedStyle, sheets: &[&str]) -> bool {
         let styles = Styles::default();
-        sheets.iter().for_each(|name| drop(styles.learn("news.example", name, b"")));
+        for name in sheets {
+            drop(styles.learn("news.example", name, b""));
+        }
         styles.host("news.example").judge(named.found()).white.is_none()
     }
 

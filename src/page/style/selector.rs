@@ -108,6 +108,7 @@ pub(super) fn parse(list: &str) -> Option<Vec<Complex>> {
 }
 
 /// The name of an attribute; what is said of its value is left to others.
+#[expect(clippy::unnecessary_wraps, reason = "as the parser calls it")]
 fn attribute<'i>(input: &mut Parser<'i, '_>) -> Result<String, ParseError<'i, ()>> {
     // One with a namespace has no name here.
     let name = input.expect_ident_cloned().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
@@ -115,6 +116,7 @@ fn attribute<'i>(input: &mut Parser<'i, '_>) -> Result<String, ParseError<'i, ()
     Ok(name)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the parser calls it")]
 fn all_of<'i>(input: &mut Parser<'i, '_>) -> Result<String, ParseError<'i, ()>> {
     let start = input.position();
     while input.next().is_ok() {}

@@ -236,7 +236,9 @@ mod tests {
     fn page(host: &str, links: &[&str]) -> PageSheets {
         let base: Uri = format!("http://{host}/").parse().unwrap();
         let mut page = PageSheets::default();
-        links.iter().for_each(|link| page.link(Some(&base), link));
+        for link in links {
+            page.link(Some(&base), link);
+        }
         page
     }
 

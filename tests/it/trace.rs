@@ -268,7 +268,7 @@ fn times_and_pages_leave_out_the_others() {
     let (log, dir) = (usual(), TempDir::new());
     let text = copy(&dir, "copy.txt", &marked(&words("alpha", 300), 0xA7));
     let searched = |arguments: &[&str]| {
-        let (code, document) = json(log.path(), &[&[text.as_str()], arguments].concat());
+        let (code, document) = json(log.path(), &[&[text.as_str()][..], arguments].concat());
         (code, document["candidates"].as_u64().unwrap())
     };
     assert_eq!(searched(&["--since", "2026-11-21"]), (1, 1));
@@ -596,4 +596,24 @@ fn forms_that_are_shared_name_a_visitor_over_several_pages() {
         (&"reader/7".into(), &12.into(), &12.into())
     );
     assert!(named[0]["p_value"].as_f64().unwrap() <= 1e-9);
+}
+
+/// `deckle check` asks a protected site as two visitors.
+#[test]
+fn a_check_reads_the_marks_of_two_visitors() {
+    let deckle = Deckle::with_config(CONFIG, &[]);
+    let dir = TempDir::new();
+    let config = copy(&dir, "check.toml", &format!("[audit]\ndir = {:?}\n", deckle.log_dir().display().to_string()));
+    let api = get(Ipv4Addr::LOCALHOST, deckle.address, "/api/articles.json", "");
+    let api: Value = serde_json::from_slice(&api.body).unwrap();
+    let url = deckle.url(api["articles"][0]["path"].as_str().unwrap());
+    let (_, out, error) = run(&["check", "--json", "--config", &config, &url]);
+    let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{error}"));
+    assert_eq!(report["page"]["skip"], "already", "{report}");
+    let marks: BTreeSet<&str> = report["marks"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(marks.len(), 2, "{}", report["marks"]);
+    let codes = report["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap());
+    assert!(codes.clone().all(|code| !matches!(code, "same_mark" | "not_marked")), "{report}");
+    let (_, text, _) = run(&["check", "--config", &config, &url]);
+    assert!(text.contains("Marks of two visitors"), "{text}");
 }

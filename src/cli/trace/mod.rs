@@ -185,7 +185,7 @@ fn findings<'c>(
 
 fn note_collisions(findings: &mut [Finding<'_>], of_marks: &BTreeMap<Mark, OfMark>) {
     for Finding { trace, .. } in findings {
-        let collides = |mark| of_marks.get(&mark).is_some_and(OfMark::collides);
+        let collides = |mark: Mark| of_marks.get(&mark).is_some_and(OfMark::collides);
         if trace.hits.iter().any(|hit| collides(hit.mark)) && !trace.notes.contains(&Note::Collision) {
             trace.notes.push(Note::Collision);
         }

@@ -69,9 +69,9 @@ impl Subject {
 
     /// Is a line about it?
     pub(super) fn holds(&self, fields: &Value) -> bool {
-        let text = |key| fields.get(key).and_then(Value::as_str);
+        let text = |key: &str| fields.get(key).and_then(Value::as_str);
         match self {
-            Self::Visitor(visitor) => text("deckle.visitor.id") == Some(visitor),
+            Self::Visitor(visitor) => text("deckle.visitor.id") == Some(visitor.as_str()),
             Self::Requests(requests) => text("deckle.request.id").is_some_and(|id| requests.contains(id)),
         }
     }

@@ -32,7 +32,7 @@ impl fmt::Debug for Piece<'_> {
     }
 }
 
-/// A place, once the words behind it are known. A *context* is four folded words joined by [`SEPARATOR`]: two before, two
+/// A place, once the words behind it are known. A *context* is four folded words joined by [`SEPARATOR`](super::SEPARATOR): two before, two
 /// behind; where there is none it is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {

@@ -1,6 +1,6 @@
 //! **How sure**: evidence to a score from 0 to 100.
 //!
-//! [`AssessLayer`] looks at the [`Visitor`](crate::visitor::Visitor) and at what is remembered about it ([`State`], fixed
+//! [`AssessLayer`] looks at the [`Visitor`] and at what is remembered about it ([`State`], fixed
 //! tables), and puts an [`Assessment`] into the request's extensions. It refuses nothing.
 //!
 //! 1. *Claim*: what the `User-Agent` says. *Headers*: what contradicts it.

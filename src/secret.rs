@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 /// Shortest secret accepted, in bytes.
 const MIN_BYTES: usize = 32;
 /// Highest key id: three bits of a seal carry it.
-const MAX_KID: u8 = 7;
+pub(crate) const MAX_KID: u8 = 7;
 
 /// HMAC-SHA-256 of the concatenated parts.
 pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
@@ -151,9 +151,14 @@ impl Secrets {
     /// # Errors
     /// [`SecretError::Random`] when the system has no randomness to give.
     pub fn random() -> Result<Self, SecretError> {
+        Self::random_with(0)
+    }
+
+    /// The same with this key id.
+    pub(crate) fn random_with(kid: u8) -> Result<Self, SecretError> {
         let mut bytes = Zeroizing::new([0u8; MIN_BYTES]);
         getrandom::fill(bytes.as_mut()).map_err(|_| SecretError::Random)?;
-        Ok(Self { all: vec![Secret::new(0, bytes.as_ref())?].into(), active: 0 })
+        Ok(Self { all: vec![Secret::new(kid, bytes.as_ref())?].into(), active: 0 })
     }
 
     /// The text of a secret file that holds the active secret.

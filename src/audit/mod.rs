@@ -72,6 +72,8 @@ use crate::unit::{Size, Span};
 pub(crate) use privacy::redact_path;
 #[cfg(feature = "proxy")]
 pub(crate) use privacy::write_private;
+#[cfg(feature = "proxy")]
+pub(crate) use secrets::free_key_id;
 pub(crate) use sinks::Sinks;
 
 /// Where records go.

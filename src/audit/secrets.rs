@@ -1,7 +1,7 @@
 //! Which secrets a log was written with, by their fingerprints: a key id must mean the same secret in all of it.
 
 #[cfg(feature = "proxy")]
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[cfg(feature = "proxy")]
 use super::integrity::Opening;
@@ -24,17 +24,32 @@ pub(super) fn ids(secrets: &Secrets) -> Vec<String> {
 /// [`SecretError::Reused`] names the file.
 #[cfg(feature = "proxy")]
 pub(super) fn refuse_reused(dir: &Path, secrets: &Secrets) -> Result<(), SecretError> {
-    // What is not there, or cannot be read, says nothing: a damaged segment must not keep a site from starting.
-    for path in all_segments(dir).unwrap_or_default() {
-        let named = opening(&path).ok().flatten().map(|opening| opening.secret_ids).unwrap_or_default();
-        for (kid, print) in named.iter().filter_map(|id| id.split_once(':')) {
-            let Some(secret) = kid.parse::<u8>().ok().and_then(|kid| secrets.by_kid(kid)) else { continue };
-            if secret.fingerprint() != print {
-                return Err(SecretError::Reused { kid: secret.kid(), file: path.display().to_string() });
-            }
-        }
+    let reused = named(dir).find(|(_, kid, print)| secrets.by_kid(*kid).is_some_and(|s| s.fingerprint() != *print));
+    match reused {
+        Some((path, kid, _)) => Err(SecretError::Reused { kid, file: path.display().to_string() }),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The first key id that stands for nothing yet in the segments of this directory: a secret that was lost is not followed
+/// by one of the same name.
+#[cfg(feature = "proxy")]
+pub(crate) fn free_key_id(dir: &Path) -> Option<u8> {
+    let taken: Vec<u8> = named(dir).map(|(_, kid, _)| kid).collect();
+    (0..=crate::secret::MAX_KID).find(|kid| !taken.contains(kid))
+}
+
+/// Segment, key id and fingerprint of every secret that the segments name.
+#[cfg(feature = "proxy")]
+fn named(dir: &Path) -> impl Iterator<Item = (PathBuf, u8, String)> {
+    // What is not there, or cannot be read, says nothing: a damaged segment must not keep a site from starting.
+    all_segments(dir).unwrap_or_default().into_iter().flat_map(|path| {
+        let ids = opening(&path).ok().flatten().map(|opening| opening.secret_ids).unwrap_or_default();
+        ids.into_iter().filter_map(move |id| {
+            let (kid, print) = id.split_once(':')?;
+            Some((path.clone(), kid.parse().ok()?, print.to_owned()))
+        })
+    })
 }
 
 /// What the first line of a segment says.
@@ -93,6 +108,10 @@ mod tests {
             });
             assert_eq!(kid, reused, "{lines}");
         }
+        assert_eq!(free_key_id(&dir), Some(2));
+        let all: Vec<String> = (2..=7).map(|kid| format!("{kid}:00000000")).collect();
+        segment("audit-c-20260101T000000Z-1.ndjson", &all);
+        assert_eq!(free_key_id(&dir), None);
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

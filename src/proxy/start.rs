@@ -23,7 +23,8 @@ pub(super) fn secret(config: &Config, dir: &Path) -> Result<Secrets, ProxyError>
     if path.exists() {
         return Ok(Secrets::from_file(path)?);
     }
-    let secrets = Secrets::random()?;
+    // Where none is free, the one that is refused says what to do.
+    let secrets = Secrets::random_with(audit::free_key_id(dir).unwrap_or(0))?;
     let draft = dir.join(format!("secret-{}", secrets.active().fingerprint()));
     let written =
         std::fs::create_dir_all(dir).and_then(|()| audit::write_private(&draft, secrets.to_line().as_bytes()));

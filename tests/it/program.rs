@@ -187,6 +187,10 @@ fn a_key_id_that_meant_another_secret_in_the_log_is_refused() {
     std::fs::write(&secret, format!("0 {}\n", "0f".repeat(31) + "10")).unwrap();
     let (code, _, error) = run(&["proxy", "--listen", "127.0.0.1:0", "--log-dir", &dir.display().to_string()]);
     assert!(code == 2 && error.contains("key id 0") && error.contains(&format!("{}/audit-", dir.display())), "{error}");
+    // Lost is lost: the site starts, and the new one has an id of its own.
+    std::fs::remove_file(&secret).unwrap();
+    deckle.restart(&[]);
+    assert!(std::fs::read_to_string(&secret).unwrap().starts_with("1 "));
 }
 
 #[test]

@@ -36,6 +36,21 @@ pub(crate) fn grouped(number: u64, separator: char) -> String {
     out
 }
 
+/// An error and its causes, each said once.
+#[cfg(any(feature = "proxy", feature = "otlp"))]
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 impl Span {
     /// Whole seconds.
     pub const fn seconds(seconds: u64) -> Self {

@@ -70,6 +70,8 @@ pub(crate) use published::Ranges;
 pub(crate) use route::bare_host;
 #[cfg(feature = "html")]
 pub(crate) use route::check_mount;
+#[cfg(feature = "html")]
+pub(crate) use route::percent_decoded;
 pub use route::{ASSET_EXTENSIONS, PathGlobs, RouteClass, normalise};
 pub use settings::{RouteSettings, Settings, Switch, VisitorError};
 #[cfg(feature = "web-bot-auth")]

@@ -262,6 +262,14 @@ pub fn normalise(raw: &str) -> String {
     if out.is_empty() { "/".to_owned() } else { out }
 }
 
+/// Percent-decoded (RFC 3986 §2.1); `None`: a sign of percent without two digits, or no UTF-8.
+#[cfg(feature = "html")]
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+    let is_sound = |behind: &str| behind.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    text.split('%').skip(1).all(is_sound).then_some(())?;
+    percent_encoding::percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
 fn decode_unreserved(raw: &str) -> String {
     let bytes = raw.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

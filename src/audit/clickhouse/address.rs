@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::Uri;
 
+use crate::visitor::percent_decoded;
+
 /// Holds the password where the address has none.
 const PASSWORD: &str = "DECKLE_CLICKHOUSE_PASSWORD";
 
@@ -69,18 +71,7 @@ impl fmt::Debug for Address {
 
 /// Percent-decoded, to what may stand in a header.
 fn decoded(text: &str) -> Result<String, AddressError> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        let (high, low) = digit().zip(digit()).ok_or(AddressError)?;
-        out.push((high << 4 | low) as u8);
-    }
-    String::from_utf8(out).ok().filter(|text| !text.chars().any(char::is_control)).ok_or(AddressError)
+    percent_decoded(text).filter(|text| !text.chars().any(char::is_control)).ok_or(AddressError)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! One table of one engine, and what it says when it does not take rows.
 
-use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{Address, Row};
 use crate::audit::is_hidden;
+use crate::unit::with_causes;
 
 /// Characters of an engine's message that are shown.
 const SHOWN: usize = 400;
@@ -117,18 +117,9 @@ impl InsertError {
     }
 }
 
-/// An error and its causes in one line, each said once.
+/// An error and its causes in one line.
 pub(super) fn describe(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    one_line(&text)
+    one_line(&with_causes(error))
 }
 
 /// Short, and without what a terminal would obey.

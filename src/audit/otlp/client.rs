@@ -10,10 +10,12 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use percent_encoding::percent_decode_str;
 use prost::Message;
 
 use super::HEADERS;
 use crate::audit::SinkError;
+use crate::unit::with_causes;
 
 /// The path of the protocol.
 const PATH: &str = "/v1/logs";
@@ -81,7 +83,7 @@ impl Client {
         let mut request =
             Request::post(self.address.clone()).body(Full::new(body)).map_err(|error| error.to_string())?;
         *request.headers_mut() = self.headers.clone();
-        let (head, body) = self.http.request(request).await.map_err(|error| chain(&error))?.into_parts();
+        let (head, body) = self.http.request(request).await.map_err(|error| with_causes(&error))?.into_parts();
         // Read to its end in any case, so that the connection can be used again.
         let body = Limited::new(body, MOST).collect().await.map(http_body_util::Collected::to_bytes);
         let why = format!("status {}", head.status.as_u16());
@@ -112,47 +114,17 @@ fn read_headers(text: &str) -> Result<HeaderMap, String> {
         let wrong = || "not a list of name=value with commas between them".to_owned();
         let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
         let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong())?;
-        let mut value = HeaderValue::from_bytes(&percent_decoded(value.trim())).map_err(|_| wrong())?;
+        let mut value =
+            HeaderValue::from_bytes(&percent_decode_str(value.trim()).collect::<Vec<u8>>()).map_err(|_| wrong())?;
         value.set_sensitive(true);
         headers.append(name, value);
     }
     Ok(headers)
 }
 
-/// `%XX` to bytes (RFC 3986 §2.1); what is none of these stays.
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let hex = |at: usize| tail.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        match (first, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            _ => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    out
-}
-
 /// `Retry-After` in seconds (RFC 9110 §10.2.3); a date is not worth a clock of its own.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

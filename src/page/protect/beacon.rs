@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::Full;
 
-use crate::visitor::Visitor;
+use crate::visitor::{Visitor, percent_decoded};
 
 /// Longest path, in bytes.
 const MAX_PATH: usize = 256;
@@ -104,21 +104,6 @@ fn read(query: &str) -> Option<Copied> {
     let path = percent_decoded(path?)?;
     let sound = path.starts_with('/') && path.len() <= MAX_PATH && !path.chars().any(char::is_control);
     (version == Some("1") && sound).then_some(Copied { kind, bucket, path })
-}
-
-/// `None`: not UTF-8, or a sign of percent without two digits.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        out.push((digit()? << 4 | digit()?) as u8);
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use tower_service::Service;
 
+use crate::unit::with_causes;
 use crate::visitor::is_public;
 
 /// For connection, head and body together.
@@ -87,7 +88,7 @@ where
         .header(header::ACCEPT_ENCODING, "identity")
         .body(Empty::new())
         .map_err(|error| error.to_string())?;
-    let (head, body) = client.request(request).await.map_err(|error| chain(&error))?.into_parts();
+    let (head, body) = client.request(request).await.map_err(|error| with_causes(&error))?.into_parts();
     if head.status != http::StatusCode::OK {
         return Err(format!("status {}", head.status.as_u16()));
     }
@@ -116,17 +117,6 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::CACHE_CONTROL)?.to_str().ok()?;
     let seconds = text.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
     seconds.parse().ok().map(Duration::from_secs)
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 /// Resolves names to addresses of the open net.

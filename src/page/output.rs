@@ -7,6 +7,9 @@ use bytes::Bytes;
 /// From this length on a piece is passed on without being copied.
 const SHARED: usize = 8 * 1024;
 
+/// Short pieces are gathered to frames of about this length: room for one is had at once, and given back as it was.
+const FRAME: usize = 64 * 1024;
+
 /// What leaves, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
@@ -17,19 +20,24 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn copy(&mut self, bytes: &[u8]) {
+    /// The answer is where they stand now, for what differs in this copy.
+    pub(crate) fn copy(&mut self, bytes: &[u8]) -> &mut [u8] {
+        if self.gathered.len() + bytes.len() > FRAME {
+            self.close();
+        }
+        if self.gathered.capacity() == 0 {
+            self.gathered.reserve(FRAME.max(bytes.len()));
+        }
+        let start = self.gathered.len();
         self.gathered.extend_from_slice(bytes);
         self.len += bytes.len();
-    }
-
-    pub(crate) fn push(&mut self, byte: u8) {
-        self.gathered.push(byte);
-        self.len += 1;
+        self.gathered.get_mut(start..).unwrap_or_default()
     }
 
     pub(crate) fn share(&mut self, bytes: Bytes) {
         if bytes.len() < SHARED {
-            return self.copy(&bytes);
+            self.copy(&bytes);
+            return;
         }
         self.close();
         self.len += bytes.len();
@@ -76,12 +84,20 @@ mod tests {
         output.copy(b"a");
         output.share(Bytes::from_static(b"b"));
         output.share(long.clone());
-        output.push(b'c');
+        output.copy(b"x")[0] = b'c';
         output.own(Vec::new());
         output.share(long.clone());
         let frames: Vec<Bytes> = std::iter::from_fn(|| output.take()).collect();
         assert_eq!(frames, [Bytes::from_static(b"ab"), long.clone(), Bytes::from_static(b"c"), long.clone()]);
         assert_eq!(frames[1].as_ptr(), long.as_ptr());
         assert_eq!(output.len(), 3 + 2 * SHARED);
+    }
+
+    #[test]
+    fn short_pieces_are_gathered_to_frames_of_a_bounded_length() {
+        let (mut output, piece) = (Output::default(), vec![b'x'; 5_000]);
+        (0..40).for_each(|_| _ = output.copy(&piece));
+        let frames: Vec<usize> = std::iter::from_fn(|| output.take()).map(|frame| frame.len()).collect();
+        assert_eq!(frames, [65_000, 65_000, 65_000, 5_000]);
     }
 }

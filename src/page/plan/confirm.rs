@@ -129,9 +129,13 @@ impl Confirm {
                 }
                 Kind::Gap(column) => {
                     let Some(byte) = choose.gap(column) else { continue };
-                    self.source.pass(at..start, out);
-                    out.push(byte);
                     self.carriers.white += 1;
+                    if edit.len == 1 {
+                        self.source.gaps.push((start, byte));
+                        continue;
+                    }
+                    self.source.pass(at..start, out);
+                    out.copy(&[byte]);
                 }
                 // The white space goes only where the seal comes.
                 Kind::Trim if choose.seal().is_none() => continue,
@@ -197,6 +201,8 @@ pub(crate) struct Source {
     /// With the offset behind each.
     pieces: Vec<(usize, Bytes)>,
     len: usize,
+    /// Bytes that stand in this copy in the place of one of the source, and where, until the source before them has left.
+    gaps: Vec<(usize, u8)>,
     /// Bytes that all sources hold together.
     held: Arc<AtomicUsize>,
 }
@@ -211,7 +217,7 @@ impl Source {
     /// `None`: readers who take their time hold enough already.
     fn new(cache: &PlanCache) -> Option<Self> {
         let held = cache.held();
-        (held.load(Ordering::Relaxed) < MAX_HELD).then(|| Self { pieces: Vec::new(), len: 0, held })
+        (held.load(Ordering::Relaxed) < MAX_HELD).then(|| Self { pieces: Vec::new(), len: 0, gaps: Vec::new(), held })
     }
 
     fn push(&mut self, piece: Bytes) {
@@ -222,29 +228,45 @@ impl Source {
         }
     }
 
-    /// The pieces of a range, each cut to it.
-    fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (&Bytes, Range<usize>)> {
+    /// The pieces of a range, each cut to it, with the offset in the source of the cut.
+    fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (&Bytes, Range<usize>, usize)> {
         let first = self.pieces.partition_point(|(end, _)| *end <= range.start);
         let pieces = self.pieces.get(first..).unwrap_or_default().iter();
         pieces.map_while(move |(end, piece)| {
             let start = end - piece.len();
             let cut = range.start.max(start) - start..range.end.min(*end).saturating_sub(start);
-            (start < range.end && !cut.is_empty()).then_some((piece, cut))
+            let at = start + cut.start;
+            (start < range.end && !cut.is_empty()).then_some((piece, cut, at))
         })
     }
 
     fn slices(&self, range: Range<usize>) -> impl Iterator<Item = &[u8]> {
-        self.parts(range).filter_map(|(piece, cut)| piece.get(cut))
+        self.parts(range).filter_map(|(piece, cut, _)| piece.get(cut))
     }
 
-    fn pass(&self, range: Range<usize>, out: &mut Output) {
-        for (piece, cut) in self.parts(range) {
-            out.share(piece.slice(cut));
+    /// Passes on a range, with the gaps in it.
+    fn pass(&mut self, range: Range<usize>, out: &mut Output) {
+        let mut gaps = self.gaps.as_slice();
+        for (piece, cut, at) in self.parts(range) {
+            let count = gaps.partition_point(|(place, _)| *place < at + cut.len());
+            let (here, later) = gaps.split_at(count);
+            gaps = later;
+            if here.is_empty() {
+                out.share(piece.slice(cut));
+                continue;
+            }
+            let copy = out.copy(piece.get(cut).unwrap_or_default());
+            for (place, byte) in here {
+                if let Some(place) = copy.get_mut(place.wrapping_sub(at)) {
+                    *place = *byte;
+                }
+            }
         }
+        self.gaps.clear();
     }
 
     /// Passes on all from `at` on.
-    pub(crate) fn pass_from(&self, at: usize, out: &mut Output) {
+    pub(crate) fn pass_from(&mut self, at: usize, out: &mut Output) {
         self.pass(at..self.len, out);
     }
 

@@ -20,7 +20,6 @@ use crate::watermark::{Mark, MarkSubject};
 const DAY: u64 = 86_400;
 
 /// What is known about a request when its answer comes.
-#[derive(Clone)]
 pub(super) struct Ask {
     pub(super) method: Method,
     /// A part was asked for, and the site heard of it.

@@ -33,7 +33,7 @@ pin_project! {
     #[project = Projected]
     enum Kind<F> {
         Own { response: Option<Response<Full<Bytes>>> },
-        Page { #[pin] inner: F, ask: Option<Box<(Ask, Arc<Site>)>> },
+        Page { #[pin] inner: F, ask: Option<(Arc<Ask>, Arc<Site>)> },
     }
 }
 
@@ -43,7 +43,7 @@ impl<F> ResponseFuture<F> {
     }
 
     pub(super) fn page(inner: F, ask: Ask, site: Arc<Site>) -> Self {
-        Self { kind: Kind::Page { inner, ask: Some(Box::new((ask, site))) } }
+        Self { kind: Kind::Page { inner, ask: Some((Arc::new(ask), site)) } }
     }
 }
 
@@ -63,7 +63,7 @@ where
             Projected::Page { inner, ask } => {
                 let response = ready!(inner.poll(cx))?;
                 Poll::Ready(Ok(match ask.take() {
-                    Some(asked) => tell_seen(&asked.0, protect(&asked.0, &asked.1, response)),
+                    Some((ask, site)) => tell_seen(&ask, protect(&ask, &site, response)),
                     None => response.map(PageBody::inner),
                 }))
             }
@@ -71,7 +71,7 @@ where
     }
 }
 
-fn protect<R: Body<Data = Bytes>>(ask: &Ask, site: &Arc<Site>, response: Response<R>) -> Response<PageBody<R>> {
+fn protect<R: Body<Data = Bytes>>(ask: &Arc<Ask>, site: &Arc<Site>, response: Response<R>) -> Response<PageBody<R>> {
     if let Some(kept) = document::stand_in(ask, site, response.status()) {
         return kept;
     }

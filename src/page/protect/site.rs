@@ -235,7 +235,7 @@ impl Site {
     /// The way of one page, and its mark if it gets one.
     pub(super) fn pipeline(
         self: &Arc<Self>,
-        ask: &Ask,
+        ask: &Arc<Ask>,
         wish: &Wish,
         status: StatusCode,
         response: &HeaderMap,
@@ -251,13 +251,13 @@ impl Site {
                 Some(_) => None,
             });
         let body_is_root = self.body_is_root(finding);
-        let (site, for_page, wish) = (Arc::clone(self), ask.clone(), wish.clone());
+        let (site, for_page, wish) = (Arc::clone(self), Arc::clone(ask), wish.clone());
         let start = Box::new(move |charset: Charset, room: usize| {
             let mut work = site.start(&for_page, wish, charset, room, no_slots, body_is_root);
             work.choose = fills.around(work.choose);
             work
         });
-        let (site, for_learning) = (Arc::clone(self), ask.clone());
+        let (site, for_learning) = (Arc::clone(self), Arc::clone(ask));
         // Error pages and answers to forms say nothing about the articles beside them.
         let teaches = status == StatusCode::OK && ask.method == Method::GET;
         let learn = Box::new(move |outcome: &Outcome| {

@@ -203,7 +203,7 @@ fn the_guard_script_ships_as_it_is_written() {
 #[test]
 fn the_references_name_tests_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (page, least) in [("http", 150), ("integrity", 15)] {
+    for (page, least) in [("http", 150), ("integrity", 15), ("trace", 40)] {
         let text = std::fs::read_to_string(root.join(format!("docs/reference/{page}.md"))).unwrap();
         let mut named = 0;
         for part in text.split('`').filter(|part| part.contains("::") && !part.contains(' ')) {

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 /// By these names the two programs of `src/suspicion/shared/` are called: as many digits as in Redis, but of SHA-256. A
 /// program that was changed has another name, and is refused.
-const GCRA: &str = "a7a048f976a456d40e5925c8ec726595ea7c4b8c";
+const GCRA: &str = "27d949bd531a90df4194bb0dc1b90ce0d1078d6c";
 const POINTS: &str = "0e153d45d9e71aee54cf7c6b296703742d7ffd18";
 
 /// Runs until it is dropped; then connections break and new ones are refused.
@@ -128,10 +128,10 @@ impl Books {
         match words {
             ["CLIENT", ..] => "+OK\r\n".to_owned(),
             ["SCRIPT", "LOAD", text] => self.load(text),
-            ["EVALSHA", GCRA, _, key, every, burst, cost] => {
+            ["EVALSHA", GCRA, _, key, every, burst, cost, gone] => {
                 self.count(node, 1, 0);
                 let [every, burst, cost] = [every, burst, cost].map(|word| word.parse().unwrap_or(1));
-                array(&entries.debit(key, (every, burst, cost), now.as_micros() as u64))
+                array(&entries.debit(key, (every, burst, cost), *gone == "1", now.as_micros() as u64))
             }
             ["EVALSHA", POINTS, _, key, told @ ..] => {
                 self.count(node, 1, 0);
@@ -171,15 +171,16 @@ struct Known {
 
 impl Entries {
     /// `gcra.lua`: let through or not, µs to wait, µs owed afterwards.
-    fn debit(&mut self, key: &str, (every, burst, cost): (u64, u64, u64), now: u64) -> Vec<u64> {
+    fn debit(&mut self, key: &str, (every, burst, cost): (u64, u64, u64), gone: bool, now: u64) -> Vec<u64> {
         let due = self.due.get(key).copied().unwrap_or(now).max(now);
         let next = due + every * cost;
         let wait = next.saturating_sub(now + every * burst);
-        if wait > 0 {
+        if wait > 0 && !gone {
             return vec![0, wait, due - now];
         }
+        let next = next.min(now + 9 * every * burst);
         self.due.insert(key.to_owned(), next);
-        vec![1, 0, next - now]
+        vec![u64::from(wait == 0), wait, next - now]
     }
 
     /// `points.lua`: the points of each group, in thousandths.
@@ -278,12 +279,18 @@ mod tests {
     #[test]
     fn a_quota_gives_its_burst_and_then_a_cell_at_a_time() {
         let mut entries = Entries::default();
-        let mut at = |now| entries.debit("l", (SECOND, 5, 1), 9 * SECOND + now);
+        let mut at = |now, gone| entries.debit("l", (SECOND, 5, 1), gone, 9 * SECOND + now);
         for owed in 1..=5 {
-            assert_eq!(at(0), [1, 0, owed * SECOND]);
+            assert_eq!(at(0, owed % 2 == 0), [1, 0, owed * SECOND]);
         }
-        assert_eq!(at(100_000), [0, 900_000, 4_900_000], "a refusal changes nothing");
-        assert_eq!(at(2 * SECOND), [1, 0, 4 * SECOND]);
+        assert_eq!(at(100_000, false), [0, 900_000, 4_900_000], "a refusal changes nothing");
+        assert_eq!(at(2 * SECOND, false), [1, 0, 4 * SECOND]);
+        assert_eq!(at(2 * SECOND, true), [1, 0, 5 * SECOND]);
+        assert_eq!(at(2 * SECOND, true), [0, SECOND, 6 * SECOND], "what is gone counts");
+        for _ in 0..99 {
+            at(2 * SECOND, true);
+        }
+        assert_eq!(at(2 * SECOND, true)[2], 45 * SECOND, "nine bursts at most");
     }
 
     #[test]

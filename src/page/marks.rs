@@ -7,7 +7,7 @@ use lol_html::Selector;
 
 use super::article::Shared;
 use super::forms::Spelling;
-use super::style::{ClassEffects, HostStyles, NamedStyle, PageSheets};
+use super::style::{ClassEffects, HostStyles, NamedStyle, PageSheets, StyleTexts};
 use super::tokens::Tokens;
 use crate::slot::FormKinds;
 
@@ -40,6 +40,8 @@ pub(crate) struct MarkRules {
     pub(crate) version: u32,
     /// What is known of the style sheets of its host; `None`: nothing is marked.
     pub(crate) sheets: Option<Arc<HostStyles>>,
+    /// What `<style>` elements of other pages have said.
+    pub(crate) style_texts: Option<Arc<StyleTexts>>,
     /// White space is used only where all sheets of a page are known.
     pub(crate) prove_white: bool,
     /// The address of the page, by which its sheets are told.

@@ -34,6 +34,7 @@ mod forms;
 pub mod guard;
 mod head;
 mod headers;
+mod hydration;
 mod learn;
 mod marks;
 mod markup;

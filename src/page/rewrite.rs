@@ -155,6 +155,7 @@ impl Rewriter {
             self.state(|s| s.window.push(piece));
             return self.splice(self.fed, choose, out);
         }
+        self.state(|s| s.calls.read(piece));
         let mut rest = piece;
         while !rest.is_empty() {
             let step = if matches!(self.phase, Phase::Head(_)) { HEAD_STEP.min(rest.len()) } else { rest.len() };

@@ -6,10 +6,16 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// Does this character belong to a word?
 pub fn is_word_char(c: char) -> bool {
-    if c.is_ascii() {
-        return c.is_ascii_alphanumeric() || c == '_';
+    if let Ok(byte) = u8::try_from(c)
+        && byte.is_ascii()
+    {
+        return is_word_byte(byte);
     }
     c.is_alphanumeric() || is_mark_or_format(c)
+}
+
+fn is_word_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'_'
 }
 
 fn is_mark_or_format(c: char) -> bool {
@@ -30,6 +36,11 @@ pub fn is_apostrophe(c: char) -> bool {
 ///
 /// Copies that were normalised, lower-cased, stripped of accents or curly quotes fold to the same bytes.
 pub fn fold(word: &str, out: &mut Vec<u8>) {
+    if word.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        let start = out.len();
+        out.extend_from_slice(word.as_bytes());
+        return out.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
+    }
     if word.is_ascii() {
         out.extend(word.bytes().filter(u8::is_ascii_alphanumeric).map(|b| b.to_ascii_lowercase()));
         return;
@@ -91,15 +102,22 @@ impl Iterator for Words<'_> {
 
     fn next(&mut self) -> Option<Word> {
         let rest = self.text.get(self.at..)?;
-        let start = self.at + rest.find(is_word_char)?;
-        let mut end = start;
-        let mut chars = self.text.get(start..)?.char_indices().peekable();
-        while let Some((offset, c)) = chars.next() {
-            let inside = is_word_char(c) || (is_apostrophe(c) && chars.peek().is_some_and(|(_, n)| is_word_char(*n)));
-            if !inside {
-                break;
+        // Most of most texts is ASCII, which needs no decoding.
+        let blank = rest.bytes().take_while(|b| b.is_ascii() && !is_word_byte(*b)).count();
+        let start = self.at + blank + rest.get(blank..)?.find(is_word_char)?;
+        let rest = self.text.get(start..)?;
+        let run = rest.bytes().take_while(|b| is_word_byte(*b)).count();
+        let mut end = start + run;
+        if rest.as_bytes().get(run).is_some_and(|b| !b.is_ascii() || is_apostrophe(char::from(*b))) {
+            let mut chars = rest.get(run..)?.char_indices().peekable();
+            while let Some((offset, c)) = chars.next() {
+                let inside =
+                    is_word_char(c) || (is_apostrophe(c) && chars.peek().is_some_and(|(_, n)| is_word_char(*n)));
+                if !inside {
+                    break;
+                }
+                end = start + run + offset + c.len_utf8();
             }
-            end = start + offset + c.len_utf8();
         }
         self.at = end;
         Some(Word { start, end })

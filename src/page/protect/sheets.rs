@@ -30,6 +30,7 @@ impl Marks {
         rules.prove_white = self.prove_white;
         rules.base = format!("http://{}{}", ask.host, ask.target.split('?').next().unwrap_or_default()).parse().ok();
         rules.sheets = Some(sheets);
+        rules.style_texts = Some(Arc::clone(self.styles.texts()));
     }
 
     /// Remembers what the `<style>` elements of a page have said that was not known.

@@ -9,7 +9,6 @@ use lol_html::Selector;
 use twox_hash::XxHash3_64;
 
 use super::address;
-use super::reader;
 use super::rules::SheetRules;
 use super::selector::{self, Complex};
 use crate::page::marks::Gate;
@@ -88,23 +87,18 @@ impl PageSheets {
         }
     }
 
-    /// The text of a `<style>` element.
-    pub(crate) fn style(&mut self, base: Option<&Uri>, css: &[u8]) {
-        let Some(rules) = reader::read(css) else {
-            self.unknown = true;
-            return;
-        };
+    /// What a `<style>` element says; `None`: it cannot be read.
+    pub(crate) fn style(&mut self, base: Option<&Uri>, rules: Option<&Arc<SheetRules>>) {
+        let Some(rules) = rules else { return self.unread() };
         for import in &rules.imports {
             self.link(base, import);
         }
-        Arc::make_mut(&mut self.inline).merge(&rules, usize::MAX);
+        add(&mut self.inline, rules);
     }
 
     /// The same, behind the first block.
-    pub(crate) fn late_style(&mut self, css: &[u8]) {
-        if let Some(rules) = reader::read(css) {
-            Arc::make_mut(&mut self.late).merge(&rules, usize::MAX);
-        }
+    pub(crate) fn late_style(&mut self, rules: &Arc<SheetRules>) {
+        add(&mut self.late, rules);
     }
 
     /// Something that cannot be read.
@@ -127,6 +121,15 @@ impl PageSheets {
         let texts = texts.into_iter().flatten().flatten();
         let texts: usize = texts.map(|text| text.len() + size_of::<String>()).sum();
         self.sheets.len() * size_of::<u64>() + texts
+    }
+}
+
+/// Most pages have one element that says something.
+fn add(to: &mut Arc<SheetRules>, rules: &Arc<SheetRules>) {
+    if **to == SheetRules::default() {
+        *to = Arc::clone(rules);
+    } else {
+        Arc::make_mut(to).merge(rules, usize::MAX);
     }
 }
 
@@ -381,6 +384,7 @@ impl HostStyles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::style::reader;
 
     fn base() -> Uri {
         "http://news.example/a/b".parse().unwrap()
@@ -399,7 +403,7 @@ mod tests {
         for link in links {
             page.link(Some(&base()), link);
         }
-        page.style(Some(&base()), css.as_bytes());
+        page.style(Some(&base()), reader::read(css.as_bytes()).map(Arc::new).as_ref());
         page
     }
 

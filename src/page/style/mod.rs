@@ -13,6 +13,7 @@ mod reader;
 mod rules;
 mod selector;
 mod styles;
+mod texts;
 
 pub(crate) use address::{join, name};
 pub(crate) use judge::{ClassEffects, HostStyles, PageSheets};
@@ -23,3 +24,4 @@ pub(crate) use reader::imports;
 #[cfg(feature = "proxy")]
 pub(crate) use styles::ANY_HOST;
 pub use styles::Styles;
+pub(crate) use texts::StyleTexts;

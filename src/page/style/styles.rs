@@ -12,6 +12,7 @@ use super::address;
 use super::judge::{HostStyles, PageSheets, Sheet};
 use super::reader;
 use super::rules::SheetRules;
+use super::texts::StyleTexts;
 
 /// Sheets that count for the pages of every host.
 pub(crate) const ANY_HOST: &str = "*";
@@ -29,6 +30,7 @@ pub struct Styles {
     known: Mutex<Vec<Host>>,
     /// What pages are judged by: nobody waits for a sheet that is being read.
     now: ArcSwap<BTreeMap<String, Arc<HostStyles>>>,
+    texts: Arc<StyleTexts>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +66,11 @@ impl Styles {
     pub(crate) fn host(&self, host: &str) -> Arc<HostStyles> {
         let now = self.now.load();
         now.get(&address::host(host)).or_else(|| now.get(ANY_HOST)).cloned().unwrap_or_default()
+    }
+
+    /// What the `<style>` elements of pages have said.
+    pub(crate) fn texts(&self) -> &Arc<StyleTexts> {
+        &self.texts
     }
 
     /// Reads a sheet that the pages of `host` may name; `name` is [`name`](address::name). `None`: it cannot be read.
@@ -284,6 +291,10 @@ mod tests {
         assert!(!styles.host(host).has_come(name, 8));
     }
 
+    fn one_of(css: &str) -> Option<Arc<SheetRules>> {
+        reader::read(css.as_bytes()).map(Arc::new)
+    }
+
     #[test]
     fn sheets_of_other_hosts_count_for_all() {
         let styles = Styles::default();
@@ -301,7 +312,7 @@ mod tests {
     fn a_style_element_counts_on_the_next_page() {
         let styles = Styles::default();
         let mut one = page("a.example", &[]);
-        one.style(None, b".poem{white-space:pre}");
+        one.style(None, one_of(".poem{white-space:pre}").as_ref());
         assert_eq!(styles.host("a.example").judge(&one).white, Some("w:css_preserves"));
         styles.learn_page("a.example", &one);
         let known = styles.host("a.example");
@@ -309,7 +320,7 @@ mod tests {
         assert!(known.classes(b"poem", false).preserve);
         for i in 0..2_000 {
             let mut one = page("a.example", &[]);
-            one.style(None, format!("#x{i} :not(b){{white-space:pre}}").as_bytes());
+            one.style(None, one_of(&format!("#x{i} :not(b){{white-space:pre}}")).as_ref());
             styles.learn_page("a.example", &one);
         }
         assert_eq!(styles.host("a.example").judge(&one), Gate::default(), "too many shut out themselves alone");

@@ -38,7 +38,7 @@ impl NoteMaker {
         match (what, placed) {
             (What::Choice(Slot::Gap { .. }), Some(placed)) => self.keep(placed.hash.upper()),
             (What::Choice(Slot::Variant { context: Some(context), alternatives }), Some(_)) => {
-                self.variants.push(VariantNote { context: context.clone(), alternatives: alternatives.clone() });
+                self.variants.push(VariantNote { context: context.clone(), alternatives: (**alternatives).clone() });
             }
             _ => {}
         }

@@ -395,7 +395,7 @@ mod tests {
     use crate::page::PageReport;
     use crate::page::marks::MarkRules;
     use crate::page::replace::{Replace, Replacer};
-    use crate::slot::{Form, PlaceHash, PlaceKind};
+    use crate::slot::{Fill, Form, PlaceHash, PlaceKind};
 
     /// Chooses by the column, as a row does.
     struct Row;
@@ -416,6 +416,9 @@ mod tests {
         }
         fn seal(&mut self) -> Option<Bytes> {
             Some(Bytes::from_static(b"<seal/>"))
+        }
+        fn fill(&mut self, place: Fill) -> Option<Bytes> {
+            Some(Bytes::from_static(if place == Fill::Head { b"<link rel=fill>" } else { b"<a hidden></a>" }))
         }
     }
 
@@ -442,7 +445,7 @@ mod tests {
             max_memory: 2 << 20,
             window: 64 << 10,
             max_page: 4 << 20,
-            foot: false,
+            foot: true,
             esi: false,
             marks: MarkRules::default(),
             language: None,

@@ -512,7 +512,7 @@ mod tests {
                 // As `Everything` chooses.
                 What::Choice(Slot::Form { form, .. }) => form.written(true).len(),
                 What::Choice(Slot::Variant { context, alternatives }) => {
-                    let [first, second] = alternatives;
+                    let [first, second] = &**alternatives;
                     if context.is_some() { second.len() } else { first.len() }
                 }
                 What::Choice(Slot::Token(token)) => token.frame().0.len() + 15 + token.frame().1.len(),

@@ -15,7 +15,39 @@ pub fn is_word_char(c: char) -> bool {
 }
 
 fn is_word_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b == b'_'
+    kind(b) == Kind::Word
+}
+
+/// What a byte of a text says of itself: words are read by it as long as they are ASCII.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Apostrophe,
+    /// No part of a word.
+    Other,
+    /// A part of a character that must be decoded.
+    Long,
+}
+
+static KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Other; 256];
+    let mut byte = 0u8;
+    loop {
+        kinds[byte as usize] = match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'_' => Kind::Word,
+            b'\'' | b'`' => Kind::Apostrophe,
+            0x80.. => Kind::Long,
+            _ => Kind::Other,
+        };
+        if byte == u8::MAX {
+            break kinds;
+        }
+        byte += 1;
+    }
+};
+
+fn kind(b: u8) -> Kind {
+    KINDS.get(usize::from(b)).copied().unwrap_or(Kind::Other)
 }
 
 fn is_mark_or_format(c: char) -> bool {
@@ -103,12 +135,12 @@ impl Iterator for Words<'_> {
     fn next(&mut self) -> Option<Word> {
         let rest = self.text.get(self.at..)?;
         // Most of most texts is ASCII, which needs no decoding.
-        let blank = rest.bytes().take_while(|b| b.is_ascii() && !is_word_byte(*b)).count();
+        let blank = rest.bytes().position(|b| matches!(kind(b), Kind::Word | Kind::Long))?;
         let start = self.at + blank + rest.get(blank..)?.find(is_word_char)?;
         let rest = self.text.get(start..)?;
-        let run = rest.bytes().take_while(|b| is_word_byte(*b)).count();
+        let run = rest.bytes().position(|b| kind(b) != Kind::Word).unwrap_or(rest.len());
         let mut end = start + run;
-        if rest.as_bytes().get(run).is_some_and(|b| !b.is_ascii() || is_apostrophe(char::from(*b))) {
+        if rest.as_bytes().get(run).is_some_and(|b| kind(*b) != Kind::Other) {
             let mut chars = rest.get(run..)?.char_indices().peekable();
             while let Some((offset, c)) = chars.next() {
                 let inside =

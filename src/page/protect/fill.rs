@@ -131,8 +131,8 @@ impl Choose for Filled {
 
     fn fill(&mut self, place: Fill) -> Option<Bytes> {
         match place {
-            Fill::Head => self.fills.head.take(),
-            Fill::Foot => self.fills.foot.take(),
+            Fill::Head => self.fills.head.clone(),
+            Fill::Foot => self.fills.foot.clone(),
         }
     }
 }
@@ -140,6 +140,17 @@ impl Choose for Filled {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A page of which a part has left by its plan is read from its start when the rest turns out to be another one.
+    #[test]
+    fn fills_are_the_same_whenever_they_are_asked_for() {
+        let fills = Fills { head: Some(Bytes::from_static(b"<link>")), foot: Some(Bytes::from_static(b"<a></a>")) };
+        let mut choose = fills.around(crate::page::pipeline::unmarked());
+        let both = |choose: &mut dyn Choose| [Fill::Head, Fill::Foot].map(|place| choose.fill(place));
+        let first = both(choose.as_mut());
+        assert_eq!(first, [Some(Bytes::from_static(b"<link>")), Some(Bytes::from_static(b"<a></a>"))]);
+        assert_eq!(both(choose.as_mut()), first);
+    }
 
     #[test]
     fn a_policy_may_keep_the_sheet_away() {

@@ -198,7 +198,8 @@ impl Site {
         f(&TagMap { version: self.version.wrapping_add(ask.year.unsigned_abs().into()), visitor, volatile })
     }
 
-    fn finding(&self, ask: &Ask) -> Option<Finding> {
+    /// Asked for once a response: what is known may change meanwhile, and head and body must say the same.
+    pub(super) fn finding(&self, ask: &Ask) -> Option<Finding> {
         self.marking.as_ref().and_then(|marks| marks.findings.lookup(&ask.host, &ask.path))
     }
 
@@ -212,12 +213,13 @@ impl Site {
         &self,
         ask: &Ask,
         wish: &Wish,
+        finding: Option<Finding>,
         headers: &mut HeaderMap,
         coding: Coding,
         not_modified: bool,
     ) {
         // Until the site is known a copy carries no mark: it must not be kept for later.
-        let provisional = ask.per_visitor && self.finding(ask).is_none() && !not_modified;
+        let provisional = ask.per_visitor && finding.is_none() && !not_modified;
         let confirmed = if not_modified { headers.get(header::ETAG).cloned() } else { None };
         let volatile = self.settings.length_jitter || wish.policies.as_ref().is_some_and(|p| p.nonce().is_some());
         self.with_tags(ask, volatile, |tags| {
@@ -237,12 +239,11 @@ impl Site {
         self: &Arc<Self>,
         ask: &Arc<Ask>,
         wish: &Wish,
-        status: StatusCode,
-        response: &HeaderMap,
+        finding: Option<Finding>,
+        (status, response): (StatusCode, &HeaderMap),
         codings: &[Coding],
         fills: Fills,
     ) -> (Pipeline, Option<Mark>, Option<&'static str>) {
-        let finding = self.finding(ask);
         let no_slots =
             wish.unmarked.then_some("policy").or(wish.xhtml.then_some("xhtml")).or(ask.unmarked).or(match finding {
                 None => Some("learning"),
@@ -457,6 +458,37 @@ mod tests {
             ask.year = year;
             let version = site.with_tags(&ask, false, |tags| tags.version);
             assert_eq!(version, site.version.wrapping_add(year.unsigned_abs().into()), "{year}");
+        }
+    }
+
+    /// Another request may teach the site while this one is answered.
+    #[test]
+    fn head_and_body_of_an_answer_go_by_what_was_known_when_it_came() {
+        let secret = Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap();
+        let mut site = Site::new(&Settings::default(), &rights::Settings::default(), "/.deckle").unwrap();
+        let findings = Arc::new(Findings::default());
+        site.mark_with(Marking {
+            secrets: Secrets::from(secret),
+            settings: watermark::Settings::default(),
+            findings: Arc::clone(&findings),
+            styles: Arc::default(),
+        })
+        .unwrap();
+        let (mut head, ()) = http::Request::builder().uri("/a").body(()).unwrap().into_parts();
+        let mut ask = site.ask(&mut head);
+        (ask.mark, ask.unmarked) = (Some("k1-0123456789ab".parse().unwrap()), None);
+        let (site, ask) = (Arc::new(site), Arc::new(ask));
+        let before = site.finding(&ask);
+        findings.learn(&ask.host, &ask.path, Finding { has_root: true, hydrated: false, amp: false });
+        let mut response = Response::builder().header("etag", "\"v1\"").body(()).unwrap().into_parts().0;
+        let wish = site.wish(&ask, &mut response);
+        for (finding, marked) in [(before, false), (site.finding(&ask), true)] {
+            let mut headers = response.headers.clone();
+            let (_, mark, no_mark) =
+                site.pipeline(&ask, &wish, finding, (StatusCode::OK, &headers), &[], Fills::default());
+            site.edit_headers(&ask, &wish, finding, &mut headers, Coding::Identity, false);
+            assert_eq!((mark.is_some(), no_mark), (marked, (!marked).then_some("learning")));
+            assert_eq!(headers.contains_key("etag"), marked, "an unmarked copy must not be kept: {headers:?}");
         }
     }
 

@@ -172,9 +172,13 @@ mod tests {
         (report.facts(), body)
     }
 
-    async fn page(layer: &ProtectLayer, head: &str) -> PageFacts {
+    async fn page_at(layer: &ProtectLayer, path: &str, head: &str) -> PageFacts {
         let page = format!("<!doctype html><html><head><title>t</title>{head}</head><body><article>{TEXT}</article>");
-        ask(layer, "/a/story", "text/html; charset=utf-8", page.as_bytes()).await.0
+        ask(layer, path, "text/html; charset=utf-8", page.as_bytes()).await.0
+    }
+
+    async fn page(layer: &ProtectLayer, head: &str) -> PageFacts {
+        page_at(layer, "/a/story", head).await
     }
 
     async fn sheet(layer: &ProtectLayer, path: &str, css: &[u8]) {
@@ -216,6 +220,20 @@ mod tests {
         // All of the text is in such an element now; a seal is no white space.
         let facts = page(&layer, LINK).await;
         assert_eq!((facts.carriers.white, facts.carriers.seals, facts.mark_off.len()), (0, 1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_relative_sheet_is_that_of_the_address_as_it_was_asked_for() {
+        let styles = Arc::new(Styles::default());
+        let layer = layer(&styles, Whitespace::Auto);
+        sheet(&layer, "/a/s.css", b"p { margin: 0 }").await;
+        until(&styles, |styles| styles.to_json().contains("/a/s.css")).await;
+        for known in [false, true] {
+            for (path, off) in [("/a/story", None), ("/a/story/", Some("w:css_unknown"))] {
+                let facts = page_at(&layer, path, "<link rel=stylesheet href=s.css>").await;
+                assert_eq!((facts.mark_off.first().copied(), facts.known), (off, known), "{path}");
+            }
+        }
     }
 
     #[tokio::test]

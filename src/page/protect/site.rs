@@ -14,6 +14,7 @@ use super::beacon::Beacon;
 use super::fill::{self, Fills};
 use super::layer::Marking;
 use super::marks::{self, Marks};
+use super::shape::{Address, Shape};
 use super::told::Told;
 use super::wish::Wish;
 use crate::page::charset::{self, Charset, TextKind};
@@ -22,7 +23,7 @@ use crate::page::etag::{EntityTag, TagMap};
 use crate::page::guard::Guard;
 use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Expected, Made};
-use crate::page::marks::{MarkRules, Variants};
+use crate::page::marks::MarkRules;
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, Place, Work, unmarked};
 use crate::page::plan::{Log, Obeys, PlanCache};
@@ -32,7 +33,7 @@ use crate::page::splice::survey;
 use crate::page::{Finding, PageError, Settings};
 use crate::rights;
 use crate::rights::RobotsMemory;
-use crate::slot::{Edit, FormKinds, Unmarked};
+use crate::slot::{Edit, Unmarked};
 use crate::visitor::{PathGlobs, check_mount};
 use crate::watermark::{self, Incoming, Level, Mark, SealForm};
 
@@ -65,27 +66,6 @@ pub(super) struct Site {
     pub(super) incoming: Arc<Incoming>,
     pub(super) version: u32,
     pub(super) activated: u64,
-}
-
-/// All that shapes a page but its source: two pages with one shape and one source get the same edits.
-#[derive(Hash)]
-struct Shape<'a> {
-    version: u32,
-    host: &'a str,
-    path: &'a str,
-    year: i16,
-    wish: &'a Wish,
-    charset: &'a str,
-    declared: bool,
-    room: usize,
-    no_slots: Option<&'static str>,
-    body_is_root: bool,
-    links: bool,
-    forms: FormKinds,
-    variants: Variants,
-    tokens: bool,
-    /// What style sheets say of places.
-    style: u64,
 }
 
 impl Site {
@@ -307,7 +287,7 @@ impl Site {
         let shape = Shape {
             version: self.version,
             host: &ask.host,
-            path: &ask.path,
+            address: Address::of(ask),
             year: ask.year,
             wish: &wish,
             charset: charset.encoding.name(),

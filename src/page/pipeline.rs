@@ -45,6 +45,8 @@ pub(crate) struct Place {
     pub(crate) key: u128,
     /// Seconds since 1970.
     pub(crate) now: u64,
+    /// The key tells all of the address.
+    pub(crate) exact: bool,
 }
 
 /// Told once, at the end, what was found in the page.
@@ -269,7 +271,8 @@ impl Pipeline {
         if let (None, Some(place)) = (outcome.ended, place)
             && let Log::Draft(draft) = rewriter.take_log()
         {
-            place.cache.learn(place.key, draft.finish(outcome), place.now);
+            let learn = if place.exact { PlanCache::learn } else { PlanCache::learn_first };
+            learn(&place.cache, place.key, draft.finish(outcome), place.now);
         }
     }
 
@@ -420,7 +423,7 @@ mod tests {
     }
 
     fn of_codings(codings: &[Coding], cache: Option<&Arc<PlanCache>>, job: fn(Charset) -> Job) -> Pipeline {
-        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0 });
+        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
         let utf_8 = encoding_rs::UTF_8;
         Pipeline::new(codings, Coding::Identity, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}))
@@ -662,7 +665,7 @@ mod tests {
         let page = format!("<!doctype html><title>t</title><article>{}", words.repeat(400));
         let cache = PlanCache::new(8 << 20).unwrap();
         let copy = |choose: Box<dyn Choose>| {
-            let place = Some(Place { cache: Arc::clone(&cache), key: 1, now: 0 });
+            let place = Some(Place { cache: Arc::clone(&cache), key: 1, now: 0, exact: true });
             let start = Box::new(move |charset, _| Work { job: bare(charset), choose, place });
             let utf_8 = encoding_rs::UTF_8;
             let mut pipeline =

@@ -284,10 +284,12 @@ impl Site {
         if let Some(marks) = &self.marking {
             marks.add_style(&mut rules, ask);
         }
+        let address = Address::of(ask);
+        let exact = address.is_exact(ask);
         let shape = Shape {
             version: self.version,
             host: &ask.host,
-            address: Address::of(ask),
+            address,
             year: ask.year,
             wish: &wish,
             charset: charset.encoding.name(),
@@ -307,6 +309,7 @@ impl Site {
             cache: Arc::clone(cache),
             key: cache.key(&shape),
             now: ask.arrived,
+            exact,
         });
         let choose = match (&self.marking, ask.mark) {
             (Some(marks), Some(mark)) if no_slots.is_none() => {

@@ -810,14 +810,18 @@ mod tests {
             assert_eq!(article(&preserve, body), expected, "{body}");
         }
         assert_eq!(article(&MarkRules::default(), inline), (5, 0));
-        let unsealed = MarkRules { unsealed: selectors(&[".grid"]), ..MarkRules::default() };
+        // The selectors of style sheets stand beside those of the site.
+        let styles = crate::page::Styles::default();
+        styles.learn("news.example", "news.example/s.css", b"[data-grid] span{float:left}[data-poem]{white-space:pre}");
+        let both = MarkRules { sheets: Some(styles.host("news.example")), ..preserve };
         for (body, expected) in [
-            ("<div class=grid>P</div>P", (30, 1)),
-            ("<p class=grid>W</p>", (15, 0)),
-            ("<p>W <b class=grid>at the very end.</b></p>", (18, 0)),
-            ("<p><b class=grid>First</b> W</p>", (16, 1)),
+            ("<div data-grid>P</div>P", (30, 1)),
+            ("<p data-grid>W</p>", (15, 0)),
+            ("<p>W <b data-grid>at the very end.</b></p>", (18, 0)),
+            ("<p><b data-grid>First</b> W</p>", (16, 1)),
+            ("<p data-poem>W</p><p class=poem>W</p>P", (15, 3)),
         ] {
-            assert_eq!(article(&unsealed, body), expected, "{body}");
+            assert_eq!(article(&both, body), expected, "{body}");
         }
     }
 

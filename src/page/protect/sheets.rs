@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body::Body;
-use lol_html::Selector;
 use twox_hash::XxHash3_64;
 
 use super::ask::Ask;
@@ -23,13 +22,9 @@ const AT_ONCE: usize = 64 << 10;
 impl Marks {
     /// Adds to the rules of a page what is known of its style.
     pub(super) fn add_style(&self, rules: &mut MarkRules, ask: &Ask) {
-        let sheets = self.styles.host(&ask.host);
-        let (preserve, unsealed) = sheets.selectors();
-        rules.preserve = all_of(&rules.preserve, preserve);
-        rules.unsealed = all_of(&rules.unsealed, unsealed);
         rules.prove_white = self.prove_white;
         rules.base = format!("http://{}{}", ask.host, ask.target.split('?').next().unwrap_or_default()).parse().ok();
-        rules.sheets = Some(sheets);
+        rules.sheets = Some(self.styles.host(&ask.host));
         rules.style_texts = Some(Arc::clone(self.styles.texts()));
     }
 
@@ -38,14 +33,6 @@ impl Marks {
         if !self.styles.host(host).knows(page) {
             self.styles.learn_page(host, page);
         }
-    }
-}
-
-fn all_of(own: &Arc<[Selector]>, told: &Arc<[Selector]>) -> Arc<[Selector]> {
-    match (own.is_empty(), told.is_empty()) {
-        (_, true) => Arc::clone(own),
-        (true, false) => Arc::clone(told),
-        (false, false) => own.iter().chain(told.iter()).cloned().collect(),
     }
 }
 
@@ -248,6 +235,23 @@ mod tests {
             assert_eq!(facts.carriers.white > 0, whitespace == Whitespace::Always);
             assert_eq!(facts.mark_off.is_empty(), whitespace != Whitespace::Auto, "nobody asks for a proof");
         }
+    }
+
+    #[test]
+    fn the_selectors_of_a_site_are_not_copied_for_a_page() {
+        let styles = Arc::new(Styles::default());
+        styles.learn("news.example", "news.example/s.css", b"#x{white-space:pre}");
+        let mut site = Site::new(&Settings::default(), &crate::rights::Settings::default(), "/.deckle").unwrap();
+        let secrets = Secrets::from(Secret::new(1, &std::array::from_fn::<u8, 32, _>(|at| at as u8)).unwrap());
+        let settings = crate::watermark::Settings::default();
+        site.mark_with(Marking { secrets, settings, findings: Arc::default(), styles }).unwrap();
+        let (mut head, ()) = Request::get("/a").header("host", "news.example").body(()).unwrap().into_parts();
+        let ask = site.ask(&mut head);
+        let own: Arc<[lol_html::Selector]> = Arc::new([".poem".parse::<lol_html::Selector>().unwrap()]);
+        let mut rules = MarkRules { preserve: Arc::clone(&own), ..MarkRules::default() };
+        site.marking.as_ref().unwrap().add_style(&mut rules, &ask);
+        assert!(Arc::ptr_eq(&rules.preserve, &own));
+        assert_eq!(rules.sheets.unwrap().selectors().0.len(), 1);
     }
 
     #[tokio::test]

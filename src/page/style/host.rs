@@ -14,6 +14,8 @@ use super::selector::{self, Complex};
 const MAX_SELECTORS: usize = 24;
 /// Classes of all kinds.
 const MAX_CLASSES: usize = 16_384;
+/// What the `<style>` elements of pages may add to what sheets say, of each kind.
+pub(super) const MAX_OF_PAGES: usize = 256;
 /// How pages write what may stand in a class.
 const REFERENCES: [(&str, &str); 5] = [("&gt;", ">"), ("&lt;", "<"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
 
@@ -110,6 +112,8 @@ pub(super) struct HostRules {
     pub(super) white_off: bool,
     /// A seal may get a box anywhere.
     pub(super) seal_off: bool,
+    /// Bits of the kinds of which pages have said so much that no more is taken.
+    full: u8,
     fingerprint: u64,
 }
 
@@ -123,6 +127,9 @@ impl HostRules {
         }
         // What finds no room shuts out the pages that say it, not all of the host.
         all.take(pages);
+        let kinds = [(Kind::Preserve, &pages.preserve), (Kind::Unsealed, &pages.unsealed), (Kind::Boxed, &pages.boxed)];
+        all.full =
+            kinds.iter().filter(|(_, said)| said.len() >= MAX_OF_PAGES).fold(0, |full, (kind, _)| full | kind.bit());
         all.white_off |= !all.preserve.parse();
         all.seal_off |= !all.unsealed.parse();
         all.fingerprint = all.hash();
@@ -178,8 +185,14 @@ impl HostRules {
         if kind == Kind::Preserve { &mut self.preserve } else { &mut self.unsealed }
     }
 
+    fn is_full(&self, kind: Kind) -> bool {
+        self.full & kind.bit() != 0
+    }
+
+    /// What is new where no more is taken is not looked into: it would be new each time.
     fn holds(&self, kind: Kind, region: &str) -> bool {
-        self.regions(kind).told.get(region).copied().unwrap_or_else(|| self.covers(kind, region))
+        let told = self.regions(kind).told.get(region).copied();
+        told.unwrap_or_else(|| !self.is_full(kind) && self.covers(kind, region))
     }
 
     fn covers(&self, kind: Kind, region: &str) -> bool {
@@ -203,6 +216,18 @@ impl HostRules {
     pub(super) fn holds_boxed(&self, rules: &SheetRules) -> bool {
         rules.unsealed.iter().all(|region| self.holds(Kind::Unsealed, region))
             && rules.boxed.iter().all(|class| self.has_class(Kind::Boxed, &lower_case(class)))
+    }
+
+    /// Is there nothing to learn from a page that says this? What found no room finds none the next time.
+    pub(super) fn knows(&self, rules: &SheetRules) -> bool {
+        let told = |kind: Kind, regions: &BTreeSet<String>| {
+            self.is_full(kind) || regions.iter().all(|region| self.regions(kind).told.contains_key(region))
+        };
+        let boxed = |class: &String| self.has_class(Kind::Boxed, &lower_case(class));
+        let no_boxes = self.is_full(Kind::Boxed) || self.classes.len() >= MAX_CLASSES;
+        told(Kind::Preserve, &rules.preserve)
+            && told(Kind::Unsealed, &rules.unsealed)
+            && (no_boxes || rules.boxed.iter().all(boxed))
     }
 
     fn hash(&self) -> u64 {

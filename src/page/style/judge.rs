@@ -166,10 +166,9 @@ impl HostStyles {
         self.rules.classes(value, block)
     }
 
-    /// Is all that the page says itself known?
+    /// Is there nothing to learn from what the page says itself?
     pub(crate) fn knows(&self, page: &PageSheets) -> bool {
-        let known = |rules: &SheetRules| self.rules.holds_preserved(rules) && self.rules.holds_boxed(rules);
-        known(page.inline()) && known(page.late())
+        self.rules.knows(page.inline()) && self.rules.knows(page.late())
     }
 
     /// Which channels a page shuts out.

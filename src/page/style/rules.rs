@@ -35,7 +35,7 @@ impl SheetRules {
         let before = (self.preserve.len(), self.unsealed.len(), self.boxed.len());
         let add = |to: &mut BTreeSet<String>, from: &BTreeSet<String>| {
             for text in from {
-                if to.len() < most {
+                if to.len() < most && !to.contains(text) {
                     to.insert(text.clone());
                 }
             }

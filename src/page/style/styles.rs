@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
 use super::address;
+use super::host::MAX_OF_PAGES;
 use super::judge::{HostStyles, PageSheets, Sheet};
 use super::reader;
 use super::rules::SheetRules;
@@ -19,8 +20,6 @@ pub(crate) const ANY_HOST: &str = "*";
 const MAX_HOSTS: usize = 64;
 /// Sheets of one host.
 const MAX_SHEETS: usize = 64;
-/// What the `<style>` elements of pages may add to what sheets say, of each kind.
-const MAX_OF_PAGES: usize = 256;
 /// Changes when sheets are read in another way: what was saved before is read anew.
 const READER: u32 = 1;
 
@@ -325,6 +324,40 @@ mod tests {
         }
         assert_eq!(styles.host("a.example").judge(&one), Gate::default(), "too many shut out themselves alone");
         assert!(styles.to_json().len() < 64 << 10);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_known_and_shuts_out_its_own_page_alone() {
+        let (styles, host) = (Styles::default(), "a.example");
+        let says = |css: String| {
+            let mut one = page(host, &[]);
+            one.style(None, one_of(&css).as_ref());
+            one
+        };
+        let shut = Gate { white: Some("w:css_preserves"), seal: None };
+        // More selectors than a scan looks for.
+        let many = says((0..30).map(|i| format!("#x{i}{{white-space:pre}}")).collect());
+        assert!(!styles.host(host).knows(&many));
+        styles.learn_page(host, &many);
+        let known = styles.host(host);
+        assert!(known.knows(&many) && known.judge(&many) == shut);
+        styles.learn_page(host, &many);
+        assert!(Arc::ptr_eq(&known, &styles.host(host)), "nothing is new");
+        // What is covered is learned, too, so that nobody looks into it again.
+        styles.learn(host, "a.example/s.css", b".poem{white-space:pre}");
+        let covered = says("p.poem{white-space:pre}".to_owned());
+        assert!(!styles.host(host).knows(&covered) && styles.host(host).judge(&covered) == Gate::default());
+        styles.learn_page(host, &covered);
+        assert!(styles.host(host).knows(&covered) && styles.host(host).judge(&covered) == Gate::default());
+        // More than is kept of pages.
+        for i in 0..MAX_OF_PAGES {
+            styles.learn_page(host, &says(format!(".y{i}{{white-space:pre}}")));
+        }
+        let known = styles.host(host);
+        for new in [".new{white-space:pre}", "b.poem{white-space:pre}"].map(|css| says(css.to_owned())) {
+            assert!(known.knows(&new) && known.judge(&new) == shut);
+        }
+        assert_eq!(known.judge(&says(".y0{white-space:pre}".to_owned())), Gate::default());
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use lol_html::Selector;
 use twox_hash::XxHash3_64;
 
+use super::judge::Sheet;
 use super::rules::SheetRules;
 use super::selector::{self, Complex};
 
@@ -115,12 +117,24 @@ pub(super) struct HostRules {
     /// Bits of the kinds of which pages have said so much that no more is taken.
     full: u8,
     fingerprint: u64,
+    /// Stands for what it was made of.
+    pub(super) source: u64,
 }
 
 impl HostRules {
-    pub(super) fn new<'r>(sheets: impl Iterator<Item = &'r SheetRules>, pages: &SheetRules) -> Self {
-        let mut all = Self::default();
-        for rules in sheets {
+    /// Stands for all that sheets and pages say: names and repetitions say nothing.
+    pub(super) fn source(sheets: &[Arc<Sheet>], pages: &SheetRules) -> u64 {
+        let read = sheets.iter().filter(|sheet| sheet.rules.is_some());
+        let contents: BTreeSet<u64> = read.map(|sheet| sheet.content).collect();
+        let mut hasher = XxHash3_64::new();
+        (contents, pages).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// What these sheets say, and what the pages of the host have said.
+    pub(super) fn new(sheets: &[Arc<Sheet>], pages: &SheetRules) -> Self {
+        let mut all = Self { source: Self::source(sheets, pages), ..Self::default() };
+        for rules in sheets.iter().filter_map(|sheet| sheet.rules.as_deref()) {
             let whole = all.take(rules);
             all.white_off |= rules.white_off || !whole.0;
             all.seal_off |= rules.seal_off || !whole.1;
@@ -296,8 +310,27 @@ mod tests {
     use super::*;
     use crate::page::style::reader;
 
+    fn sheet(name: &str, css: &str) -> Arc<Sheet> {
+        let rules = reader::read(css.as_bytes()).map(Arc::new);
+        Arc::new(Sheet::new(name.to_owned(), XxHash3_64::oneshot(css.as_bytes()), rules))
+    }
+
     fn rules(css: &str) -> HostRules {
-        HostRules::new(reader::read(css.as_bytes()).iter(), &SheetRules::default())
+        HostRules::new(&[sheet("news.example/s.css", css)], &SheetRules::default())
+    }
+
+    #[test]
+    fn names_and_repetitions_say_nothing() {
+        let of = |sheets: &[(&str, &str)]| {
+            let sheets: Vec<Arc<Sheet>> = sheets.iter().map(|(name, css)| sheet(name, css)).collect();
+            HostRules::source(&sheets, &SheetRules::default())
+        };
+        let (one, two) = (".x{display:flex}", "#y{white-space:pre}");
+        let both = of(&[("a/s.css", one), ("a/t.css", two)]);
+        assert_eq!(both, of(&[("b/s.css", two), ("b/t.css", one), ("b/t.css?v=1", one), ("b/cut.css", "/*")]));
+        assert!(both != of(&[("a/s.css", one)]) && both != of(&[]));
+        let pages = SheetRules { boxed: BTreeSet::from(["x".to_owned()]), ..SheetRules::default() };
+        assert_ne!(HostRules::source(&[], &pages), of(&[]));
     }
 
     #[test]

@@ -131,14 +131,13 @@ fn add(to: &mut Arc<SheetRules>, rules: &Arc<SheetRules>) {
 #[derive(Debug, Default)]
 pub(crate) struct HostStyles {
     sheets: HashMap<u64, Arc<Sheet>>,
-    rules: HostRules,
+    /// Hosts with the same sheets share what these say.
+    pub(super) rules: Arc<HostRules>,
 }
 
 impl HostStyles {
-    pub(super) fn new(sheets: impl Iterator<Item = Arc<Sheet>>, pages: &SheetRules) -> Self {
-        let sheets: Vec<Arc<Sheet>> = sheets.collect();
-        let rules = HostRules::new(sheets.iter().filter_map(|sheet| sheet.rules.as_deref()), pages);
-        Self { sheets: sheets.into_iter().map(|sheet| (address::hash(&sheet.name), sheet)).collect(), rules }
+    pub(super) fn new(sheets: impl Iterator<Item = Arc<Sheet>>, rules: Arc<HostRules>) -> Self {
+        Self { sheets: sheets.map(|sheet| (address::hash(&sheet.name), sheet)).collect(), rules }
     }
 
     /// Has this sheet come in this form before, and is it known? Then there is nothing to read.
@@ -219,7 +218,9 @@ mod tests {
     }
 
     fn styles(sheets: &[(&str, &str)]) -> HostStyles {
-        HostStyles::new(sheets.iter().map(|(name, css)| sheet(name, css)), &SheetRules::default())
+        let sheets: Vec<Arc<Sheet>> = sheets.iter().map(|(name, css)| sheet(name, css)).collect();
+        let rules = HostRules::new(&sheets, &SheetRules::default());
+        HostStyles::new(sheets.into_iter(), Arc::new(rules))
     }
 
     fn page(links: &[&str], css: &str) -> PageSheets {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
 use super::address;
-use super::host::MAX_OF_PAGES;
+use super::host::{HostRules, MAX_OF_PAGES};
 use super::judge::{HostStyles, PageSheets, Sheet};
 use super::reader;
 use super::rules::SheetRules;
@@ -47,12 +47,20 @@ impl Host {
             let old = self.sheets.remove(old);
             sheet.wanted.store(old.wanted.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        if self.sheets.len() >= MAX_SHEETS {
-            // Anybody can ask for a sheet under many addresses; pages name only some.
-            let idle = self.sheets.iter().position(|sheet| !sheet.wanted.load(Ordering::Relaxed));
-            self.sheets.remove(idle.unwrap_or(0));
-        }
         self.sheets.push(Arc::new(sheet));
+        if self.sheets.len() > MAX_SHEETS {
+            let least = self.least();
+            self.sheets.remove(least);
+        }
+    }
+
+    /// The sheet that is needed least. Anybody can ask for one under many addresses: a name more of a text that is here says
+    /// nothing, and pages name only some.
+    fn least(&self) -> usize {
+        let idle = |sheet: &Arc<Sheet>| !sheet.wanted.load(Ordering::Relaxed);
+        let again = |sheet: &Arc<Sheet>| self.sheets.iter().filter(|one| one.content == sheet.content).count() > 1;
+        let repeated = self.sheets.iter().position(|sheet| idle(sheet) && again(sheet));
+        repeated.or_else(|| self.sheets.iter().take(MAX_SHEETS).position(idle)).unwrap_or(0)
     }
 
     fn is_wanted(&self) -> bool {
@@ -149,18 +157,25 @@ impl Styles {
         f(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts what is known now before the pages.
+    /// Puts what is known now before the pages. Only what nobody has said before is put together anew: under how many names a
+    /// text comes, and on how many hosts, is anybody's choice.
     fn publish(&self, hosts: &[Host], changed: &str) {
         let shared = hosts.iter().find(|host| host.name == ANY_HOST).map(|host| host.sheets.as_slice());
         let shared = shared.unwrap_or_default();
-        let mut now = (**self.now.load()).clone();
-        now.retain(|name, _| hosts.iter().any(|host| host.name == *name));
+        let before = self.now.load();
+        let mut now: BTreeMap<String, Arc<HostStyles>> = BTreeMap::new();
         for host in hosts {
-            if host.name == changed || changed == ANY_HOST || !now.contains_key(&host.name) {
+            let kept = before.get(&host.name).filter(|_| host.name != changed && changed != ANY_HOST);
+            let styles = kept.cloned().unwrap_or_else(|| {
                 let others: &[Arc<Sheet>] = if host.name == ANY_HOST { &[] } else { shared };
-                let sheets = others.iter().chain(&host.sheets).cloned();
-                now.insert(host.name.clone(), Arc::new(HostStyles::new(sheets, &host.pages)));
-            }
+                let sheets: Vec<Arc<Sheet>> = others.iter().chain(&host.sheets).cloned().collect();
+                let source = HostRules::source(&sheets, &host.pages);
+                let known = now.values().chain(before.values()).find(|styles| styles.rules.source == source);
+                let rules = known
+                    .map_or_else(|| Arc::new(HostRules::new(&sheets, &host.pages)), |styles| Arc::clone(&styles.rules));
+                Arc::new(HostStyles::new(sheets.into_iter(), rules))
+            });
+            now.insert(host.name.clone(), styles);
         }
         self.now.store(Arc::new(now));
     }
@@ -210,7 +225,8 @@ fn entry<'h>(hosts: &'h mut Vec<Host>, name: &str) -> Option<&'h mut Host> {
         if hosts.len() >= MAX_HOSTS {
             // A client can send any name; those that have pages stay.
             let idle = hosts.iter().position(|host| !host.is_wanted());
-            hosts.remove(idle.unwrap_or(0));
+            let least = idle.or_else(|| hosts.iter().position(|host| host.name != ANY_HOST));
+            hosts.remove(least.unwrap_or(0));
         }
         hosts.push(Host { name: name.to_owned(), ..Host::default() });
     }
@@ -378,6 +394,36 @@ mod tests {
         assert_eq!(white(&styles, "a.example", &links), None);
         assert_eq!(styles.with(|hosts| hosts.len()), MAX_HOSTS);
         assert!(styles.to_json().len() < 64 << 10, "the same text is written once");
+    }
+
+    #[test]
+    fn one_text_under_many_names_and_on_many_hosts_is_put_together_once() {
+        let styles = Styles::default();
+        let (host, css) = ("a.example", b".x{display:flex}");
+        styles.learn(host, "a.example/s.css", css);
+        styles.learn(host, "a.example/t.css", b"#y{white-space:pre}");
+        let before = styles.host(host);
+        for i in 0..1_000 {
+            styles.learn(host, &format!("a.example/s.css?{i}"), css);
+            assert!(Arc::ptr_eq(&before.rules, &styles.host(host).rules));
+        }
+        assert_eq!(white(&styles, host, &["/s.css?999"]), None, "the name is known all the same");
+        // Nobody has asked for it yet, and it stays: no other sheet says the same.
+        assert_eq!(white(&styles, host, &["/t.css"]), None);
+        styles.learn("h0.example", "h0.example/s.css", css);
+        let first = styles.host("h0.example");
+        for i in 1..200 {
+            let host = format!("h{i}.example");
+            styles.learn(&host, &format!("{host}/s.css"), css);
+            assert!(Arc::ptr_eq(&first.rules, &styles.host(&host).rules));
+        }
+        // What counts for all hosts stays, however many there are.
+        styles.learn(ANY_HOST, "cdn.example/x.css", b"");
+        for i in 0..200 {
+            let host = format!("w{i}.example");
+            styles.learn(&host, &format!("{host}/s.css"), css);
+            assert_eq!(white(&styles, &host, &["/s.css", "//cdn.example/x.css"]), None);
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::site::Site;
 use crate::page::PageBody;
 use crate::page::encoding::{Coding, Decoder, content_codings};
 use crate::page::marks::MarkRules;
-use crate::page::style::{MAX_SHEET, PageSheets, Styles, name};
-use crate::page::tee::{Copied, Tee};
+use crate::page::style::{Form, MAX_SHEET, PageSheets, Styles, name};
+use crate::page::tee::{Copied, Passed, Tee};
 
 /// Sheets up to this length are read at once where no thread can be had for them.
 const AT_ONCE: usize = 64 << 10;
@@ -51,10 +51,13 @@ impl Site {
             styles: Arc::clone(&marks.styles),
             name: name(&ask.host, &ask.target),
             host: ask.host.clone(),
+            seed: seed(&codings),
             codings,
         };
+        let steady = marks.styles.host(&sheet.host).is_steady(&sheet.name, sheet.seed);
+        let copy = (!steady).then(|| Copied::new(MAX_SHEET, &marks.room));
         let length = body.size_hint().exact();
-        PageBody::teed(body, Tee::new(MAX_SHEET, length, Box::new(move |copied| sheet.came(copied))))
+        PageBody::teed(body, Tee::new(sheet.seed, copy, length, Box::new(move |passed| sheet.came(passed))))
     }
 }
 
@@ -63,23 +66,29 @@ fn is_css(headers: &HeaderMap) -> bool {
     media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/css")
 }
 
+/// Tells bytes in these codings from the same bytes in others.
+fn seed(codings: &[Coding]) -> u64 {
+    let codes: String = codings.iter().map(|coding| coding.code()).collect();
+    XxHash3_64::oneshot(codes.as_bytes())
+}
+
 /// A style sheet on its way.
 struct Passing {
     styles: Arc<Styles>,
     host: String,
     name: String,
     codings: Vec<Coding>,
+    seed: u64,
 }
 
 impl Passing {
     /// All of it has passed. Whoever polled the body is not kept waiting.
-    fn came(self, copied: Copied) {
-        let Copied::Whole(coded) = copied else { return self.styles.forget(&self.host, &self.name) };
-        let codings: String = self.codings.iter().map(|coding| coding.code()).collect();
-        let form = XxHash3_64::oneshot_with_seed(XxHash3_64::oneshot(codings.as_bytes()), &coded);
+    fn came(self, passed: Passed) {
+        let form = Form { codings: self.seed, hash: passed.hash };
         if self.styles.host(&self.host).has_come(&self.name, form) {
             return;
         }
+        let Some(coded) = passed.copy else { return self.styles.forget(&self.host, &self.name) };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn_blocking(move || self.read(&coded, form));
         } else if coded.len() <= AT_ONCE {
@@ -89,7 +98,7 @@ impl Passing {
         }
     }
 
-    fn read(&self, coded: &[u8], form: u64) {
+    fn read(&self, coded: &[u8], form: Form) {
         match decoded(&self.codings, coded) {
             Some(css) => {
                 if self.styles.learn(&self.host, &self.name, &css).is_none() {
@@ -252,6 +261,31 @@ mod tests {
         site.marking.as_ref().unwrap().add_style(&mut rules, &ask);
         assert!(Arc::ptr_eq(&rules.preserve, &own));
         assert_eq!(rules.sheets.unwrap().selectors().0.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_sheet_that_comes_again_is_only_compared_and_a_change_is_seen_all_the_same() {
+        let styles = Arc::new(Styles::default());
+        let layer = layer(&styles, Whitespace::Auto);
+        let (name, css) = ("news.example/s.css", b"p { margin: 0 }");
+        let form = Form { codings: seed(&[]), hash: XxHash3_64::oneshot_with_seed(seed(&[]), css) };
+        let steady = |styles: &Styles| styles.host("news.example").is_steady(name, form.codings);
+        sheet(&layer, "/s.css", css).await;
+        assert!(!steady(&styles));
+        // It comes again, as soon as the first one has been read.
+        until(&styles, |styles| styles.host("news.example").has_come(name, form)).await;
+        sheet(&layer, "/s.css", css).await;
+        assert!(steady(&styles) && page(&layer, LINK).await.mark_off.is_empty());
+        // Nobody has a copy of the new text: the page is shut at once, until it comes again.
+        let pre = b"p { white-space: pre-line }";
+        sheet(&layer, "/s.css", pre).await;
+        assert_eq!(page(&layer, LINK).await.mark_off, ["w:css_unknown"]);
+        for _ in 0..5 {
+            sheet(&layer, "/s.css", pre).await;
+            until(&styles, |styles| !styles.host("news.example").selectors().0.is_empty()).await;
+        }
+        let facts = page(&layer, LINK).await;
+        assert_eq!((facts.carriers.white, facts.mark_off.len(), steady(&styles)), (0, 0, false));
     }
 
     #[tokio::test]

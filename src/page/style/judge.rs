@@ -17,11 +17,19 @@ const MAX_NAMED: usize = 32;
 /// Codings of one sheet that are known again.
 const MAX_FORMS: usize = 4;
 
+/// How a sheet came, as numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Form {
+    pub(crate) codings: u64,
+    /// Of its bytes as they came.
+    pub(crate) hash: u64,
+}
+
 /// A style sheet that has passed.
 #[derive(Debug)]
 pub(super) struct Sheet {
     pub(super) name: String,
-    /// A hash of its text.
+    /// A hash of its text; 0 where nobody has read it.
     pub(super) content: u64,
     /// `None`: it could not be read.
     pub(super) rules: Option<Arc<SheetRules>>,
@@ -29,8 +37,10 @@ pub(super) struct Sheet {
     imports: Option<Box<[u64]>>,
     /// A page has named it.
     pub(super) wanted: AtomicBool,
-    /// Hashes of the forms in which it came: most come again.
-    forms: Mutex<Vec<u64>>,
+    /// It has changed while nobody kept a copy.
+    varies: AtomicBool,
+    /// The forms in which it came, and whether it came so again: most do.
+    forms: Mutex<Vec<(Form, bool)>>,
 }
 
 impl Sheet {
@@ -38,22 +48,44 @@ impl Sheet {
         let base: Option<Uri> = format!("http://{name}").parse().ok();
         let import = |to: &String| Some(address::hash(&address::resolve(base.as_ref()?, to)?));
         let imports = rules.as_deref().and_then(|rules| rules.imports.iter().map(import).collect());
-        Self { name, content, rules, imports, wanted: AtomicBool::new(false), forms: Mutex::default() }
+        let (wanted, varies) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { name, content, rules, imports, wanted, varies, forms: Mutex::default() }
     }
-}
 
-impl Sheet {
+    /// Nobody has read what it holds now.
+    pub(super) fn unread(name: String) -> Self {
+        Self { varies: AtomicBool::new(true), ..Self::new(name, 0, None) }
+    }
+
+    /// It takes the place of this one.
+    pub(super) fn follow(&self, old: &Self) {
+        self.wanted.fetch_or(old.wanted.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.varies.fetch_or(old.varies.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     /// It came in this form.
-    pub(super) fn came(&self, form: u64) {
+    pub(super) fn came(&self, form: Form) {
         let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
-        if !forms.contains(&form) {
+        if !forms.iter().any(|(known, _)| *known == form) {
             forms.truncate(MAX_FORMS - 1);
-            forms.insert(0, form);
+            forms.insert(0, (form, false));
         }
     }
 
-    fn has_come(&self, form: u64) -> bool {
-        self.forms.lock().is_ok_and(|forms| forms.contains(&form))
+    /// It comes in this form now; did it before?
+    fn has_come(&self, form: Form) -> bool {
+        let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, again)) = forms.iter_mut().find(|(known, _)| *known == form) else { return false };
+        *again = true;
+        true
+    }
+
+    /// Did it come in these codings again, and always as it was?
+    fn is_steady(&self, codings: u64) -> bool {
+        let forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of_these = forms.iter().filter(|(form, _)| form.codings == codings);
+        let again = of_these.next().is_some_and(|(_, again)| *again);
+        again && of_these.next().is_none() && !self.varies.load(Ordering::Relaxed)
     }
 }
 
@@ -140,9 +172,14 @@ impl HostStyles {
         Self { sheets: sheets.map(|sheet| (address::hash(&sheet.name), sheet)).collect(), rules }
     }
 
-    /// Has this sheet come in this form before, and is it known? Then there is nothing to read.
-    pub(crate) fn has_come(&self, name: &str, form: u64) -> bool {
+    /// This sheet comes in this form now; did it before, and is it known? Then there is nothing to read.
+    pub(crate) fn has_come(&self, name: &str, form: Form) -> bool {
         self.sheets.get(&address::hash(name)).is_some_and(|sheet| sheet.has_come(form))
+    }
+
+    /// Did this sheet come in these codings again, and always as it was? Then it is only compared.
+    pub(crate) fn is_steady(&self, name: &str, codings: u64) -> bool {
+        self.sheets.get(&address::hash(name)).is_some_and(|sheet| sheet.is_steady(codings))
     }
 
     /// Stands for all that decides where a scan looks for places: part of what shapes a page.

@@ -18,7 +18,7 @@ mod texts;
 
 pub(crate) use address::{join, name};
 pub(crate) use host::ClassEffects;
-pub(crate) use judge::{HostStyles, PageSheets};
+pub(crate) use judge::{Form, HostStyles, PageSheets};
 pub(crate) use named::NamedStyle;
 pub(crate) use reader::MAX_SHEET;
 #[cfg(feature = "cli")]

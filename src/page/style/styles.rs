@@ -10,7 +10,7 @@ use twox_hash::XxHash3_64;
 
 use super::address;
 use super::host::{HostRules, MAX_OF_PAGES};
-use super::judge::{HostStyles, PageSheets, Sheet};
+use super::judge::{Form, HostStyles, PageSheets, Sheet};
 use super::reader;
 use super::rules::SheetRules;
 use super::texts::StyleTexts;
@@ -44,8 +44,7 @@ struct Host {
 impl Host {
     fn put(&mut self, sheet: Sheet) {
         if let Some(old) = self.sheets.iter().position(|old| old.name == sheet.name) {
-            let old = self.sheets.remove(old);
-            sheet.wanted.store(old.wanted.load(Ordering::Relaxed), Ordering::Relaxed);
+            sheet.follow(&self.sheets.remove(old));
         }
         self.sheets.push(Arc::new(sheet));
         if self.sheets.len() > MAX_SHEETS {
@@ -100,7 +99,7 @@ impl Styles {
     }
 
     /// A sheet that is known came in this form.
-    pub(crate) fn came(&self, host: &str, name: &str, form: u64) {
+    pub(crate) fn came(&self, host: &str, name: &str, form: Form) {
         self.with(|hosts| {
             let host = address::host(host);
             let known = hosts.iter().filter(|known| known.name == host).flat_map(|known| &known.sheets);
@@ -120,13 +119,12 @@ impl Styles {
         });
     }
 
-    /// A sheet that is known has another text, which cannot be read.
+    /// A sheet that is known may have another text, which nobody has read.
     pub(crate) fn forget(&self, host: &str, name: &str) {
         let host = address::host(host);
-        let knows =
-            |known: &Host| known.name == host && known.sheets.iter().any(|s| s.name == name && s.rules.is_some());
+        let knows = |known: &Host| known.name == host && known.sheets.iter().any(|s| s.name == name && s.content != 0);
         if self.with(|hosts| hosts.iter().any(knows)) {
-            self.put(&host, Sheet::new(name.to_owned(), 0, None));
+            self.put(&host, Sheet::unread(name.to_owned()));
         }
     }
 
@@ -293,17 +291,52 @@ mod tests {
         assert_eq!(white(&styles, "a.example", &["/s.css"]), UNKNOWN);
     }
 
+    fn form(codings: u64, hash: u64) -> Form {
+        Form { codings, hash }
+    }
+
     #[test]
     fn a_form_that_came_before_is_known_until_the_text_changes() {
         let styles = Styles::default();
         let (host, name) = ("a.example", "a.example/s.css");
-        styles.came(host, name, 7);
-        assert!(!styles.host(host).has_come(name, 7), "nothing is known of it");
+        let has_come = |hash| styles.host(host).has_come(name, form(1, hash));
+        styles.came(host, name, form(1, 7));
+        assert!(!has_come(7), "nothing is known of it");
         styles.learn(host, name, b"");
-        (0..9).for_each(|form| styles.came(host, name, form));
-        assert_eq!([0, 4, 5, 8].map(|form| styles.host(host).has_come(name, form)), [false, false, true, true]);
+        (0..9).for_each(|hash| styles.came(host, name, form(1, hash)));
+        assert_eq!([0, 4, 5, 8].map(has_come), [false, false, true, true]);
+        assert!(!styles.host(host).has_come(name, form(2, 8)), "another coding");
         styles.learn(host, name, b"p{margin:0}");
-        assert!(!styles.host(host).has_come(name, 8));
+        assert!(!has_come(8));
+    }
+
+    #[test]
+    fn a_sheet_is_steady_while_it_comes_as_it_was() {
+        let styles = Styles::default();
+        let (host, name) = ("a.example", "a.example/s.css");
+        let steady = || [1, 2].map(|codings| styles.host(host).is_steady(name, codings));
+        styles.learn(host, name, b"");
+        for codings in [1, 2] {
+            styles.came(host, name, form(codings, 7));
+        }
+        assert_eq!(steady(), [false, false], "it came once");
+        assert!(styles.host(host).has_come(name, form(1, 7)));
+        assert_eq!(steady(), [true, false]);
+        styles.came(host, name, form(1, 8));
+        assert_eq!(steady(), [false, false], "two forms of one coding");
+        // One that has changed while nobody kept a copy is kept each time.
+        styles.learn(host, name, b"p{margin:0}");
+        styles.came(host, name, form(1, 9));
+        assert!(styles.host(host).has_come(name, form(1, 9)));
+        assert_eq!(steady(), [true, false]);
+        for text in [&b"p{margin:0}"[..], b"/*"] {
+            styles.learn(host, name, text);
+            styles.forget(host, name);
+            assert!(!styles.host(host).has_come(name, form(1, 9)));
+            styles.learn(host, name, text);
+            styles.came(host, name, form(1, 9));
+            assert!(styles.host(host).has_come(name, form(1, 9)) && steady() == [false, false]);
+        }
     }
 
     fn one_of(css: &str) -> Option<Arc<SheetRules>> {

@@ -265,7 +265,8 @@ impl Rewriter {
             self.state(|s| s.edits.push(Edit { range: start..start, what: What::Fixed(inserted.head) }));
             self.outcome.head_placed = true;
         }
-        if document && !findings.amp {
+        // What a browser would not fetch is not offered: that would be held against its reader.
+        if document && !findings.amp && !findings.sheets_refused {
             let what = What::Choice(Slot::Fill(Fill::Head));
             self.state(|s| s.edits.push(Edit { range: start..start, what }));
         }
@@ -442,6 +443,17 @@ mod tests {
         assert!(!copy(page, false).contains("foot-fill"));
         assert_eq!(copy("<p>a fragment</p>", true), "<p>a fragment</p>");
         assert!(!copy(&page.replace("<html>", "<html amp>"), true).contains("fill"));
+        for (policy, offered) in [
+            ("style-src 'self'", true),
+            ("script-src 'none'", true),
+            ("default-src 'none'", false),
+            ("style-src https://cdn.example", false),
+            ("style-src &apos;self&apos;", true),
+            ("style-src &lsquo;self&rsquo;", false),
+        ] {
+            let meta = format!("<head><meta http-equiv=content-security-policy content=\"{policy}\">");
+            assert_eq!(copy(&page.replace("<head>", &meta), true).contains("head-fill"), offered, "{policy}");
+        }
     }
 
     fn job(label: &str) -> Job {

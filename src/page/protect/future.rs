@@ -19,7 +19,6 @@ use crate::page::encoding::{Coding, content_codings};
 use crate::page::headers::is_html;
 use crate::page::plan::{Decision, decide};
 use crate::page::{PageBody, PageReport, Rewrite, Skip};
-use crate::visitor::trap::BeaconOffered;
 
 pin_project! {
     /// Response future of [`Protect`](super::Protect).
@@ -131,9 +130,6 @@ fn protect<R: Body<Data = Bytes>>(ask: &Arc<Ask>, site: &Arc<Site>, response: Re
             wish.xhtml = xhtml;
             site.amend_policies(&mut wish, &mut head.headers, false);
             let fills = site.fills(ask, &head.headers);
-            if fills.has_beacon() {
-                head.extensions.insert(BeaconOffered);
-            }
             let (finding, parts) = (site.finding(ask), (head.status, &head.headers));
             let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, finding, parts, &codings, fills);
             let report = PageReport::new(Rewrite::Done, None);

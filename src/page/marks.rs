@@ -18,10 +18,8 @@ pub(crate) struct MarkRules {
     pub(crate) roots: Arc<[Selector]>,
     /// Nothing is marked in these.
     pub(crate) skip: Arc<[Selector]>,
-    /// White space and spellings stay in these.
+    /// White space and spellings stay in these, besides those of the style sheets.
     pub(crate) preserve: Arc<[Selector]>,
-    /// No block is sealed in these.
-    pub(crate) unsealed: Arc<[Selector]>,
     /// Spellings that may be chosen, in a language in which both are usual.
     pub(crate) forms: FormKinds,
     /// All spellings of a block go by the first one.

@@ -40,6 +40,7 @@ mod marks;
 mod markup;
 mod note;
 pub mod notice;
+mod opening;
 mod outcome;
 mod output;
 mod pipeline;

@@ -7,6 +7,7 @@
 mod address;
 mod declared;
 mod fit;
+mod host;
 mod judge;
 mod named;
 mod reader;
@@ -16,7 +17,8 @@ mod styles;
 mod texts;
 
 pub(crate) use address::{join, name};
-pub(crate) use judge::{ClassEffects, HostStyles, PageSheets};
+pub(crate) use host::ClassEffects;
+pub(crate) use judge::{Form, HostStyles, PageSheets};
 pub(crate) use named::NamedStyle;
 pub(crate) use reader::MAX_SHEET;
 #[cfg(feature = "cli")]

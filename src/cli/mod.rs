@@ -7,6 +7,7 @@ mod doctor;
 mod domains;
 mod explain;
 mod fetch;
+mod images;
 mod learn;
 mod output;
 mod proxy;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::check::{Report, Treatment};
 
 /// What a code of a skip means.
-fn meaning(code: &str) -> &'static str {
+pub(super) fn meaning(code: &str) -> &'static str {
     match code {
         "status" => "this status has no page",
         "type" => "it is not HTML",

@@ -456,7 +456,7 @@ def line(name, goal, status, parts, peers):
 
 def text(name, goal, status, parts, peers):
     out = [f"{name:<6} {status:<13} {goal.what}"]
-    out += [f"       {number(p.value, p.unit):>16} {p.what} (at most {number(p.at_most, p.unit, "g")})" for p in parts]
+    out += [f"       {number(p.value, p.unit):>16} {p.what} (at most {number(p.at_most, p.unit, 'g')})" for p in parts]
     if status == "told":
         out += [f"       {statistics.median(of['cpu_us']):>13.1f} µs {row}" for row, of in peers.items()]
     return "\n".join(out)
@@ -496,7 +496,7 @@ def corpus(directory):
         print(f"no pages at {pages}: one made article is measured (set DECKLE_CORPUS)", file=sys.stderr)
         words = "<p>The committee said on Monday that it would not publish the full report.</p>\n" * 2_300
         found = [Path(directory, "made.html")]
-        found[0].write_text(f"<!doctype html><html><head><title>t</title></head><body><article>{words}</article></body></html>")
+        found[0].write_text(f"<!doctype html><html><head><meta charset=utf-8><title>t</title></head><body><article>{words}</article></body></html>")
     return found
 
 

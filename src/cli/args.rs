@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::audit::AuditArgs;
+use super::bench::BenchArgs;
 use super::output::Exit;
 use super::review::ReviewArgs;
 use super::trace::TraceArgs;
@@ -36,6 +37,8 @@ pub(super) enum Command {
     Review(Box<ReviewArgs>),
     /// Which response did this copy come from?
     Trace(Box<TraceArgs>),
+    /// What does a page cost on this machine?
+    Bench(BenchArgs),
     /// Care of the log: a signing key, what somebody wants to be forgotten, a table of ClickHouse.
     Audit(AuditArgs),
     /// Make the committed tables from upstream snapshots.

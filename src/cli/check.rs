@@ -184,11 +184,7 @@ async fn report(config: &Config, page: &str, most_images: usize) -> anyhow::Resu
 
 /// A page in a file.
 async fn file(stage: &Stage<'_>, path: &str) -> anyhow::Result<Report> {
-    let body = std::fs::read(path).with_context(|| format!("`{path}` cannot be read"))?;
-    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
-    let document =
-        Document { address: Uri::from_static("/"), status: http::StatusCode::OK, headers, body: body.into() };
-    let mut report = stage.report(&document).await?;
+    let mut report = stage.report(&Document::from_file(path)?).await?;
     path.clone_into(&mut report.address);
     Ok(report)
 }

@@ -6,7 +6,7 @@ use super::check::{Report, Treatment};
 use super::images::Image;
 
 /// What a code of a skip means.
-fn meaning(code: &str) -> &'static str {
+pub(super) fn meaning(code: &str) -> &'static str {
     match code {
         "status" => "this status has no page",
         "type" => "it is not HTML",

@@ -29,6 +29,24 @@ pub(super) struct Document {
     pub(super) body: Bytes,
 }
 
+impl Document {
+    /// The page at an address, or in a file.
+    pub(super) async fn of(page: &str) -> anyhow::Result<Self> {
+        if !page.starts_with("http://") && !page.starts_with("https://") {
+            return Self::from_file(page);
+        }
+        let address: Uri = page.parse().with_context(|| format!("`{page}` is no address"))?;
+        Fetcher::new()?.get(&address).await
+    }
+
+    /// A page in a file, as if it had come from the root of a site.
+    pub(super) fn from_file(path: &str) -> anyhow::Result<Self> {
+        let body = std::fs::read(path).with_context(|| format!("`{path}` cannot be read"))?;
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
+        Ok(Self { address: Uri::from_static("/"), status: StatusCode::OK, headers, body: body.into() })
+    }
+}
+
 /// Fetches documents.
 pub(super) struct Fetcher(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 

@@ -50,6 +50,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "page",
             "rights",
             "secret",
+            "slot",
             "action",
             "visitor",
             "suspicion",

@@ -50,7 +50,7 @@ impl RouteClass {
     }
 }
 
-/// Extensions of files that are not pages; `Range` passes only for these.
+/// Extensions of files that are not pages.
 pub const ASSET_EXTENSIONS: [&str; 21] = [
     "css", "js", "mjs", "png", "jpg", "jpeg", "gif", "webp", "avif", "svg", "ico", "woff", "woff2", "ttf", "mp4",
     "m4a", "mp3", "webm", "ogg", "pdf", "zip",
@@ -181,7 +181,10 @@ impl Routes {
         }
         let dest = text(headers, "sec-fetch-dest");
         if self.is_asset_path(normal)
-            || matches!(dest, "style" | "script" | "image" | "font" | "audio" | "video" | "manifest" | "worker")
+            || matches!(
+                dest,
+                "style" | "script" | "image" | "font" | "audio" | "video" | "track" | "manifest" | "worker"
+            )
         {
             return RouteClass::Asset;
         }

@@ -316,7 +316,7 @@ pub(crate) fn peer_of(extensions: &http::Extensions) -> Option<Peer> {
 }
 
 /// The `User-Agent` as text; bytes that are not UTF-8 are replaced.
-pub(crate) fn user_agent(headers: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
+fn user_agent(headers: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
     headers.get(http::header::USER_AGENT).map(|v| String::from_utf8_lossy(v.as_bytes()))
 }
 

@@ -532,6 +532,15 @@ async fn behind_an_unknown_proxy_nothing_is_enforced() {
     assert_eq!((codes[0], codes.last()), (403, Some(&200)));
 }
 
+#[tokio::test]
+async fn an_address_that_is_denied_stays_so_behind_an_unknown_proxy() {
+    let site = enforcing("[visitor]\ndeny = [\"10.0.0.1/32\"]\n");
+    for i in 0..1_100 {
+        let agent = format!("Mozilla/5.0 (X11; Linux x86_64; rv:{0}.0) Gecko/20100101 Firefox/{0}.0", 100 + i % 40);
+        assert_eq!(site.clone().oneshot(page(&agent, [10, 0, 0, 1])).await.unwrap(), 403, "{i}");
+    }
+}
+
 /// A clock that panics at one reading.
 struct Tripwire {
     clock: Arc<ManualClock>,

@@ -151,7 +151,9 @@ impl<S> Layer<S> for EnforceLayer {
 impl Shared {
     /// The decision, what follows from it, and the address to go on with if it is another.
     pub(super) fn decide(&self, visitor: &Visitor, of: &Assessment, head: Head<'_>) -> (Decision, Plan, Option<Uri>) {
-        let mode = if visitor.enforceable { self.mode } else { Mode::Observe };
+        // An address that the operator has named is no mistake about who asks.
+        let sure = visitor.enforceable || visitor.standing == Standing::Denied;
+        let mode = if sure { self.mode } else { Mode::Observe };
         if let Some((decision, plan)) = self.decoy_page(visitor, of, head, mode) {
             return (decision, plan, None);
         }

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use super::plan::{Head, Plan};
 use super::service::Enforce;
 use super::share::{Ask, Late};
-use crate::action::answer::{Answers, Refusal};
+use crate::action::answer::{Answers, Refusal, preferred};
 use crate::action::body::Charge;
 use crate::action::challenge::{Challenger, Return};
 use crate::action::decoy::Decoy;
@@ -73,7 +73,7 @@ pub(super) struct Shared {
     pub(super) state: Arc<State>,
     pub(super) settings: Settings,
     pub(super) limits: Limits,
-    pub(super) answers: Answers,
+    pub(super) answers: Arc<Answers>,
     pub(super) license: Option<License>,
     pub(super) challenger: Option<Challenger>,
     pub(super) decoy: Option<Decoy>,
@@ -102,7 +102,7 @@ impl EnforceLayer {
         policy::check(settings)?;
         let settings = settings.clone();
         let limits = Limits::new(&state, &settings.limits);
-        let answers = Answers::new(settings.contact.clone(), settings.templates.as_deref())?;
+        let answers = Arc::new(Answers::new(settings.contact.clone(), settings.templates.as_deref())?);
         let license = License::new(&settings.license, licence);
         let (sleepers, challenger, decoy, silent) = (AtomicUsize::new(0), None, None, false);
         let shared = Shared { state, settings, limits, answers, license, challenger, decoy, mode, sleepers, silent };
@@ -122,7 +122,7 @@ impl EnforceLayer {
             state: Arc::clone(state),
             settings: settings.clone(),
             limits: Limits::new(state, &settings.limits),
-            answers: Answers::new(contact, templates)?,
+            answers: Arc::new(Answers::new(contact, templates)?),
             license: license.clone(),
             challenger: Some(challenger),
             decoy: settings.decoy.enabled.then(|| Decoy::new(secrets, mount)),
@@ -224,7 +224,7 @@ impl Shared {
         };
         match (verdict, assessment.client) {
             (Some(verdict), Some(client)) => {
-                let late = Late { client, request_id: visitor.request_id, headers: head.headers.clone() };
+                let late = Late { client, request_id: visitor.request_id, form: preferred(head.headers) };
                 (decision, Plan::Ask(Box::new(Ask { verdict, delay, late })))
             }
             _ => (decision, delay.map_or(Plan::Forward, Plan::Wait)),
@@ -250,8 +250,9 @@ impl Shared {
                     quota: None,
                     request_id: visitor.request_id,
                 };
-                let response = self.answers.refuse(refusal, head.headers);
-                (decision, Plan::Card(Box::new(move || response)))
+                // Nearly every page makes a card.
+                let (answers, form) = (Arc::clone(&self.answers), preferred(head.headers));
+                (decision, Plan::Card(Box::new(move || answers.refuse_in(form, refusal))))
             }
             Action::License | Action::Block => {
                 let plan = self.refuse(&decision, visitor, assessment, head.headers);

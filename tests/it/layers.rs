@@ -595,7 +595,7 @@ async fn a_panic_in_the_judgment_lets_the_request_through_and_leaves_no_trace() 
         }
         assert!(after.score >= before.score && !after.first_request, "the history is still there");
     }
-    assert!(caught >= 5, "{caught}");
+    assert!(caught >= 4, "{caught}");
 }
 
 /// A page behind the protecting layer: fields in, markup in, fields and body out.

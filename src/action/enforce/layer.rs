@@ -191,12 +191,13 @@ impl Shared {
         }
         let limit = self.ask_limits(&mut draft, visitor, assessment);
         let verdict = self.share(visitor, assessment, limit, mode);
-        self.watch(&draft, assessment);
+        let now = self.state.now();
+        self.watch(&draft, assessment, now);
         let would = draft.action;
         // Whoever is found out as an impostor, or in a trap, needs no history.
         let caught = visitor.verification == Verification::Failed || assessment.points.trap >= 1.0;
         let warm_up = self.state.uptime() < WARM_UP && !caught;
-        let valve = self.state.valve.is_open(self.state.now());
+        let valve = self.state.valve.is_open(now);
         policy::clamp(&mut draft, &self.settings, Circumstances { mode, warm_up, valve });
         if draft.action == Action::Challenge && self.challenger.is_none() {
             policy::cap(&mut draft, Action::Limit, Clamp::Navigation);
@@ -318,13 +319,17 @@ impl Shared {
 
     /// Who pays for feeds and data: whoever is no browser, as far as is known, and no robot that is what it says.
     fn bulk_client(&self, visitor: &Visitor, assessment: &Assessment) -> Option<CellKey> {
-        let data = matches!(visitor.route, RouteClass::Feed | RouteClass::Api)
-            || matches!(self.state.path_kind(&visitor.path), Some(PathKind::Feed | PathKind::Data));
-        let free = assessment.proven
+        let free = assessment.counts_as_page
+            || assessment.proven
             || visitor.verification == Verification::Verified
             || visitor.agent.category == Category::Monitor
             || visitor.standing != Standing::Ordinary;
-        assessment.client.filter(|_| data && !assessment.counts_as_page && !free)
+        let kind = || self.state.path_kind(assessment.path?);
+        let data = || {
+            matches!(visitor.route, RouteClass::Feed | RouteClass::Api)
+                || matches!(kind(), Some(PathKind::Feed | PathKind::Data))
+        };
+        assessment.client.filter(|_| !free && data())
     }
 
     /// What is charged for the answer, if it is a feed or data.

@@ -226,13 +226,18 @@ impl Proxy {
         let parts = Arc::new(parts);
         let background = {
             let (parts, live, tls, config) = (Arc::clone(&parts), live.clone(), tls.clone(), config.clone());
+            let read = Arc::new(read);
             tokio::spawn(async move {
                 parts.learn_front_page(&config).await;
                 let mut save = tokio::time::interval(SAVE_EVERY);
                 loop {
+                    let parts = Arc::clone(&parts);
                     tokio::select! {
-                        _ = save.tick() => parts.learned.save_changes(),
-                        Some(()) = reload.recv() => parts.reload(&live, tls.as_deref(), &read),
+                        _ = save.tick() => aside(move || parts.learned.save_changes()).await,
+                        Some(()) = reload.recv() => {
+                            let (live, tls, read) = (live.clone(), tls.clone(), Arc::clone(&read));
+                            aside(move || parts.reload(&live, tls.as_deref(), &read)).await;
+                        }
                     }
                 }
             })
@@ -368,6 +373,13 @@ impl Parts {
         if let Some(page) = page {
             self.learned.findings.learn_page(&page);
         }
+    }
+}
+
+/// Work that waits for the disk, or takes long, on a thread where no request waits.
+async fn aside(work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = tokio::task::spawn_blocking(work).await {
+        tracing::error!(target: "deckle", %error, "Work beside the requests failed.");
     }
 }
 

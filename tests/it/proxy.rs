@@ -5,7 +5,12 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
-use crate::support::{Answer, Deckle, PATIENCE, Seen, Upstream, get, has, hits, read_answer, read_log, request_from};
+use deckle::config::Config;
+use deckle::proxy::{Proxy, Reload};
+
+use crate::support::{
+    Answer, Deckle, PATIENCE, Seen, TempDir, Upstream, get, has, hits, read_answer, read_log, request_from,
+};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
 const PAGE: &str =
@@ -358,6 +363,50 @@ fn http_2_by_prior_knowledge() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&out.stdout), "2 200");
+}
+
+/// All on one thread: a wait that holds it up holds up the requests.
+#[tokio::test]
+async fn a_reload_that_waits_for_the_disk_holds_up_nobody() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let dir = TempDir::new();
+    let text = format!(
+        "[proxy]\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\n[audit]\nenabled = false\ndir = {:?}\n",
+        dir.path().display().to_string()
+    );
+    let config = Config::from_toml(&text).unwrap();
+    let proxy = Proxy::bind(config.clone()).await.unwrap();
+    let address = proxy.local_addr().unwrap();
+    let (ask, asked) = tokio::sync::mpsc::channel(1);
+    let (begin, mut begun) = tokio::sync::mpsc::channel(1);
+    let (go, wait) = mpsc::channel::<()>();
+    let (end, ended) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let read: Reload = Box::new(move || {
+        begin.try_send(()).unwrap();
+        end.send(wait.lock().unwrap().recv_timeout(PATIENCE).is_ok()).unwrap();
+        Ok(config.clone())
+    });
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    let client = async {
+        ask.send(()).await.unwrap();
+        begun.recv().await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        go.send(()).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        assert!(
+            ended.recv_timeout(PATIENCE).unwrap(),
+            "the reload waited for the request, and not the other way round"
+        );
+        stop.send(()).unwrap();
+    };
+    tokio::join!(proxy.serve(stopped, asked, read), client);
 }
 
 fn read_until(stream: &mut std::net::TcpStream, text: &str) -> Vec<u8> {

@@ -15,6 +15,7 @@ mod demo;
 mod dns;
 mod error;
 mod headers;
+mod idle;
 mod operators;
 mod plans;
 mod problem;

@@ -22,6 +22,8 @@ pub struct ProxySettings {
     pub hosts: Vec<String>,
     /// Which name the upstream is asked by.
     pub host: HostMode,
+    /// Which coding it is asked for, of pages that came in one before.
+    pub upstream_coding: UpstreamCoding,
     /// Longest request body; unset: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_request_body: Option<Size>,
@@ -49,6 +51,7 @@ impl Default for ProxySettings {
             tls: TlsSettings::default(),
             hosts: Vec::new(),
             host: HostMode::Preserve,
+            upstream_coding: UpstreamCoding::Auto,
             max_request_body: None,
             max_header_bytes: Size(64 << 10),
             max_headers: 100,
@@ -68,6 +71,18 @@ pub enum HostMode {
     Preserve,
     /// The upstream's own.
     Upstream,
+}
+
+/// Which coding the upstream is asked for, of pages that came in one before. They leave in that one, whichever is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamCoding {
+    /// `identity` where its address is loopback or private, else `client`.
+    Auto,
+    /// None: it need not compress what is taken apart here and compressed again.
+    Identity,
+    /// Those that the client accepts.
+    Client,
 }
 
 /// Section `[proxy.tls]`: both files or none.

@@ -70,6 +70,10 @@ impl Coding {
     }
 }
 
+/// In the extensions of a response: it came from the same machine or network, and its coding costs more than it saves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NearSite;
+
 /// Why a body's codings are not taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CodingError {

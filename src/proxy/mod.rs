@@ -14,6 +14,7 @@ mod demo;
 #[cfg(feature = "verify-dns")]
 mod dns;
 mod error;
+mod failure;
 mod headers;
 mod idle;
 mod operators;

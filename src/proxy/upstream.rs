@@ -2,33 +2,33 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
+use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
 use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, HttpInfo};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::oneshot;
 use tower_service::Service;
 
-use super::body::{SiteBody, UploadBody, UploadError};
+use super::body::{SiteBody, UploadBody};
+use super::failure::{Failure, chain};
 use super::headers::Asked;
 use super::problem::{ALLOWED, problem};
 use super::{ProxyError, headers, refuse, upgrade};
-use crate::config::{HostMode, ProxySettings};
-use crate::page::is_html;
-use crate::visitor::{ClientAddress, Visitor};
+use crate::config::{HostMode, ProxySettings, UpstreamCoding};
+use crate::page::{NearSite, is_html};
+use crate::visitor::{ClientAddress, Visitor, is_public};
 
 type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -294,11 +294,25 @@ impl Shared {
         }
         headers::strip_hop_by_hop(&mut head.headers);
         headers::append_via(&mut head.headers, self.via.as_ref());
+        if head.headers.contains_key(header::CONTENT_ENCODING) && self.is_near(&head.extensions) {
+            head.extensions.insert(NearSite);
+        }
         let events =
             head.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
         let timeouts = &self.settings.timeouts;
         let limit = if events { timeouts.upgrade_idle.0 } else { timeouts.response_idle.0 };
         Response::from_parts(head, SiteBody::upstream(body, limit))
+    }
+
+    /// Need it not compress pages for the way to here?
+    fn is_near(&self, extensions: &Extensions) -> bool {
+        match self.settings.upstream_coding {
+            UpstreamCoding::Auto => {
+                extensions.get::<HttpInfo>().is_some_and(|info| !is_public(info.remote_addr().ip()))
+            }
+            UpstreamCoding::Identity => true,
+            UpstreamCoding::Client => false,
+        }
     }
 
     fn tunnel(&self, on_client: OnUpgrade, answer: &Response<Incoming>) -> Response<SiteBody> {
@@ -320,49 +334,6 @@ impl Shared {
     }
 }
 
-/// Why there is no answer of the site.
-enum Failure {
-    /// It took too long.
-    Timeout,
-    /// No connection came about, or the answer was none.
-    Connect,
-    /// The connection broke before an answer.
-    Lost,
-    /// The upload is longer than it may be.
-    TooLarge,
-    /// The upload paused for too long.
-    Idle,
-    /// The upload broke off.
-    Broken,
-}
-
-impl Failure {
-    fn of(error: &hyper_util::client::legacy::Error) -> Self {
-        let mut lost = false;
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        while let Some(error) = cause {
-            if error.is::<LengthLimitError>() {
-                return Self::TooLarge;
-            }
-            lost |= is_lost(error);
-            match error.downcast_ref() {
-                Some(UploadError::Idle(_)) => return Self::Idle,
-                Some(UploadError::Broken(_)) => return Self::Broken,
-                None => cause = error.source(),
-            }
-        }
-        if lost && !error.is_connect() { Self::Lost } else { Self::Connect }
-    }
-}
-
-/// The connection ended before the first byte of an answer.
-fn is_lost(error: &(dyn std::error::Error + 'static)) -> bool {
-    let hyper = error.downcast_ref::<hyper::Error>();
-    let reset = |e: &std::io::Error| matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
-    hyper.is_some_and(|e| e.is_incomplete_message() || e.is_canceled() || e.is_closed())
-        || error.downcast_ref().is_some_and(reset)
-}
-
 fn empty() -> RequestBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
@@ -373,17 +344,6 @@ fn answer_options() -> Response<SiteBody> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
     response
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn is_partial_page(answer: &Response<Incoming>) -> bool {

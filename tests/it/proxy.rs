@@ -409,6 +409,59 @@ async fn a_reload_that_waits_for_the_disk_holds_up_nobody() {
     tokio::join!(proxy.serve(stopped, asked, read), client);
 }
 
+#[test]
+fn a_site_nearby_is_not_asked_to_compress_what_is_taken_apart_here() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let memory = Arc::clone(&seen);
+    let upstream = Upstream::start(move |request, stream| {
+        memory.lock().unwrap().push(request.clone());
+        let data = request.target.starts_with("/data");
+        let (kind, body) = if data { ("application/json", "{}") } else { ("text/html; charset=utf-8", PAGE) };
+        let gzip = request.headers.get("accept-encoding").is_some_and(|accepts| accepts.contains("gzip"));
+        let (coding, body) = if gzip {
+            let mut coded = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            coded.write_all(body.as_bytes()).unwrap();
+            ("Content-Encoding: gzip\r\n", coded.finish().unwrap())
+        } else {
+            ("", body.as_bytes().to_vec())
+        };
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{coding}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+    });
+    for (config, second) in [("", "identity"), ("[proxy]\nupstream_coding = \"client\"\n", "gzip")] {
+        let skip = "[page.skip]\npaths = [\"/skipped\"]\n";
+        let deckle = Deckle::with_config(&format!("{config}{skip}"), &["--upstream", &upstream.url()]);
+        let ask = |path: &str, accepts: &str| {
+            let answer = get(CLIENT, deckle.address, path, &format!("Accept-Encoding: {accepts}\r\n"));
+            let coding = answer.headers.get("content-encoding").cloned().unwrap_or_default();
+            let mut text = String::new();
+            if coding == "gzip" {
+                flate2::read::GzDecoder::new(&answer.body[..]).read_to_string(&mut text).unwrap();
+            }
+            (asked(&seen, path).headers["accept-encoding"].clone(), coding, text)
+        };
+        let (first, again) = (ask("/page", "gzip, br"), ask("/page", "gzip, br"));
+        assert_eq!(
+            (first.0.as_str(), again.0.as_str()),
+            ("gzip, br", if second == "gzip" { "gzip, br" } else { second })
+        );
+        assert_eq!((first.1.as_str(), again.1.as_str()), ("gzip", "gzip"), "the client gets what it got before");
+        assert!(again.2.contains("data-deckle=\"guard\"") && again.2.ends_with("</html>"), "{}", again.2);
+        // What is no page, or is left alone, is compressed by the site or by nobody.
+        for path in ["/data", "/skipped"] {
+            for _ in 0..2 {
+                let (passed, coding, _) = ask(path, "gzip");
+                assert_eq!((passed.as_str(), coding.as_str()), ("gzip", "gzip"), "{path}");
+            }
+        }
+        let (passed, coding, _) = ask("/page", "br");
+        assert_eq!((passed.as_str(), coding.as_str()), ("br", ""), "the site has no such coding");
+    }
+}
+
 fn read_until(stream: &mut std::net::TcpStream, text: &str) -> Vec<u8> {
     let mut seen = Vec::new();
     let mut buffer = [0u8; 1_024];

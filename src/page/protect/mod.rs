@@ -10,6 +10,7 @@ mod marks;
 mod service;
 mod sheets;
 mod site;
+mod spare;
 mod told;
 mod wish;
 

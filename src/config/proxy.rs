@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 use crate::unit::{Size, Span};
@@ -24,6 +26,8 @@ pub struct ProxySettings {
     pub host: HostMode,
     /// Which coding it is asked for, of pages that came in one before.
     pub upstream_coding: UpstreamCoding,
+    /// Most connections of clients at the same time.
+    pub max_connections: NonZeroU32,
     /// Longest request body; unset: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_request_body: Option<Size>,
@@ -52,6 +56,7 @@ impl Default for ProxySettings {
             hosts: Vec::new(),
             host: HostMode::Preserve,
             upstream_coding: UpstreamCoding::Auto,
+            max_connections: NonZeroU32::MIN.saturating_add(9_999),
             max_request_body: None,
             max_header_bytes: Size(64 << 10),
             max_headers: 100,
@@ -103,6 +108,10 @@ pub struct TlsSettings {
 pub struct TimeoutSettings {
     /// For a request head to arrive.
     pub header_read: Span,
+    /// For a client to take something of what is written, on its connection or in one stream of HTTP/2.
+    pub write: Span,
+    /// Without a request on a connection of HTTP/2; of HTTP/1.1 it is `header_read`.
+    pub keep_alive: Span,
     /// For a connection to the upstream.
     pub connect: Span,
     /// For the head of its answer.
@@ -117,6 +126,8 @@ impl Default for TimeoutSettings {
     fn default() -> Self {
         Self {
             header_read: Span::seconds(10),
+            write: Span::seconds(60),
+            keep_alive: Span::seconds(75),
             connect: Span::seconds(5),
             first_byte: Span::seconds(60),
             response_idle: Span::seconds(60),

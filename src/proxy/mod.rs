@@ -1,6 +1,7 @@
 //! deckle in front of any site: a reverse proxy, and an embedded demo site for when there is none.
 //!
-//! 1. The accept loop reads heads under a timer, speaks HTTP/1.1 and HTTP/2, and stops without cutting anybody off.
+//! 1. The accept loop reads heads under a timer, speaks HTTP/1.1 and HTTP/2, has so many places and no more, waits for nobody who
+//!    takes nothing, and stops without cutting anybody off.
 //! 2. Hop-by-hop fields end here; what a client claims about its own address is replaced by what is known.
 //! 3. Bodies stream in both directions; a body of the site that breaks off breaks off at the client, too.
 //! 4. A reload builds everything anew first; a bad file leaves the old one in force.
@@ -18,10 +19,12 @@ mod failure;
 mod headers;
 mod idle;
 mod operators;
+mod places;
 mod plans;
 mod problem;
 mod refuse;
 mod server;
+mod stall;
 mod start;
 mod stream;
 mod upgrade;

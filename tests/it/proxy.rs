@@ -462,6 +462,46 @@ fn a_site_nearby_is_not_asked_to_compress_what_is_taken_apart_here() {
     }
 }
 
+#[test]
+fn whoever_takes_nothing_of_an_answer_is_cut_off() {
+    let (end, ended) = mpsc::channel();
+    let upstream = Upstream::start(move |request, stream| {
+        if request.target != "/endless" {
+            return;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nConnection: close\r\n\r\n");
+        while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+        let _ = end.send(());
+    });
+    let deckle = Deckle::with_config("[proxy.timeouts]\nwrite = \"200ms\"\n", &["--upstream", &upstream.url()]);
+    let stream = request_from(CLIENT, deckle.address, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n");
+    ended.recv_timeout(PATIENCE).expect("nobody writes for a client that takes nothing");
+    drop(stream);
+    let (lines, _log) = deckle.stop();
+    let record = hits(&lines).into_iter().find(|line| line["url.path"] == "/endless").unwrap().clone();
+    assert_eq!(record["deckle.complete"], false);
+}
+
+#[test]
+fn beyond_the_most_connections_clients_wait() {
+    let (upstream, seen) = remembering();
+    let deckle = Deckle::with_config("[proxy]\nmax_connections = 1\n", &["--upstream", &upstream.url()]);
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut first = request_from(CLIENT, deckle.address, &request("/first"));
+    read_until(&mut first, "</html>");
+    let mut second = request_from(CLIENT, deckle.address, &request("/second"));
+    for _ in 0..20 {
+        first.write_all(request("/again").as_bytes()).unwrap();
+        read_until(&mut first, "</html>");
+    }
+    drop(first);
+    read_until(&mut second, "</html>");
+    let targets: Vec<String> = seen.lock().unwrap().iter().map(|seen| seen.target.clone()).collect();
+    // deckle itself asks for the front page.
+    let of_clients: Vec<&str> = targets.iter().map(String::as_str).filter(|target| *target != "/").collect();
+    assert_eq!((of_clients.len(), of_clients.last()), (22, Some(&"/second")), "{of_clients:?}");
+}
+
 fn read_until(stream: &mut std::net::TcpStream, text: &str) -> Vec<u8> {
     let mut seen = Vec::new();
     let mut buffer = [0u8; 1_024];

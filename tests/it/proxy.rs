@@ -371,7 +371,7 @@ async fn a_reload_that_waits_for_the_disk_holds_up_nobody() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let dir = TempDir::new();
     let text = format!(
-        "[proxy]\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\n[audit]\nenabled = false\ndir = {:?}\n",
+        "[proxy]\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\n[visitor.ranges]\nrefresh = \"0s\"\n[audit]\nenabled = false\ndir = {:?}\n",
         dir.path().display().to_string()
     );
     let config = Config::from_toml(&text).unwrap();

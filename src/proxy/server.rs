@@ -146,6 +146,10 @@ async fn connection<A: Answer, T>(
     let silence = async {
         if tokio::time::timeout(limits.header_read.0, first_request.notified()).await.is_ok() {
             streams.idle(limits.keep_alive.0).await;
+            // The last bytes of streams that are over may still be on their way to somebody slow.
+            while ends.is_blocked() {
+                streams.idle(limits.keep_alive.0).await;
+            }
         }
     };
     let mut connection = std::pin::pin!(watcher.watch(connection));

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use super::idle::Idle;
 use super::places::Place;
 
-/// How a connection is to end.
+/// How a connection is to end, and whether it is stuck.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reset(Arc<Ends>);
 
@@ -32,12 +32,19 @@ struct Ends {
     running: AtomicBool,
     /// All was said.
     orderly: AtomicBool,
+    /// The last write found no room.
+    blocked: AtomicBool,
 }
 
 impl Reset {
     /// The connection has come to its own end: it was not cut off from outside.
     pub(super) fn orderly(&self) {
         self.0.orderly.store(true, Ordering::Release);
+    }
+
+    /// Something waits to be written.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.0.blocked.load(Ordering::Relaxed)
     }
 
     fn is_due(&self) -> bool {
@@ -63,6 +70,7 @@ impl ClientStream {
     }
 
     fn written(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.reset.0.blocked.store(polled.is_pending(), Ordering::Relaxed);
         if let Some(written) = ready!(self.taking.watch(cx, polled)) {
             return Poll::Ready(written);
         }

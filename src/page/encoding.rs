@@ -72,6 +72,7 @@ impl Coding {
 
 /// In the extensions of a response: it came from the same machine or network, and its coding costs more than it saves.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "only the proxy knows where the site is"))]
 pub(crate) struct NearSite;
 
 /// Why a body's codings are not taken apart.

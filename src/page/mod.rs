@@ -72,6 +72,8 @@ use crate::unit::Size;
 
 pub use body::{BodyError, PageBody};
 pub use csp::{Amend, CspSettings};
+#[cfg(feature = "proxy")]
+pub(crate) use encoding::NearSite;
 pub use guard::{GuardMode, GuardSettings};
 #[cfg(feature = "proxy")]
 pub(crate) use headers::is_html;

@@ -8,7 +8,7 @@ use super::agents::{AgentCache, AgentTable};
 use super::feed::Batch;
 use super::row::{Kind, Row};
 use super::versions::Told;
-use crate::audit::reader::{Evidence, Format, Line, Note, Skipped, evidence};
+use crate::audit::reader::{Evidence, Format, Line, Note, Skipped, SpecialBytes, evidence};
 use crate::review::simulate::{Event, PolicyNote};
 
 /// A server writes a line when the answer is done: this much disorder is usual.
@@ -84,20 +84,25 @@ impl<'c> Parsed<'c> {
         let mut reader = batch.reader.clone();
         let (mut of_format, mut format, mut lines) = (0, reader.format(), 0);
         self.newest = batch.newest;
-        let valid = std::str::from_utf8(&batch.chunk.bytes).ok();
+        let bytes = batch.chunk.bytes.as_slice();
+        let valid = if format == Format::Combined { std::str::from_utf8(bytes).ok() } else { None };
+        let mut special = SpecialBytes::of(bytes);
         for (span, whole) in batch.chunk.spans() {
             lines += 1;
             if self.used == self.rows.len() {
                 self.rows.push(Row::blank(agents, cache));
             }
             let Some(row) = self.rows.get_mut(self.used) else { continue };
-            let text = valid.and_then(|text| text.get(span.clone()));
-            if text.is_some_and(|text| reader.read_usual(text, &mut row.hit)) {
-                of_format += 1;
-                self.add_hit((chunk as u32, lines as u32, None), plan, agents, cache);
-                continue;
+            let line = bytes.get(span.clone()).unwrap_or_default();
+            if reader.format() == Format::Combined && !special.are_in(&span) {
+                // Where one line is no UTF-8, the others are.
+                let text = valid.map_or_else(|| std::str::from_utf8(line).ok(), |text| text.get(span));
+                if text.is_some_and(|text| reader.read_plain(text, &mut row.hit)) {
+                    of_format += 1;
+                    self.add_hit((chunk as u32, lines as u32, None), plan, agents, cache);
+                    continue;
+                }
             }
-            let line = batch.chunk.bytes.get(span).unwrap_or_default();
             let read = reader.read(line);
             if reader.format() != format {
                 *self.formats.entry(format).or_default() += std::mem::take(&mut of_format);

@@ -396,8 +396,9 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        let (_, agent) = AgentCache::default().get(&AgentTable::new(usize::MAX), Some("curl/8"));
-        Facts::new(1, "203.0.113.9", "", agent, Duration::from_secs(1_000_000))
+        let table = AgentTable::new(usize::MAX);
+        let (_, agent) = AgentCache::new(&table).get(Some("curl/8"));
+        Facts::new(1, "203.0.113.9", "", agent.into_owned(), Duration::from_secs(1_000_000))
     }
 
     const GAP: Duration = Duration::from_secs(1_800);

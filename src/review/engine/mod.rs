@@ -150,7 +150,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     let mut counts = Counts::new(plan, sources.len());
     let simulator = counts.start_simulation(plan);
     let agents = plan.agents();
-    let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
+    let mut caches: Vec<AgentCache<'_>> = (0..plan.jobs).map(|_| AgentCache::new(&agents)).collect();
     let mut lines = Lines::of(sources, &plan.reading);
     let mut round: Vec<Vec<Batch>> = Vec::with_capacity(ROUND);
     loop {
@@ -169,7 +169,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         }
         let stopped = stop.load(Ordering::Relaxed);
         if round.len() >= ROUND.max(plan.jobs) || ((over || stopped) && !round.is_empty()) {
-            counts.add_round(&round, plan, &agents, &mut caches);
+            counts.add_round(&round, plan, &mut caches);
             if let Some(simulator) = &simulator {
                 counts.feed(simulator, round.iter().map(Vec::len).sum());
             }
@@ -312,7 +312,7 @@ impl Counts {
 
     /// Every thread parses a few chunks; when all have, each counts the visitors that are its own, out of all of these
     /// chunks, and parses the next ones. So they wait for one another once a turn.
-    fn add_round(&mut self, round: &[Vec<Batch>], plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
+    fn add_round(&mut self, round: &[Vec<Batch>], plan: &Plan, caches: &mut [AgentCache<'_>]) {
         let jobs = self.shards.len();
         let batches: Vec<&Batch> = round.iter().flatten().collect();
         // The number of the first batch of each group.
@@ -327,7 +327,7 @@ impl Counts {
         let sets: Vec<Vec<RwLock<Parsed<'_>>>> = (0..sets).map(|_| set()).collect();
         let turns = round.len().div_ceil(jobs * of_turn);
         let slots = |turn: usize| sets.get(turn % sets.len()).map(Vec::as_slice).unwrap_or_default();
-        let lanes: Vec<Mutex<(&mut Shard, &mut AgentCache)>> =
+        let lanes: Vec<Mutex<(&mut Shard, &mut AgentCache<'_>)>> =
             self.shards.iter_mut().zip(caches).map(Mutex::new).collect();
         let failed = Mutex::new(None);
         let parse = |turn: usize, at: usize| {
@@ -338,7 +338,7 @@ impl Counts {
             let first = (turn * jobs + at) * of_turn;
             for (group, start) in round.iter().zip(&starts).skip(first).take(of_turn) {
                 for (batch, number) in group.iter().zip(*start..) {
-                    slot.parse(number, batch, plan, agents, lane.1);
+                    slot.parse(number, batch, plan, lane.1);
                 }
             }
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Plan;
-use super::agents::{AgentCache, AgentTable};
+use super::agents::AgentCache;
 use super::feed::Batch;
 use super::row::{Kind, Row};
 use super::versions::Told;
@@ -73,14 +73,7 @@ impl<'c> Parsed<'c> {
         places.iter().filter_map(|place| self.rows.get(*place as usize))
     }
 
-    pub(super) fn parse(
-        &mut self,
-        chunk: usize,
-        batch: &'c Batch,
-        plan: &Plan,
-        agents: &AgentTable,
-        cache: &mut AgentCache,
-    ) {
+    pub(super) fn parse<'t: 'c>(&mut self, chunk: usize, batch: &'c Batch, plan: &Plan, cache: &mut AgentCache<'t>) {
         let mut reader = batch.reader.clone();
         let (mut of_format, mut format, mut lines) = (0, reader.format(), 0);
         self.newest = batch.newest;
@@ -90,7 +83,7 @@ impl<'c> Parsed<'c> {
         for (span, whole) in batch.chunk.spans() {
             lines += 1;
             if self.used == self.rows.len() {
-                self.rows.push(Row::blank(agents, cache));
+                self.rows.push(Row::blank(cache));
             }
             let Some(row) = self.rows.get_mut(self.used) else { continue };
             let line = bytes.get(span.clone()).unwrap_or_default();
@@ -99,7 +92,7 @@ impl<'c> Parsed<'c> {
                 let text = valid.map_or_else(|| std::str::from_utf8(line).ok(), |text| text.get(span));
                 if text.is_some_and(|text| reader.read_plain(text, &mut row.hit)) {
                     of_format += 1;
-                    self.add_hit((chunk as u32, lines as u32, None), plan, agents, cache);
+                    self.add_hit((chunk as u32, lines as u32, None), plan, cache);
                     continue;
                 }
             }
@@ -115,7 +108,7 @@ impl<'c> Parsed<'c> {
                     let asked = plan.simulated.is_some() && hit.deckle.is_some();
                     let evidence = asked.then(|| evidence(line)).flatten();
                     row.hit = hit;
-                    self.add_hit((chunk as u32, lines as u32, evidence), plan, agents, cache);
+                    self.add_hit((chunk as u32, lines as u32, evidence), plan, cache);
                 }
                 Line::Other(note) => self.add_note(*note, plan.simulated.is_some()),
                 Line::Directive => self.other += 1,
@@ -155,12 +148,11 @@ impl<'c> Parsed<'c> {
     }
 
     /// The hit in the first row that is free.
-    fn add_hit(
+    fn add_hit<'t: 'c>(
         &mut self,
         (chunk, line, evidence): (u32, u32, Option<Evidence<'_>>),
         plan: &Plan,
-        agents: &AgentTable,
-        cache: &mut AgentCache,
+        cache: &mut AgentCache<'t>,
     ) {
         let Some(row) = self.rows.get_mut(self.used) else { return };
         let hit = &row.hit;
@@ -172,7 +164,7 @@ impl<'c> Parsed<'c> {
         self.newest = self.newest.max(hit.time);
         let (first, last) = self.span.unwrap_or((hit.time, hit.time));
         self.span = Some((first.min(hit.time), last.max(hit.time)));
-        row.complete(agents, cache);
+        row.complete(cache);
         if row.kind == Kind::Robots {
             self.answers.extend(Told::of(row));
         }

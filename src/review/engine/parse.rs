@@ -54,9 +54,30 @@ pub(super) struct Parsed<'c> {
     newest: Duration,
 }
 
+/// Memory of rows that are no more: what is new comes from the system page by page.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    rows: Vec<Row<'static>>,
+    of_shard: Vec<Vec<u32>>,
+}
+
 impl<'c> Parsed<'c> {
-    pub(super) fn new(shards: usize) -> Self {
-        Self { of_shard: (0..shards).map(|_| Vec::new()).collect(), ..Self::default() }
+    pub(super) fn new(shards: usize, memory: Memory) -> Self {
+        let Memory { rows, mut of_shard } = memory;
+        of_shard.resize_with(shards, Vec::new);
+        Self { rows, of_shard, ..Self::default() }
+    }
+
+    /// Nobody asks for the rows any more: many are not freed at once.
+    pub(super) fn forget_rows(&mut self) {
+        self.clear();
+        self.rows.clear();
+    }
+
+    /// What the rows of other lines may lie in.
+    pub(super) fn take_memory(&mut self) -> Memory {
+        self.forget_rows();
+        Memory { rows: emptied(std::mem::take(&mut self.rows)), of_shard: std::mem::take(&mut self.of_shard) }
     }
 
     /// The chunk in hand is done.
@@ -200,6 +221,12 @@ impl<'c> Parsed<'c> {
     }
 }
 
+/// The same memory, for rows of any lines.
+fn emptied(mut rows: Vec<Row<'_>>) -> Vec<Row<'static>> {
+    rows.clear();
+    rows.into_iter().filter_map(|_| None).collect()
+}
+
 /// A line of deckle's log has a number.
 fn count_number(numbers: &mut BTreeMap<String, (u64, u64, u64)>, instance: &str, seq: u64) {
     if seq == 0 {
@@ -209,5 +236,24 @@ fn count_number(numbers: &mut BTreeMap<String, (u64, u64, u64)>, instance: &str,
         (*first, *last, *lines) = ((*first).min(seq), (*last).max(seq), *lines + 1);
     } else {
         numbers.insert(instance.to_owned(), (seq, seq, 1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::agents::AgentTable;
+    use super::*;
+
+    #[test]
+    fn rows_leave_their_memory() {
+        let table = AgentTable::new(usize::MAX);
+        let mut cache = AgentCache::new(&table);
+        let mut parsed = Parsed::new(3, Memory::default());
+        parsed.rows.extend((0..100).map(|_| Row::blank(&mut cache)));
+        parsed.of_shard[2].extend(0..100);
+        let (rows, of_shard) = (parsed.rows.capacity(), parsed.of_shard[2].capacity());
+        let parsed = Parsed::new(3, parsed.take_memory());
+        assert_eq!((parsed.rows.len(), parsed.rows(2).count()), (0, 0));
+        assert_eq!((parsed.rows.capacity(), parsed.of_shard[2].capacity()), (rows, of_shard));
     }
 }

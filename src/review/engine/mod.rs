@@ -207,33 +207,13 @@ impl Counts {
         }
     }
 
-    /// Everybody but proven robots, which do what they are let.
-    fn unproven(&self) -> impl Iterator<Item = &Facts> {
-        let visitors = self.shards.iter().flat_map(|shard| &shard.visitors);
-        visitors.filter(|facts| facts.verification != Verification::Verified)
-    }
-
-    /// The most articles, pages and requests of one visitor.
-    pub(crate) fn most_by_one(&self) -> [u64; 3] {
-        let of = |facts: &Facts| [facts.articles.count(), facts.pages.into(), facts.hits.count()];
-        self.unproven().map(of).fold([0; 3], |[a, b, c], [x, y, z]| [a.max(x), b.max(y), c.max(z)])
-    }
-
-    /// The most that anybody did within each span.
-    pub(crate) fn windowed(&self) -> BTreeMap<Window, u64> {
-        let mut most = BTreeMap::new();
-        for (window, count) in self.unproven().flat_map(Facts::most_within) {
-            let of = most.entry(window).or_insert(0);
-            *of = count.max(*of);
-        }
-        most
-    }
-
-    /// The most that anybody did within the last of each span, counted back from the last hit.
+    /// The most that anybody but proven robots did within the last of each span, counted back from the last hit.
     pub(crate) fn windowed_now(&self) -> BTreeMap<Window, u64> {
         let now = self.shards.iter().map(|shard| shard.tally.last).max().unwrap_or_default();
+        let visitors = self.shards.iter().filter(|shard| shard.rolls()).flat_map(|shard| &shard.visitors);
+        let unproven = visitors.filter(|facts| facts.verification != Verification::Verified);
         let mut most = BTreeMap::new();
-        for (window, count) in self.unproven().flat_map(|facts| facts.within(now)) {
+        for (window, count) in unproven.flat_map(|facts| facts.within(now)) {
             let of = most.entry(window).or_insert(0);
             *of = count.max(*of);
         }

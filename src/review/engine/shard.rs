@@ -94,6 +94,11 @@ impl Shard {
         }
     }
 
+    /// Are visitors counted within spans, too?
+    pub(crate) fn rolls(&self) -> bool {
+        !self.bounds.windows.is_empty()
+    }
+
     /// Takes its own out of a chunk.
     pub(super) fn add_all(&mut self, parsed: &Parsed<'_>, at: usize) {
         for note in &parsed.notes {

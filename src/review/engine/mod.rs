@@ -1,7 +1,7 @@
 //! Lines to counts: read by one thread, parsed and counted by several, in bounded memory.
 //!
-//! Each thread parses some chunks of lines; when all have, each counts the visitors that are its own out of all of these
-//! chunks, in their order: so the answer is the same with any number of threads.
+//! Any thread parses the next chunk of lines; each counts the visitors that are its own, out of all chunks in their order: so
+//! the answer is the same with any number of threads.
 
 mod agents;
 mod ahead;
@@ -16,6 +16,7 @@ mod robots;
 mod rolling;
 mod round;
 mod row;
+mod schedule;
 mod shard;
 mod tails;
 mod tally;

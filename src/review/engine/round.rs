@@ -1,18 +1,19 @@
-//! A round of chunks: parsed and counted by several threads, in step.
+//! A round of chunks: parsed and counted by several threads.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use super::crew::{Crew, work_together};
+use super::crew::work_together;
 use super::feed::Batch;
 use super::parse::{Memory, Parsed};
+use super::schedule::{Schedule, Task};
 use super::{AgentCache, AgentTable, Counts, MAX_BAD, Plan, Shard};
 use crate::audit::reader::{Format, Skipped};
 
-/// Chunks that each of several threads parses in a turn: of more, the rows do not stay in its cache until they are counted;
-/// with fewer, the threads wait for one another more often.
-const TURN: usize = 2;
+/// Chunks, or groups of parts of chunks, that are on the way for each of several threads: one that it counts, and one that is
+/// parsed meanwhile.
+const SLOTS: usize = 2;
 
 /// What is kept from one round to the next.
 #[derive(Debug)]
@@ -38,8 +39,7 @@ fn keep_failure(failed: &Mutex<Option<Failure>>, work: impl FnOnce()) {
 }
 
 impl Counts {
-    /// Every thread parses a few chunks; when all have, each counts the visitors that are its own, out of all of these
-    /// chunks, and parses the next ones. So they wait for one another once a turn.
+    /// Any thread parses the next chunk, and each counts the visitors that are its own, out of all chunks in their order.
     pub(super) fn add_round(&mut self, round: &[Vec<Batch>], plan: &Plan, kept: &mut Kept<'_>) {
         let jobs = self.shards.len();
         let batches: Vec<&Batch> = round.iter().flatten().collect();
@@ -50,54 +50,46 @@ impl Counts {
             start += group.len();
         }
         // Who is alone waits for nobody, and finds in its cache what it has just parsed.
-        let (of_turn, sets) = if jobs == 1 { (1, 1) } else { (TURN, 2) };
+        let slots = if jobs == 1 { 1 } else { SLOTS * jobs };
+        let schedule = Schedule::new(round.len(), jobs, slots);
         let mut memory = std::mem::take(&mut kept.memory).into_iter();
         let slot = |_| RwLock::new(Parsed::new(jobs, memory.next().unwrap_or_default()));
-        let all_slots: Vec<RwLock<Parsed<'_>>> = (0..sets * jobs).map(slot).collect();
-        let turns = round.len().div_ceil(jobs * of_turn);
-        let slots = |turn: usize| all_slots.get((turn % sets) * jobs..).unwrap_or_default().iter().take(jobs);
+        let slots: Vec<RwLock<Parsed<'_>>> = (0..slots).map(slot).collect();
         let lanes: Vec<Mutex<(&mut Shard, &mut AgentCache<'_>)>> =
             self.shards.iter_mut().zip(&mut kept.caches).map(Mutex::new).collect();
         let failed = Mutex::new(None);
-        let parse = |turn: usize, at: usize| {
-            let (Some(slot), Some(lane)) = (slots(turn).nth(at), lanes.get(at)) else { return };
+        let parse = |group: usize, lane: usize| {
+            let (Some(batches), Some(start)) = (round.get(group), starts.get(group)) else { return };
+            let (Some(slot), Some(lane)) = (slots.get(schedule.slot(group)), lanes.get(lane)) else { return };
             let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
             let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
             slot.clear();
-            let first = (turn * jobs + at) * of_turn;
-            for (group, start) in round.iter().zip(&starts).skip(first).take(of_turn) {
-                for (batch, number) in group.iter().zip(*start..) {
-                    slot.parse(number, batch, plan, lane.1);
-                }
+            for (batch, number) in batches.iter().zip(*start..) {
+                slot.parse(number, batch, plan, lane.1);
             }
         };
-        let count = |turn: usize, at: usize| {
-            let Some(lane) = lanes.get(at) else { return };
+        let count = |group: usize, at: usize| {
+            let (Some(slot), Some(lane)) = (slots.get(schedule.slot(group)), lanes.get(at)) else { return };
             let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-            for slot in slots(turn) {
-                lane.0.add_all(&slot.read().unwrap_or_else(PoisonError::into_inner), at);
-            }
+            lane.0.add_all(&slot.read().unwrap_or_else(PoisonError::into_inner), at);
         };
-        let forget_rows = |at: usize| {
-            for slot in all_slots.iter().skip(at).step_by(jobs) {
-                slot.write().unwrap_or_else(PoisonError::into_inner).forget_rows();
-            }
+        let clear = |slot: usize| {
+            let Some(slot) = slots.get(slot) else { return };
+            slot.write().unwrap_or_else(PoisonError::into_inner).forget_rows();
         };
-        // Usually each thread has one lane.
-        work_together(jobs, &|worker: usize, crew: &Crew| {
-            let own = || (worker..jobs).step_by(crew.workers);
-            // Who fails must not let the others wait for ever.
-            own().for_each(|at| keep_failure(&failed, || parse(0, at)));
-            for turn in 0..turns {
-                crew.meet();
-                own().for_each(|at| keep_failure(&failed, || count(turn, at)));
-                if turn + 1 < turns {
-                    own().for_each(|at| keep_failure(&failed, || parse(turn + 1, at)));
-                }
+        work_together(jobs, &|worker: usize, workers: usize| {
+            // Usually each thread has one lane.
+            let own = (worker..jobs).step_by(workers);
+            let mut done = None;
+            while let Some(task) = schedule.next(done, own.clone()) {
+                // Who fails must not let the others wait for ever.
+                keep_failure(&failed, || match task {
+                    Task::Parse(group) => parse(group, worker),
+                    Task::Count { lane, group } => count(group, lane),
+                    Task::Clear(slot) => clear(slot),
+                });
+                done = Some(task);
             }
-            // Nobody looks at them any more.
-            crew.meet();
-            own().for_each(|at| keep_failure(&failed, || forget_rows(at)));
         });
         drop(lanes);
         // A report that lacks lines would be a lie.
@@ -106,7 +98,7 @@ impl Counts {
         }
         let mut lines = vec![0; batches.len()];
         let mut bad = Vec::new();
-        for slot in all_slots {
+        for slot in slots {
             let mut parsed = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
             kept.memory.push(parsed.take_memory());
             for (chunk, of_chunk) in parsed.lines_of.drain(..) {

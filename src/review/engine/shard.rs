@@ -210,7 +210,7 @@ impl Shard {
         let (mut round, mut goes, mut left) = (Requests::default(), at, 0);
         let mut moved = vec![u32::MAX; self.visitors.len()];
         let mut places = moved.iter_mut();
-        let (by_key, let_go) = (&mut self.by_key, &mut self.let_go);
+        let let_go = &mut self.let_go;
         // In place: memory is short.
         self.visitors.retain(|facts| {
             let (weight, place) = (weight(facts), places.next());
@@ -219,15 +219,18 @@ impl Shard {
                 let_go.keys.insert(facts.key);
                 let_go.hits += facts.hits;
                 round = round.max(facts.hits);
-                by_key.remove(&facts.key);
                 return false;
             }
             if let Some(place) = place {
                 *place = left;
             }
-            by_key.insert(facts.key, left);
             left += 1;
             true
+        });
+        // As they lie in the table: to look for each would be a walk all over memory.
+        self.by_key.retain(|_, number| {
+            *number = moved.get(*number as usize).copied().unwrap_or(u32::MAX);
+            *number != u32::MAX
         });
         self.let_go.short_by += round;
         self.articles.renumber(&moved);

@@ -99,7 +99,7 @@ impl<'c> Parsed<'c> {
         let (mut of_format, mut format, mut lines) = (0, reader.format(), 0);
         self.newest = batch.newest;
         let bytes = batch.chunk.bytes.as_slice();
-        let valid = if format == Format::Combined { std::str::from_utf8(bytes).ok() } else { None };
+        let valid = if format == Format::Combined { simdutf8::basic::from_utf8(bytes).ok() } else { None };
         let mut special = SpecialBytes::of(bytes);
         for (span, whole) in batch.chunk.spans() {
             lines += 1;

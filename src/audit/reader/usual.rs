@@ -65,15 +65,19 @@ fn address(line: &str) -> Option<(Text<'_>, &str)> {
             match byte as u8 {
                 b'.' => kinds[byte] = POINT,
                 b':' => kinds[byte] = COLON,
-                b if b.is_ascii_hexdigit() => kinds[byte] = 0,
+                // The space ends it.
+                b if b == b' ' || b.is_ascii_hexdigit() => kinds[byte] = 0,
                 _ => {}
             }
             byte += 1;
         }
         kinds
     };
-    let end = memchr::memchr(b' ', line.as_bytes().get(..LONGEST.min(line.len()))?)?;
-    let kinds = line.bytes().take(end).fold(0, |kinds, byte| kinds | KINDS[usize::from(byte)]);
+    let mut kinds = 0;
+    let end = line.bytes().take(LONGEST).position(|byte| {
+        kinds |= KINDS[usize::from(byte)];
+        byte == b' '
+    })?;
     (end > 0 && kinds < POINT | COLON).then_some(())?;
     Some((Cow::Borrowed(line.get(..end)?), line.get(end..)?))
 }

@@ -243,6 +243,7 @@ fn count_number(numbers: &mut BTreeMap<String, (u64, u64, u64)>, instance: &str,
 mod tests {
     use super::super::agents::AgentTable;
     use super::*;
+    use crate::review::{Review, Source};
 
     #[test]
     fn rows_leave_their_memory() {
@@ -255,5 +256,30 @@ mod tests {
         let parsed = Parsed::new(3, parsed.take_memory());
         assert_eq!((parsed.rows.len(), parsed.rows(2).count()), (0, 0));
         assert_eq!((parsed.rows.capacity(), parsed.of_shard[2].capacity()), (rows, of_shard));
+    }
+
+    #[test]
+    fn odd_lines_change_nothing_for_those_around_them() {
+        let line = |address: &str, path: &str, status: u32| {
+            let at = "20/Nov/2026:10:00:00 +0000";
+            format!("{address} - - [{at}] \"GET {path} HTTP/1.1\" {status} 9 \"-\" \"curl/8.5.0\"\n")
+        };
+        let usual = |i: u32| line("198.51.100.2", &format!("/news/a-b-c-{i}"), 200).into_bytes();
+        let odd = |path: &[u8]| {
+            let whole = line("203.0.113.9", "/?", 404);
+            let (before, behind) = whole.split_once("/?").unwrap();
+            [before.as_bytes(), path, behind.as_bytes()].concat()
+        };
+        // Latin-1, an escape, a tab, one control byte; and a line that is no text.
+        let odd = [odd(b"/caf\xE9"), odd(br"/t\xc3\xa9"), odd(b"/a\tb"), odd(b"/a\x1Bb"), odd(b"/\x00")].concat();
+        let some = |i: u32| if i % 100 == 70 { [usual(i), odd.clone()].concat() } else { usual(i) };
+        let path = std::env::temp_dir().join(format!("deckle-odd-{}.log", std::process::id()));
+        std::fs::write(&path, (0..300).flat_map(some).collect::<Vec<u8>>()).unwrap();
+        let report = Review::default().jobs(2).read(&[Source::Path(path.clone())]).report;
+        std::fs::remove_file(path).unwrap();
+        assert_eq!((report.quality.lines, report.quality.hits, report.content.articles), (315, 312, 300));
+        assert_eq!(report.quality.skipped.into_iter().collect::<Vec<_>>(), [("binary", 3)]);
+        let missing: Vec<_> = report.status.not_found.iter().map(|row| (row.path.as_str(), row.hits)).collect();
+        assert_eq!(missing, [("/a\tb", 3), ("/a\u{1B}b", 3), ("/caf\u{FFFD}", 3), ("/té", 3)]);
     }
 }

@@ -25,6 +25,8 @@ const SUSPECT: u8 = 20;
 pub(crate) struct Judge {
     pub(crate) state: Arc<State>,
     pub(super) weights: Weights,
+    /// Odd headers count something.
+    weighs_headers: bool,
     beacon: super::Beacon,
     pub(super) links: Option<TrapForm>,
     pub(super) canary: bool,
@@ -52,8 +54,10 @@ struct View {
 
 impl Judge {
     pub(crate) fn new(state: Arc<State>, settings: &Settings, quotas: SoftQuotas) -> Result<Self, SuspicionError> {
+        let weights = Weights::new(&settings.score)?;
         Ok(Self {
-            weights: Weights::new(&settings.score)?,
+            weighs_headers: weights.weighs(Group::Headers),
+            weights,
             beacon: settings.beacon,
             links: settings.trap.links.then_some(settings.trap.form),
             canary: settings.trap.canary,
@@ -100,7 +104,9 @@ impl Judge {
         let mut fired = Vec::new();
         let mut fire = |signal| self.fire(&mut fired, signal, ONCE);
         signals::claim(visitor.agent.category, visitor.verification).into_iter().for_each(&mut fire);
-        headers::contradictions(visitor, head, &mut fire);
+        if self.weighs_headers {
+            headers::contradictions(visitor, head, &mut fire);
+        }
         if visitor.verification == Verification::Verified {
             fire(Signal::VerifiedAgent);
         }
@@ -177,12 +183,10 @@ impl Judge {
             self.fire(fired, Signal::NetLimit, ONCE);
         }
         let verified = visitor.verification == Verification::Verified;
-        self.traps(
-            visitor,
-            &view.record,
-            visitor.prefetch || verified || headers::comes_from_elsewhere(head.headers),
-            fired,
-        );
+        if visitor.trap.is_some() {
+            let spared = visitor.prefetch || verified || headers::comes_from_elsewhere(head.headers);
+            self.traps(visitor, &view.record, spared, fired);
+        }
         // A pass that goes around has one quota still, wherever it is shown.
         let client = match keys.pass {
             Some(pass) => pass,

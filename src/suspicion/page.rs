@@ -45,12 +45,12 @@ impl Judge {
         use Category::{Academic, AiSearch, AiTrain, Seo};
         let bound = matches!(visitor.agent.category, AiTrain | AiSearch | Seo | Academic);
         let Some(name) = visitor.agent.name.as_deref().filter(|_| bound) else { return false };
+        let Some(robots) = self.robots.get() else { return false };
         let target = match head.query {
             Some(query) => format!("{}?{query}", head.path),
             None => head.path.to_owned(),
         };
-        let robots = self.robots.get();
-        robots.is_some_and(|robots| robots.forbids(&visitor.host, name, &target, visitor.arrived.as_secs()))
+        robots.forbids(&visitor.host, name, &target, visitor.arrived.as_secs())
     }
 
     pub(super) fn step(&self, visitor: &Visitor, head: Head<'_>, page: bool) -> Step {

@@ -147,7 +147,7 @@ struct Replay {
 impl Replay {
     fn new(policy: &Arc<SimulatedPolicy>) -> Result<Self, SimulateError> {
         let clock = ManualClock::at(0);
-        let state = State::with_size(clock.clone(), policy.suspicion.state.size).keyed(KEY);
+        let state = State::with_size(clock.clone(), policy.suspicion.state.size).keyed(KEY).without_heat();
         let state = Arc::new(state);
         clock.advance(BEFORE);
         let foreign = Foreign::new(&state, policy)?;

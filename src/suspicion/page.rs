@@ -1,20 +1,33 @@
 //! What counts as a page, and what a page may carry.
 
+use std::time::Duration;
+
 use http::Method;
 
 use super::Assessment;
 use super::conduct::{self, Step};
 use super::headers::Head;
 use super::judge::Judge;
-use super::state::{Keys, PathKind, flag};
+use super::state::{Keys, PathKind, Tick, flag};
 use crate::visitor::trap::Offers;
 use crate::visitor::{Category, RouteClass, Verification, Visitor};
+
+/// What is asked for, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// It counts as a page.
+    pub(super) page: bool,
+    /// Hash of the path.
+    pub(super) path: u64,
+    /// Of the clock, which is read once for all.
+    pub(super) now: Duration,
+}
 
 impl Judge {
     /// A path is what it has answered, not what the request says about itself; before it has answered anything, it is
     /// a page unless it names a file, and unless this visitor has asked for pages by the names of files before.
-    pub(super) fn counts_as_page(&self, visitor: &Visitor, method: &Method, keys: Option<&Keys>) -> bool {
-        let known = self.state.path_kind(&visitor.path).map(|kind| kind == PathKind::Html);
+    pub(super) fn counts_as_page(&self, visitor: &Visitor, method: &Method, keys: Option<&Keys>, path: u64) -> bool {
+        let known = self.state.path_kind(path).map(|kind| kind == PathKind::Html);
         let looks_like_page = || !visitor.asset_path && visitor.route != RouteClass::Feed;
         match visitor.route {
             RouteClass::Wellknown | RouteClass::Own => false,
@@ -53,10 +66,11 @@ impl Judge {
         robots.forbids(&visitor.host, name, &target, visitor.arrived.as_secs())
     }
 
-    pub(super) fn step(&self, visitor: &Visitor, head: Head<'_>, page: bool) -> Step {
-        let path = self.state.path_hash(&visitor.path);
+    pub(super) fn step(&self, visitor: &Visitor, head: Head<'_>, of: Asked) -> Step {
+        let Asked { page, path, now } = of;
+        let (now, now_ms) = (Tick::of(now), now.as_millis() as u32);
         let article = conduct::looks_like_article(&visitor.path);
-        let heat = if page { self.state.heat(path) } else { 0 };
+        let heat = if page { self.state.heat(path, now) } else { 0 };
         let conditional = [http::header::IF_NONE_MATCH, http::header::IF_MODIFIED_SINCE];
         Step {
             page,
@@ -67,8 +81,8 @@ impl Judge {
             deep_direct: page && conduct::is_deep_direct(visitor, head.headers, article, heat),
             conditional: conditional.iter().any(|name| head.headers.contains_key(name)),
             robots: &*visitor.path == "/robots.txt",
-            now: self.state.now(),
-            now_ms: self.state.clock().elapsed().as_millis() as u32,
+            now,
+            now_ms,
         }
     }
 }

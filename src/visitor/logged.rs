@@ -34,13 +34,9 @@ impl Facts {
     /// The class of a path.
     pub(crate) fn logged_path(&self, method: &Method, path: &str) -> LoggedPath {
         let (unknown, normal) = (HeaderMap::new(), normalise(path));
-        let route = self.routes.classify(method, path, &normal, &unknown);
-        LoggedPath {
-            route,
-            navigation: route::is_navigation(method, route, &unknown),
-            asset: self.routes.is_asset_path(&normal),
-            normal: normal.into(),
-        }
+        let asset = self.routes.is_asset_path(&normal);
+        let route = self.routes.classify(method, path, &normal, asset, &unknown);
+        LoggedPath { route, navigation: route::is_navigation(method, route, &unknown), asset, normal: normal.into() }
     }
 
     /// Identifies who asked for it.

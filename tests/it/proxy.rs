@@ -268,10 +268,10 @@ fn an_html_answer_to_a_range_is_asked_for_again_as_a_whole() {
         let _ = stream.write_all(format!("{head}{body}").as_bytes());
     });
     let deckle = Deckle::start(&["--upstream", &upstream.url()]);
-    for path in ["/page", "/x.jpg"] {
-        let answer = get(CLIENT, deckle.address, path, "Range: bytes=0-8\r\n");
-        assert_eq!(answer.status, 200, "{path}");
-        assert!(String::from_utf8_lossy(&answer.body).contains("data-deckle=\"guard\""), "{path}");
+    for (path, lie) in [("/page", ""), ("/x.jpg", ""), ("/page", "Sec-Fetch-Dest: video\r\n")] {
+        let answer = get(CLIENT, deckle.address, path, &format!("Range: bytes=0-8\r\n{lie}"));
+        assert_eq!(answer.status, 200, "{path} {lie}");
+        assert!(String::from_utf8_lossy(&answer.body).contains("data-deckle=\"guard\""), "{path} {lie}");
     }
 }
 

@@ -105,7 +105,7 @@ impl StateSize {
 pub(crate) struct Tick(pub(crate) u32);
 
 impl Tick {
-    fn of(elapsed: Duration) -> Self {
+    pub(crate) fn of(elapsed: Duration) -> Self {
         Self((elapsed.as_millis() as u64 * 16 / 1_000) as u32)
     }
 
@@ -294,19 +294,29 @@ impl State {
         CellKey(self.hash((10u8, names, agent, languages)))
     }
 
-    /// Hash of a path, keyed, so that nobody can choose collisions.
-    pub(crate) fn path_hash(&self, path: &str) -> u64 {
-        self.hash((3u8, path))
-    }
-
     /// Reads and changes one record under its lock. `None`: the set is busy.
     pub(crate) fn with_record<T>(&self, key: CellKey, f: impl FnOnce(&mut Record, bool) -> T) -> Option<T> {
-        self.records.with(key, self.now(), f)
+        self.with_record_at(key, self.now(), f)
+    }
+
+    /// The same at a time that was read before.
+    pub(crate) fn with_record_at<T>(
+        &self,
+        key: CellKey,
+        now: Tick,
+        f: impl FnOnce(&mut Record, bool) -> T,
+    ) -> Option<T> {
+        self.records.with(key, now, f)
     }
 
     /// What the networks of a visitor say about it.
-    pub(crate) fn neighbourhood(&self, keys: &Keys, page: bool, with_assets: bool) -> (Neighbourhood, Option<CellKey>) {
-        let now = self.now();
+    pub(crate) fn neighbourhood(
+        &self,
+        keys: &Keys,
+        page: bool,
+        with_assets: bool,
+        now: Tick,
+    ) -> (Neighbourhood, Option<CellKey>) {
         let step = |crowd| NetStep { member: keys.address.0, page, with_assets, crowd };
         let (net, crowd) = keys.net;
         let near = self.networks.step(net, now, step(crowd));
@@ -326,8 +336,8 @@ impl State {
     }
 
     /// A page of a client of some make.
-    pub(crate) fn note_make(&self, make: CellKey, step: CohortStep) -> Alarm {
-        self.cohorts.step(make, self.now(), step)
+    pub(crate) fn note_make(&self, make: CellKey, step: CohortStep, now: Tick) -> Alarm {
+        self.cohorts.step(make, now, step)
     }
 
     /// Whoever it is has become an offender.
@@ -345,21 +355,6 @@ impl State {
             }
             record.wait_until = record.wait_until.max(now.plus_seconds(wait.as_secs() as u32));
         });
-    }
-
-    /// Learns what a path answers.
-    pub(crate) fn learn_path(&self, path: &str, kind: PathKind) {
-        self.kinds.learn(self.path_hash(path), kind);
-    }
-
-    /// What a path has answered. `None`: it has not been asked for yet, as far as is remembered.
-    pub(crate) fn path_kind(&self, path: &str) -> Option<PathKind> {
-        self.kinds.kind(self.path_hash(path))
-    }
-
-    /// Counts a request for a path, and says how often others asked before, at most.
-    pub(crate) fn heat(&self, hash: u64) -> u16 {
-        self.heat.hit(hash, self.now())
     }
 
     /// A challenge goes out to this sub-identity. Those of one moment count as one: tabs that are opened together.

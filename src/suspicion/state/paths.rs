@@ -52,6 +52,28 @@ impl PathKind {
     }
 }
 
+impl State {
+    /// Hash of a path, keyed, so that nobody can choose collisions.
+    pub(crate) fn path_hash(&self, path: &str) -> u64 {
+        self.hash((3u8, path))
+    }
+
+    /// Learns what a path answers, by its hash.
+    pub(crate) fn learn_path(&self, path: u64, kind: PathKind) {
+        self.kinds.learn(path, kind);
+    }
+
+    /// What a path has answered. `None`: it has not been asked for yet, as far as is remembered.
+    pub(crate) fn path_kind(&self, path: u64) -> Option<PathKind> {
+        self.kinds.kind(path)
+    }
+
+    /// Counts a request for a path, and says how often others asked before, at most.
+    pub(crate) fn heat(&self, path: u64, now: Tick) -> u16 {
+        self.heat.hit(path, now)
+    }
+}
+
 /// 62 bits of hash and two bits of kind for each path seen.
 pub(super) struct PathKinds {
     cells: Box<[AtomicU64]>,

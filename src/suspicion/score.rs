@@ -132,8 +132,7 @@ fn cap_together(fired: &mut [Fired], of: impl Fn(&Fired) -> bool, mut left: u8) 
 }
 
 /// In the order of the codes, each once.
-pub(super) fn in_order(fired: &[Fired]) -> Vec<Fired> {
-    let mut fired = fired.to_vec();
+pub(super) fn in_order(mut fired: Vec<Fired>) -> Vec<Fired> {
     fired.sort_unstable_by_key(|f| f.signal);
     fired.dedup_by_key(|f| f.signal);
     fired.retain(|f| f.points > 0);

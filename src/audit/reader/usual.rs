@@ -14,10 +14,10 @@ const STAMP: usize = 26;
 /// Bytes of the longest address (RFC 4291 §2.2), and the space behind it.
 const LONGEST: usize = 46;
 
-/// Reads into `hit`, whatever it held before; `None`: not the usual form, and `hit` is of no use.
+/// Reads a line without a backslash into `hit`, whatever that held before; `None`: not the usual form, and `hit` is of no
+/// use.
 pub(super) fn parse<'l>(line: &'l str, day: &mut Day, hit: &mut Hit<'l>) -> Option<()> {
     // Nothing is escaped: each quote ends something.
-    memchr::memchr(b'\\', line.as_bytes()).is_none().then_some(())?;
     let (address, rest) = address(line)?;
     let rest = rest.strip_prefix(" - - [")?;
     let time = day.clf(rest.as_bytes().get(..STAMP)?)?;
@@ -129,7 +129,8 @@ mod tests {
             deckle: Some(Box::default()),
             ..Hit::default()
         };
-        if parse(line, &mut Day::default(), &mut usual).is_none() {
+        // Who calls it has looked for backslashes, in many lines at once.
+        if line.contains('\\') || parse(line, &mut Day::default(), &mut usual).is_none() {
             return false;
         }
         assert_eq!(Ok(usual), combined::parse(line, 0), "{line}");

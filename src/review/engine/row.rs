@@ -1,8 +1,9 @@
 //! A hit, and what has to be known of it before it is counted.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
-use super::agents::{AgentCache, AgentTable, KnownAgent};
+use super::agents::{AgentCache, KnownAgent};
 use super::weight::Weight;
 use crate::audit::reader::Hit;
 use crate::review::filter::Subject;
@@ -46,7 +47,7 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Row<'l> {
     pub(crate) hit: Hit<'l>,
-    pub(crate) agent: Arc<KnownAgent>,
+    pub(crate) agent: Cow<'l, Arc<KnownAgent>>,
     pub(crate) category: Category,
     pub(crate) kind: Kind,
     /// The visitor.
@@ -57,20 +58,20 @@ pub(crate) struct Row<'l> {
     pub(crate) unseen: bool,
 }
 
-impl Row<'_> {
+impl<'l> Row<'l> {
     /// One that is to be filled.
-    pub(crate) fn blank(table: &AgentTable, cache: &mut AgentCache) -> Self {
-        let (_, agent) = cache.get(table, None);
+    pub(crate) fn blank(cache: &mut AgentCache<'l>) -> Self {
+        let (_, agent) = cache.get(None);
         let hit = Hit::default();
         let weight = Weight::ONE;
         Self { hit, agent, category: Category::None, kind: Kind::Other, key: 0, weight, unseen: false }
     }
 
     /// What follows from the hit.
-    pub(crate) fn complete(&mut self, table: &AgentTable, cache: &mut AgentCache) {
+    pub(crate) fn complete<'t: 'l>(&mut self, cache: &mut AgentCache<'t>) {
         let hit = &mut self.hit;
         shorten(hit);
-        let (agent_hash, agent) = cache.get(table, hit.user_agent.as_deref());
+        let (agent_hash, agent) = cache.get(hit.user_agent.as_deref());
         let logged = hit.deckle.as_ref().and_then(|fields| Category::from_code(&fields.category));
         self.category = logged.unwrap_or(agent.category());
         self.agent = agent;
@@ -107,10 +108,8 @@ impl Row<'_> {
     /// All of one family of robots are counted in one place, because one of them reads robots.txt for all; a visitor is
     /// counted in one place, too.
     pub(crate) fn shard(&self, shards: usize) -> usize {
-        let hash = match self.name() {
-            Some(name) if self.category.is_declared_bot() => twox_hash::XxHash3_64::oneshot(name.as_bytes()),
-            _ => self.key,
-        };
+        let name = if self.category.is_declared_bot() { self.name() } else { None };
+        let hash = name.map_or(self.key, |name| twox_hash::XxHash3_64::oneshot(name.as_bytes()));
         // The low bits choose the place in the tables.
         ((hash >> 32) as usize) % shards.max(1)
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ const LET_GO: usize = 4;
 const ARTICLES: usize = 3;
 /// Rows that are counted together.
 const BLOCK: usize = 32;
+/// The number of a visitor that is not known yet.
+const UNKNOWN: u32 = u32::MAX;
 /// Fewer than this are never let go.
 const LEAST: usize = 1_024;
 
@@ -101,9 +104,9 @@ impl Shard {
         }
         let mut rows = parsed.rows(at).peekable();
         while rows.peek().is_some() {
-            self.reach_for(rows.clone().take(BLOCK));
-            for row in rows.by_ref().take(BLOCK) {
-                self.add(row);
+            let numbers = self.reach_for(rows.clone().take(BLOCK));
+            for (row, number) in rows.by_ref().take(BLOCK).zip(numbers) {
+                self.add(row, number);
             }
             if self.visitors.len() >= self.looked_at + LEAST {
                 self.mind_memory();
@@ -111,23 +114,26 @@ impl Shard {
         }
     }
 
-    /// The visitors of these rows lie anywhere in memory: the processor waits for all of them at once, not for one after
-    /// the other.
-    fn reach_for<'r>(&self, rows: impl Iterator<Item = &'r Row<'r>>) {
-        let numbers = rows.filter_map(|row| self.by_key.get(&row.key));
-        let facts = numbers.filter_map(|number| self.visitors.get(*number as usize));
-        std::hint::black_box(facts.fold(0, |sum: u64, facts| sum.wrapping_add(facts.hits.count())));
+    /// The numbers of these visitors, of whom `UNKNOWN` have not come before. They lie anywhere in memory: the processor
+    /// waits for all of them at once, not for one after the other.
+    fn reach_for<'r>(&self, rows: impl Iterator<Item = &'r Row<'r>>) -> [u32; BLOCK] {
+        let mut numbers = [UNKNOWN; BLOCK];
+        for (number, row) in numbers.iter_mut().zip(rows) {
+            *number = self.by_key.get(&row.key).copied().unwrap_or(UNKNOWN);
+        }
+        let facts = numbers.iter().filter_map(|number| self.visitors.get(*number as usize));
+        std::hint::black_box(facts.fold(0, |all: u64, facts| all ^ facts.fetch()));
+        numbers
     }
 
-    fn add(&mut self, row: &Row<'_>) {
+    /// `number`: what [`reach_for`](Self::reach_for) has said of the visitor; others may have come since.
+    fn add(&mut self, row: &Row<'_>, number: u32) {
         if row.unseen {
             let proof = self.verification(row);
             return self.obedience.add(row, proof);
         }
-        let number = match self.by_key.get(&row.key) {
-            Some(number) => *number,
-            None => self.insert(row),
-        };
+        let is_it = self.visitors.get(number as usize).is_some_and(|facts| facts.key == row.key);
+        let number = if is_it { number } else { self.find_or_insert(row) };
         let Some(facts) = self.visitors.get_mut(number as usize) else { return };
         // A check by DNS ends after the first request; deckle says so in the later ones.
         if let Some(fields) = &row.hit.deckle
@@ -137,27 +143,32 @@ impl Shard {
             facts.verification = proof;
         }
         self.tally.add(row, number);
-        add_hit(facts, row, self.bounds.gap);
+        add_hit(facts, row, &self.bounds);
         if row.kind == Kind::Article && row.hit.status == Some(200) {
             let hash = twox_hash::XxHash3_64::oneshot(article(row).as_bytes());
             let new = facts.articles.insert(hash);
             if new {
-                roll(facts, Fact::ArticlesByOne, row);
+                roll(facts, Fact::ArticlesByOne, row, &self.bounds);
             }
             self.articles.add(hash, row, number, new);
         }
         self.obedience.add(row, facts.verification);
     }
 
-    fn insert(&mut self, row: &Row<'_>) -> u32 {
+    fn find_or_insert(&mut self, row: &Row<'_>) -> u32 {
+        let number = self.visitors.len() as u32;
+        match self.by_key.entry(row.key) {
+            Entry::Occupied(known) => return *known.get(),
+            Entry::Vacant(place) => {
+                place.insert(number);
+            }
+        }
         let id = row.hit.deckle.as_ref().map_or("", |fields| fields.visitor.as_ref());
         let address = if self.bounds.redact { network(&row.hit.address) } else { row.hit.address.as_ref().into() };
         let mut facts = Facts::new(row.key, &address, id, std::sync::Arc::clone(&row.agent), row.hit.time);
         facts.category = row.category;
         facts.roll_over(&self.bounds.windows);
         facts.verification = self.verification(row);
-        let number = self.visitors.len() as u32;
-        self.by_key.insert(row.key, number);
         self.visitors.push(facts);
         number
     }
@@ -245,19 +256,22 @@ pub(crate) fn article<'r>(row: &'r Row<'_>) -> &'r str {
     logged.unwrap_or(row.hit.path.as_ref())
 }
 
-fn roll(facts: &mut Facts, of: Fact, row: &Row<'_>) {
+fn roll(facts: &mut Facts, of: Fact, row: &Row<'_>, bounds: &Bounds) {
+    // What is counted within spans lies elsewhere in memory.
+    if bounds.windows.is_empty() {
+        return;
+    }
     for rolling in facts.rolling() {
         rolling.add(of, row.hit.time, row.weight);
     }
 }
 
-fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
+fn add_hit(facts: &mut Facts, row: &Row<'_>, bounds: &Bounds) {
     let hit = &row.hit;
     facts.hits += row.weight;
-    roll(facts, Fact::RequestsByOne, row);
+    roll(facts, Fact::RequestsByOne, row, bounds);
     facts.bytes.note(row.weight, hit.bytes);
-    facts.upstream_us.note(row.weight, hit.upstream_us.unwrap_or(0));
-    facts.note_time(hit.time, gap, row.weight);
+    facts.note_time(hit.time, bounds.gap, row.weight);
     match hit.status {
         Some(304) => facts.not_modified += 1,
         Some(404 | 410) => facts.not_found += row.weight,
@@ -265,7 +279,7 @@ fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
         _ => {}
     }
     match row.kind {
-        Kind::Article | Kind::Page => add_page(facts, row, gap),
+        Kind::Article | Kind::Page => add_page(facts, row, bounds),
         Kind::Asset => facts.assets += row.weight,
         Kind::Robots => facts.robots += 1,
         Kind::Sitemap => facts.sitemaps += 1,
@@ -278,10 +292,10 @@ fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
     }
 }
 
-fn add_page(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
+fn add_page(facts: &mut Facts, row: &Row<'_>, bounds: &Bounds) {
     let path = row.hit.path.as_ref();
-    facts.note_page(row.hit.time, gap, number_in(path));
-    roll(facts, Fact::PagesByOne, row);
+    facts.note_page(row.hit.time, bounds.gap, number_in(path));
+    roll(facts, Fact::PagesByOne, row, bounds);
     let directory = path.get(..memchr::memrchr(b'/', path.as_bytes()).unwrap_or(0)).unwrap_or_default();
     facts.note_directory(twox_hash::XxHash3_64::oneshot(directory.as_bytes()));
     if row.hit.query.is_some() {

@@ -12,6 +12,10 @@ struct Log(PathBuf);
 
 impl Log {
     fn new(text: &str) -> Self {
+        Self::of_bytes(text.as_bytes())
+    }
+
+    fn of_bytes(text: &[u8]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("deckle-engine-{}-{}.log", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -54,6 +58,30 @@ fn a_reader_is_no_suspect_and_numbers_add_up() {
     let skipped: u64 = quality.skipped.values().sum();
     assert_eq!(quality.lines, quality.hits + quality.other + quality.empty + quality.filtered + skipped);
     assert_eq!((quality.skipped["malformed"], quality.skipped["torn"]), (1, 1));
+}
+
+#[test]
+fn odd_lines_change_nothing_for_those_around_them() {
+    let at = |i: u32| format!("20/Nov/2026:10:{:02}:{:02}", i / 60, i % 60);
+    let usual = |i: u32| line("198.51.100.2", &at(i), &format!("/news/a-b-c-{i}"), FIREFOX).into_bytes();
+    let odd = |path: &[u8]| {
+        let whole = line("203.0.113.9", &at(300), "/?", "curl/8.5.0").replace(" 200 9 ", " 404 9 ");
+        let (before, behind) = whole.split_once("/?").unwrap();
+        [before.as_bytes(), path, behind.as_bytes()].concat()
+    };
+    // Latin-1, an escape, a tab, one control byte; and a line that is no text.
+    let odd = [odd(b"/caf\xE9"), odd(br"/t\xc3\xa9"), odd(b"/a\tb"), odd(b"/a\x1Bb"), odd(b"/\x00")];
+    let text: Vec<u8> = (0..300)
+        .flat_map(|i| {
+            let odd = if i % 100 == 70 { odd.concat() } else { Vec::new() };
+            [usual(i), odd].concat()
+        })
+        .collect();
+    let report = Review::default().jobs(2).read(&[Log::of_bytes(&text).source()]).report;
+    assert_eq!((report.quality.lines, report.quality.hits, report.content.articles), (315, 312, 300));
+    assert_eq!(report.quality.skipped.into_iter().collect::<Vec<_>>(), [("binary", 3)]);
+    let missing: Vec<(&str, u64)> = report.status.not_found.iter().map(|row| (row.path.as_str(), row.hits)).collect();
+    assert_eq!(missing, [("/a\tb", 3), ("/a\u{1B}b", 3), ("/caf\u{FFFD}", 3), ("/té", 3)]);
 }
 
 #[test]

@@ -73,7 +73,13 @@ struct Visitors(Vec<Option<KnownVisitor>>);
 
 impl Visitors {
     /// Who asks for a path of this class. `None` never happens: there is a place for each.
-    fn get(&mut self, facts: &Facts, judge: &Replay, event: &Event, path: &LoggedPath) -> Option<&mut KnownVisitor> {
+    fn get(
+        &mut self,
+        facts: &Facts,
+        judge: &Replay,
+        event: &Event<'_>,
+        path: &LoggedPath,
+    ) -> Option<&mut KnownVisitor> {
         let place = self.0.get_mut(event.visitor as usize % VISITORS)?;
         if place.as_ref().is_none_or(|known| known.name != event.visitor) {
             let head = LoggedHead {
@@ -96,7 +102,7 @@ impl Visitors {
 
 impl KnownVisitor {
     /// Is it what it says?
-    fn check(&mut self, ranges: &Ranges, event: &Event) {
+    fn check(&mut self, ranges: &Ranges, event: &Event<'_>) {
         let agent = &event.agent.agent;
         if !agent.category.is_declared_bot() {
             return;
@@ -159,9 +165,9 @@ impl Foreign {
     }
 
     /// `None`: it was no request.
-    pub(super) fn decide(&mut self, event: &Event) -> Option<Outcome> {
+    pub(super) fn decide(&mut self, event: &Event<'_>) -> Option<Outcome> {
         let Self { facts, rehearsal, judge, ranges, paths, visitors, host } = self;
-        let method = event.method.as_ref().filter(|_| event.path().starts_with('/'))?;
+        let method = event.method.filter(|_| event.path().starts_with('/'))?;
         let path = paths.get(facts, judge, method, event.path())?;
         let known = visitors.get(facts, judge, event, &path.class)?;
         known.check(ranges, event);
@@ -201,10 +207,10 @@ impl Foreign {
 mod tests {
     use std::time::Duration;
 
+    use super::super::event::Events;
+    use super::super::tests::push;
     use super::*;
-    use crate::audit::reader::Hit;
     use crate::clock::ManualClock;
-    use crate::review::engine::{AgentCache, AgentTable, Row};
 
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
@@ -213,31 +219,17 @@ mod tests {
         Foreign::new(&state, &SimulatedPolicy::default()).unwrap()
     }
 
-    fn event(visitor: u64, (address, agent): (&str, &str), seconds: u64) -> Event {
-        let (table, mut cache) = (AgentTable::new(1 << 20), AgentCache::default());
-        let mut row = Row::blank(&table, &mut cache);
-        row.hit = Hit {
-            time: Duration::from_secs(seconds),
-            address: address.to_owned().into(),
-            user_agent: Some(agent.to_owned().into()),
-            method: "GET".into(),
-            path: "/news/a-b-c".into(),
-            ..Hit::default()
-        };
-        row.complete(&table, &mut cache);
-        let mut event = Event::of(&row, (0, 0), true, None);
-        event.visitor = visitor;
-        event
-    }
-
     #[test]
     fn visitors_that_share_a_place_are_not_taken_for_one_another() {
         let Foreign { facts, judge, mut visitors, .. } = foreign();
         let path = facts.logged_path(&Method::GET, "/news/a-b-c");
         let names = [5, 5 + VISITORS as u64];
         let mut of = |at: usize, seconds: u64| {
-            let address = ["192.0.2.1", "198.51.100.1"][at];
-            let known = visitors.get(&facts, &judge, &event(names[at], (address, FIREFOX), seconds), &path).unwrap();
+            let (address, mut events) = (["192.0.2.1", "198.51.100.1"][at], Events::default());
+            push(&mut events, 0, (address, FIREFOX, "/news/a-b-c"), seconds);
+            let mut event = events.get(0).unwrap();
+            event.visitor = names[at];
+            let known = visitors.get(&facts, &judge, &event, &path).unwrap();
             let fresh = judge.keys(&known.visitor).unwrap();
             let keys = known.keys.unwrap();
             assert_eq!((keys.own, keys.address, keys.net.0), (fresh.own, fresh.address, fresh.net.0));
@@ -276,7 +268,9 @@ mod tests {
         // A list says nothing about a time that is more than 180 days away.
         for seconds in [made, made + 1, made + 180 * DAY - 1, made + 180 * DAY, made + 180 * DAY + 1, made + 181 * DAY]
         {
-            let event = event(1, ("8.8.8.8", "GPTBot/1.2"), seconds);
+            let mut events = Events::default();
+            push(&mut events, 0, ("8.8.8.8", "GPTBot/1.2", "/news/a-b-c"), seconds);
+            let event = events.get(0).unwrap();
             let known = visitors.get(&facts, &judge, &event, &path).unwrap();
             known.check(&ranges, &event);
             let fresh = ranges.look_up(&event.agent.agent, "8.8.8.8", event.time);

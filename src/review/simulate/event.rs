@@ -129,8 +129,7 @@ impl Events {
         self.kept.push(kept);
     }
 
-    /// Most requests are of few agents. To count each one's references, and to give them back in another thread, would take
-    /// longer than all else here.
+    /// Most requests are of few agents: not each one counts as a reference, which another thread would give back.
     fn number(&mut self, agent: &Arc<KnownAgent>) -> u32 {
         if self.recent.is_empty() {
             self.recent = vec![0; RECENT];

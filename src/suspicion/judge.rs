@@ -1,12 +1,13 @@
 //! From one request to its [`Assessment`].
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::cells::CellKey;
 use super::conduct;
 use super::conduct::Step;
 use super::headers::{self, Head};
-use super::page::Asked;
+use super::page::{Asked, PathView};
 use super::score::{Points, Weights, cap_without_assets, in_order};
 use super::shared::Told;
 use super::signals::{self, Group};
@@ -26,6 +27,8 @@ const SUSPECT: u8 = 20;
 pub(crate) struct Judge {
     pub(crate) state: Arc<State>,
     pub(super) weights: Weights,
+    /// Odd headers count something.
+    weighs_headers: bool,
     beacon: super::Beacon,
     pub(super) links: Option<TrapForm>,
     pub(super) canary: bool,
@@ -53,8 +56,10 @@ struct View {
 
 impl Judge {
     pub(crate) fn new(state: Arc<State>, settings: &Settings, quotas: SoftQuotas) -> Result<Self, SuspicionError> {
+        let weights = Weights::new(&settings.score)?;
         Ok(Self {
-            weights: Weights::new(&settings.score)?,
+            weighs_headers: weights.weighs(Group::Headers),
+            weights,
             beacon: settings.beacon,
             links: settings.trap.links.then_some(settings.trap.form),
             canary: settings.trap.canary,
@@ -71,9 +76,18 @@ impl Judge {
 
     pub(crate) fn assess(&self, visitor: &Visitor, head: Head<'_>) -> Assessment {
         let start = self.state.clock().elapsed();
-        let keys = self.state.keys(visitor);
-        let path = self.state.path_hash(&visitor.path);
-        let shown = self.counts_as_page(visitor, head.method, keys.as_ref(), path);
+        self.assess_known(visitor, head, (self.state.keys(visitor), self.path_view(&visitor.path)), start)
+    }
+
+    /// The same where these are known: the keys of the visitor, and what its path says.
+    pub(super) fn assess_known(
+        &self,
+        visitor: &Visitor,
+        head: Head<'_>,
+        (keys, path): (Option<Keys>, PathView),
+        start: Duration,
+    ) -> Assessment {
+        let shown = self.counts_as_page(visitor, head.method, keys.as_ref(), path.hash);
         // Ten a minute weigh nothing: what is asked ahead may never be read.
         let ahead = shown
             && visitor.prefetch
@@ -86,7 +100,7 @@ impl Judge {
             .unwrap_or_else(|| self.without_history(&fired, keys.is_some()));
         assessment.prefetched = ahead;
         assessment.counts_as_page = page;
-        assessment.path = Some(path);
+        assessment.path = Some(path.hash);
         assessment.offer_beacon = match self.beacon {
             super::Beacon::Off => false,
             super::Beacon::Suspect => assessment.score >= SUSPECT,
@@ -104,7 +118,9 @@ impl Judge {
         let mut fired = Vec::new();
         let mut fire = |signal| self.fire(&mut fired, signal, ONCE);
         signals::claim(visitor.agent.category, visitor.verification).into_iter().for_each(&mut fire);
-        headers::contradictions(visitor, head, &mut fire);
+        if self.weighs_headers {
+            headers::contradictions(visitor, head, &mut fire);
+        }
         if visitor.verification == Verification::Verified {
             fire(Signal::VerifiedAgent);
         }
@@ -131,7 +147,13 @@ impl Judge {
             network: of(Group::Network),
             ..Points::default()
         };
-        Assessment { score: points.score(), points, signals: in_order(fired), degraded, ..Assessment::unknown() }
+        Assessment {
+            score: points.score(),
+            points,
+            signals: in_order(fired.to_vec()),
+            degraded,
+            ..Assessment::unknown()
+        }
     }
 
     /// `None`: a table was busy.
@@ -182,12 +204,10 @@ impl Judge {
             self.fire(fired, Signal::NetLimit, ONCE);
         }
         let verified = visitor.verification == Verification::Verified;
-        self.traps(
-            visitor,
-            &view.record,
-            visitor.prefetch || verified || headers::comes_from_elsewhere(head.headers),
-            fired,
-        );
+        if visitor.trap.is_some() {
+            let spared = visitor.prefetch || verified || headers::comes_from_elsewhere(head.headers);
+            self.traps(visitor, &view.record, spared, fired);
+        }
         // A pass that goes around has one quota still, wherever it is shown.
         let client = match keys.pass {
             Some(pass) => pass,
@@ -230,7 +250,7 @@ impl Judge {
             score: points.score(),
             points,
             pressed: self.press_cohorts && fired.iter().any(|f| f.signal == Signal::Cohort),
-            signals: in_order(fired),
+            signals: in_order(std::mem::take(fired)),
             first_request: !view.known && !address.known && collapsed.is_none(),
             read_robots: conduct::has_read_robots(&view.record, step.now),
             degraded: false,

@@ -61,6 +61,8 @@ pub(crate) use conduct::looks_like_article;
 #[cfg(feature = "proxy")]
 pub(crate) use conduct::number_in;
 #[cfg(feature = "proxy")]
+pub(crate) use page::PathView;
+#[cfg(feature = "proxy")]
 pub(crate) use price::cost_of_page;
 #[cfg(feature = "proxy")]
 pub(crate) use probe::is_probe;

@@ -30,6 +30,13 @@ pub(crate) struct LoggedHead {
     pub(crate) arrived: Duration,
 }
 
+impl LoggedPath {
+    /// The path in its normal form.
+    pub(crate) fn normal(&self) -> &str {
+        &self.normal
+    }
+}
+
 impl Facts {
     /// The class of a path.
     pub(crate) fn logged_path(&self, method: &Method, path: &str) -> LoggedPath {
@@ -71,5 +78,15 @@ impl Facts {
             request_id: Uuid::nil(),
             arrived: head.arrived,
         }
+    }
+
+    /// The same visitor asks for something else.
+    pub(crate) fn asks_for(&self, visitor: &mut Visitor, path: &LoggedPath, arrived: Duration) {
+        if !Arc::ptr_eq(&visitor.path, &path.normal) {
+            visitor.path = Arc::clone(&path.normal);
+        }
+        visitor.standing = self.standing(&visitor.address, path.route, &path.normal);
+        (visitor.route, visitor.navigation, visitor.asset_path) = (path.route, path.navigation, path.asset);
+        visitor.arrived = arrived;
     }
 }

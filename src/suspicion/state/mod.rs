@@ -3,9 +3,9 @@
 //! | table | geometry at size `medium` | bytes |
 //! |---|---|---|
 //! | limiter cells ([`cells`](super::cells)) | 98,304 sets of 8 words | 6,291,456 |
-//! | visitors (`records.rs`) | 8,192 sets of 16 records of 128 bytes | 16,777,216 |
-//! | networks (`networks.rs`) | 4,096 sets of 8 records of 64 bytes | 2,097,152 |
-//! | makes of clients (`cohorts.rs`) | 1,024 sets of 8 records of 64 bytes | 524,288 |
+//! | visitors (`records.rs`) | 8,192 sets of 16 records of 128 bytes, 120 before them | 17,760,256 |
+//! | networks (`networks.rs`) | 4,096 sets of 8 records of 64 bytes, 56 before them | 2,326,528 |
+//! | makes of clients (`cohorts.rs`) | 1,024 sets of 8 records of 64 bytes, 56 before them | 581,632 |
 //! | used challenges (`spent.rs`) | two filters of 262,144 bytes | 524,288 |
 //! | what paths answer (`paths.rs`) | 65,536 words | 524,288 |
 //! | how often paths are asked for (`paths.rs`) | 4 × 65,536 counters of 2 bytes | 524,288 |
@@ -15,6 +15,7 @@
 
 mod cohorts;
 pub(crate) mod distinct;
+mod marks;
 mod networks;
 mod paths;
 pub(crate) mod records;
@@ -73,7 +74,7 @@ fn random_key() -> [u8; 16] {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StateSettings {
-    /// A quarter, all, or four times of 26 MiB.
+    /// A quarter, all, or four times of 27 MiB.
     pub size: StateSize,
 }
 
@@ -81,12 +82,12 @@ pub struct StateSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StateSize {
-    /// 6.5 MiB.
+    /// 6.8 MiB.
     Small,
-    /// 26 MiB.
+    /// 27 MiB.
     #[default]
     Medium,
-    /// 104 MiB.
+    /// 109 MiB.
     Large,
 }
 
@@ -411,10 +412,10 @@ mod tests {
     fn the_tables_have_the_stated_size() {
         assert_eq!(size_of::<Record>(), 128);
         let state = State::new(ManualClock::at(0));
-        assert_eq!(state.bytes(), 27_262_976);
+        assert_eq!(state.bytes(), 28_532_736);
         flood(&state);
-        assert_eq!(state.bytes(), 27_262_976);
-        assert_eq!(State::with_size(ManualClock::at(0), StateSize::Small).bytes(), 27_262_976 / 4);
+        assert_eq!(state.bytes(), 28_532_736);
+        assert_eq!(State::with_size(ManualClock::at(0), StateSize::Small).bytes(), 28_532_736 / 4);
     }
 
     #[test]

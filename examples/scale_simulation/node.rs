@@ -62,7 +62,7 @@ struct Writer {
 }
 
 impl Sink for Writer {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         let judged = record.assessment.as_ref();
         let seen = Seen {
             node: self.node,

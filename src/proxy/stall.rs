@@ -90,7 +90,7 @@ where
     fn execute(&self, stream: F) {
         let turn = Arc::<Turn>::default();
         let task = Stream {
-            stream,
+            inner: stream,
             turn: Arc::clone(&turn),
             seen: 0,
             idle: Idle::new(self.limit),
@@ -122,7 +122,7 @@ pin_project! {
     /// One stream, until it is over or its client takes nothing for too long.
     struct Stream<F> {
         #[pin]
-        stream: F,
+        inner: F,
         turn: Arc<Turn>,
         // Pieces that had been given the last time.
         seen: u64,
@@ -136,7 +136,7 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        if this.stream.poll(cx).is_ready() {
+        if this.inner.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         let waits = this.turn.of_client.load(Ordering::Relaxed);

@@ -281,7 +281,7 @@ pub fn normalise(raw: &str) -> String {
 pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let is_sound = |behind: &str| behind.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
     text.split('%').skip(1).all(is_sound).then_some(())?;
-    percent_encoding::percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    percent_encoding::percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
 
 fn decode_unreserved(raw: &str) -> String {

@@ -470,7 +470,7 @@ fn whoever_takes_nothing_of_an_answer_is_cut_off() {
             return;
         }
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nConnection: close\r\n\r\n");
-        while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+        while stream.write_all(&[b'x'; 8_192]).is_ok() {}
         let _ = end.send(());
     });
     let deckle = Deckle::with_config("[proxy.timeouts]\nwrite = \"200ms\"\n", &["--upstream", &upstream.url()]);

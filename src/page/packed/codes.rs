@@ -41,7 +41,9 @@ impl Code {
         let mut lengths = package_merge(&weights, &limits);
         for alphabet in channels.alphabets() {
             let length = lengths[usize::from(alphabet[0])] + depth(alphabet);
-            alphabet.iter().for_each(|byte| lengths[usize::from(*byte)] = length);
+            for byte in alphabet {
+                lengths[usize::from(*byte)] = length;
+            }
         }
         Self::of_lengths(lengths)
     }

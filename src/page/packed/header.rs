@@ -39,7 +39,9 @@ impl Header {
         let (literals, distances) = (used(literals, FIRST_LENGTH), used(distances, 1));
         let runs = runs(&[literals, distances].concat());
         let mut counts = [0; SYMBOLS];
-        runs.iter().for_each(|run| counts[run.symbol] += 1);
+        for run in &runs {
+            counts[run.symbol] += 1;
+        }
         let code = Code::of(&counts, MAX_LENGTH, Channels::default());
         let last = ORDER.iter().rposition(|symbol| code.lengths[*symbol] > 0);
         let sent = last.map_or(0, |last| last + 1).max(MIN_SENT);

@@ -260,7 +260,7 @@ mod tests {
         for (index, flip) in
             packed.white.iter().enumerate().filter(|(_, flip)| patch::bit(&marks.row, flip.column) == 1)
         {
-            assert!(flip.flip == 0 || !is_right(&|page| page.white[index].flip = 0, &marks), "{flip:?}");
+            assert!(flip.bits == 0 || !is_right(&|page| page.white[index].bits = 0, &marks), "{flip:?}");
             assert!(!is_right(&|page| page.white[index].crc ^= 1, &marks), "{flip:?}");
         }
         for back in 1..=8 {

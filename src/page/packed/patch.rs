@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 
-use super::symbols::{COLUMNS, NONCE_STATES, SEAL_STATES};
+use super::symbols::COLUMNS;
 use super::trailer::Effects;
 use super::write::{Flips, Recorded};
 use super::{Marks, Packed};
@@ -24,7 +24,7 @@ pub(super) struct Flip {
     pub(super) at: u32,
     /// What the column does to the checksum, in its first flip; 0 in the others.
     pub(super) crc: u32,
-    pub(super) flip: u16,
+    pub(super) bits: u16,
     pub(super) column: u16,
 }
 
@@ -115,7 +115,7 @@ impl Packed {
         for flip in within(&self.white, &reached, |flip| flip.at) {
             let on = 0_u16.wrapping_sub(bit(&marks.row, flip.column));
             if let Some(pair) = bytes_at::<2>(&mut piece, flip.at as usize - start) {
-                *pair = (u16::from_le_bytes(*pair) ^ (flip.flip & on)).to_le_bytes();
+                *pair = (u16::from_le_bytes(*pair) ^ (flip.bits & on)).to_le_bytes();
             }
         }
         self.seal.flip(&mut piece, &reached, &marks.seal);
@@ -173,9 +173,9 @@ fn within<'f, F>(flips: &'f [F], range: &Range<usize>, at: impl Fn(&F) -> u32) -
 }
 
 /// Flips bits in four bytes.
-fn flip_four(piece: &mut [u8], at: usize, flip: u32) {
+fn flip_four(piece: &mut [u8], at: usize, bits: u32) {
     if let Some(bytes) = bytes_at::<4>(piece, at) {
-        *bytes = (u32::from_le_bytes(*bytes) ^ flip).to_le_bytes();
+        *bytes = (u32::from_le_bytes(*bytes) ^ bits).to_le_bytes();
     }
 }
 

@@ -128,9 +128,9 @@ impl Flips {
         match variable {
             Variable::White(column) => {
                 let [_, flip] = differences::<2>(code, Channel::White).map(|flip| flip << shift);
-                self.white.push(Flip { at, crc: 0, flip: flip as u16, column });
+                self.white.push(Flip { at, crc: 0, bits: flip as u16, column });
                 if flip >> 16 > 0 {
-                    self.white.push(Flip { at: at + 2, crc: 0, flip: (flip >> 16) as u16, column });
+                    self.white.push(Flip { at: at + 2, crc: 0, bits: (flip >> 16) as u16, column });
                 }
             }
             Variable::Seal(symbol) => self.seal.record(at, shift, symbol),

@@ -86,12 +86,12 @@ pub(super) fn surveys(counts: &Counts) -> Vec<Survey<'_>> {
         // Where no thread can be had, the calling one does it.
         let start = |(at, shard)| {
             let thread = std::thread::Builder::new().spawn_scoped(scope, move || Survey::of(at, shard));
-            thread.map_err(|_| Survey::of(at, shard))
+            thread.map_err(|_| Box::new(Survey::of(at, shard)))
         };
         let threads: Vec<_> = counts.shards.iter().enumerate().map(start).collect();
         let done = threads.into_iter().map(|thread| match thread {
             Ok(thread) => thread.join().unwrap_or_else(|failure| std::panic::resume_unwind(failure)),
-            Err(survey) => survey,
+            Err(survey) => *survey,
         });
         done.collect()
     })

@@ -109,7 +109,7 @@ impl KnownVisitor {
         }
         // Lists are those of a day: what they say changes at the first second of one, or behind it.
         let seconds = event.time.as_secs();
-        let day = (seconds % DAY != 0).then_some(seconds / DAY);
+        let day = (!seconds.is_multiple_of(DAY)).then_some(seconds / DAY);
         if day.is_none() || self.checked != day {
             self.visitor.verification = ranges.look_up(agent, event.address(), event.time);
             self.checked = day;

@@ -79,6 +79,8 @@ impl Tail {
     /// Fills the batch with what is there.
     pub(super) fn read(&mut self, batch: &mut Batch) -> Told {
         let mut told = Told::default();
+        // It lives as long as the process, and what it takes for a time that can be has to move on.
+        self.reader = self.reader.resumed(Format::Deckle);
         while let Some(mut open) = self.open.take().or_else(|| self.next_segment()) {
             // Asked before the reading: when there is a newer one, this one has all of its lines.
             let is_over = self.names().any(|(name, _)| name > open.name);
@@ -324,5 +326,18 @@ mod tests {
         std::fs::write(log.path(3).with_extension("ndjson.zst"), &whole[..whole.len() / 2]).unwrap();
         log.write(4, &hit(9));
         assert!(read(&mut log.tail()).0.contains(&9));
+    }
+
+    #[test]
+    fn it_reads_on_after_days() {
+        let log = Log::new("days");
+        let now = jiff::Timestamp::now();
+        let made = std::time::Duration::from_secs(now.as_second().unsigned_abs() - 2 * 86_400);
+        let mut tail = log.tail();
+        tail.reader = Reader::new(Format::Deckle).made_at(made);
+        let at = |seq| hit(seq).replace("2026-11-24T00:00:01.000Z", &format!("{now:.3}"));
+        log.write(1, &(at(1) + &at(2)));
+        assert_eq!(read(&mut tail), (vec![1, 2], NOTHING));
+        assert_eq!(tail.position().map(|at| at.seq), Some(2));
     }
 }

@@ -292,7 +292,9 @@ impl Opened {
             |reader| Ok(Some(reader)),
         );
         let mut reader = match known {
-            Ok(found) => found.unwrap_or_else(|| hands.reading.reader(Format::Combined)),
+            // The lines of a file may come days apart.
+            Ok(Some(found)) => found.resumed(found.format()),
+            Ok(None) => hands.reading.reader(Format::Combined),
             Err(error) => {
                 self.first = First::Read;
                 return (hands.emit)(Err(Problem::Unreadable(error)));

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::known::{Beginning, Known};
 use super::tails::MAX_TAILS;
 use crate::audit::reader::{Detection, Format, Line, Reader, Zone, detect};
 use crate::review::input::{Chunk, Chunks, InputError, Source};
@@ -108,7 +109,6 @@ struct Looked {
     /// Standard input cannot be opened twice; a question would be asked twice.
     open: Option<(Chunks, Chunk)>,
     reader: Reader,
-    mark: Option<u64>,
 }
 
 /// All sources.
@@ -122,8 +122,8 @@ pub(crate) struct Feed {
     pub(super) ended: Vec<Open>,
     /// Numbers of those in which there was nothing yet.
     pub(crate) empty: Vec<usize>,
-    /// By these the same lines are known again under another name.
-    pub(super) marks: HashSet<u64>,
+    /// How those begin that somebody follows.
+    pub(super) known: Known,
 }
 
 impl Feed {
@@ -134,10 +134,24 @@ impl Feed {
         spare: Option<Receiver<Vec<u8>>>,
         tell: &mut dyn FnMut(Problem),
     ) -> Self {
+        Self::of(sources, reading, (spare, None), tell)
+    }
+
+    /// The same, of what somebody follows: what ends is kept, to be read on later.
+    pub(super) fn followed(sources: &[(usize, Source)], reading: &Reading, tell: &mut dyn FnMut(Problem)) -> Self {
+        Self::of(sources, reading, (None, Some(Known::default())), tell)
+    }
+
+    fn of(
+        sources: &[(usize, Source)],
+        reading: &Reading,
+        (spare, mut known): (Option<Receiver<Vec<u8>>>, Option<Known>),
+        tell: &mut dyn FnMut(Problem),
+    ) -> Self {
         let (mut waiting, mut seen, mut empty) = (Vec::new(), HashSet::new(), Vec::new());
         for (number, source) in sources {
             let number = *number;
-            match look(number, source, reading) {
+            match look(number, source, reading, known.as_mut()) {
                 Ok((_, same)) if same.iter().any(|hash| seen.contains(hash)) => tell(Problem::Twice(number)),
                 Ok((Some(looked), same)) => {
                     seen.extend(same);
@@ -148,14 +162,8 @@ impl Feed {
             }
         }
         waiting.sort_by_key(|looked| std::cmp::Reverse((looked.first, looked.number)));
-        let marks = waiting.iter().filter_map(|looked| looked.mark).collect();
-        Self { waiting, open: Vec::new(), spare, follows: false, ended: Vec::new(), empty, marks }
-    }
-
-    /// What ends is kept, to be read on later.
-    pub(super) fn follow(mut self) -> Self {
-        self.follows = true;
-        self
+        let (follows, known) = (known.is_some(), known.unwrap_or_default());
+        Self { waiting, open: Vec::new(), spare, follows, ended: Vec::new(), empty, known }
     }
 
     /// The lines that come next: a chunk, or as many parts of chunks as are worth a thread's while.
@@ -261,7 +269,12 @@ pub(crate) enum Problem {
 }
 
 /// With it: what it is known by again.
-fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Looked>, Vec<u64>), InputError> {
+fn look(
+    number: usize,
+    source: &Source,
+    reading: &Reading,
+    known: Option<&mut Known>,
+) -> Result<(Option<Looked>, Vec<u64>), InputError> {
     let mut chunks = Chunks::open(source)?;
     let Some(chunk) = first_lines(&mut chunks)? else { return Ok((None, Vec::new())) };
     // Two short files of the same lines are not one.
@@ -270,9 +283,14 @@ fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Loo
     let reader = reader(source, &chunk, reading)?;
     let Some(reader) = reader else { return Ok((None, same)) };
     let first = first_time(&chunk, &reader).unwrap_or_default();
-    let mark = mark(&chunk, &reader);
+    if let (Some(known), Source::Path(path)) = (known, source) {
+        let mut file = Beginning::new(path, chunks.identity());
+        if file.add(&chunk, &reader) {
+            known.add(file);
+        }
+    }
     let open = (!matches!(source, Source::Path(_))).then_some((chunks, chunk));
-    Ok((Some(Looked { number, source: source.clone(), first, open, reader, mark }), same))
+    Ok((Some(Looked { number, source: source.clone(), first, open, reader }), same))
 }
 
 /// The first chunk with a line: the first line may be longer than a chunk.
@@ -302,12 +320,10 @@ fn identity(source: &Source) -> Option<u64> {
     None
 }
 
-/// The first line that tells of something: a copy of a log has the same one.
-pub(super) fn mark(chunk: &Chunk, reader: &Reader) -> Option<u64> {
+/// Is there a line among the first ones that tells of something?
+pub(super) fn tells(chunk: &Chunk, reader: &Reader) -> bool {
     let mut reader = reader.clone();
-    let mut lines = chunk.lines().map(|(line, _)| line).take(LOOKED_AT);
-    let first = lines.find(|line| matches!(reader.read(line), Line::Hit(_) | Line::Other(_)));
-    first.map(twox_hash::XxHash3_64::oneshot)
+    chunk.lines().take(LOOKED_AT).any(|(line, _)| matches!(reader.read(line), Line::Hit(_) | Line::Other(_)))
 }
 
 /// `None`: there is no line.

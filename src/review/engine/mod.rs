@@ -11,6 +11,7 @@ mod distinct;
 mod facts;
 mod feed;
 mod follow;
+mod known;
 mod parse;
 mod robots;
 mod rolling;

@@ -94,8 +94,9 @@ impl Tails {
             let opened = Opened { chunks: open.chunks, reader: Some(open.reader), first: First::Seen };
             Some(Tail { open: Some(opened), ..tail(open.number)? })
         });
-        let closed = feed.empty.into_iter().chain(missing.iter().map(|(number, _)| *number));
-        let files: Vec<Tail> = ended.chain(closed.filter_map(tail)).collect();
+        let awaited = feed.empty.into_iter().chain(missing.iter().map(|(number, _)| *number));
+        let closed = feed.closed.into_iter().filter_map(|number| Some(Tail { is_told: true, ..tail(number)? }));
+        let files: Vec<Tail> = ended.chain(awaited.filter_map(tail)).chain(closed).collect();
         let named = given.sources.iter().filter_map(|(number, _)| Some((*number, path(*number)?)));
         let mut names: HashMap<PathBuf, Named> =
             named.map(|(number, path)| (path.clone(), Named { number, was: identity_of(&path) })).collect();
@@ -194,7 +195,12 @@ impl Tail {
     /// Nothing comes any more under a name that nobody has named.
     fn is_over(&self) -> bool {
         let is_left = self.is_gone && self.still >= LEAVES;
-        self.leaving.is_none() && self.open.as_ref().is_none_or(|open| matches!(open.first, First::Read) || is_left)
+        let is_over = match &self.open {
+            Some(open) => matches!(open.first, First::Read) || is_left,
+            // What cannot be opened now may be opened later.
+            None => is_missing(&self.path),
+        };
+        self.leaving.is_none() && is_over
     }
 
     fn poll(&mut self, hands: &mut Hands<'_>) -> Option<()> {
@@ -460,5 +466,37 @@ mod tests {
         rig.append("access.log.1", &line("/3"));
         assert_eq!(rig.asked(), ["/3"]);
         remove_file(rig.path("kept")).unwrap();
+    }
+
+    /// It is a file that every system call but reading takes for one.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_cannot_be_opened_at_first_is_read_later() {
+        let mut rig = Rig::new("unreadable");
+        std::os::unix::fs::symlink("/proc/self/mem", rig.path("access.log")).unwrap();
+        let (asked, told) = rig.poll();
+        assert!(asked.is_empty() && told.len() == 1 && told[0].contains("access.log"), "{told:?}");
+        assert_eq!(rig.asked(), Vec::<String>::new(), "it is told once");
+        remove_file(rig.path("access.log")).unwrap();
+        rig.append("access.log", &line("/1"));
+        assert_eq!(rig.asked(), ["/1"]);
+    }
+
+    /// The same, of a file that was there at the start.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_cannot_be_opened_at_the_start_is_read_later() {
+        let mut rig = Rig::new("unreadable-start");
+        let path = rig.path("access.log");
+        std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
+        let sources = vec![(0, Source::Path(path.clone()))];
+        let mut told = 0;
+        let feed = Feed::followed(&sources, &rig.reading, &mut |_| told += 1);
+        let given = Given { sources, named: 1, dirs: Vec::new(), next: 1 };
+        rig.tails = Tails::new(feed, given, &[]);
+        assert_eq!((told, rig.asked()), (1, vec![]), "it is told once");
+        remove_file(&path).unwrap();
+        rig.append("access.log", &line("/1"));
+        assert_eq!(rig.asked(), ["/1"]);
     }
 }

@@ -169,6 +169,25 @@ fn articles_take_no_more_memory_than_they_may() {
     assert_eq!((all.content.articles, all.quality.notes.len()), (20_000, 0));
 }
 
+/// All visitors come at once and small; then they grow.
+#[test]
+fn who_grows_keeps_to_the_memory_though_nobody_new_comes() {
+    let at = |i: u32| format!("20/Nov/2026:{:02}:{:02}:{:02}", i / 3_600, i / 60 % 60, i % 60);
+    let one = |article: u32, visitor: u32| {
+        let address = format!("10.0.{}.{}", visitor >> 8, visitor & 255);
+        line(&address, &at(article * 100 + visitor / 20), &format!("/news/a-b-c-{article}"), FIREFOX)
+    };
+    let text: String = (0..48)
+        .flat_map(|article| (0..2_000).map(move |visitor| (article, visitor)))
+        .map(|(article, visitor)| one(article, visitor))
+        .collect();
+    let few = read(&Review::default().jobs(1).memory(3 << 20), &text);
+    assert!(few.source.approximate.is_some(), "they take more than they may");
+    assert_eq!(few.verdict.hits, 96_000, "totals are exact");
+    let all = read(&Review::default().jobs(1), &text);
+    assert!(all.source.approximate.is_none());
+}
+
 #[test]
 fn what_a_later_line_proves_counts() {
     let line = |second: u32, state: &str| {

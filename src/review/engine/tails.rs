@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::feed::{self, Batch, Feed, Problem, Reading};
 use super::known::{Before, Beginning, Known, bare};
 use crate::audit::reader::{Format, Reader};
+use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::review::input::{Chunk, Chunks, Identity, Now, Source, files, identity};
 
 /// Files that are followed at once.
@@ -19,6 +20,10 @@ const POLL: Duration = Duration::from_millis(250);
 const LEAVES: u32 = 40;
 /// Chunks that are taken out of one file before the next one has its turn.
 const TURN: usize = 64;
+/// Turns in which what is left of a file is read: 64 GiB.
+const LAST_TURNS: usize = 4_096;
+/// So long after a look, a file may have been replaced twice.
+const LONG: Duration = Duration::from_secs(5);
 
 /// Lines that a thread is to parse at once, or what is to be told.
 pub(super) type News = Result<Vec<Batch>, Problem>;
@@ -42,6 +47,7 @@ pub(super) fn read_on(given: Given, reading: &Reading, over: &AtomicBool, send: 
     let mut tell = |problem| {
         let _ = send.send(Err(problem));
     };
+    let clock = SystemClock::shared();
     let is_there = |source: &Source| !matches!(source, Source::Path(path) if is_missing(path));
     let (there, missing): (Vec<_>, Vec<_>) = given.sources.iter().cloned().partition(|(_, source)| is_there(source));
     let mut feed = Feed::followed(&there, reading, &mut tell);
@@ -50,7 +56,7 @@ pub(super) fn read_on(given: Given, reading: &Reading, over: &AtomicBool, send: 
             return;
         }
     }
-    let mut tails = Tails::new(feed, given, &missing);
+    let mut tails = Tails::new(feed, given, &missing, clock);
     for (_, source) in &missing {
         tell(Problem::Note(format!("waits for `{}`", feed::name(source))));
     }
@@ -74,6 +80,8 @@ struct Tails {
     given: Given,
     names: HashMap<PathBuf, Named>,
     known: Known,
+    /// Since the first file was read.
+    clock: SharedClock,
 }
 
 /// What is known of a name.
@@ -84,7 +92,7 @@ struct Named {
 }
 
 impl Tails {
-    fn new(feed: Feed, given: Given, missing: &[(usize, Source)]) -> Self {
+    fn new(feed: Feed, given: Given, missing: &[(usize, Source)], clock: SharedClock) -> Self {
         let path = |number: usize| match given.sources.iter().find(|(known, _)| *known == number) {
             Some((_, Source::Path(path))) => Some(path.clone()),
             _ => None,
@@ -101,7 +109,7 @@ impl Tails {
         let mut names: HashMap<PathBuf, Named> =
             named.map(|(number, path)| (path.clone(), Named { number, was: identity_of(&path) })).collect();
         names.extend(files.iter().map(|tail| (tail.path.clone(), Named { number: tail.number, was: None })));
-        Self { files, names, known: feed.known, given }
+        Self { files, names, known: feed.known, clock, given }
     }
 
     fn poll(&mut self, reading: &Reading, emit: Emit<'_>) -> Option<()> {
@@ -110,7 +118,7 @@ impl Tails {
             self.given.dirs.push(tail.path);
         }
         self.look_into_directories(emit)?;
-        let mut hands = Hands { known: &mut self.known, reading, emit };
+        let mut hands = Hands { known: &mut self.known, clock: &*self.clock, reading, emit };
         for tail in &mut self.files {
             tail.poll(&mut hands)?;
         }
@@ -156,6 +164,7 @@ impl Tails {
 /// Where lines go, and what is to be known for that.
 struct Hands<'h> {
     known: &'h mut Known,
+    clock: &'h dyn Clock,
     reading: &'h Reading,
     emit: Emit<'h>,
 }
@@ -170,6 +179,8 @@ struct Tail {
     leaving: Option<(Opened, u32)>,
     /// How the file before this one was read.
     reader: Option<Reader>,
+    /// The last look.
+    looked: Duration,
     /// Looks without anything new.
     still: u32,
     is_gone: bool,
@@ -186,6 +197,7 @@ impl Tail {
             open: None,
             leaving: None,
             reader: None,
+            looked: Duration::ZERO,
             still: 0,
             is_gone: false,
             is_told: false,
@@ -204,6 +216,7 @@ impl Tail {
     }
 
     fn poll(&mut self, hands: &mut Hands<'_>) -> Option<()> {
+        let last_look = std::mem::replace(&mut self.looked, hands.clock.elapsed());
         let of = (self.number, self.path.as_path());
         if let Some((leaving, still)) = &mut self.leaving {
             *still = if leaving.read(of, hands)? { 0 } else { *still + 1 };
@@ -228,6 +241,14 @@ impl Tail {
                 self.open_anew(First::Again, hands)
             }
             Now::Other => {
+                let unseen = self.looked.saturating_sub(last_look);
+                if self.is_named && unseen > LONG {
+                    let (path, seconds) = (self.path.display(), unseen.as_secs());
+                    let told = format!(
+                        "input_changed: `{path}` was replaced, and nobody had looked for {seconds} s: if that happened twice, lines are missing"
+                    );
+                    (hands.emit)(Err(Problem::Note(told)))?;
+                }
                 if let Some((mut before, _)) = self.leaving.take() {
                     before.end(of, hands)?;
                 }
@@ -329,8 +350,13 @@ impl Opened {
         Some(has_grown)
     }
 
-    /// Nobody will end the last line.
+    /// What is left, and the last line, which nobody will end.
     fn end(&mut self, of: (usize, &Path), hands: &mut Hands<'_>) -> Option<()> {
+        for _ in 0..LAST_TURNS {
+            if !self.read(of, hands)? {
+                break;
+            }
+        }
         match self.chunks.rest() {
             Some(chunk) if !matches!(self.first, First::Read) => self.hand_on(chunk, of, hands),
             _ => Some(()),
@@ -366,14 +392,17 @@ mod tests {
     use std::cell::RefCell;
     use std::fs::{OpenOptions, copy, remove_file, rename};
     use std::io::Write;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::clock::ManualClock;
 
     /// A directory that is followed as a whole.
     struct Rig {
         dir: PathBuf,
         tails: Tails,
         reading: Reading,
+        clock: Arc<ManualClock>,
     }
 
     impl Rig {
@@ -384,7 +413,19 @@ mod tests {
             let reading = Reading::default();
             let given = Given { sources: Vec::new(), named: 0, dirs: vec![dir.clone()], next: 0 };
             let feed = Feed::followed(&[], &reading, &mut |problem| panic!("{problem:?}"));
-            Self { tails: Tails::new(feed, given, &[]), dir, reading }
+            let clock = ManualClock::at(0);
+            Self { tails: Tails::new(feed, given, &[], clock.clone()), dir, reading, clock }
+        }
+
+        /// One file is followed instead, by its name; with it: how often something was told of it.
+        fn name(&mut self, name: &str) -> usize {
+            let sources = vec![(0, Source::Path(self.path(name)))];
+            let mut told = 0;
+            let mut feed = Feed::followed(&sources, &self.reading, &mut |_| told += 1);
+            while feed.next_group(&mut |problem| panic!("{problem:?}")).is_some() {}
+            let given = Given { sources, named: 1, dirs: Vec::new(), next: 1 };
+            self.tails = Tails::new(feed, given, &[], self.clock.clone());
+            told
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -489,14 +530,43 @@ mod tests {
         let mut rig = Rig::new("unreadable-start");
         let path = rig.path("access.log");
         std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
-        let sources = vec![(0, Source::Path(path.clone()))];
-        let mut told = 0;
-        let feed = Feed::followed(&sources, &rig.reading, &mut |_| told += 1);
-        let given = Given { sources, named: 1, dirs: Vec::new(), next: 1 };
-        rig.tails = Tails::new(feed, given, &[]);
-        assert_eq!((told, rig.asked()), (1, vec![]), "it is told once");
+        assert_eq!((rig.name("access.log"), rig.asked()), (1, vec![]), "it is told once");
         remove_file(&path).unwrap();
         rig.append("access.log", &line("/1"));
         assert_eq!(rig.asked(), ["/1"]);
+    }
+
+    #[test]
+    fn a_file_that_is_rotated_twice_is_read_to_its_end() {
+        let mut rig = Rig::new("twice");
+        rig.append("access.log", &line("/0"));
+        assert_eq!(rig.name("access.log"), 0);
+        // More than is read in the turns that it has until then.
+        let long = line(&format!("/{}", "x".repeat(1_000)));
+        let lines = 5 * TURN * (1 << 18) / (2 * long.len());
+        rig.append("access.log", &long.repeat(lines));
+        let mut asked = 0;
+        for name in ["access.log.2", "access.log.1"] {
+            rename(rig.path("access.log"), rig.path(name)).unwrap();
+            rig.append("access.log", &line(&format!("/behind/{name}")));
+            asked += rig.asked().len();
+        }
+        assert_eq!(asked, lines + 2);
+    }
+
+    #[test]
+    fn what_may_be_missing_after_a_long_time_is_told() {
+        let mut rig = Rig::new("long");
+        rig.append("access.log", &line("/0"));
+        assert_eq!((rig.name("access.log"), rig.asked()), (0, vec![]));
+        for (seconds, number) in [(5, 1), (6, 2)] {
+            rename(rig.path("access.log"), rig.path(&format!("access.log.{number}"))).unwrap();
+            rig.append("access.log", &line(&format!("/{number}")));
+            rig.clock.advance(Duration::from_secs(seconds));
+            let (asked, told) = rig.poll();
+            assert_eq!(asked, [format!("/{number}")]);
+            assert_eq!(told.len(), usize::from(seconds > 5), "{told:?}");
+            assert!(told.iter().all(|told| told.contains("nobody had looked for 6 s")), "{told:?}");
+        }
     }
 }

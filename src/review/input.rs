@@ -227,6 +227,12 @@ impl Chunks {
         self.opened.as_ref().and_then(|opened| opened.identity)
     }
 
+    /// Bytes of the file; `None`: it is none, or compressed.
+    pub(crate) fn length(&self) -> Option<u64> {
+        let opened = self.opened.as_ref().filter(|_| !self.compressed)?;
+        std::fs::metadata(&opened.path).ok().map(|metadata| metadata.len())
+    }
+
     /// What stands under its name now; `None`: it is no file.
     pub(crate) fn now(&self) -> Option<Now> {
         let opened = self.opened.as_ref()?;

@@ -3,7 +3,7 @@
 mod look;
 mod merge;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -141,15 +141,22 @@ impl Feed {
         (spare, mut known): (Option<Receiver<Vec<u8>>>, Option<Known>),
         tell: &mut dyn FnMut(Problem),
     ) -> Self {
-        let (mut waiting, mut seen) = (Vec::new(), HashSet::new());
-        let (mut empty, mut closed) = (Vec::new(), Vec::new());
+        let (mut waiting, mut empty, mut closed) = (Vec::new(), Vec::new(), Vec::new());
+        // Which files there were, and by how they begin their places among those that wait.
+        let (mut files, mut starts): (HashSet<u64>, HashMap<u64, usize>) = (HashSet::new(), HashMap::new());
         for (number, source) in sources {
             let number = *number;
             match look(number, source, reading, known.as_mut()) {
-                Ok((_, same)) if same.iter().any(|hash| seen.contains(hash)) => tell(Problem::Twice(number)),
+                Ok((_, same)) if same.file.is_some_and(|file| !files.insert(file)) => tell(Problem::Twice(number)),
                 Ok((Some(looked), same)) => {
-                    seen.extend(same);
-                    waiting.push(looked);
+                    let place = same.start.and_then(|start| starts.get(&start).copied());
+                    match place.and_then(|place| waiting.get_mut(place)) {
+                        Some(known) => tell(Looked::keep_longer(known, looked)),
+                        None => {
+                            starts.extend(same.start.map(|start| (start, waiting.len())));
+                            waiting.push(looked);
+                        }
+                    }
                 }
                 Ok((None, _)) => empty.push(number),
                 Err(error) => {

@@ -109,6 +109,27 @@ fn files_of_several_servers_are_read_line_by_line() {
     assert!(expected.contains("numbers one by one") && expected.contains("\"out_of_order\": 0"), "{expected}");
 }
 
+#[test]
+fn of_two_copies_of_a_log_the_longer_one_counts() {
+    let text = crowd(1_200);
+    let half = text[..text.len() / 2].rfind('\n').unwrap() + 1;
+    let (whole, copy, older) = (Log::new(&text), Log::new(&text), Log::new(&text[..half]));
+    assert!(half > 64 * 1_024);
+    let notes = |sources: &[Source]| {
+        let quality = Review::default().read(sources).report.quality;
+        assert_eq!(quality.hits, 1_230);
+        quality.notes
+    };
+    let longer = format!("begins as `{}` does, which is longer by {} bytes", whole.0.display(), text.len() - half);
+    for sources in [[older.source(), whole.source()], [whole.source(), older.source()]] {
+        let notes = notes(&sources);
+        let is_told = |note: &String| note.contains(&*older.0.to_string_lossy()) && note.contains(&longer);
+        assert!(notes.len() == 1 && notes.iter().all(is_told), "{notes:?}");
+    }
+    let twice = notes(&[older.source(), whole.source(), copy.source()]);
+    assert!(twice.len() == 2 && twice[1].contains("is given twice"), "{twice:?}");
+}
+
 /// A crowd of many homes, a robot and a scraper.
 fn crowd(visitors: u32) -> String {
     let mut text = String::new();

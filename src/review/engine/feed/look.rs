@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LOOKED_AT, Reading, first_time, name};
+use super::{LOOKED_AT, Problem, Reading, first_time, name};
 use crate::audit::reader::{Detection, Format, Line, Reader, detect};
 use crate::review::engine::known::{Beginning, Known};
 use crate::review::input::{Chunk, Chunks, InputError, Source};
@@ -18,6 +18,32 @@ pub(super) struct Looked {
     /// Standard input cannot be opened twice; a question would be asked twice.
     pub(super) open: Option<(Chunks, Chunk)>,
     pub(super) reader: Reader,
+    /// Bytes, where that can be told.
+    length: Option<u64>,
+}
+
+impl Looked {
+    /// Of two that begin with the same lines the longer one counts; what is to be told of the other one.
+    pub(super) fn keep_longer(&mut self, mut other: Self) -> Problem {
+        let more = match (self.length, other.length) {
+            (Some(own), Some(others)) if own != others => own.abs_diff(others),
+            _ => return Problem::Twice(other.number),
+        };
+        if other.length > self.length {
+            std::mem::swap(self, &mut other);
+        }
+        let (kept, left_out) = (name(&self.source), name(&other.source));
+        Problem::Note(format!("`{left_out}` was left out: it begins as `{kept}` does, which is longer by {more} bytes"))
+    }
+}
+
+/// What a source is known by again.
+#[derive(Debug, Default)]
+pub(super) struct Same {
+    /// Device and inode.
+    pub(super) file: Option<u64>,
+    /// Its first lines.
+    pub(super) start: Option<u64>,
 }
 
 /// With it: what it is known by again.
@@ -26,12 +52,12 @@ pub(super) fn look(
     source: &Source,
     reading: &Reading,
     known: Option<&mut Known>,
-) -> Result<(Option<Looked>, Vec<u64>), InputError> {
+) -> Result<(Option<Looked>, Same), InputError> {
     let mut chunks = Chunks::open(source)?;
-    let Some(chunk) = first_lines(&mut chunks)? else { return Ok((None, Vec::new())) };
+    let Some(chunk) = first_lines(&mut chunks)? else { return Ok((None, Same::default())) };
     // Two short files of the same lines are not one.
     let start = chunk.bytes.get(..SAME).map(twox_hash::XxHash3_64::oneshot);
-    let same = identity(source).into_iter().chain(start).collect();
+    let same = Same { file: identity(source), start };
     let reader = reader(source, &chunk, reading)?;
     let Some(reader) = reader else { return Ok((None, same)) };
     let first = first_time(&chunk, &reader).unwrap_or_default();
@@ -41,8 +67,9 @@ pub(super) fn look(
             known.add(file);
         }
     }
+    let length = chunks.length();
     let open = (!matches!(source, Source::Path(_))).then_some((chunks, chunk));
-    Ok((Some(Looked { number, source: source.clone(), first, open, reader }), same))
+    Ok((Some(Looked { number, source: source.clone(), first, open, reader, length }), same))
 }
 
 /// The first chunk with a line: the first line may be longer than a chunk.

@@ -113,6 +113,7 @@ pub(crate) struct Counts {
     pub(crate) formats: BTreeMap<&'static str, u64>,
     pub(crate) errors: Vec<InputError>,
     pub(crate) bad: Vec<BadLine>,
+    bad_bytes: usize,
     pub(crate) partial: bool,
     /// Of what is followed, everything that was there at the start has been read.
     pub(crate) caught_up: bool,
@@ -143,6 +144,8 @@ const RESERVED: usize = 40 << 20;
 const AGENTS: usize = 8;
 /// Bad lines that are kept.
 const MAX_BAD: usize = 100_000;
+/// Their bytes.
+const MAX_BAD_BYTES: usize = 64 << 20;
 /// Notes that are kept of what is followed for long.
 const MAX_NOTES: usize = 1_000;
 
@@ -208,6 +211,7 @@ impl Counts {
             formats: BTreeMap::new(),
             errors: Vec::new(),
             bad: Vec::new(),
+            bad_bytes: 0,
             partial: false,
             simulation: None,
             events: Vec::new(),
@@ -266,6 +270,9 @@ impl Counts {
         if let articles @ 1.. = left_out.estimate() {
             let so = "what was taken of them is not told (see --memory)";
             notes.push(format!("there was no room for about {articles} articles: {so}"));
+        }
+        if self.numbers.len() >= parse::MAX_NAMES {
+            notes.push(format!("the log names {} writers or more: further ones were not looked at", parse::MAX_NAMES));
         }
         notes
     }
@@ -392,7 +399,8 @@ impl Counts {
         for (at, (batch, of_chunk)) in round.iter().zip(lines).enumerate() {
             let before = self.lines_of.get(batch.source).copied().unwrap_or(0);
             while let Some((_, line, reason, text)) = bad.next_if(|(chunk, ..)| *chunk == at) {
-                if self.bad.len() < MAX_BAD {
+                self.bad_bytes += text.len();
+                if self.bad.len() < MAX_BAD && self.bad_bytes <= MAX_BAD_BYTES {
                     self.bad.push((batch.source, before + line, reason, text));
                 }
             }
@@ -425,7 +433,9 @@ impl Counts {
         quality.clock_steps += parsed.clock_steps;
         quality.erased += parsed.erased;
         for (to, heads) in parsed.anchored {
-            *quality.anchored.entry(to).or_default() += heads;
+            if let Some(sum) = parse::place(&mut quality.anchored, &to) {
+                *sum += heads;
+            }
         }
         for (reason, number) in Skipped::ALL.iter().zip(parsed.skipped) {
             if number > 0 {
@@ -435,9 +445,10 @@ impl Counts {
         for (format, lines) in &parsed.formats {
             *self.formats.entry(Format::code(*format)).or_default() += lines;
         }
-        for (instance, (first, last, lines)) in parsed.numbers {
-            let of = self.numbers.entry(instance).or_insert((first, last, 0));
-            *of = (of.0.min(first), of.1.max(last), of.2 + lines);
+        for (instance, numbers) in parsed.numbers {
+            if let Some(of) = parse::place(&mut self.numbers, &instance) {
+                parse::count_numbers(of, numbers);
+            }
         }
     }
 
@@ -449,7 +460,7 @@ impl Counts {
             self.quality.sampled |= shard.tally.sampled;
         }
         self.quality.instances = self.numbers.keys().cloned().collect();
-        let holes = self.numbers.values().map(|(first, last, lines)| (last - first + 1).saturating_sub(*lines));
-        self.quality.holes = holes.sum::<u64>().saturating_sub(self.quality.erased);
+        let holes = self.numbers.values().map(|(first, last, lines)| (last - first).saturating_sub(lines - 1));
+        self.quality.holes = holes.fold(0, u64::saturating_add).saturating_sub(self.quality.erased);
     }
 }

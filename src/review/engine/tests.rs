@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::audit::reader::{Format, Skipped};
+use crate::review::input::Chunk;
 use crate::review::{FilterArgs, Filters, Report, Review, Source};
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -207,6 +209,41 @@ fn who_grows_keeps_to_the_memory_though_nobody_new_comes() {
     assert_eq!(few.verdict.hits, 96_000, "totals are exact");
     let all = read(&Review::default().jobs(1), &text);
     assert!(all.source.approximate.is_none());
+}
+
+#[test]
+fn numbers_and_names_that_somebody_made_up_break_nothing() {
+    let hit = |instance: &str, seq: u64| {
+        format!(
+            "{{\"v\":1,\"time\":\"2026-11-20T10:00:00.000Z\",\"deckle.seq\":{seq},\"deckle.instance\":\"{instance}\",\"url.path\":\"/a\",\"deckle.visitor.id\":\"x\"}}\n"
+        )
+    };
+    let sent = |to: &str| {
+        format!(
+            "{{\"v\":1,\"time\":\"2026-11-20T10:00:00.000Z\",\"deckle.kind\":\"anchored\",\"deckle.seq\":1,\"deckle.instance\":\"a\",\"to\":\"{to}\"}}\n"
+        )
+    };
+    let far = hit("a", 1) + &hit("a", u64::MAX) + &hit("b", 1) + &hit("b", u64::MAX);
+    for jobs in [1, 3] {
+        assert_eq!(read(&Review::default().jobs(jobs), &far).quality.holes, u64::MAX);
+    }
+    let many: String = (0..10_500).map(|at| hit(&format!("{at}-{}", "x".repeat(900)), 1)).collect();
+    let many = many + &(0..10_500).map(|at| sent(&format!("file:/{at}"))).collect::<String>();
+    let quality = read(&Review::default().jobs(1), &many).quality;
+    assert_eq!((quality.instances.len(), quality.anchored.len(), quality.hits), (10_000, 10_000, 10_500));
+    assert!(quality.instances.iter().all(|name| name.len() == 256), "{:?}", quality.instances.first());
+    assert!(quality.notes.iter().any(|note| note.contains("writers or more")), "{:?}", quality.notes);
+}
+
+#[test]
+fn bad_lines_take_no_more_memory_than_they_may() {
+    let plan = &Review::default().plan;
+    let mut counts = super::Counts::new(plan, 1);
+    let chunk = Chunk { bytes: Vec::new(), too_long: 0, too_long_bytes: 0, last: true };
+    let batch = super::Batch::new(0, chunk, &mut plan.reading.reader(Format::Combined));
+    let bad = (0..100).map(|line| (0, line, Skipped::Malformed, vec![b'x'; 1 << 20])).collect();
+    counts.add_lines(&[&batch], &[100], bad);
+    assert_eq!(counts.bad.len(), 64);
 }
 
 #[test]

@@ -381,6 +381,7 @@ impl DeckleFields<'_> {
             rewrite_us: self.rewrite_us,
             complete: self.complete,
             sample: self.sample,
+            brief: self.brief,
         }
     }
 }

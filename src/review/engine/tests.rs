@@ -259,6 +259,25 @@ fn what_a_later_line_proves_counts() {
     assert!(report.suspects[0].reasons[0].contains("and is not"), "{:?}", report.suspects);
 }
 
+/// `combined+deckle`: by the quick reader, and by the other one.
+#[test]
+fn what_deckle_thought_counts_from_its_access_log_too() {
+    let judged = |second: u32, path: &str| {
+        let line = line("203.0.113.0", &format!("20/Nov/2026:10:00:{second:02}"), path, FIREFOX);
+        line.replace("\"\n", "\" \"ai-train/failed/80/tag/k1-0123456789ab\"\n")
+    };
+    let text = judged(1, "/news/a-b-c-1") + &judged(2, "/news/a-b-c-2") + &judged(3, r"/news/a-b-c-3?x=\x22");
+    let report = read(&Review::default(), &text);
+    let (agent, suspect) = (&report.agents[0], &report.suspects[0]);
+    assert_eq!((agent.category, agent.verification, agent.hits), ("ai-train", "failed", 3), "{agent:?}");
+    assert!(suspect.articles == 3 && suspect.reasons[0].contains("and is not"), "{suspect:?}");
+    let done = report.actions.rows.iter().find(|row| row.action == "tag").map(|row| row.done);
+    assert_eq!((done, report.marks.issued), (Some(3), 3), "{:?}", report.actions.rows);
+    let args = FilterArgs { expression: Some("score>=80 && mark~\"k1\"".into()), ..FilterArgs::default() };
+    let filters = Filters::new(&args, std::time::Duration::ZERO).unwrap();
+    assert_eq!(read(&Review::default().filters(filters), &text).quality.hits, 3);
+}
+
 #[test]
 fn what_stands_for_many_is_weighed_whatever_the_share() {
     let line = |at: u32, path: &str, kind: &str, sample: &str| {

@@ -83,7 +83,7 @@ impl Event {
             kind: hit.content_type.as_deref().map(|kind| PathKind::of_content_type(kind.as_bytes())),
             text: text.into(),
             ends,
-            own: hit.deckle.as_deref().map(|fields| Box::new(own(fields))),
+            own: hit.deckle.as_deref().filter(|fields| !fields.brief).map(|fields| Box::new(own(fields))),
         }
     }
 

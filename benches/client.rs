@@ -1,30 +1,37 @@
 //! One connection, one request after the other.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-pub(crate) const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
-pub(crate) struct Client(BufReader<TcpStream>);
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+    head: String,
+}
 
 impl Client {
-    pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+    /// Asks for `path` in the content coding `coding`.
+    pub(crate) fn new(stream: TcpStream, path: &str, coding: &str) -> Self {
         stream.set_nodelay(true).unwrap();
-        Self(BufReader::with_capacity(64 << 10, stream))
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: {FIREFOX}\r\nAccept: text/html\r\nAccept-Encoding: {coding}\r\n\r\n"
+        );
+        Self { stream: BufReader::with_capacity(64 << 10, stream), head }
     }
 
-    /// The time of one exchange.
+    /// The time of one exchange, and the bytes of its body. Whatever is not status 200 ends the bench.
     #[allow(clippy::disallowed_methods)] // Benches are the place that measures real time.
-    pub(crate) fn get(&mut self) -> Duration {
-        let head = format!("GET /an-article HTTP/1.1\r\nHost: x\r\nUser-Agent: {FIREFOX}\r\nAccept: text/html\r\n\r\n");
+    pub(crate) fn get(&mut self) -> (Duration, u64) {
         let start = Instant::now();
-        self.0.get_mut().write_all(head.as_bytes()).unwrap();
+        self.stream.get_mut().write_all(self.head.as_bytes()).unwrap();
         let (mut length, mut line) = (None, String::new());
+        self.stream.read_line(&mut line).unwrap();
+        assert!(line.starts_with("HTTP/1.1 200 "), "{line}");
         loop {
             line.clear();
-            self.0.read_line(&mut line).unwrap();
+            self.stream.read_line(&mut line).unwrap();
             if line == "\r\n" {
                 break;
             }
@@ -32,23 +39,25 @@ impl Client {
                 length = value.trim().parse::<u64>().ok();
             }
         }
+        let mut bytes = length.unwrap_or_default();
         match length {
             Some(length) => self.skip(length),
             None => loop {
                 line.clear();
-                self.0.read_line(&mut line).unwrap();
+                self.stream.read_line(&mut line).unwrap();
                 let size = u64::from_str_radix(line.trim(), 16).unwrap();
                 self.skip(size + 2);
+                bytes += size;
                 if size == 0 {
                     break;
                 }
             },
         }
-        start.elapsed()
+        (start.elapsed(), bytes)
     }
 
     fn skip(&mut self, bytes: u64) {
-        let read = std::io::copy(&mut Read::by_ref(&mut self.0).take(bytes), &mut std::io::sink()).unwrap();
+        let read = std::io::copy(&mut Read::by_ref(&mut self.stream).take(bytes), &mut std::io::sink()).unwrap();
         assert_eq!(read, bytes, "the body ends early");
     }
 }

@@ -13,38 +13,31 @@
 
 mod chunks;
 mod client;
+mod requests;
 
 use std::convert::Infallible;
 use std::hint::black_box;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chunks::Chunks;
-use client::{Client, FIREFOX};
+use client::Client;
 use deckle::DeckleLayer;
-use deckle::action::{EnforceLayer, Mode};
-use deckle::clock::SystemClock;
 use deckle::config::Config;
 use deckle::page::{Findings, Marking, ProtectLayer};
 use deckle::secret::Secrets;
-use deckle::suspicion::{AssessLayer, State};
-use deckle::visitor::{IdentifyLayer, Peer, Visitor};
+use deckle::visitor::{IdentifyLayer, Visitor};
 use deckle::watermark;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use requests::{median, request, serve_all};
 use tokio::runtime::Runtime;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, ServiceExt};
 
 const ROUNDS: usize = 15;
 const CHUNK: usize = 16 * 1024;
-const AGENTS: [&str; 4] = [
-    FIREFOX,
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36",
-    "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)",
-    "python-requests/2.34.0",
-];
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -78,40 +71,15 @@ fn pages() -> Vec<(String, Bytes)> {
     pages
 }
 
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
 // --- identify and assess ---------------------------------------------------------------------------------------------
-
-fn request(number: u32) -> Request<()> {
-    let mut request = Request::builder()
-        .uri(format!("/2026/11/a-headline-of-five-words-{}", number % 997))
-        .header("host", "news.example")
-        .header("user-agent", AGENTS[number as usize % AGENTS.len()])
-        .header("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
-        .header("accept-language", "en-GB,en;q=0.9")
-        .header("sec-fetch-mode", "navigate")
-        .body(())
-        .unwrap();
-    let address = SocketAddr::from(([10, (number >> 12) as u8, (number >> 4) as u8, number as u8], 4_000));
-    request.extensions_mut().insert(Peer { address, secure: true });
-    request
-}
 
 fn decide(runtime: &Runtime) {
     const REQUESTS: u32 = 20_000;
-    let quotas = deckle::action::Settings::default().limits.soft();
     let bare = tower::service_fn(|request: Request<()>| async move {
         black_box(&request);
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
     });
-    let state = Arc::new(State::new(SystemClock::shared()));
-    let (action, licence) = (deckle::action::Settings::default(), deckle::rights::LicenseSettings::default());
-    let identify = IdentifyLayer::new(&deckle::visitor::Settings::default()).unwrap();
-    let assess = AssessLayer::new(Arc::clone(&state), &deckle::suspicion::Settings::default(), quotas).unwrap();
-    let enforce = EnforceLayer::new(state, &action, &licence, Mode::Observe).unwrap();
+    let (identify, assess, enforce) = requests::layers();
     let stack = identify.layer(assess.layer(enforce.layer(bare)));
     let (mut with, mut without, mut single) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -128,22 +96,6 @@ fn decide(runtime: &Runtime) {
         at(0.99),
         at(0.999)
     );
-}
-
-/// The time of the calls alone; the requests are made before.
-async fn serve_all<S, B>(mut service: S, count: u32, single: &mut Vec<Duration>) -> Duration
-where
-    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
-{
-    let requests: Vec<Request<()>> = (0..count).map(request).collect();
-    let (start, mut last) = (Instant::now(), Instant::now());
-    for request in requests {
-        black_box(service.ready().await.unwrap().call(request).await.unwrap());
-        let now = Instant::now();
-        single.push(now - last);
-        last = now;
-    }
-    start.elapsed()
 }
 
 // --- scan and splice -------------------------------------------------------------------------------------------------
@@ -317,10 +269,11 @@ fn whole(runtime: &Runtime, pages: &[(String, Bytes)]) {
     let bare = start(runtime, site());
     let with = start(runtime, site().layer(deckle));
     let (mut bare_times, mut with_times) = (Vec::new(), Vec::new());
-    let (mut bare, mut with) = (Client::connect(bare), Client::connect(with));
+    let client = |address: SocketAddr| Client::new(TcpStream::connect(address).unwrap(), "/an-article", "identity");
+    let (mut bare, mut with) = (client(bare), client(with));
     for _ in 0..REQUESTS {
-        bare_times.push(bare.get());
-        with_times.push(with.get());
+        bare_times.push(bare.get().0);
+        with_times.push(with.get().0);
     }
     bare_times.sort_unstable();
     with_times.sort_unstable();

@@ -8,25 +8,17 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 mod client;
+mod servers;
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::Request;
-use axum::response::Response;
-use axum::serve::ListenerExt;
+use axum::body::Bytes;
 use client::Client;
-use deckle::page::{Findings, Marking, ProtectLayer};
-use deckle::secret::Secrets;
-use deckle::visitor::IdentifyLayer;
-use hyper_util::client::legacy;
-use hyper_util::rt::TokioExecutor;
 
 const ROUNDS: usize = 7;
 const REQUESTS: usize = 1_500;
@@ -37,10 +29,10 @@ const WARM_UP: usize = 400;
 fn main() {
     let argument = |flag: &str| std::env::args().skip_while(|a| a != flag).nth(1);
     if let Some(upstream) = argument("--bare-proxy") {
-        return bare_proxy(upstream, false);
+        return servers::serve(servers::proxy(upstream));
     }
     if let Some(upstream) = argument("--page-stage") {
-        return bare_proxy(upstream, true);
+        return servers::serve(servers::protect(servers::proxy(upstream)));
     }
     if !Path::new("/proc/self/schedstat").exists() {
         println!("skipped: CPU time of other processes is read from /proc");
@@ -110,35 +102,6 @@ fn upstream(runtime: &tokio::runtime::Runtime, page: Bytes) -> String {
     format!("http://{address}")
 }
 
-/// What everybody writes first.
-#[tokio::main]
-async fn bare_proxy(upstream: String, protected: bool) {
-    let client: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new()).build_http();
-    let app = Router::new().fallback(move |mut request: Request| {
-        let (client, upstream) = (client.clone(), upstream.clone());
-        async move {
-            *request.uri_mut() = format!("{upstream}{}", request.uri().path()).parse().unwrap();
-            let response: Response = client.request(request).await.unwrap().map(Body::new);
-            response
-        }
-    });
-    let app = if protected { protect(app) } else { app };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    println!("http://{}", listener.local_addr().unwrap());
-    let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await.unwrap();
-}
-
-/// Identity and page stage, marks included.
-fn protect(app: Router) -> Router {
-    let config = deckle::config::Config::default();
-    let findings = Arc::new(Findings::default());
-    let (secrets, styles) = (Secrets::random().unwrap(), Arc::default());
-    let marking = Marking { secrets, settings: config.watermark, findings, styles };
-    let layer = ProtectLayer::new(&config.page, &config.rights, "/.deckle").unwrap().marking(marking).unwrap();
-    app.layer(layer).layer(IdentifyLayer::new(&config.visitor).unwrap())
-}
-
 struct Server(Child, SocketAddr);
 
 impl Server {
@@ -172,7 +135,8 @@ impl Server {
         std::thread::scope(|scope| {
             for _ in 0..CLIENTS {
                 scope.spawn(|| {
-                    let mut client = Client::connect(self.1);
+                    let stream = TcpStream::connect(self.1).unwrap();
+                    let mut client = Client::new(stream, "/an-article", "identity");
                     (0..requests / CLIENTS).for_each(|_| _ = client.get());
                 });
             }

@@ -38,6 +38,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("forwarded", targets::forwarded),
     ("robots", targets::robots),
     ("content-usage", targets::content_usage),
+    ("images", targets::images),
     ("copies", copies::copies),
     #[cfg(feature = "proxy")]
     ("logs", logs::lines),

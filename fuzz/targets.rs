@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deckle::page::{Findings, Marking, ProtectLayer, Replace, Settings};
+use deckle::rights::image::{self, DataMining};
 use deckle::rights::robots::Robots;
 use deckle::rights::{Policy, fields, statement};
 use deckle::secret::{Secret, Secrets};
@@ -20,7 +21,7 @@ use tokio::runtime::Runtime;
 use tower::{Layer, ServiceExt};
 
 use crate::chunks::Chunks;
-use crate::generate::{CODINGS, CSP, HOPS, HTML, ROBOTS, TAGS, USAGE, field, text};
+use crate::generate::{CODINGS, CSP, HOPS, HTML, ROBOTS, TAGS, USAGE, XMP, field, text};
 use crate::undo::undo;
 
 pub(crate) type Target = Box<dyn FnMut(&mut Rng)>;
@@ -271,5 +272,17 @@ pub(crate) fn content_usage() -> Target {
             _ => None,
         };
         assert_eq!(item, Some("n"), "{lines:?}");
+    })
+}
+
+/// Whatever stands in an image before a packet, the packet is read.
+pub(crate) fn images() -> Target {
+    let packet = b"\0<x:xmpmeta xmlns:x='adobe:ns:meta/'><r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>\
+        <r:Description xmlns:p='http://ns.useplus.org/ldf/xmp/1.0/' p:DataMining='DMI-PROHIBITED'/></r:RDF></x:xmpmeta>";
+    Box::new(move |random| {
+        let image = [text(random, XMP, 60).as_slice(), packet].concat();
+        let reading = image::read(&image);
+        assert!(reading.values.contains(&DataMining::Prohibited), "{}", image.escape_ascii());
+        assert!(reading.values.len() <= DataMining::ALL.len() && reading.unknown.len() <= 8);
     })
 }

@@ -56,7 +56,7 @@ pub struct LimitSettings {
     pub preview: Quota,
     /// Started 8 KiB of feeds and data for programs, from who does not behave like a browser: 429.
     pub content_bulk: Quota,
-    /// Challenges; beyond it pages are served by `breaker`.
+    /// Challenges; beyond it the action is `limit`.
     pub challenge: Quota,
     /// Pages of those for whom challenges lead nowhere: 429.
     pub breaker: Quota,

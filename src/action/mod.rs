@@ -10,7 +10,7 @@
 //!    (burst 4,000).
 //! 4. Clamps, each noted: robots.txt and the like are never limited; assets, feeds and data only by the hard quotas and `block`;
 //!    a first request gets at most a tag unless it claims to be automated; in the first minute after a start nothing but
-//!    `visitor.deny` and a claim that is proven false lead to more than `limit`.
+//!    `visitor.deny`, a claim that is proven false and a trap leads to more than `limit`.
 //!
 //! # Deployment caveat
 //! `limit` is status 429 with `Retry-After` (RFC 6585 §4), `license` 402 with a `Link` to the licence, `block` 403; none

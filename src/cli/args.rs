@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::audit::AuditArgs;
+use super::bench::BenchArgs;
 use super::output::Exit;
 use super::review::ReviewArgs;
 use super::trace::TraceArgs;
@@ -36,6 +37,8 @@ pub(super) enum Command {
     Review(Box<ReviewArgs>),
     /// Which response did this copy come from?
     Trace(Box<TraceArgs>),
+    /// What does a page cost on this machine?
+    Bench(BenchArgs),
     /// Care of the log: a signing key, what somebody wants to be forgotten, a table of ClickHouse.
     Audit(AuditArgs),
     /// Make the committed tables from upstream snapshots.
@@ -70,6 +73,8 @@ pub(super) struct ProxyArgs {
 
 #[derive(clap::Args)]
 #[command(after_help = "Fetches the page, its other forms, robots.txt and tdmrep.json, and changes nothing.
+With --images: reads the first 256 KiB of so many images of the page, too, and says where their Data Mining property (XMP)
+contradicts what the site declares.
 With --learn: reads the style sheets of the page, those of other hosts where watermark.stylesheets names them, and
 writes what they say into plans.json in the log directory (audit.dir), where a running proxy finds it.
 With --explain: why a request was slowed, limited or blocked, what its score is made of, and what would change that.
@@ -78,6 +83,7 @@ Exit codes: 0 nothing to mend, or explained; 1 something to look at; 2 usage, or
 Examples:
   deckle check https://news.example/2026/11/a-story
   deckle check --config deckle.toml --json https://news.example/
+  deckle check --images 10 https://news.example/2026/11/a-story
   deckle check saved.html
   deckle check --config deckle.toml --learn https://news.example/2026/11/a-story
   deckle check --explain 01a20d60-78a5-7600-95a1-c9088b570c38 --config deckle.toml
@@ -89,6 +95,13 @@ pub(super) struct CheckArgs {
     /// Configuration file: what would deckle do with it?
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Read so many images that the page names, those of its own host first, 50 at most: do they contradict what the site
+    /// declares?
+    #[arg(
+        long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=50),
+        conflicts_with_all = ["explain", "learn"],
+    )]
+    pub(super) images: u8,
     /// Read the style sheets of the page for a proxy to know: white space is marked only where they are known.
     #[arg(long, requires = "page", conflicts_with_all = ["explain", "json"])]
     pub(super) learn: bool,

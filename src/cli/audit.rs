@@ -37,14 +37,13 @@ struct KeygenArgs {
 }
 
 #[derive(clap::Args)]
-#[command(
-    after_help = "Lines become placeholders of the same length that keep their hash: `deckle review --verify` then says
-how many were erased, and is content. The open segment is left alone: send SIGHUP to the proxy first.
+#[command(after_help = "Lines become placeholders that keep their hash and, where that can be, their length:
+`deckle review --verify` then says how many were erased, and is content. The open segment is left alone: send SIGHUP to
+the proxy first.
 
 Examples:
   deckle audit forget --visitor q7k2mpd5zt4wuxvlc3na
-  deckle audit forget --address 203.0.113.9 --log-dir deckle-log --yes"
-)]
+  deckle audit forget --address 203.0.113.9 --log-dir deckle-log --yes")]
 struct ForgetArgs {
     /// One visitor, by the id of the log.
     #[arg(long, value_name = "ID", required_unless_present = "address", conflicts_with = "address")]

@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use super::args::CheckArgs;
 use super::fetch::{Document, Fetcher};
+use super::images::{self, Image};
 use super::output::{self, Exit};
 use super::twins::{self, Twin};
 use crate::config::Config;
@@ -20,7 +21,7 @@ use crate::page::encoding::decoded;
 use crate::page::{Findings, Marking, PageFacts, PageReport, ProtectLayer, join};
 use crate::rights::lint::{self, Lint};
 use crate::rights::robots::Robots;
-use crate::rights::{Pref, Use};
+use crate::rights::{Policy, Pref, Use};
 use crate::secret::Secrets;
 use crate::visitor::Visitor;
 
@@ -42,6 +43,9 @@ pub(super) struct Report {
     pub(super) twins: Vec<Twin>,
     /// The marks of two copies for two visitors, of a site that deckle protects already.
     pub(super) marks: Vec<Option<String>>,
+    /// Images that were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) images: Option<Vec<Image>>,
     pub(super) declared: Vec<(String, String)>,
     pub(super) files: Vec<(&'static str, String)>,
     pub(super) findings: Vec<Finding>,
@@ -107,7 +111,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     #[cfg_attr(not(feature = "redis"), expect(unused_mut, reason = "nothing else is asked"))]
-    let mut report = runtime.block_on(report(&config, page))?;
+    let mut report = runtime.block_on(report(&config, page, args.images.into()))?;
     #[cfg(feature = "redis")]
     report.findings.extend(runtime.block_on(shared_store(&config)));
     if args.json {
@@ -126,9 +130,12 @@ async fn shared_store(config: &Config) -> Vec<Finding> {
     messages.into_iter().map(|message| Finding { place: "shared", code: "store", line: 0, message }).collect()
 }
 
-async fn report(config: &Config, page: &str) -> anyhow::Result<Report> {
+async fn report(config: &Config, page: &str, most_images: usize) -> anyhow::Result<Report> {
     let stage = Stage(config);
     if !page.starts_with("http://") && !page.starts_with("https://") {
+        if most_images > 0 {
+            bail!("--images needs an address: `{page}` is a file");
+        }
         return file(&stage, page).await;
     }
     let fetcher = Fetcher::new()?;
@@ -161,19 +168,23 @@ async fn report(config: &Config, page: &str) -> anyhow::Result<Report> {
     report.findings.extend(lint::fields(&document.headers).into_iter().map(Finding::of("fields")));
     let root = |path: &str| join(&document.address, path).context("the address has no host");
     let robots = fetcher.get(&root("/robots.txt")?).await;
-    read_robots(&mut report, robots, &document);
     let tdmrep = fetcher.get(&root("/.well-known/tdmrep.json")?).await;
+    let mut contradictions = Vec::new();
+    if most_images > 0 {
+        let policy = Policy::new(&config.rights)?;
+        let site = images::Site::new(policy, &document, robots.as_ref().ok(), tdmrep.as_ref().ok());
+        let (read, found) = images::read(&fetcher, &site, &source, most_images).await;
+        (report.images, contradictions) = (Some(read), found);
+    }
+    read_robots(&mut report, robots, &document);
     read_tdmrep(&mut report, tdmrep);
+    report.findings.extend(contradictions);
     Ok(report)
 }
 
 /// A page in a file.
 async fn file(stage: &Stage<'_>, path: &str) -> anyhow::Result<Report> {
-    let body = std::fs::read(path).with_context(|| format!("`{path}` cannot be read"))?;
-    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
-    let document =
-        Document { address: Uri::from_static("/"), status: http::StatusCode::OK, headers, body: body.into() };
-    let mut report = stage.report(&document).await?;
+    let mut report = stage.report(&Document::from_file(path)?).await?;
     path.clone_into(&mut report.address);
     Ok(report)
 }
@@ -244,6 +255,7 @@ impl Stage<'_> {
             alternates: Vec::new(),
             twins: Vec::new(),
             marks: Vec::new(),
+            images: None,
             declared: declared.collect(),
             files: Vec::new(),
             findings: Vec::new(),

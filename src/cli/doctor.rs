@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::check::{Report, Treatment};
+use super::images::Image;
 
 /// What a code of a skip means.
-fn meaning(code: &str) -> &'static str {
+pub(super) fn meaning(code: &str) -> &'static str {
     match code {
         "status" => "this status has no page",
         "type" => "it is not HTML",
@@ -61,6 +62,15 @@ pub(super) fn text(report: &Report) -> String {
         let marks: Vec<&str> = report.marks.iter().map(|mark| mark.as_deref().unwrap_or("none")).collect();
         let _ = writeln!(out, "\nMarks of two visitors\n  {}", marks.join("  "));
     }
+    if let Some(images) = &report.images {
+        out.push_str("\nWhat its images say of data mining\n");
+        for image in images {
+            let _ = writeln!(out, "  {}\n    {}", image.address, says(image));
+        }
+        if images.is_empty() {
+            out.push_str("  it names none\n");
+        }
+    }
     out.push_str("\nWhat it declares\n");
     for (name, value) in &report.declared {
         let _ = writeln!(out, "  {name}: {value}");
@@ -86,6 +96,15 @@ pub(super) fn text(report: &Report) -> String {
     }
     // All of it may come from strangers.
     out.chars().map(|c| if c != '\n' && crate::audit::is_hidden(c) { '?' } else { c }).collect()
+}
+
+fn says(image: &Image) -> String {
+    match &image.unread {
+        Some(why) => format!("not read: {why}"),
+        None if !image.data_mining.is_empty() => image.data_mining.join(", "),
+        None if image.is_cut => "nothing in the first 256 KiB".to_owned(),
+        None => "nothing".to_owned(),
+    }
 }
 
 fn treatment(page: &Treatment) -> String {

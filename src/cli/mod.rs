@@ -2,11 +2,13 @@
 
 mod args;
 mod audit;
+mod bench;
 mod check;
 mod doctor;
 mod domains;
 mod explain;
 mod fetch;
+mod images;
 mod learn;
 mod output;
 mod proxy;
@@ -42,6 +44,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Proxy(args) => proxy::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Review(args) => review::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Reference(args) => args.run(),

@@ -10,9 +10,10 @@ use lol_html::html_content::{EndTag, SourceLocation};
 use lol_html::send::{Element, ElementContentHandlers, Settings};
 
 use super::ambiguity::Ambiguity;
-use super::chunks::{on_script, on_style, on_text};
+use super::chunks::{on_style, on_text};
 use super::deletion::Deletions;
 use super::element::{self, Effect, Kind};
+use super::hydration::Calls;
 use super::marks::MarkRules;
 use super::regions;
 use super::replace::Replacer;
@@ -25,8 +26,8 @@ use super::window::Window;
 use crate::slot::{Edit, Fill, Slot, What};
 
 /// The selectors in the order of their handlers, parsed once.
-static PARSED: LazyLock<[Option<Selector>; 4]> = LazyLock::new(|| {
-    ["*", "script", "p, li, blockquote, dd", "style"].map(|selector| {
+static PARSED: LazyLock<[Option<Selector>; 3]> = LazyLock::new(|| {
+    ["*", "p, li, blockquote, dd", "style"].map(|selector| {
         let parsed = selector.parse::<Selector>();
         debug_assert!(parsed.is_ok(), "all selectors are constants, and `{selector}` is none");
         parsed.ok()
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) hydrated: bool,
     /// The same, and it was seen when slots had been found.
     pub(crate) mark_late: bool,
+    pub(crate) calls: Calls,
     pub(crate) deletions: Deletions,
     /// What the page says of its style.
     pub(crate) style: NamedStyle,
@@ -73,6 +75,7 @@ impl Shared {
             footer_placed: false,
             hydrated: false,
             mark_late: false,
+            calls: Calls::default(),
             deletions: Deletions::default(),
             style: NamedStyle::default(),
             rules: MarkRules::default(),
@@ -179,7 +182,6 @@ fn handlers(settings: Settings<'static, 'static>, shared: &Handle) -> Settings<'
     let mut settings = settings;
     let all = [
         ElementContentHandlers::default().element(on_start(shared)),
-        ElementContentHandlers::default().text(on_script(shared)),
         ElementContentHandlers::default().text(on_text(shared)),
         ElementContentHandlers::default().text(on_style(shared)),
     ];
@@ -216,7 +218,12 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
     if matches!(name, "link" | "base") {
         state.style.element(name, |attribute| element.get_attribute(attribute));
     }
-    let mut ending = Ending { ambiguity: matches!(name, "select" | "template"), ..Ending::default() };
+    let start = state.source(element.source_location().bytes().start);
+    let mut ending = Ending {
+        ambiguity: matches!(name, "select" | "template"),
+        script: (name == "script").then_some(start),
+        ..Ending::default()
+    };
     // What the site has named takes the place of what is an article by itself.
     let roots = state.rules.roots.is_empty();
     let (mut hydrates, mut alternatives) = (false, None);
@@ -260,7 +267,6 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         state.blocks += 1;
         ending.block = Some(state.blocks);
     }
-    let start = state.source(element.source_location().bytes().start);
     if let Some(value) = alternatives.filter(|_| name == "span" && !state.deletions.is_open()) {
         let value = state.bytes(&value).to_vec();
         ending.variant = state.variants.start_tag(start, &value).then_some(start);
@@ -331,6 +337,8 @@ struct Ending {
     foreign: bool,
     ambiguity: bool,
     page: bool,
+    /// It is a script that starts here.
+    script: Option<u64>,
     /// It may be taken out, by this name.
     deletion: Option<u64>,
     /// One of its alternatives may take its place; it is named by its start.
@@ -382,6 +390,9 @@ fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: En
 }
 
 fn end_tag(state: &mut Shared, ending: Ending, own: Option<&str>, name: &str, at: u64) {
+    if ending.script.is_some_and(|start| state.calls.in_script(start..at)) {
+        state.see_hydration();
+    }
     for region in ending.regions() {
         state.text.leave(region);
     }

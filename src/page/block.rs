@@ -46,7 +46,7 @@ struct Open {
     gap_before: Option<Range<u64>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Block {
     pub(super) id: u64,
     pub(super) name: String,
@@ -73,23 +73,15 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn new(id: u64, name: &str, forms: Option<Box<BlockForms>>) -> Self {
-        Self {
-            id,
-            name: name.to_owned(),
-            words: 0,
-            chars: 0,
-            unsealable: false,
-            tail_from: None,
-            tail_stays: false,
-            preserve: false,
-            known: Vec::new(),
-            arena: Vec::new(),
-            found: Vec::new(),
-            open: None,
-            glued: false,
-            forms,
-        }
+    /// A block that begins; `spare`: one that is over, for its memory.
+    pub(super) fn new(id: u64, name: &str, forms: Option<Box<BlockForms>>, spare: Option<Self>) -> Self {
+        let Self { name: mut own, mut known, mut arena, mut found, .. } = spare.unwrap_or_default();
+        own.clear();
+        own.push_str(name);
+        known.clear();
+        arena.clear();
+        found.clear();
+        Self { id, name: own, forms, known, arena, found, ..Self::default() }
     }
 
     /// Reads one text node.

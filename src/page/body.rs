@@ -24,7 +24,7 @@ use super::pipeline::Pipeline;
 use super::report::{PageReport, Rewrite};
 use super::tee::Tee;
 
-/// How long a part of a known page waits for the rest of its chunk, to be confirmed.
+/// How long a part of a known page waits for the rest of its chunk, to be confirmed, and the start of a page for its charset.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Why a body broke off.
@@ -109,7 +109,7 @@ pub(crate) struct Page {
     /// What may leave.
     out: Output,
     trailers: Option<HeaderMap>,
-    /// Runs while a part of a known page waits for the rest of the chunk that begins there.
+    /// Runs while something is waited for, by where that begins.
     patience: Option<(usize, Pin<Box<Sleep>>)>,
     ended: bool,
     done: bool,
@@ -164,7 +164,7 @@ impl Page {
             } else {
                 match body.as_mut().poll_frame(cx) {
                     Poll::Pending => {
-                        if self.has_waited(cx) {
+                        while self.has_waited(cx) {
                             self.pipeline.wait_no_more(&mut self.out).map_err(|e| self.coding_error(e))?;
                         }
                         self.pipeline.flush(&mut self.out).map_err(|e| self.coding_error(e))?;
@@ -197,7 +197,7 @@ impl Page {
         }
     }
 
-    /// Has a part of a known page waited too long? Without a tokio runtime there is no clock, and nothing waits.
+    /// Has what is held waited too long? Without a tokio runtime there is no clock, and nothing waits.
     fn has_waited(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(at) = self.pipeline.waits_at() else { return false };
         if self.patience.as_ref().is_none_or(|(chunk, _)| *chunk != at) {

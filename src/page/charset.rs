@@ -64,10 +64,15 @@ pub(crate) fn decide(header: Option<&'static Encoding>, start: &[u8], fallback: 
         .map_or(Charset { encoding: fallback, declared: false }, declared)
 }
 
+/// May bytes that have not come yet say the charset? Browsers wait for them, too (WHATWG HTML §13.2.3.2).
+pub(crate) fn is_open(header: Option<&'static Encoding>, start: &[u8]) -> bool {
+    start.len() < PRESCAN && header.is_none() && Encoding::for_bom(start).is_none() && meta(start).is_none()
+}
+
 /// How many bytes may be put before the first element of the head that is no `<meta>`, so that a `<meta>` behind it which
 /// declares the charset stays within the bytes that browsers look at. Nobody knows what has not come yet.
 pub(crate) fn room(header: Option<&'static Encoding>, start: &[u8]) -> usize {
-    /// A page whose first bytes came in small pieces.
+    /// A short page, or one that does not come on.
     const CAUTIOUS: usize = 256;
     if header.is_some() || Encoding::for_bom(start).is_some() {
         return usize::MAX;
@@ -178,6 +183,17 @@ mod tests {
         assert_eq!(room(None, b"\xEF\xBB\xBF<title>"), usize::MAX);
         assert_eq!(room(None, b"<title>"), 256, "it may still come");
         assert_eq!(room(None, &[b' '; 2_000]), usize::MAX, "it comes too late anyhow");
+    }
+
+    #[test]
+    fn the_charset_is_open_until_it_is_said_or_comes_too_late() {
+        let page = format!("<!doctype html><title>{}</title><meta charset=utf-8>", "t".repeat(600));
+        for end in 0..page.len() {
+            assert!(is_open(None, &page.as_bytes()[..end]), "{end}");
+        }
+        assert!(!is_open(None, page.as_bytes()));
+        assert!(!is_open(Some(UTF_8), b"<") && !is_open(None, b"\xEF\xBB\xBF<"));
+        assert!(is_open(None, &[b' '; PRESCAN - 1]) && !is_open(None, &[b' '; PRESCAN]));
     }
 
     #[test]

@@ -74,8 +74,7 @@ pub(super) fn effect(name: &[u8], value: &[u8]) -> Option<Effect> {
         2 if is("id") && (value == b"comments" || value.starts_with(b"comment-")) => Some(Effect::NoSeal),
         4 if is("role") && says("main") => Some(Effect::Root),
         4 if is("lang") => Some(Effect::Language),
-        5 if is("class") && tokens(value).any(|token| token == b"notranslate") => Some(Effect::Skip),
-        5 if is("class") && hides(value) => Some(Effect::NoSeal),
+        5 if is("class") => effect_of_classes(value),
         5 if is("style") && keeps_white_space(value) => Some(Effect::Skip),
         6 if is("hidden") => Some(Effect::Skip),
         8 if is("itemprop") && tokens(value).any(|t| t == b"articleBody") => Some(Effect::Root),
@@ -90,6 +89,18 @@ pub(super) fn effect(name: &[u8], value: &[u8]) -> Option<Effect> {
         22 if is("data-sveltekit-hydrate") => Some(Effect::Hydration),
         _ => None,
     }
+}
+
+fn effect_of_classes(classes: &[u8]) -> Option<Effect> {
+    // One look finds out that most values hold none of the names.
+    let begins = |part: &[u8]| matches!(part, b"not" | b"com" | b"hid" | b"sr-" | b"scr");
+    if !classes.windows(3).any(begins) {
+        return None;
+    }
+    if tokens(classes).any(|token| token == b"notranslate") {
+        return Some(Effect::Skip);
+    }
+    hides(classes).then_some(Effect::NoSeal)
 }
 
 /// Classes of text that is not shown, or is not the article's.

@@ -563,7 +563,7 @@ mod tests {
                 let (kind, context) = match &edit.what {
                     What::Choice(Slot::Form { form, kind, context }) if *form != Form::QuoteClose => (*kind, context),
                     What::Choice(Slot::Variant { context: Some(context), alternatives }) => {
-                        notes.push(VariantNote { context: context.clone(), alternatives: alternatives.clone() });
+                        notes.push(VariantNote { context: context.clone(), alternatives: (**alternatives).clone() });
                         (PlaceKind::Variant, context)
                     }
                     _ => continue,

@@ -29,6 +29,8 @@ pub(crate) struct HeadFindings {
     pub(crate) amp: bool,
     /// The policies of the response, those in a `<meta>` included; `None`: no guard goes out.
     pub(crate) policies: Option<Policies>,
+    /// One in a `<meta>` lets no style sheet of the page's own origin in.
+    pub(crate) sheets_refused: bool,
     /// The `html` element says that the page has no guard.
     pub(crate) exempt: bool,
     /// Values of `content` that change, with the policies that take their place.
@@ -79,6 +81,7 @@ impl HeadFindings {
             lang: None,
             amp: false,
             policies,
+            sheets_refused: false,
             exempt: false,
             amended: Vec::new(),
             metas: Vec::new(),
@@ -130,11 +133,14 @@ impl HeadFindings {
     }
 
     fn meta_policy(&mut self, element: &Element<'_, '_>) {
+        let Some(content) = element.attributes().iter().find(|a| a.name() == "content") else { return };
+        let policy = csp::decode(&content.value());
+        // One that cannot be read may forbid anything.
+        self.sheets_refused |= !policy.as_deref().is_some_and(csp::allows_own_sheets);
         let idle = self.amp || self.exempt;
         let Some(policies) = self.policies.as_mut().filter(|_| !idle) else { return };
-        let Some(content) = element.attributes().iter().find(|a| a.name() == "content") else { return };
         let Some(place) = content.value_source_location().map(|place| place.bytes()) else { return };
-        match csp::decode(&content.value()) {
+        match policy {
             None => policies.refuse(),
             Some(policy) => {
                 if let Some(amended) = policies.amend_meta(&policy) {

@@ -7,7 +7,7 @@ use lol_html::Selector;
 
 use super::article::Shared;
 use super::forms::Spelling;
-use super::style::{ClassEffects, HostStyles, NamedStyle, PageSheets};
+use super::style::{ClassEffects, HostStyles, NamedStyle, PageSheets, StyleTexts};
 use super::tokens::Tokens;
 use crate::slot::FormKinds;
 
@@ -18,10 +18,8 @@ pub(crate) struct MarkRules {
     pub(crate) roots: Arc<[Selector]>,
     /// Nothing is marked in these.
     pub(crate) skip: Arc<[Selector]>,
-    /// White space and spellings stay in these.
+    /// White space and spellings stay in these, besides those of the style sheets.
     pub(crate) preserve: Arc<[Selector]>,
-    /// No block is sealed in these.
-    pub(crate) unsealed: Arc<[Selector]>,
     /// Spellings that may be chosen, in a language in which both are usual.
     pub(crate) forms: FormKinds,
     /// All spellings of a block go by the first one.
@@ -40,6 +38,8 @@ pub(crate) struct MarkRules {
     pub(crate) version: u32,
     /// What is known of the style sheets of its host; `None`: nothing is marked.
     pub(crate) sheets: Option<Arc<HostStyles>>,
+    /// What `<style>` elements of other pages have said.
+    pub(crate) style_texts: Option<Arc<StyleTexts>>,
     /// White space is used only where all sheets of a page are known.
     pub(crate) prove_white: bool,
     /// The address of the page, by which its sheets are told.

@@ -6,17 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use encoding_rs::Encoding;
 
-use super::charset::{self, Charset};
+use super::charset::Charset;
 use super::encoding::{Coding, Decoder, Encoder};
+use super::opening::Opening;
 use super::output::Output;
 use super::plan::{Confirm, Known, Log, PlanCache, Skip};
 use super::report::{PageFacts, Rewrite};
 use super::rewrite::{Job, Outcome, Rewriter};
-use super::sniff;
 use crate::slot::{Carriers, Choose, Unmarked};
-
-/// Bytes that are held until the first one that is not white space tells markup from something else.
-const MAX_BLANK: usize = 1_024;
 
 /// Most bytes that are rewritten in one poll.
 const STEP: usize = 64 * 1024;
@@ -45,13 +42,15 @@ pub(crate) struct Place {
     pub(crate) key: u128,
     /// Seconds since 1970.
     pub(crate) now: u64,
+    /// The key tells all of the address.
+    pub(crate) exact: bool,
 }
 
 /// Told once, at the end, what was found in the page.
 pub(crate) type OnEnd = Box<dyn FnOnce(&Outcome) + Send>;
 
 enum Stage {
-    /// Waits for the first byte.
+    /// Waits for the first bytes.
     Start { held: Bytes, start: Option<Start> },
     /// It may be a page that is known.
     Confirm { confirm: Box<Confirm>, work: Box<Work> },
@@ -75,10 +74,7 @@ pub(crate) struct Pipeline {
     decoders: Vec<Decoder>,
     encoder: Option<Encoder>,
     stage: Stage,
-    /// Only what looks like a page is one.
-    sniff: bool,
-    header_charset: Option<&'static Encoding>,
-    fallback: &'static Encoding,
+    opening: Opening,
     on_end: Option<OnEnd>,
     read: u64,
     written: u64,
@@ -98,9 +94,7 @@ impl Pipeline {
             decoders: codings.iter().rev().map(|coding| Decoder::new(*coding, max_decoded)).collect(),
             encoder: Encoder::new(outgoing),
             stage: Stage::Start { held: Bytes::new(), start: Some(start) },
-            sniff: false,
-            header_charset,
-            fallback,
+            opening: Opening::new(header_charset, fallback),
             on_end: Some(on_end),
             read: 0,
             written: 0,
@@ -109,7 +103,7 @@ impl Pipeline {
 
     /// Nothing says that it is a page but its first bytes.
     pub(crate) fn sniffing(mut self, sniff: bool) -> Self {
-        self.sniff = sniff;
+        self.opening.sniff = sniff;
         self
     }
 
@@ -206,9 +200,10 @@ impl Pipeline {
         }
     }
 
-    /// Where the chunk of a known page begins whose rest is waited for.
+    /// Where the chunk of a known page begins whose rest is waited for; the charset is waited for before all of them.
     pub(crate) fn waits_at(&self) -> Option<usize> {
         match &self.stage {
+            Stage::Start { held, .. } if self.opening.waits(held) => Some(usize::MAX),
             Stage::Confirm { confirm, .. } => confirm.waits_at(),
             _ => None,
         }
@@ -217,7 +212,12 @@ impl Pipeline {
     /// It has waited long enough: what is here leaves.
     pub(crate) fn wait_no_more(&mut self, out: &mut Output) -> io::Result<()> {
         let mut page = Output::default();
-        self.scan_instead(&mut page);
+        if let Stage::Start { .. } = self.stage {
+            self.opening.patient = false;
+            self.begin(false, &mut page);
+        } else {
+            self.scan_instead(&mut page);
+        }
         self.encode(page, out)
     }
 
@@ -269,7 +269,8 @@ impl Pipeline {
         if let (None, Some(place)) = (outcome.ended, place)
             && let Log::Draft(draft) = rewriter.take_log()
         {
-            place.cache.learn(place.key, draft.finish(outcome), place.now);
+            let learn = if place.exact { PlanCache::learn } else { PlanCache::learn_first };
+            learn(&place.cache, place.key, draft.finish(outcome), place.now);
         }
     }
 
@@ -284,31 +285,13 @@ impl Pipeline {
     /// Looks at the first bytes; `last`: no more will come.
     fn begin(&mut self, last: bool, page: &mut Output) {
         let Stage::Start { held, start } = &mut self.stage else { return };
-        let charset = charset::decide(self.header_charset, held, self.fallback);
-        let bom = if held.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
-        let first = held.iter().copied().enumerate().skip(bom).find(|(_, b)| !b.is_ascii_whitespace());
-        if !last && charset::may_become_bom(held) {
-            return;
-        }
-        let looks = if self.sniff { sniff::is_page(held) } else { Some(true) };
-        let skip = match first {
-            _ if charset::is_refused(charset.encoding) => Some(Skip::CharsetUnsafe),
-            None if !last && held.len() <= MAX_BLANK => return,
-            _ if looks.is_none() && !last => return,
-            _ if looks != Some(true) => Some(Skip::TypeMissing),
-            Some((blanks, b'<')) if blanks <= MAX_BLANK => None,
-            None | Some(_) => Some(Skip::NotMarkup),
-        };
+        let Some(opened) = self.opening.read(held, last) else { return };
         let held = std::mem::take(held);
-        let work = match (skip, start.take()) {
-            (None, Some(start)) => start(charset, charset::room(self.header_charset, &held)),
-            (skip, _) => {
-                page.share(held);
-                self.stage = Stage::Copy(skip.unwrap_or(Skip::NotMarkup));
-                return;
-            }
+        self.stage = match (opened, start.take()) {
+            (Ok(charset), Some(start)) => start(charset, self.opening.room(&held)).begin(),
+            (Ok(_), None) => Stage::Copy(Skip::NotMarkup),
+            (Err(skip), _) => Stage::Copy(skip),
         };
-        self.stage = work.begin();
         self.rewrite(held, page);
     }
 
@@ -395,7 +378,7 @@ mod tests {
     use crate::page::PageReport;
     use crate::page::marks::MarkRules;
     use crate::page::replace::{Replace, Replacer};
-    use crate::slot::{Form, PlaceHash, PlaceKind};
+    use crate::slot::{Fill, Form, PlaceHash, PlaceKind};
 
     /// Chooses by the column, as a row does.
     struct Row;
@@ -417,10 +400,13 @@ mod tests {
         fn seal(&mut self) -> Option<Bytes> {
             Some(Bytes::from_static(b"<seal/>"))
         }
+        fn fill(&mut self, place: Fill) -> Option<Bytes> {
+            Some(Bytes::from_static(if place == Fill::Head { b"<link rel=fill>" } else { b"<a hidden></a>" }))
+        }
     }
 
     fn of_codings(codings: &[Coding], cache: Option<&Arc<PlanCache>>, job: fn(Charset) -> Job) -> Pipeline {
-        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0 });
+        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
         let utf_8 = encoding_rs::UTF_8;
         Pipeline::new(codings, Coding::Identity, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}))
@@ -442,7 +428,7 @@ mod tests {
             max_memory: 2 << 20,
             window: 64 << 10,
             max_page: 4 << 20,
-            foot: false,
+            foot: true,
             esi: false,
             marks: MarkRules::default(),
             language: None,
@@ -662,7 +648,7 @@ mod tests {
         let page = format!("<!doctype html><title>t</title><article>{}", words.repeat(400));
         let cache = PlanCache::new(8 << 20).unwrap();
         let copy = |choose: Box<dyn Choose>| {
-            let place = Some(Place { cache: Arc::clone(&cache), key: 1, now: 0 });
+            let place = Some(Place { cache: Arc::clone(&cache), key: 1, now: 0, exact: true });
             let start = Box::new(move |charset, _| Work { job: bare(charset), choose, place });
             let utf_8 = encoding_rs::UTF_8;
             let mut pipeline =

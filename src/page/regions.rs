@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use lol_html::Selector;
 use lol_html::html_content::EndTag;
 use lol_html::send::{Element, ElementContentHandlers, Settings};
 
 use super::article::{Handle, lock};
 use super::marks::MarkRules;
+use super::style::HostStyles;
 use super::text::Region;
 
 /// A handler for each selector. They stand behind the one that sees each element, so that a block which is a region of its
@@ -17,15 +19,17 @@ pub(super) fn handlers(
     shared: &Handle,
     rules: &MarkRules,
 ) -> Settings<'static, 'static> {
-    let lists = [
+    let (preserve, unsealed) = rules.sheets.as_deref().map(HostStyles::selectors).unwrap_or_default();
+    let lists: [(Region, &[Selector]); 5] = [
         (Region::Root, &rules.roots),
         (Region::Skip, &rules.skip),
         (Region::Preserve, &rules.preserve),
-        (Region::Unsealed, &rules.unsealed),
+        (Region::Preserve, preserve),
+        (Region::Unsealed, unsealed),
     ];
     let mut settings = settings;
     for (region, selectors) in lists {
-        for selector in selectors.iter() {
+        for selector in selectors {
             let handlers = ElementContentHandlers::default().element(on_start(shared, region));
             settings = settings.append_element_content_handler((Cow::Owned(selector.clone()), handlers));
         }

@@ -155,6 +155,7 @@ impl Rewriter {
             self.state(|s| s.window.push(piece));
             return self.splice(self.fed, choose, out);
         }
+        self.state(|s| s.calls.read(piece));
         let mut rest = piece;
         while !rest.is_empty() {
             let step = if matches!(self.phase, Phase::Head(_)) { HEAD_STEP.min(rest.len()) } else { rest.len() };
@@ -264,7 +265,8 @@ impl Rewriter {
             self.state(|s| s.edits.push(Edit { range: start..start, what: What::Fixed(inserted.head) }));
             self.outcome.head_placed = true;
         }
-        if document && !findings.amp {
+        // What a browser would not fetch is not offered: that would be held against its reader.
+        if document && !findings.amp && !findings.sheets_refused {
             let what = What::Choice(Slot::Fill(Fill::Head));
             self.state(|s| s.edits.push(Edit { range: start..start, what }));
         }
@@ -441,6 +443,17 @@ mod tests {
         assert!(!copy(page, false).contains("foot-fill"));
         assert_eq!(copy("<p>a fragment</p>", true), "<p>a fragment</p>");
         assert!(!copy(&page.replace("<html>", "<html amp>"), true).contains("fill"));
+        for (policy, offered) in [
+            ("style-src 'self'", true),
+            ("script-src 'none'", true),
+            ("default-src 'none'", false),
+            ("style-src https://cdn.example", false),
+            ("style-src &apos;self&apos;", true),
+            ("style-src &lsquo;self&rsquo;", false),
+        ] {
+            let meta = format!("<head><meta http-equiv=content-security-policy content=\"{policy}\">");
+            assert_eq!(copy(&page.replace("<head>", &meta), true).contains("head-fill"), offered, "{policy}");
+        }
     }
 
     fn job(label: &str) -> Job {
@@ -511,7 +524,7 @@ mod tests {
                 // As `Everything` chooses.
                 What::Choice(Slot::Form { form, .. }) => form.written(true).len(),
                 What::Choice(Slot::Variant { context, alternatives }) => {
-                    let [first, second] = alternatives;
+                    let [first, second] = &**alternatives;
                     if context.is_some() { second.len() } else { first.len() }
                 }
                 What::Choice(Slot::Token(token)) => token.frame().0.len() + 15 + token.frame().1.len(),
@@ -809,14 +822,18 @@ mod tests {
             assert_eq!(article(&preserve, body), expected, "{body}");
         }
         assert_eq!(article(&MarkRules::default(), inline), (5, 0));
-        let unsealed = MarkRules { unsealed: selectors(&[".grid"]), ..MarkRules::default() };
+        // The selectors of style sheets stand beside those of the site.
+        let styles = crate::page::Styles::default();
+        styles.learn("news.example", "news.example/s.css", b"[data-grid] span{float:left}[data-poem]{white-space:pre}");
+        let both = MarkRules { sheets: Some(styles.host("news.example")), ..preserve };
         for (body, expected) in [
-            ("<div class=grid>P</div>P", (30, 1)),
-            ("<p class=grid>W</p>", (15, 0)),
-            ("<p>W <b class=grid>at the very end.</b></p>", (18, 0)),
-            ("<p><b class=grid>First</b> W</p>", (16, 1)),
+            ("<div data-grid>P</div>P", (30, 1)),
+            ("<p data-grid>W</p>", (15, 0)),
+            ("<p>W <b data-grid>at the very end.</b></p>", (18, 0)),
+            ("<p><b data-grid>First</b> W</p>", (16, 1)),
+            ("<p data-poem>W</p><p class=poem>W</p>P", (15, 3)),
         ] {
-            assert_eq!(article(&unsealed, body), expected, "{body}");
+            assert_eq!(article(&both, body), expected, "{body}");
         }
     }
 

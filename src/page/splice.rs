@@ -102,7 +102,7 @@ pub(super) fn apply(
         What::Choice(Slot::Variant { context, alternatives }) => {
             let context = context.as_ref();
             let placed = context.and_then(|context| placed(choose, PlaceKind::Variant, context));
-            let [first, second] = alternatives;
+            let [first, second] = &**alternatives;
             let chosen = if placed.is_some_and(|placed| choose.variant(placed.column()) > 0) { second } else { first };
             out.extend_from_slice(chosen);
             carriers.variants += u32::from(placed.is_some());
@@ -206,7 +206,7 @@ mod tests {
         let context = Bytes::from_static(b"a\x1Fb\x1Fc\x1Fd");
         let alternatives = [Bytes::from_static(b"although"), Bytes::from_static(b"though")];
         let form = |form: Form| Slot::Form { form, kind: form.kind(), context: context.clone() };
-        let variant = |context| Slot::Variant { context, alternatives: alternatives.clone() };
+        let variant = |context| Slot::Variant { context, alternatives: Box::new(alternatives.clone()) };
         let none = Carriers::default();
         #[rustfmt::skip]
         let table = [

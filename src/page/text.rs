@@ -56,6 +56,8 @@ pub(crate) struct Text {
     node: Option<Range<u64>>,
     nodes: u64,
     blocks: Vec<Block>,
+    /// The last one that was over.
+    spare: Option<Block>,
     seals: u32,
     /// Words of blocks that may carry marks.
     pub(crate) words: u32,
@@ -96,6 +98,7 @@ impl Text {
             node: None,
             nodes: 0,
             blocks: Vec::new(),
+            spare: None,
             seals: 0,
             words: 0,
             found: false,
@@ -197,7 +200,7 @@ impl Text {
         self.end_forms(at);
         // A paragraph cannot hold another one: the first has ended without an end tag.
         if name == "p" && self.blocks.last().is_some_and(|b| b.name == "p") {
-            self.blocks.pop();
+            self.spare = self.blocks.pop();
         }
         if let Some(parent) = self.blocks.last_mut() {
             parent.unsealable = true;
@@ -207,7 +210,8 @@ impl Text {
             // Lists without end tags look nested: the oldest is certainly over.
             self.blocks.remove(0);
         }
-        self.blocks.push(Block::new(id, name, self.spelling.block()));
+        let block = Block::new(id, name, self.spelling.block(), self.spare.take());
+        self.blocks.push(block);
     }
 
     /// The text of the innermost block is over, or that of another one begins in it.
@@ -238,7 +242,7 @@ impl Text {
             }
             self.found |= edits.len() > before;
         }
-        self.blocks.truncate(index);
+        self.spare = self.blocks.drain(index..).next_back();
         if let Some(parent) = self.blocks.last_mut() {
             parent.forget_words();
         }

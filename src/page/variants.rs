@@ -31,7 +31,9 @@ impl Variant {
     pub(super) fn edit(self, context: Option<Vec<u8>>) -> Edit {
         let Self { range, alternatives } = self;
         let what = match context {
-            Some(context) => What::Choice(Slot::Variant { context: Some(context.into()), alternatives }),
+            Some(context) => {
+                What::Choice(Slot::Variant { context: Some(context.into()), alternatives: Box::new(alternatives) })
+            }
             None => {
                 let [first, _] = alternatives;
                 What::Fixed(first)

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::fields::reservation;
 use super::policy::Policy;
+use super::robots::{matches, normalise};
 use super::uses::{Pref, Use};
 
 /// Where TDMRep looks for its file.
@@ -31,6 +32,18 @@ pub fn tdmrep(policy: &Policy) -> Option<String> {
         })
         .collect();
     (!rules.is_empty()).then(|| Value::from(rules).to_string())
+}
+
+/// What a `/.well-known/tdmrep.json` says about a path: the first rule that matches holds. `None`: nothing.
+pub fn tdm_reserved(file: &[u8], path: &str) -> Option<bool> {
+    let rules: Value = serde_json::from_slice(file).ok()?;
+    let path = normalise(path);
+    let holds = |rule: &&Value| rule["location"].as_str().is_some_and(|pattern| matches(&normalise(pattern), &path));
+    match rules.as_array()?.iter().find(holds)?["tdm-reservation"].as_u64()? {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
 }
 
 /// The RSL 1.0 document. `None`: nothing is said that it has words for.
@@ -141,6 +154,25 @@ mod tests {
             r#"[{"location":"/press/*","tdm-reservation":0},{"location":"/","tdm-policy":"https://news.example/policies/tdm.json","tdm-reservation":1}]"#
         );
         assert_eq!(tdmrep(&policy("holder = 'x'")), None);
+    }
+
+    #[test]
+    fn of_the_file_of_tdmrep_the_first_rule_that_matches_holds() {
+        let text =
+            "uses = { ai_train = 'deny' }\n[[scope]]\npath = '/press/'\nuses = { tdm = 'allow', ai_train = 'allow' }";
+        let file = tdmrep(&policy(text)).unwrap();
+        assert_eq!(tdm_reserved(file.as_bytes(), "/press/a.jpg"), Some(false));
+        assert_eq!(tdm_reserved(file.as_bytes(), "/a.jpg"), Some(true));
+        for nothing in [
+            "",
+            "404",
+            "{\"location\":\"/\",\"tdm-reservation\":1}",
+            "[{\"location\":\"/b\",\"tdm-reservation\":1}]",
+            "[{\"location\":\"/\",\"tdm-reservation\":\"1\"}]",
+            "[1,{\"location\":\"/\",\"tdm-reservation\":2}]",
+        ] {
+            assert_eq!(tdm_reserved(nothing.as_bytes(), "/a.jpg"), None, "{nothing}");
+        }
     }
 
     #[test]

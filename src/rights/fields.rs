@@ -7,7 +7,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::signal;
-use super::uses::{Pref, Uses};
+use super::uses::{Pref, Use, Uses};
 use super::{ImagePreview, Policy, SnippetSettings};
 
 const CONTENT_USAGE: HeaderName = HeaderName::from_static("content-usage");
@@ -37,6 +37,38 @@ pub fn declare(policy: &Policy, uses: Uses, headers: &mut HeaderMap) {
     }
 }
 
+/// What the fields of a response say of it to everybody: `Content-Usage`, Content-Signal, `tdm-reservation`, and `none`,
+/// `noindex`, `noai`, `noimageai` and `noarchive` of `X-Robots-Tag`. Of two statements the stricter one.
+pub fn says(headers: &HeaderMap) -> Uses {
+    let mut said = signal::content_usage(&lines(headers, &CONTENT_USAGE).join(", "));
+    said.extend(signal::content_signal(&lines(headers, &CONTENT_SIGNAL).join(", ")));
+    said.extend(reserved(headers).map(|reserved| (Use::Tdm, if reserved { Pref::Deny } else { Pref::Allow })));
+    said.extend(directives(headers).iter().filter_map(|(name, _)| {
+        let of = match name.as_str() {
+            "none" | "noindex" => Use::Search,
+            "noai" | "noimageai" => Use::AiTrain,
+            "noarchive" => Use::Archive,
+            _ => return None,
+        };
+        Some((of, Pref::Deny))
+    }));
+    let mut uses = Uses::default();
+    for (of, pref) in said {
+        uses.set(of, uses.get(of).max(pref));
+    }
+    uses
+}
+
+/// What the fields of a page say of the images in it: `noai`, `noimageai` and `noimageindex` of `X-Robots-Tag`.
+pub fn says_of_images(headers: &HeaderMap) -> Uses {
+    let directives = directives(headers);
+    let refuses = |names: &[&str]| {
+        let refused = directives.iter().any(|(name, _)| names.contains(&name.as_str()));
+        if refused { Pref::Deny } else { Pref::Unstated }
+    };
+    Uses { search: refuses(&["noimageindex"]), ai_train: refuses(&["noai", "noimageai"]), ..Uses::default() }
+}
+
 /// TDMRep's one bit: a refusal of training is one of mining, too. `None`: nothing is said.
 pub(crate) fn reservation(uses: Uses) -> Option<bool> {
     match uses.tdm.max(if uses.ai_train == Pref::Deny { Pref::Deny } else { Pref::Unstated }) {
@@ -60,12 +92,15 @@ pub(crate) fn tdm_policy(headers: &HeaderMap) -> Option<&str> {
 
 /// One value out of all lines of a field and ours; `None`: they stay.
 fn merge(headers: &mut HeaderMap, name: &HeaderName, with: impl FnOnce(Option<&str>) -> Option<String>) {
-    let lines: Vec<String> =
-        headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).collect();
+    let lines = lines(headers, name);
     let own = lines.join(", ");
     if let Some(value) = with((!lines.is_empty()).then_some(own.as_str())) {
         set(headers, name, &value);
     }
+}
+
+fn lines(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).collect()
 }
 
 fn declare_tdm(headers: &mut HeaderMap, ours: Option<bool>, policy: Option<&str>) {
@@ -81,9 +116,9 @@ fn declare_tdm(headers: &mut HeaderMap, ours: Option<bool>, policy: Option<&str>
     }
 }
 
-/// Directives that the site's own lines for all agents do not hold yet.
-fn missing_robots(headers: &HeaderMap, uses: Uses, snippet: &SnippetSettings) -> Vec<String> {
-    let own: Vec<(String, String)> = headers
+/// Names and values in the lines of `X-Robots-Tag` that are for all agents, in lower case.
+fn directives(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
         .get_all(&X_ROBOTS_TAG)
         .iter()
         .filter_map(|line| line.to_str().ok())
@@ -91,7 +126,12 @@ fn missing_robots(headers: &HeaderMap, uses: Uses, snippet: &SnippetSettings) ->
         .flat_map(|line| line.split(','))
         .map(|part| part.split_once(':').unwrap_or((part, "")))
         .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_ascii_lowercase()))
-        .collect();
+        .collect()
+}
+
+/// Directives that the site's own lines for all agents do not hold yet.
+fn missing_robots(headers: &HeaderMap, uses: Uses, snippet: &SnippetSettings) -> Vec<String> {
+    let own = directives(headers);
     let has = |name: &str| own.iter().any(|(own, _)| own == name);
     let number = |name: &str| {
         own.iter().filter(|(own, _)| own == name).filter_map(|(_, v)| v.parse::<i32>().ok()).map(limit).min()
@@ -226,6 +266,32 @@ mod tests {
             run(GOLDEN, "/", &[("link", "</x>; rel=preload")]).iter().filter(|l| l.starts_with("link")).count(),
             2
         );
+    }
+
+    #[test]
+    fn fields_are_read_as_they_are_written() {
+        let policy = Policy::new(&toml::from_str(GOLDEN).unwrap()).unwrap();
+        let mut headers = HeaderMap::new();
+        declare(&policy, policy.resolve("/story"), &mut headers);
+        let said = Uses { search: Pref::Allow, ai_train: Pref::Deny, tdm: Pref::Deny, ..Uses::default() };
+        assert_eq!(says(&headers), said, "Content-Usage has no word for input");
+        for (name, value, of, pref) in [
+            ("content-signal", "ai-input=no", Use::AiInput, Pref::Deny),
+            ("x-robots-tag", "NoIndex, max-snippet:20", Use::Search, Pref::Deny),
+            ("x-robots-tag", "none", Use::Search, Pref::Deny),
+            ("x-robots-tag", "googlebot: noindex", Use::Search, Pref::Unstated),
+            ("x-robots-tag", "noimageai", Use::AiTrain, Pref::Deny),
+            ("x-robots-tag", "noarchive", Use::Archive, Pref::Deny),
+            ("tdm-reservation", "0", Use::Tdm, Pref::Allow),
+        ] {
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);
+            assert_eq!(says(&headers).get(of), pref, "{name}: {value}");
+        }
+        let page = HeaderMap::from_iter([(X_ROBOTS_TAG, HeaderValue::from_static("noindex, noimageindex, noai"))]);
+        let said = Uses { search: Pref::Deny, ai_train: Pref::Deny, ..Uses::default() };
+        assert_eq!(says_of_images(&page), said);
+        let page = HeaderMap::from_iter([(X_ROBOTS_TAG, HeaderValue::from_static("noindex"))]);
+        assert_eq!(says_of_images(&page), Uses::default(), "that is the page itself");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! [`Settings`] become a [`Policy`]; from it come the response fields ([`fields`]), robots.txt ([`statement`]) and the
 //! documents of TDMRep and RSL ([`documents`]). What the site says itself is never loosened: of two statements the
-//! stricter one goes out. What is not stated is not said anywhere.
+//! stricter one goes out. What is not stated is not said anywhere. What an image says of itself is only read ([`image`]).
 //!
 //! ```
 //! use deckle::rights::{Policy, Pref, Settings};
@@ -16,6 +16,7 @@
 pub mod compliance;
 pub mod documents;
 pub mod fields;
+pub mod image;
 pub mod lint;
 mod memory;
 mod policy;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use super::uses::{Pref, Use};
+use super::uses::{Pref, Use, Uses};
 
 /// What is read of a file: parsers have to read so much (RFC 9309 §2.5).
 pub const MAX_BYTES: usize = 500 * 1024;
@@ -174,6 +174,23 @@ impl Robots {
             .map(|(_, pref)| *pref)
             .max()
             .unwrap_or_default()
+    }
+
+    /// All that is said about a path: `Content-Usage`, and Content-Signal, which knows no paths. Nothing is said about what
+    /// may not be fetched.
+    pub fn says(&self, agent: &str, path: &str) -> Uses {
+        let mut uses = Uses::default();
+        if !self.allows(agent, path) {
+            return uses;
+        }
+        for of in Use::ALL {
+            uses.set(of, self.usage(agent, path, of));
+        }
+        let signals = self.groups_of(agent).flat_map(|group| &group.signals);
+        for (of, pref) in signals.flat_map(|signal| super::signal::content_signal(signal)) {
+            uses.set(of, uses.get(of).max(pref));
+        }
+        uses
     }
 
     /// `Crawl-delay` of an agent, in seconds.
@@ -377,6 +394,18 @@ mod tests {
         );
         assert_eq!(usage("User-agent: *\nContent-Usage: Train-AI=n", "/a"), Pref::Unstated);
         assert_eq!(usage("User-agent: *\nContent-Usage: train-ai=n\nContent-Usage: /a search=y", "/a"), Pref::Unstated);
+    }
+
+    #[test]
+    fn all_that_is_said_about_a_path() {
+        let file = "User-agent: *\nContent-Usage: /press/ search=y, train-ai=y\nContent-Signal: ai-train=no, ai-input=yes\n\
+            Disallow: /never/\n\nUser-agent: other\nContent-Signal: search=no\nAllow: /";
+        let robots = Robots::parse(file.as_bytes());
+        let said = Uses { ai_input: Pref::Allow, ai_train: Pref::Deny, ..Uses::default() };
+        assert_eq!(robots.says("*", "/a.jpg"), said);
+        assert_eq!(robots.says("*", "/press/a.jpg"), Uses { search: Pref::Allow, ..said });
+        assert_eq!(robots.says("*", "/never/a.jpg"), Uses::default());
+        assert_eq!(robots.says("other", "/a.jpg"), Uses { search: Pref::Deny, ..Uses::default() });
     }
 
     #[test]

@@ -19,6 +19,20 @@ pub(crate) fn content_usage(text: &str) -> Vec<(Use, Pref)> {
     LABELS.into_iter().filter_map(|(label, of)| Some((of, dictionary.get(label).and_then(says)?))).collect()
 }
 
+/// What a Content-Signal says: `yes` and `no`, anything else nothing.
+pub(crate) fn content_signal(text: &str) -> Vec<(Use, Pref)> {
+    let says = |part: &str| {
+        let (label, value) = part.split_once('=')?;
+        let (_, of) = SIGNALS.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(label.trim()))?;
+        match value.trim() {
+            value if value.eq_ignore_ascii_case("yes") => Some((of, Pref::Allow)),
+            value if value.eq_ignore_ascii_case("no") => Some((of, Pref::Deny)),
+            _ => None,
+        }
+    };
+    text.split(',').filter_map(says).collect()
+}
+
 fn says(entry: &ListEntry) -> Option<Pref> {
     let ListEntry::Item(Item { bare_item: BareItem::Token(token), .. }) = entry else { return None };
     match token.as_str() {
@@ -117,6 +131,15 @@ mod tests {
         assert_eq!(content_usage("train-ai=n;x=1, foo=z"), [(Use::AiTrain, Pref::Deny)]);
         for unknown in ["train-ai=\"n\"", "train-ai", "Train-AI=n", "train-ai=no", "ai-train=n", "train-ai=(n)", ""] {
             assert_eq!(content_usage(unknown), [], "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_signal_says_yes_or_no() {
+        let said = [(Use::Search, Pref::Allow), (Use::AiTrain, Pref::Deny)];
+        assert_eq!(content_signal("search=yes, ai-train = No, x=yes, ai-input=n"), said);
+        for unknown in ["", "train-ai=no", "ai-train", "ai-train=\"no\""] {
+            assert_eq!(content_signal(unknown), [], "{unknown}");
         }
     }
 

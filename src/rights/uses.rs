@@ -86,6 +86,14 @@ impl Uses {
         *self.get_mut(of) = pref;
     }
 
+    /// Of two statements the stricter one, use by use.
+    pub fn stricter(mut self, other: Self) -> Self {
+        for of in Use::ALL {
+            self.set(of, self.get(of).max(other.get(of)));
+        }
+        self
+    }
+
     pub(crate) fn get_mut(&mut self, of: Use) -> &mut Pref {
         match of {
             Use::Crawl => &mut self.crawl,

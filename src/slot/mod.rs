@@ -67,8 +67,8 @@ pub enum Slot {
     Variant {
         /// The context; `None`: it carries no bit, the first alternative stands in all copies.
         context: Option<Bytes>,
-        /// As they stand in a page. The first one is what unmarked copies show.
-        alternatives: [Bytes; 2],
+        /// As they stand in a page. The first one is what unmarked copies show. They are rare, and edits are moved about.
+        alternatives: Box<[Bytes; 2]>,
     },
     /// A place in a tag where the whole mark may stand.
     Token(Token),
@@ -202,7 +202,7 @@ impl PlaceHash {
     }
 }
 
-/// Chooses alternatives for one visitor.
+/// Chooses alternatives for one visitor: the same ones whenever it is asked, for a page may be read a second time from its start.
 pub trait Choose: Send {
     /// The hash of a context: the same for all visitors, and all that is kept of a place. `None`: there is no key, and
     /// no mark.

@@ -6,10 +6,48 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// Does this character belong to a word?
 pub fn is_word_char(c: char) -> bool {
-    if c.is_ascii() {
-        return c.is_ascii_alphanumeric() || c == '_';
+    if let Ok(byte) = u8::try_from(c)
+        && byte.is_ascii()
+    {
+        return is_word_byte(byte);
     }
     c.is_alphanumeric() || is_mark_or_format(c)
+}
+
+fn is_word_byte(b: u8) -> bool {
+    kind(b) == Kind::Word
+}
+
+/// What a byte of a text says of itself: words are read by it as long as they are ASCII.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Apostrophe,
+    /// No part of a word.
+    Other,
+    /// A part of a character that must be decoded.
+    Long,
+}
+
+static KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Other; 256];
+    let mut byte = 0u8;
+    loop {
+        kinds[byte as usize] = match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'_' => Kind::Word,
+            b'\'' | b'`' => Kind::Apostrophe,
+            0x80.. => Kind::Long,
+            _ => Kind::Other,
+        };
+        if byte == u8::MAX {
+            break kinds;
+        }
+        byte += 1;
+    }
+};
+
+fn kind(b: u8) -> Kind {
+    KINDS.get(usize::from(b)).copied().unwrap_or(Kind::Other)
 }
 
 fn is_mark_or_format(c: char) -> bool {
@@ -30,6 +68,11 @@ pub fn is_apostrophe(c: char) -> bool {
 ///
 /// Copies that were normalised, lower-cased, stripped of accents or curly quotes fold to the same bytes.
 pub fn fold(word: &str, out: &mut Vec<u8>) {
+    if word.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        let start = out.len();
+        out.extend_from_slice(word.as_bytes());
+        return out.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
+    }
     if word.is_ascii() {
         out.extend(word.bytes().filter(u8::is_ascii_alphanumeric).map(|b| b.to_ascii_lowercase()));
         return;
@@ -91,15 +134,22 @@ impl Iterator for Words<'_> {
 
     fn next(&mut self) -> Option<Word> {
         let rest = self.text.get(self.at..)?;
-        let start = self.at + rest.find(is_word_char)?;
-        let mut end = start;
-        let mut chars = self.text.get(start..)?.char_indices().peekable();
-        while let Some((offset, c)) = chars.next() {
-            let inside = is_word_char(c) || (is_apostrophe(c) && chars.peek().is_some_and(|(_, n)| is_word_char(*n)));
-            if !inside {
-                break;
+        // Most of most texts is ASCII, which needs no decoding.
+        let blank = rest.bytes().position(|b| matches!(kind(b), Kind::Word | Kind::Long))?;
+        let start = self.at + blank + rest.get(blank..)?.find(is_word_char)?;
+        let rest = self.text.get(start..)?;
+        let run = rest.bytes().position(|b| kind(b) != Kind::Word).unwrap_or(rest.len());
+        let mut end = start + run;
+        if rest.as_bytes().get(run).is_some_and(|b| kind(*b) != Kind::Other) {
+            let mut chars = rest.get(run..)?.char_indices().peekable();
+            while let Some((offset, c)) = chars.next() {
+                let inside =
+                    is_word_char(c) || (is_apostrophe(c) && chars.peek().is_some_and(|(_, n)| is_word_char(*n)));
+                if !inside {
+                    break;
+                }
+                end = start + run + offset + c.len_utf8();
             }
-            end = start + offset + c.len_utf8();
         }
         self.at = end;
         Some(Word { start, end })

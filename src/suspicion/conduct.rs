@@ -3,7 +3,7 @@
 use super::Signal;
 use super::state::distinct;
 use super::state::{Record, Tick, flag};
-use crate::visitor::Visitor;
+use crate::visitor::{Visitor, is_tracking};
 
 /// Pages after which the absence of assets says something.
 const PAGES_WITHOUT_ASSETS: u16 = 6;
@@ -41,21 +41,13 @@ const COLD_PATH: u16 = 20;
 const STANDING: (u32, u16, u16) = (600, 3, 3);
 /// Hours for which a request for robots.txt counts.
 const ROBOTS_HOURS: u16 = 24;
-/// Parameters that sites and newsletters put behind addresses.
-const KNOWN_PARAMETERS: [&str; 30] = [
+/// Parameters of sites, besides those that tell only how somebody came.
+const KNOWN_PARAMETERS: [&str; 21] = [
     "amp",
     "cat",
-    "dclid",
-    "fbclid",
     "from",
-    "gclid",
-    "gclsrc",
     "id",
-    "igshid",
     "lang",
-    "mc_cid",
-    "mc_eid",
-    "msclkid",
     "output",
     "p",
     "page",
@@ -70,7 +62,6 @@ const KNOWN_PARAMETERS: [&str; 30] = [
     "sort",
     "source",
     "tag",
-    "twclid",
     "view",
     "__dk",
 ];
@@ -281,7 +272,7 @@ pub(super) fn is_deep_direct(visitor: &Visitor, headers: &http::HeaderMap, artic
 pub(super) fn unknown_parameters(query: Option<&str>, hash: impl Fn(&str) -> u64) -> u16 {
     let unknown = |pair: &&str| {
         let name = pair.split('=').next().unwrap_or_default();
-        !name.is_empty() && !name.starts_with("utm_") && !KNOWN_PARAMETERS.contains(&name)
+        !name.is_empty() && !is_tracking(pair) && !KNOWN_PARAMETERS.contains(&name)
     };
     let pairs = query.unwrap_or_default().split('&').filter(unknown).take(8);
     pairs.map(|pair| (hash(pair) as u16).max(1)).fold(0, |all, one| all.rotate_left(3) ^ one)

@@ -21,6 +21,11 @@ impl Judge {
         }
     }
 
+    /// A page with our style sheet in it left.
+    pub(crate) fn note_offer(&self, keys: &Keys) {
+        self.state.with_record(keys.own, |record, _| record.offered = record.offered.saturating_add(1));
+    }
+
     /// A page that nobody took for one. A refusal counts now, though it comes too late for the answer.
     pub(crate) fn note_late_page(&self, keys: &Keys, path: &str) {
         let hash = self.state.path_hash(path);
@@ -44,7 +49,6 @@ impl Judge {
         self.state.with_record(keys.own, |record, _| {
             record.not_found = record.not_found.saturating_add(u16::from(answer.not_found));
             record.revisits = record.revisits.saturating_add(u8::from(answer.unconditional_revisit));
-            record.offered = record.offered.saturating_add(u8::from(answer.offered));
             if answer.not_modified && record.conditional < 5 {
                 record.conditional += 1;
                 credit = f32::from(self.weights.of(Signal::ConditionalOk));
@@ -67,8 +71,6 @@ pub(crate) struct Answer {
     pub(crate) not_modified: bool,
     /// A page with an entity tag that was had before, and asked for as if not.
     pub(crate) unconditional_revisit: bool,
-    /// Our style sheet stands in it.
-    pub(crate) offered: bool,
     /// Nothing was there of what only those look for who look for holes.
     pub(crate) probe: bool,
 }

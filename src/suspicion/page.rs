@@ -1,5 +1,8 @@
 //! What counts as a page, and what a page may carry.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
 use http::Method;
 
 use super::Assessment;
@@ -7,7 +10,7 @@ use super::conduct::{self, Step};
 use super::headers::Head;
 use super::judge::Judge;
 use super::state::{Keys, PathKind, flag};
-use crate::visitor::trap::Offers;
+use crate::visitor::trap::{BeaconOffer, Offers};
 use crate::visitor::{Category, RouteClass, Verification, Visitor};
 
 impl Judge {
@@ -30,12 +33,22 @@ impl Judge {
     }
 
     /// What the page may carry for this visitor alone.
-    pub(crate) fn offers(&self, visitor: &Visitor, of: &Assessment) -> Option<Offers> {
+    pub(crate) fn offers(self: &Arc<Self>, visitor: &Visitor, of: &Assessment) -> Option<Offers> {
         let traps = visitor.traps.as_ref().filter(|_| of.counts_as_page)?;
         let form = self.links.filter(|_| visitor.verification != Verification::Verified);
-        let beacon = of.offer_beacon.then(|| traps.beacon(&visitor.host));
+        let beacon =
+            of.offer_beacon.then(|| BeaconOffer { path: traps.beacon(&visitor.host), placed: self.on_placed(of.keys) });
         let link = form.map(|form| (form, traps.link(&visitor.host, visitor.arrived)));
         (beacon.is_some() || link.is_some()).then_some(Offers { beacon, link })
+    }
+
+    /// Counts a page with our style sheet in it when it leaves.
+    fn on_placed(self: &Arc<Self>, keys: Option<Keys>) -> Arc<dyn Fn() + Send + Sync> {
+        let judge = Arc::clone(self);
+        Arc::new(move || {
+            // A fault of ours loses a lesson and nothing else.
+            let _ = catch_unwind(AssertUnwindSafe(|| keys.iter().for_each(|keys| judge.note_offer(keys))));
+        })
     }
 
     /// Is it a robot that says so, on a path that its robots.txt forbids? Only kinds that are bound by the file alone: what

@@ -84,7 +84,7 @@ impl Replay {
         let Some(status) = told.status.filter(|_| !matches!(*told.method, Method::HEAD | Method::OPTIONS)) else {
             return;
         };
-        let head = AnswerHead { status, kind: told.kind, has_etag: false, offered: false };
+        let head = AnswerHead { status, kind: told.kind, has_etag: false };
         Learn::new(&self.judge, visitor, assessment, self.headers(told)).from(head);
     }
 }

@@ -38,6 +38,7 @@ pub(crate) mod pass;
 mod prefixes;
 pub mod proxy_check;
 mod published;
+mod query;
 mod ranges;
 pub mod route;
 mod settings;
@@ -67,6 +68,7 @@ pub use pass::Pass;
 pub use published::RangeSettings;
 #[cfg(feature = "proxy")]
 pub(crate) use published::Ranges;
+pub(crate) use query::is_tracking;
 pub(crate) use route::bare_host;
 #[cfg(feature = "html")]
 pub(crate) use route::check_mount;

@@ -9,6 +9,7 @@
 //! The digits are the start of HMAC-SHA-256 over what the link is for, so that a link that somebody posts elsewhere leads
 //! nobody into a trap next week.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -44,13 +45,24 @@ pub enum TrapForm {
 #[derive(Debug, Clone)]
 #[cfg_attr(not(feature = "html"), expect(dead_code, reason = "pages are not rewritten"))]
 pub(crate) struct Offers {
-    pub(crate) beacon: Option<String>,
+    pub(crate) beacon: Option<BeaconOffer>,
     pub(crate) link: Option<(TrapForm, String)>,
 }
 
-/// In the extensions of a response: the page carries our style sheet.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BeaconOffered;
+/// A style sheet of ours that the page may link to.
+#[derive(Clone)]
+#[cfg_attr(not(feature = "html"), expect(dead_code, reason = "pages are not rewritten"))]
+pub(crate) struct BeaconOffer {
+    pub(crate) path: String,
+    /// To be called when the link leaves in a page: what was to carry it may turn out to be none.
+    pub(crate) placed: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for BeaconOffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BeaconOffer").field("path", &self.path).finish_non_exhaustive()
+    }
+}
 
 /// Makes the paths, and knows them again.
 #[derive(Clone)]

@@ -61,6 +61,9 @@ impl std::str::FromStr for Mark {
     }
 }
 
+/// Most contexts are shorter, in bytes.
+const USUAL_CONTEXT: usize = 128;
+
 /// The keys of one secret.
 #[derive(Clone)]
 pub struct Keys {
@@ -112,7 +115,16 @@ impl Keys {
     /// The hash of a place, by its four folded words joined with [`SEPARATOR`](crate::slot::SEPARATOR).
     pub fn hash(&self, kind: PlaceKind, context: &[u8]) -> PlaceHash {
         let mut hasher = SipHasher24::new_with_key(&self.slot);
-        hasher.write(&[kind.class().byte(), kind.byte()]);
+        let prefix = [kind.class().byte(), kind.byte()];
+        // Hashed in one piece it takes half the time, and there is one for each gap of a new page.
+        let mut whole = [0; USUAL_CONTEXT];
+        if let Some(whole) = whole.get_mut(..prefix.len() + context.len()) {
+            let (start, rest) = whole.split_at_mut(prefix.len());
+            start.copy_from_slice(&prefix);
+            rest.copy_from_slice(context);
+            return PlaceHash(hasher.hash(whole));
+        }
+        hasher.write(&prefix);
         hasher.write(context);
         PlaceHash(hasher.finish())
     }

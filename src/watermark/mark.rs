@@ -66,7 +66,16 @@ impl Marker {
     /// The choices of a mark.
     pub fn choices(&self, mark: Mark, channels: Channels, form: SealForm) -> Choices {
         let seal = if channels.seal { self.seal(mark, form) } else { Bytes::new() };
-        Choices { keys: self.keys.clone(), mark: mark.id, channels, seal, white: None, forms: None, variants: None }
+        Choices {
+            keys: self.keys.clone(),
+            mark: mark.id,
+            channels,
+            seal,
+            token: None,
+            white: None,
+            forms: None,
+            variants: None,
+        }
     }
 
     fn seal(&self, mark: Mark, form: SealForm) -> Bytes {
@@ -115,6 +124,8 @@ pub struct Choices {
     mark: u64,
     channels: Channels,
     seal: Bytes,
+    /// The mark in letters, once it was asked for.
+    token: Option<Bytes>,
     white: Option<Box<Row>>,
     forms: Option<Box<Row>>,
     variants: Option<Box<Row>>,
@@ -154,7 +165,10 @@ impl Choose for Choices {
     }
 
     fn token(&mut self) -> Option<Bytes> {
-        self.channels.tokens.then(|| Bytes::copy_from_slice(&self.keys.token(self.mark)))
+        if self.token.is_none() && self.channels.tokens {
+            self.token = Some(Bytes::copy_from_slice(&self.keys.token(self.mark)));
+        }
+        self.token.clone()
     }
 }
 

@@ -1,8 +1,8 @@
 //! **Mark**: copies that tell where they came from.
 //!
 //! Two invisible channels: a *seal* at the end of each paragraph, and *white space* between words (a line feed for a
-//! space). [`Marker`] chooses for one visitor; [`Tracer`] reads a copy and names the mark in it, with an exact chance of
-//! error. Nothing here knows HTTP.
+//! space). Three that a site has to ask for: *spellings*, an author's *alternatives*, and *tags*. [`Marker`] chooses for
+//! one visitor; [`Tracer`] reads a copy and names the mark in it, with an exact chance of error. Nothing here knows HTTP.
 //!
 //! # Caveat
 //! Marks do not survive translation, paraphrase or retyping. A trace shows that a text passed through a response, not

@@ -134,7 +134,6 @@ async fn two_visitors_get_different_bytes_and_the_same_text() {
     assert!(marks[1].is_some() && marks[1] == marks[2] && marks[1] != marks[3]);
 }
 
-/// Its snippets show what it got. Whoever has only its name gets what everybody gets.
 /// A site of one page, and what it is asked for.
 fn page_of(
     page: String,
@@ -234,6 +233,7 @@ async fn a_link_out_of_a_copy_tells_which_copy_it_was() {
     assert!(pages[2].mark.is_some() && pages[2].mark != of, "the reader's own copy carries another mark");
 }
 
+/// Its snippets show what it got. Whoever has only its name gets what everybody gets.
 #[tokio::test]
 async fn a_proven_search_engine_gets_no_marks() {
     let memory = Memory::default();

@@ -22,6 +22,7 @@ mod fields;
 mod follow;
 mod hops;
 mod html5lib;
+mod images;
 mod injection;
 mod integrity;
 mod layers;

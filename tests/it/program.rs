@@ -43,6 +43,24 @@ fn usage_and_configuration_errors_are_2_and_say_what_to_do() {
 }
 
 #[test]
+fn a_page_in_a_file_is_measured_as_text_and_as_json() {
+    let dir = TempDir::new();
+    let file = dir.path().join("page.html").display().to_string();
+    let words =
+        "<p>The committee said on Monday that it would not publish the full report before the year is over.</p>";
+    let page = format!("<!doctype html><meta charset=utf-8><title>t</title><article>{}</article>", words.repeat(20));
+    std::fs::write(&file, &page).unwrap();
+    let (code, out, error) = run(&["bench", "--json", &file]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{code} {error}"));
+    assert_eq!((code, report["bytes"]["source"].as_u64()), (0, Some(page.len() as u64)));
+    assert!(report["nanoseconds"]["known"].as_u64() > Some(0) && report["places"]["seals"] == 20, "{report}");
+    let (code, out, _) = run(&["bench", &file]);
+    assert!(code == 0 && out.contains("first sight: scan and splice") && out.contains("20 seals"), "{out}");
+    let (code, out, error) = run(&["bench", "/nowhere/at/all.html"]);
+    assert!(code == 2 && out.is_empty() && error.contains("/nowhere/at/all.html"), "{error}");
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let dir = TempDir::new();
     let log = dir.path().join("access.log");

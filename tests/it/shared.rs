@@ -269,6 +269,27 @@ async fn a_client_has_one_burst_and_not_one_in_each_process() {
     }
 }
 
+/// Else N processes would go on at N times the rate: each gives a page whenever one comes back.
+#[test]
+fn what_is_gone_counts_beyond_the_burst_and_what_is_asked_for_does_not() {
+    let Some(store) = Store::start() else { return };
+    let gcra = include_str!("../../src/suspicion/shared/gcra.lua");
+    let every = EVERY.as_micros().to_string();
+    let burst = BURST.to_string();
+    let debit = |gone: &str| store.ask(&["EVAL", gcra, "1", "quota", &every, &burst, "1", gone]).remove(0);
+    for _ in 0..BURST {
+        assert_eq!(debit("0"), "1");
+    }
+    assert_eq!((debit("0").as_str(), store.owed("quota", EVERY)), ("0", BURST as u128), "a refusal changes nothing");
+    for gone in 1..=5 {
+        assert_eq!((debit("1").as_str(), store.owed("quota", EVERY)), ("0", BURST as u128 + gone));
+    }
+    for _ in 0..10 * BURST {
+        debit("1");
+    }
+    assert_eq!(store.owed("quota", EVERY), 9 * BURST as u128, "there is an end to it");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_process_has_seen_counts_in_the_others() {
     let Some(store) = Store::start() else { return };

@@ -78,13 +78,24 @@ async fn answer(
     coding: Option<&str>,
     body: Pipe,
 ) -> Response<impl Body<Data = Bytes, Error: std::fmt::Debug>> {
+    answer_of(layer, last, "text/html; charset=utf-8", coding, body).await
+}
+
+/// The same of an answer of this type.
+async fn answer_of(
+    layer: &ProtectLayer,
+    last: u8,
+    kind: &str,
+    coding: Option<&str>,
+    body: Pipe,
+) -> Response<impl Body<Data = Bytes, Error: std::fmt::Debug>> {
     let mut request = Request::builder().uri("/news/a").header("host", "news.example").header("user-agent", "Firefox");
     request.extensions_mut().unwrap().insert(Peer { address: ([203, 0, 113, last], 1).into(), secure: false });
     let (mut head, ()) = request.body(()).unwrap().into_parts();
     let arrived = Duration::from_secs(1_795_000_000);
     let visitor = Visitor::from_head(&head, &deckle::visitor::Settings::default(), arrived).unwrap();
     head.extensions.insert(visitor);
-    let mut response = Response::builder().header("content-type", "text/html; charset=utf-8");
+    let mut response = Response::builder().header("content-type", kind);
     if let Some(coding) = coding {
         response = response.header("content-encoding", coding);
     }
@@ -225,6 +236,61 @@ async fn a_known_page_that_stalls_is_not_held_back() {
         left.extend_from_slice(&frame);
     }
     assert!(left == expected);
+}
+
+/// PHP sends the doctype alone where a page is flushed early, and nothing but the page says the charset.
+#[tokio::test(start_paused = true)]
+async fn a_charset_in_the_page_is_found_however_its_first_bytes_come() {
+    let layer = layer(&Settings::default(), true);
+    let page = page(20).replace("<meta charset=utf-8><title>t</title>", "<title>t</title><meta charset=utf-8>");
+    let page = page.as_bytes();
+    let mut copies = Vec::new();
+    for cut in [page.len(), 15, 40, 70] {
+        let (first, rest) = page.split_at(cut);
+        let pipe = Pipe::of(&[first]);
+        let response = answer_of(&layer, 1, "text/html", None, pipe.clone()).await;
+        let report = response.extensions().get::<PageReport>().unwrap().clone();
+        let mut body = pin!(response.into_body());
+        let mut copy = Vec::new();
+        if !rest.is_empty() {
+            assert_eq!(poll_once(body.as_mut()), None, "{cut}: nobody knows the charset yet");
+            pipe.0.lock().unwrap().0.push_back(Bytes::copy_from_slice(rest));
+        }
+        let _ = pipe.end();
+        while let Some(frame) = poll_once(body.as_mut()) {
+            copy.extend_from_slice(&frame);
+        }
+        let facts = report.facts();
+        assert!(facts.mark_skip.is_none() && facts.carriers.seals > 0, "{cut}: {facts:?}");
+        assert_eq!(facts.known, !copies.is_empty(), "{cut}: one plan for all of them");
+        copies.push(copy);
+    }
+    assert!(copies.windows(2).all(|two| two[0] == two[1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_charset_is_not_waited_for_longer_than_that() {
+    let layer = layer(&Settings::default(), true);
+    let page = page(20).replace("<meta charset=utf-8><title>t</title>", "<title>t</title><meta charset=utf-8>");
+    let (first, rest) = page.split_at(page.find("<meta").unwrap());
+    // The second time it is held against the plan of the first, too.
+    for _ in 0..2 {
+        let pipe = Pipe::of(&[first.as_bytes()]);
+        let response = answer_of(&layer, 1, "text/html", None, pipe.clone()).await;
+        let report = response.extensions().get::<PageReport>().unwrap().clone();
+        let mut body = pin!(response.into_body());
+        let frame = tokio::time::timeout(Duration::from_secs(1), body.frame()).await.expect("it leaves by itself");
+        let mut copy = frame.unwrap().unwrap().into_data().unwrap().to_vec();
+        assert!(copy.starts_with(b"<!doctype html>"));
+        pipe.0.lock().unwrap().0.push_back(Bytes::copy_from_slice(rest.as_bytes()));
+        let _ = pipe.end();
+        while let Some(frame) = poll_once(body.as_mut()) {
+            copy.extend_from_slice(&frame);
+        }
+        let facts = report.facts();
+        assert_eq!((facts.mark_skip, facts.carriers.seals), (Some("charset_late"), 0));
+        assert!(copy.ends_with(b"</body></html>"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

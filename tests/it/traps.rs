@@ -5,7 +5,7 @@ use deckle::action::Action;
 use deckle::rights::robots::Robots;
 use deckle::suspicion::Signal;
 
-use crate::cards::{Answer, ENFORCE, FIREFOX, Fields, ROBOTS, Rig, SCRIPT, TEXT, request, site, with};
+use crate::cards::{Answer, ENFORCE, FIREFOX, Fields, ROBOTS, Rig, SCRIPT, TEXT, answer, article, request, site, with};
 use crate::challenge::is_challenge;
 
 const PAGE: &str = "/news/a-b-c";
@@ -118,6 +118,34 @@ async fn whoever_fetches_the_style_sheet_is_a_browser() {
             }
         }
         assert_eq!(bare, !fetches);
+    }
+}
+
+/// What cannot be fetched is held against nobody.
+#[tokio::test(start_paused = true)]
+async fn only_a_style_sheet_that_left_in_a_page_counts_as_offered() {
+    let policy = "<head><meta http-equiv=content-security-policy content=\"default-src 'none'\">";
+    for (page, offered) in [
+        (article(), true),
+        ("<p>A part of a page.</p>".to_owned(), false),
+        ("No markup.".to_owned(), false),
+        (article().replace("<html ", "<html amp "), false),
+        (article().replace("<head>", policy), false),
+        ("<!doctype html><frameset><frame src=/></frameset>".to_owned(), false),
+    ] {
+        let config = "[suspicion]\nbeacon = \"always\"\n[suspicion.score]\nsignals = { no_assets = 0 }\n";
+        let body = page.clone();
+        let rig = Rig::around(config, move |_| answer(200, "text/html; charset=utf-8", body.clone()));
+        let mut fired = false;
+        for number in 0..14 {
+            rig.wait(if number % 2 == 0 { 20 } else { 90 });
+            let path = format!("/news/{}", char::from(b'a' + number));
+            let answer = rig.ask(request(FIREFOX, [203, 0, 113, 1], &path)).await;
+            assert_eq!(own(&answer.body, "b").is_some(), offered, "{}", answer.body);
+            let signals = &answer.record.assessment.as_ref().unwrap().signals;
+            fired |= signals.iter().any(|fired| fired.signal == Signal::NoBeacon);
+        }
+        assert_eq!(fired, offered, "{page}");
     }
 }
 

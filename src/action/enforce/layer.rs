@@ -25,7 +25,7 @@ use crate::suspicion::cells::CellKey;
 use crate::suspicion::{Assessment, PathKind, State};
 use crate::visitor::{Category, RouteClass, Standing, Verification, Visitor};
 
-/// Within this time of the start nothing is stronger than `limit`, but for impostors and `visitor.deny`.
+/// Within this time of the start nothing is stronger than `limit`, but for impostors, traps and `visitor.deny`.
 const WARM_UP: Duration = Duration::from_secs(60);
 /// Seconds after which a link preview may try again whose page makes no card.
 const NO_CARD: u64 = 600;

@@ -260,6 +260,14 @@ impl Policies {
     }
 }
 
+/// May a page load a style sheet of its own origin (CSP3 §6.8.3)? Policies are separated by commas, as in a field.
+pub(crate) fn allows_own_sheets(policies: &str) -> bool {
+    policies.split(',').all(|policy| {
+        let ruling = ["style-src-elem", "style-src", "default-src"].iter().find_map(|name| find(policy, name));
+        ruling.is_none_or(|directive| has(directive.values, "'self'") || has(directive.values, "*"))
+    })
+}
+
 /// The directive that decides about a script element (CSP3 §6.8.3).
 fn governing(policy: &str) -> Option<Directive<'_>> {
     ["script-src-elem", "script-src", "default-src"].iter().find_map(|name| find(policy, name))

@@ -79,7 +79,8 @@ impl PlanCache {
         (bytes > 0).then(|| Arc::new(Self { entries: entries(), key, hash, held: Arc::default() }))
     }
 
-    /// The key of a page: where it is, and everything but its source that shapes it.
+    /// The key of a page: where it is, and everything but its source that shapes it. A path with many queries has many keys,
+    /// and one that is asked for once is the first to go.
     pub(crate) fn key(&self, shape: &impl Hash) -> u128 {
         let mut hasher = SipHasher13::new_with_key(&self.key);
         shape.hash(&mut hasher);
@@ -133,6 +134,14 @@ impl PlanCache {
             entry.plans.truncate(MAX_FORMS);
         }
         self.entries.insert(key, Arc::new(entry));
+    }
+
+    /// The same of an address that is longer than the key tells, which the page may show. It counts where nothing is known,
+    /// and nowhere else: nobody takes the plan of an address away by longer ones.
+    pub(crate) fn learn_first(&self, key: u128, plan: Plan, now: u64) {
+        if matches!(self.look_up(key, now), Known::New) {
+            self.learn(key, plan, now);
+        }
     }
 
     /// A page was one of those that are known.
@@ -211,6 +220,13 @@ mod tests {
         assert!(matches!(cache.look_up(key, 1_599), Known::Restless));
         assert!(matches!(cache.look_up(key, 1_600), Known::New));
         assert!(PlanCache::new(0).is_none());
+        // What shows another address does not count, but where nothing is known.
+        cache.learn_first(key, plan(&cache, b"the same"), 1_600);
+        for form in 0..20_u8 {
+            cache.learn_first(key, plan(&cache, &[form; 50]), 1_600);
+        }
+        let Known::Plans(plans) = cache.look_up(key, 1_600) else { panic!() };
+        assert_eq!(plans.iter().map(|p| p.tail).collect::<Vec<_>>(), [cache.hash([&b"the same"[..]].into_iter())]);
         // The same page, read by many at once or too slow to be compared.
         for _ in 0..20 {
             cache.learn(key, plan(&cache, b"the same"), 2_000);

@@ -88,12 +88,17 @@ impl Draft {
     fn edit(&mut self, edit: &Edit, column: Option<u16>) -> bool {
         let kind = match (&edit.what, column) {
             // Without a column the first alternative is the same for everybody.
-            (What::Fixed(bytes), _) | (What::Choice(Slot::Variant { alternatives: [bytes, _], .. }), None) => {
+            (What::Fixed(bytes), _) => {
                 let Some(index) = keep(&mut self.fixed, bytes) else { return false };
                 Kind::Fixed(index)
             }
+            (What::Choice(Slot::Variant { alternatives, .. }), None) => {
+                let [first, _] = &**alternatives;
+                let Some(index) = keep(&mut self.fixed, first) else { return false };
+                Kind::Fixed(index)
+            }
             (What::Choice(Slot::Variant { alternatives, .. }), Some(column)) => {
-                let Some(index) = keep(&mut self.variants, alternatives) else { return false };
+                let Some(index) = keep(&mut self.variants, &**alternatives) else { return false };
                 Kind::Variant { column, index }
             }
             (What::Choice(Slot::Gap { .. }), Some(column)) => Kind::Gap(column),

@@ -8,8 +8,10 @@ use http_body_util::Full;
 
 use super::ask::Ask;
 use super::site::Site;
+use crate::page::csp;
 use crate::page::plan::has_directive;
 use crate::slot::{Choose, Fill, Form, PlaceHash, PlaceKind};
+use crate::visitor::trap::BeaconOffer;
 use crate::visitor::{TrapForm, Visitor};
 
 /// The texts of one copy.
@@ -17,14 +19,11 @@ use crate::visitor::{TrapForm, Visitor};
 pub(super) struct Fills {
     head: Option<Bytes>,
     foot: Option<Bytes>,
+    /// What the head links to, until it has left.
+    offer: Option<BeaconOffer>,
 }
 
 impl Fills {
-    /// Does the copy carry our style sheet?
-    pub(super) fn has_beacon(&self) -> bool {
-        self.head.is_some()
-    }
-
     pub(super) fn around(self, marks: Box<dyn Choose>) -> Box<dyn Choose> {
         if self.head.is_none() && self.foot.is_none() { marks } else { Box::new(Filled { marks, fills: self }) }
     }
@@ -40,7 +39,8 @@ impl Site {
         let sheet = offers.beacon.as_ref().filter(|_| styles_allowed(headers));
         // In the form of XML, which HTML reads the same way.
         Fills {
-            head: sheet.map(|path| format!("<link rel=\"stylesheet\" href=\"{mount}{path}\"/>").into()),
+            head: sheet.map(|offer| format!("<link rel=\"stylesheet\" href=\"{mount}{}\"/>", offer.path).into()),
+            offer: sheet.cloned(),
             foot: offers.link.as_ref().filter(|_| self.links).map(|(form, path)| {
                 let hidden = "rel=\"nofollow\" tabindex=\"-1\" aria-hidden=\"true\" hidden=\"\"";
                 match form {
@@ -82,20 +82,10 @@ pub(super) fn sheet(head: &Parts) -> Option<Response<Full<Bytes>>> {
     })
 }
 
-/// Do the policies of an answer let a style sheet of the page's own origin in (CSP 3 §6.1)?
+/// Do the policies of an answer let a style sheet of the page's own origin in?
 fn styles_allowed(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CONTENT_SECURITY_POLICY).iter();
-    let policies = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
-    let allows = |policy: &str| {
-        let directive = |name: &str| {
-            let mut directives = policy.split(';').map(|directive| directive.split_ascii_whitespace());
-            directives
-                .find_map(|mut words| words.next().filter(|first| first.eq_ignore_ascii_case(name)).map(|_| words))
-        };
-        let ruling = ["style-src-elem", "style-src", "default-src"].into_iter().find_map(directive);
-        ruling.is_none_or(|mut sources| sources.any(|source| matches!(source, "'self'" | "*")))
-    };
-    policies.into_iter().all(allows)
+    lines.filter_map(|line| line.to_str().ok()).all(csp::allows_own_sheets)
 }
 
 /// Marks with fills beside them.
@@ -131,15 +121,54 @@ impl Choose for Filled {
 
     fn fill(&mut self, place: Fill) -> Option<Bytes> {
         match place {
-            Fill::Head => self.fills.head.take(),
-            Fill::Foot => self.fills.foot.take(),
+            Fill::Head => {
+                // A page that is scanned once more is the same one.
+                if let Some(offer) = self.fills.offer.take() {
+                    (offer.placed)();
+                }
+                self.fills.head.clone()
+            }
+            Fill::Foot => self.fills.foot.clone(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::slot::Unmarked;
+
+    #[test]
+    fn a_style_sheet_is_told_of_once_when_it_is_placed() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let tell = Arc::clone(&told);
+        let placed = Arc::new(move || _ = tell.fetch_add(1, Ordering::Relaxed));
+        let offer = Some(BeaconOffer { path: "/b/0.css".to_owned(), placed });
+        let fills = Fills { head: Some("<link/>".into()), foot: Some("<a></a>".into()), offer };
+        let mut filled = fills.around(Box::new(Unmarked));
+        assert!(filled.fill(Fill::Foot).is_some() && told.load(Ordering::Relaxed) == 0);
+        assert_eq!(filled.fill(Fill::Head).as_deref(), Some(&b"<link/>"[..]));
+        let _ = filled.fill(Fill::Head);
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
+
+    /// A page of which a part has left by its plan is read from its start when the rest turns out to be another one.
+    #[test]
+    fn fills_are_the_same_whenever_they_are_asked_for() {
+        let fills = Fills {
+            head: Some(Bytes::from_static(b"<link>")),
+            foot: Some(Bytes::from_static(b"<a></a>")),
+            ..Fills::default()
+        };
+        let mut choose = fills.around(crate::page::pipeline::unmarked());
+        let both = |choose: &mut dyn Choose| [Fill::Head, Fill::Foot].map(|place| choose.fill(place));
+        let first = both(choose.as_mut());
+        assert_eq!(first, [Some(Bytes::from_static(b"<link>")), Some(Bytes::from_static(b"<a></a>"))]);
+        assert_eq!(both(choose.as_mut()), first);
+    }
 
     #[test]
     fn a_policy_may_keep_the_sheet_away() {

@@ -19,7 +19,6 @@ use crate::page::encoding::{Coding, content_codings};
 use crate::page::headers::is_html;
 use crate::page::plan::{Decision, decide};
 use crate::page::{PageBody, PageReport, Rewrite, Skip};
-use crate::visitor::trap::BeaconOffered;
 
 pin_project! {
     /// Response future of [`Protect`](super::Protect).
@@ -122,7 +121,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Arc<Ask>, site: &Arc<Site>, response: Re
             let coding = ask.outgoing(&content_codings(&head.headers).unwrap_or_default());
             if !not_modified || ask.may_be_page() {
                 site.amend_policies(&mut wish, &mut head.headers, not_modified);
-                site.edit_headers(ask, &wish, &mut head.headers, coding, not_modified);
+                site.edit_headers(ask, &wish, site.finding(ask), &mut head.headers, coding, not_modified);
             }
             head.extensions.insert(report(Rewrite::Headers, skip));
             Response::from_parts(head, PageBody::without_length(body))
@@ -131,10 +130,8 @@ fn protect<R: Body<Data = Bytes>>(ask: &Arc<Ask>, site: &Arc<Site>, response: Re
             wish.xhtml = xhtml;
             site.amend_policies(&mut wish, &mut head.headers, false);
             let fills = site.fills(ask, &head.headers);
-            if fills.has_beacon() {
-                head.extensions.insert(BeaconOffered);
-            }
-            let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, head.status, &head.headers, &codings, fills);
+            let (finding, parts) = (site.finding(ask), (head.status, &head.headers));
+            let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, finding, parts, &codings, fills);
             let report = PageReport::new(Rewrite::Done, None);
             let coding = ask.outgoing(&codings);
             {
@@ -145,7 +142,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Arc<Ask>, site: &Arc<Site>, response: Re
                 facts.mark_level = site.level().code();
                 facts.mark_skip = no_mark;
             }
-            site.edit_headers(ask, &wish, &mut head.headers, coding, false);
+            site.edit_headers(ask, &wish, finding, &mut head.headers, coding, false);
             head.extensions.insert(report.clone());
             Response::from_parts(head, PageBody::page(body, Page::new(pipeline.sniffing(sniff), report)))
         }

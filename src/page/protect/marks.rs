@@ -6,6 +6,7 @@ use lol_html::Selector;
 
 use super::layer::Marking;
 use crate::page::marks::{MarkRules, Variants};
+use crate::page::tee::Room;
 use crate::page::{Findings, PageError, Styles};
 use crate::secret::hmac_sha256;
 use crate::slot::FormKinds;
@@ -22,6 +23,8 @@ pub(super) struct Marks {
     pub(super) marker: Marker,
     pub(super) findings: Arc<Findings>,
     pub(super) styles: Arc<Styles>,
+    /// Of copies of sheets that pass.
+    pub(super) room: Room,
     /// White space is used only where all style sheets of a page are known.
     pub(super) prove_white: bool,
     paths: MarkedPaths,
@@ -41,6 +44,7 @@ impl Marks {
             marker: Marker::new(secrets, settings),
             findings: Arc::clone(findings),
             styles: Arc::clone(styles),
+            room: Room::default(),
             prove_white: settings.channels.whitespace == Whitespace::Auto,
             paths,
             etag_key: secrets.active().derive("deckle-etag-1", "mark"),

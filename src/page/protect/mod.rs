@@ -8,6 +8,7 @@ mod future;
 mod layer;
 mod marks;
 mod service;
+mod shape;
 mod sheets;
 mod site;
 mod told;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body::Body;
-use lol_html::Selector;
 use twox_hash::XxHash3_64;
 
 use super::ask::Ask;
@@ -14,8 +13,8 @@ use super::site::Site;
 use crate::page::PageBody;
 use crate::page::encoding::{Coding, Decoder, content_codings};
 use crate::page::marks::MarkRules;
-use crate::page::style::{MAX_SHEET, PageSheets, Styles, name};
-use crate::page::tee::{Copied, Tee};
+use crate::page::style::{Form, MAX_SHEET, PageSheets, Styles, name};
+use crate::page::tee::{Copied, Passed, Tee};
 
 /// Sheets up to this length are read at once where no thread can be had for them.
 const AT_ONCE: usize = 64 << 10;
@@ -23,13 +22,10 @@ const AT_ONCE: usize = 64 << 10;
 impl Marks {
     /// Adds to the rules of a page what is known of its style.
     pub(super) fn add_style(&self, rules: &mut MarkRules, ask: &Ask) {
-        let sheets = self.styles.host(&ask.host);
-        let (preserve, unsealed) = sheets.selectors();
-        rules.preserve = all_of(&rules.preserve, preserve);
-        rules.unsealed = all_of(&rules.unsealed, unsealed);
         rules.prove_white = self.prove_white;
         rules.base = format!("http://{}{}", ask.host, ask.target.split('?').next().unwrap_or_default()).parse().ok();
-        rules.sheets = Some(sheets);
+        rules.sheets = Some(self.styles.host(&ask.host));
+        rules.style_texts = Some(Arc::clone(self.styles.texts()));
     }
 
     /// Remembers what the `<style>` elements of a page have said that was not known.
@@ -37,14 +33,6 @@ impl Marks {
         if !self.styles.host(host).knows(page) {
             self.styles.learn_page(host, page);
         }
-    }
-}
-
-fn all_of(own: &Arc<[Selector]>, told: &Arc<[Selector]>) -> Arc<[Selector]> {
-    match (own.is_empty(), told.is_empty()) {
-        (_, true) => Arc::clone(own),
-        (true, false) => Arc::clone(told),
-        (false, false) => own.iter().chain(told.iter()).cloned().collect(),
     }
 }
 
@@ -63,10 +51,13 @@ impl Site {
             styles: Arc::clone(&marks.styles),
             name: name(&ask.host, &ask.target),
             host: ask.host.clone(),
+            seed: seed(&codings),
             codings,
         };
+        let steady = marks.styles.host(&sheet.host).is_steady(&sheet.name, sheet.seed);
+        let copy = (!steady).then(|| Copied::new(MAX_SHEET, &marks.room));
         let length = body.size_hint().exact();
-        PageBody::teed(body, Tee::new(MAX_SHEET, length, Box::new(move |copied| sheet.came(copied))))
+        PageBody::teed(body, Tee::new(sheet.seed, copy, length, Box::new(move |passed| sheet.came(passed))))
     }
 }
 
@@ -75,23 +66,29 @@ fn is_css(headers: &HeaderMap) -> bool {
     media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/css")
 }
 
+/// Tells bytes in these codings from the same bytes in others.
+fn seed(codings: &[Coding]) -> u64 {
+    let codes: String = codings.iter().map(|coding| coding.code()).collect();
+    XxHash3_64::oneshot(codes.as_bytes())
+}
+
 /// A style sheet on its way.
 struct Passing {
     styles: Arc<Styles>,
     host: String,
     name: String,
     codings: Vec<Coding>,
+    seed: u64,
 }
 
 impl Passing {
     /// All of it has passed. Whoever polled the body is not kept waiting.
-    fn came(self, copied: Copied) {
-        let Copied::Whole(coded) = copied else { return self.styles.forget(&self.host, &self.name) };
-        let codings: String = self.codings.iter().map(|coding| coding.code()).collect();
-        let form = XxHash3_64::oneshot_with_seed(XxHash3_64::oneshot(codings.as_bytes()), &coded);
+    fn came(self, passed: Passed) {
+        let form = Form { codings: self.seed, hash: passed.hash };
         if self.styles.host(&self.host).has_come(&self.name, form) {
             return;
         }
+        let Some(coded) = passed.copy else { return self.styles.forget(&self.host, &self.name) };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn_blocking(move || self.read(&coded, form));
         } else if coded.len() <= AT_ONCE {
@@ -101,7 +98,7 @@ impl Passing {
         }
     }
 
-    fn read(&self, coded: &[u8], form: u64) {
+    fn read(&self, coded: &[u8], form: Form) {
         match decoded(&self.codings, coded) {
             Some(css) => {
                 if self.styles.learn(&self.host, &self.name, &css).is_none() {
@@ -171,9 +168,13 @@ mod tests {
         (report.facts(), body)
     }
 
-    async fn page(layer: &ProtectLayer, head: &str) -> PageFacts {
+    async fn page_at(layer: &ProtectLayer, path: &str, head: &str) -> PageFacts {
         let page = format!("<!doctype html><html><head><title>t</title>{head}</head><body><article>{TEXT}</article>");
-        ask(layer, "/a/story", "text/html; charset=utf-8", page.as_bytes()).await.0
+        ask(layer, path, "text/html; charset=utf-8", page.as_bytes()).await.0
+    }
+
+    async fn page(layer: &ProtectLayer, head: &str) -> PageFacts {
+        page_at(layer, "/a/story", head).await
     }
 
     async fn sheet(layer: &ProtectLayer, path: &str, css: &[u8]) {
@@ -218,6 +219,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_relative_sheet_is_that_of_the_address_as_it_was_asked_for() {
+        let styles = Arc::new(Styles::default());
+        let layer = layer(&styles, Whitespace::Auto);
+        sheet(&layer, "/a/s.css", b"p { margin: 0 }").await;
+        until(&styles, |styles| styles.to_json().contains("/a/s.css")).await;
+        for known in [false, true] {
+            for (path, off) in [("/a/story", None), ("/a/story/", Some("w:css_unknown"))] {
+                let facts = page_at(&layer, path, "<link rel=stylesheet href=s.css>").await;
+                assert_eq!((facts.mark_off.first().copied(), facts.known), (off, known), "{path}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_box_shuts_out_seals_whatever_is_said_of_white_space() {
         let styles = Arc::new(Styles::default());
         for whitespace in [Whitespace::Auto, Whitespace::Always, Whitespace::Off] {
@@ -229,6 +244,48 @@ mod tests {
             assert_eq!(facts.carriers.white > 0, whitespace == Whitespace::Always);
             assert_eq!(facts.mark_off.is_empty(), whitespace != Whitespace::Auto, "nobody asks for a proof");
         }
+    }
+
+    #[test]
+    fn the_selectors_of_a_site_are_not_copied_for_a_page() {
+        let styles = Arc::new(Styles::default());
+        styles.learn("news.example", "news.example/s.css", b"#x{white-space:pre}");
+        let mut site = Site::new(&Settings::default(), &crate::rights::Settings::default(), "/.deckle").unwrap();
+        let secrets = Secrets::from(Secret::new(1, &std::array::from_fn::<u8, 32, _>(|at| at as u8)).unwrap());
+        let settings = crate::watermark::Settings::default();
+        site.mark_with(Marking { secrets, settings, findings: Arc::default(), styles }).unwrap();
+        let (mut head, ()) = Request::get("/a").header("host", "news.example").body(()).unwrap().into_parts();
+        let ask = site.ask(&mut head);
+        let own: Arc<[lol_html::Selector]> = Arc::new([".poem".parse::<lol_html::Selector>().unwrap()]);
+        let mut rules = MarkRules { preserve: Arc::clone(&own), ..MarkRules::default() };
+        site.marking.as_ref().unwrap().add_style(&mut rules, &ask);
+        assert!(Arc::ptr_eq(&rules.preserve, &own));
+        assert_eq!(rules.sheets.unwrap().selectors().0.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_sheet_that_comes_again_is_only_compared_and_a_change_is_seen_all_the_same() {
+        let styles = Arc::new(Styles::default());
+        let layer = layer(&styles, Whitespace::Auto);
+        let (name, css) = ("news.example/s.css", b"p { margin: 0 }");
+        let form = Form { codings: seed(&[]), hash: XxHash3_64::oneshot_with_seed(seed(&[]), css) };
+        let steady = |styles: &Styles| styles.host("news.example").is_steady(name, form.codings);
+        sheet(&layer, "/s.css", css).await;
+        assert!(!steady(&styles));
+        // It comes again, as soon as the first one has been read.
+        until(&styles, |styles| styles.host("news.example").has_come(name, form)).await;
+        sheet(&layer, "/s.css", css).await;
+        assert!(steady(&styles) && page(&layer, LINK).await.mark_off.is_empty());
+        // Nobody has a copy of the new text: the page is shut at once, until it comes again.
+        let pre = b"p { white-space: pre-line }";
+        sheet(&layer, "/s.css", pre).await;
+        assert_eq!(page(&layer, LINK).await.mark_off, ["w:css_unknown"]);
+        for _ in 0..5 {
+            sheet(&layer, "/s.css", pre).await;
+            until(&styles, |styles| !styles.host("news.example").selectors().0.is_empty()).await;
+        }
+        let facts = page(&layer, LINK).await;
+        assert_eq!((facts.carriers.white, facts.mark_off.len(), steady(&styles)), (0, 0, false));
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use super::beacon::Beacon;
 use super::fill::{self, Fills};
 use super::layer::Marking;
 use super::marks::{self, Marks};
+use super::shape::{Address, Shape};
 use super::told::Told;
 use super::wish::Wish;
 use crate::page::charset::{self, Charset, TextKind};
@@ -22,7 +23,7 @@ use crate::page::etag::{EntityTag, TagMap};
 use crate::page::guard::Guard;
 use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Expected, Made};
-use crate::page::marks::{MarkRules, Variants};
+use crate::page::marks::MarkRules;
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, Place, Work, unmarked};
 use crate::page::plan::{Log, Obeys, PlanCache};
@@ -32,7 +33,7 @@ use crate::page::splice::survey;
 use crate::page::{Finding, PageError, Settings};
 use crate::rights;
 use crate::rights::RobotsMemory;
-use crate::slot::{Edit, FormKinds, Unmarked};
+use crate::slot::{Edit, Unmarked};
 use crate::visitor::{PathGlobs, check_mount};
 use crate::watermark::{self, Incoming, Level, Mark, SealForm};
 
@@ -65,27 +66,6 @@ pub(super) struct Site {
     pub(super) incoming: Arc<Incoming>,
     pub(super) version: u32,
     pub(super) activated: u64,
-}
-
-/// All that shapes a page but its source: two pages with one shape and one source get the same edits.
-#[derive(Hash)]
-struct Shape<'a> {
-    version: u32,
-    host: &'a str,
-    path: &'a str,
-    year: i16,
-    wish: &'a Wish,
-    charset: &'a str,
-    declared: bool,
-    room: usize,
-    no_slots: Option<&'static str>,
-    body_is_root: bool,
-    links: bool,
-    forms: FormKinds,
-    variants: Variants,
-    tokens: bool,
-    /// What style sheets say of places.
-    style: u64,
 }
 
 impl Site {
@@ -198,7 +178,8 @@ impl Site {
         f(&TagMap { version: self.version.wrapping_add(ask.year.unsigned_abs().into()), visitor, volatile })
     }
 
-    fn finding(&self, ask: &Ask) -> Option<Finding> {
+    /// Asked for once a response: what is known may change meanwhile, and head and body must say the same.
+    pub(super) fn finding(&self, ask: &Ask) -> Option<Finding> {
         self.marking.as_ref().and_then(|marks| marks.findings.lookup(&ask.host, &ask.path))
     }
 
@@ -212,12 +193,13 @@ impl Site {
         &self,
         ask: &Ask,
         wish: &Wish,
+        finding: Option<Finding>,
         headers: &mut HeaderMap,
         coding: Coding,
         not_modified: bool,
     ) {
         // Until the site is known a copy carries no mark: it must not be kept for later.
-        let provisional = ask.per_visitor && self.finding(ask).is_none() && !not_modified;
+        let provisional = ask.per_visitor && finding.is_none() && !not_modified;
         let confirmed = if not_modified { headers.get(header::ETAG).cloned() } else { None };
         let volatile = self.settings.length_jitter || wish.policies.as_ref().is_some_and(|p| p.nonce().is_some());
         self.with_tags(ask, volatile, |tags| {
@@ -237,12 +219,11 @@ impl Site {
         self: &Arc<Self>,
         ask: &Arc<Ask>,
         wish: &Wish,
-        status: StatusCode,
-        response: &HeaderMap,
+        finding: Option<Finding>,
+        (status, response): (StatusCode, &HeaderMap),
         codings: &[Coding],
         fills: Fills,
     ) -> (Pipeline, Option<Mark>, Option<&'static str>) {
-        let finding = self.finding(ask);
         let no_slots =
             wish.unmarked.then_some("policy").or(wish.xhtml.then_some("xhtml")).or(ask.unmarked).or(match finding {
                 None => Some("learning"),
@@ -303,10 +284,12 @@ impl Site {
         if let Some(marks) = &self.marking {
             marks.add_style(&mut rules, ask);
         }
+        let address = Address::of(ask);
+        let exact = address.is_exact(ask);
         let shape = Shape {
             version: self.version,
             host: &ask.host,
-            path: &ask.path,
+            address,
             year: ask.year,
             wish: &wish,
             charset: charset.encoding.name(),
@@ -326,6 +309,7 @@ impl Site {
             cache: Arc::clone(cache),
             key: cache.key(&shape),
             now: ask.arrived,
+            exact,
         });
         let choose = match (&self.marking, ask.mark) {
             (Some(marks), Some(mark)) if no_slots.is_none() => {
@@ -457,6 +441,37 @@ mod tests {
             ask.year = year;
             let version = site.with_tags(&ask, false, |tags| tags.version);
             assert_eq!(version, site.version.wrapping_add(year.unsigned_abs().into()), "{year}");
+        }
+    }
+
+    /// Another request may teach the site while this one is answered.
+    #[test]
+    fn head_and_body_of_an_answer_go_by_what_was_known_when_it_came() {
+        let secret = Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap();
+        let mut site = Site::new(&Settings::default(), &rights::Settings::default(), "/.deckle").unwrap();
+        let findings = Arc::new(Findings::default());
+        site.mark_with(Marking {
+            secrets: Secrets::from(secret),
+            settings: watermark::Settings::default(),
+            findings: Arc::clone(&findings),
+            styles: Arc::default(),
+        })
+        .unwrap();
+        let (mut head, ()) = http::Request::builder().uri("/a").body(()).unwrap().into_parts();
+        let mut ask = site.ask(&mut head);
+        (ask.mark, ask.unmarked) = (Some("k1-0123456789ab".parse().unwrap()), None);
+        let (site, ask) = (Arc::new(site), Arc::new(ask));
+        let before = site.finding(&ask);
+        findings.learn(&ask.host, &ask.path, Finding { has_root: true, hydrated: false, amp: false });
+        let mut response = Response::builder().header("etag", "\"v1\"").body(()).unwrap().into_parts().0;
+        let wish = site.wish(&ask, &mut response);
+        for (finding, marked) in [(before, false), (site.finding(&ask), true)] {
+            let mut headers = response.headers.clone();
+            let (_, mark, no_mark) =
+                site.pipeline(&ask, &wish, finding, (StatusCode::OK, &headers), &[], Fills::default());
+            site.edit_headers(&ask, &wish, finding, &mut headers, Coding::Identity, false);
+            assert_eq!((mark.is_some(), no_mark), (marked, (!marked).then_some("learning")));
+            assert_eq!(headers.contains_key("etag"), marked, "an unmarked copy must not be kept: {headers:?}");
         }
     }
 

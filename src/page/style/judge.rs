@@ -1,34 +1,35 @@
 //! What follows from style sheets for one page: where a scan looks for places, and which channels the page shuts out.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Uri;
 use lol_html::Selector;
-use twox_hash::XxHash3_64;
 
 use super::address;
-use super::reader;
+use super::host::{ClassEffects, HostRules};
 use super::rules::SheetRules;
-use super::selector::{self, Complex};
 use crate::page::marks::Gate;
 
-/// Regions that a scan looks for by selector; classes are looked up.
-const MAX_SELECTORS: usize = 24;
-const MAX_CLASSES: usize = 8_192;
 /// Sheets that one page names.
 const MAX_NAMED: usize = 32;
 /// Codings of one sheet that are known again.
 const MAX_FORMS: usize = 4;
-/// How pages write what may stand in a class.
-const REFERENCES: [(&str, &str); 5] = [("&gt;", ">"), ("&lt;", "<"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
+
+/// How a sheet came, as numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Form {
+    pub(crate) codings: u64,
+    /// Of its bytes as they came.
+    pub(crate) hash: u64,
+}
 
 /// A style sheet that has passed.
 #[derive(Debug)]
 pub(super) struct Sheet {
     pub(super) name: String,
-    /// A hash of its text.
+    /// A hash of its text; 0 where nobody has read it.
     pub(super) content: u64,
     /// `None`: it could not be read.
     pub(super) rules: Option<Arc<SheetRules>>,
@@ -36,8 +37,10 @@ pub(super) struct Sheet {
     imports: Option<Box<[u64]>>,
     /// A page has named it.
     pub(super) wanted: AtomicBool,
-    /// Hashes of the forms in which it came: most come again.
-    forms: Mutex<Vec<u64>>,
+    /// It has changed while nobody kept a copy.
+    varies: AtomicBool,
+    /// The forms in which it came, and whether it came so again: most do.
+    forms: Mutex<Vec<(Form, bool)>>,
 }
 
 impl Sheet {
@@ -45,22 +48,44 @@ impl Sheet {
         let base: Option<Uri> = format!("http://{name}").parse().ok();
         let import = |to: &String| Some(address::hash(&address::resolve(base.as_ref()?, to)?));
         let imports = rules.as_deref().and_then(|rules| rules.imports.iter().map(import).collect());
-        Self { name, content, rules, imports, wanted: AtomicBool::new(false), forms: Mutex::default() }
+        let (wanted, varies) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { name, content, rules, imports, wanted, varies, forms: Mutex::default() }
     }
-}
 
-impl Sheet {
+    /// Nobody has read what it holds now.
+    pub(super) fn unread(name: String) -> Self {
+        Self { varies: AtomicBool::new(true), ..Self::new(name, 0, None) }
+    }
+
+    /// It takes the place of this one.
+    pub(super) fn follow(&self, old: &Self) {
+        self.wanted.fetch_or(old.wanted.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.varies.fetch_or(old.varies.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     /// It came in this form.
-    pub(super) fn came(&self, form: u64) {
+    pub(super) fn came(&self, form: Form) {
         let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
-        if !forms.contains(&form) {
+        if !forms.iter().any(|(known, _)| *known == form) {
             forms.truncate(MAX_FORMS - 1);
-            forms.insert(0, form);
+            forms.insert(0, (form, false));
         }
     }
 
-    fn has_come(&self, form: u64) -> bool {
-        self.forms.lock().is_ok_and(|forms| forms.contains(&form))
+    /// It comes in this form now; did it before?
+    fn has_come(&self, form: Form) -> bool {
+        let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, again)) = forms.iter_mut().find(|(known, _)| *known == form) else { return false };
+        *again = true;
+        true
+    }
+
+    /// Did it come in these codings again, and always as it was?
+    fn is_steady(&self, codings: u64) -> bool {
+        let forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of_these = forms.iter().filter(|(form, _)| form.codings == codings);
+        let again = of_these.next().is_some_and(|(_, again)| *again);
+        again && of_these.next().is_none() && !self.varies.load(Ordering::Relaxed)
     }
 }
 
@@ -88,23 +113,18 @@ impl PageSheets {
         }
     }
 
-    /// The text of a `<style>` element.
-    pub(crate) fn style(&mut self, base: Option<&Uri>, css: &[u8]) {
-        let Some(rules) = reader::read(css) else {
-            self.unknown = true;
-            return;
-        };
+    /// What a `<style>` element says; `None`: it cannot be read.
+    pub(crate) fn style(&mut self, base: Option<&Uri>, rules: Option<&Arc<SheetRules>>) {
+        let Some(rules) = rules else { return self.unread() };
         for import in &rules.imports {
             self.link(base, import);
         }
-        Arc::make_mut(&mut self.inline).merge(&rules, usize::MAX);
+        add(&mut self.inline, rules);
     }
 
     /// The same, behind the first block.
-    pub(crate) fn late_style(&mut self, css: &[u8]) {
-        if let Some(rules) = reader::read(css) {
-            Arc::make_mut(&mut self.late).merge(&rules, usize::MAX);
-        }
+    pub(crate) fn late_style(&mut self, rules: &Arc<SheetRules>) {
+        add(&mut self.late, rules);
     }
 
     /// Something that cannot be read.
@@ -130,233 +150,76 @@ impl PageSheets {
     }
 }
 
-/// Elements of a page, told by their classes or by selectors.
-#[derive(Debug, Default)]
-struct Regions {
-    /// In lower case: some pages do not tell the cases apart.
-    classes: BTreeSet<String>,
-    selectors: BTreeSet<String>,
-    parsed: Arc<[Selector]>,
-    /// All of them as they were told: pages tell the same ones again and again.
-    told: BTreeSet<String>,
-}
-
-/// How a region is looked for.
-enum Told {
-    /// Nothing in it is ever marked.
-    Never,
-    Classes(Vec<String>),
-    Selector,
-}
-
-impl Told {
-    fn of(region: &str) -> Self {
-        let all = selector::parse(region).unwrap_or_default();
-        if !all.is_empty() && !all.iter().any(Complex::may_hold_marks) {
-            return Self::Never;
-        }
-        let classes: Option<Vec<String>> =
-            all.iter().map(|complex| complex.class().map(str::to_ascii_lowercase)).collect();
-        classes.filter(|classes| !classes.is_empty()).map_or(Self::Selector, Self::Classes)
+/// Most pages have one element that says something.
+fn add(to: &mut Arc<SheetRules>, rules: &Arc<SheetRules>) {
+    if **to == SheetRules::default() {
+        *to = Arc::clone(rules);
+    } else {
+        Arc::make_mut(to).merge(rules, usize::MAX);
     }
-}
-
-impl Regions {
-    /// False: there is no room for it.
-    fn add(&mut self, region: &str) -> bool {
-        let added = self.told.contains(region) || self.place(region);
-        if added {
-            self.told.insert(region.to_owned());
-        }
-        added
-    }
-
-    fn place(&mut self, region: &str) -> bool {
-        match Told::of(region) {
-            Told::Never => true,
-            Told::Classes(classes) if self.classes.len() + classes.len() <= MAX_CLASSES => {
-                self.classes.extend(classes);
-                true
-            }
-            Told::Selector if self.selectors.contains(region) => true,
-            Told::Selector if self.selectors.len() < MAX_SELECTORS => self.selectors.insert(region.to_owned()),
-            Told::Classes(_) | Told::Selector => false,
-        }
-    }
-
-    fn holds(&self, region: &str) -> bool {
-        self.told.contains(region) || self.covers(region)
-    }
-
-    fn covers(&self, region: &str) -> bool {
-        match Told::of(region) {
-            Told::Never => true,
-            Told::Classes(classes) => classes.iter().all(|class| self.classes.contains(class)),
-            Told::Selector => self.selectors.contains(region),
-        }
-    }
-
-    /// False: the scanner does not take the selectors.
-    fn parse(&mut self) -> bool {
-        if self.selectors.is_empty() {
-            return true;
-        }
-        let all: Vec<&str> = self.selectors.iter().map(String::as_str).collect();
-        let Ok(selector) = all.join(", ").parse::<Selector>() else { return false };
-        self.parsed = Arc::new([selector]);
-        true
-    }
-}
-
-/// What the classes of an element mean.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ClassEffects {
-    /// White space in it stays as it is.
-    pub(crate) preserve: bool,
-    /// No block in it is sealed; nor is the element itself.
-    pub(crate) unsealed: bool,
 }
 
 /// What is known of the style of one host at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct HostStyles {
     sheets: HashMap<u64, Arc<Sheet>>,
-    preserve: Regions,
-    unsealed: Regions,
-    /// Classes of blocks.
-    boxed: BTreeSet<String>,
-    white_off: bool,
-    seal_off: bool,
-    fingerprint: u64,
+    /// Hosts with the same sheets share what these say.
+    pub(super) rules: Arc<HostRules>,
 }
 
 impl HostStyles {
-    pub(super) fn new(sheets: impl Iterator<Item = Arc<Sheet>>, pages: &SheetRules) -> Self {
-        let mut styles = Self::default();
-        for sheet in sheets {
-            if let Some(rules) = sheet.rules.as_deref() {
-                let whole = styles.take(rules);
-                styles.white_off |= rules.white_off || !whole.0;
-                styles.seal_off |= rules.seal_off || !whole.1;
-            }
-            styles.sheets.insert(address::hash(&sheet.name), sheet);
-        }
-        // What finds no room shuts out the pages that say it, not all of the host.
-        styles.take(pages);
-        styles.white_off |= !styles.preserve.parse();
-        styles.seal_off |= !styles.unsealed.parse();
-        styles.fingerprint = styles.hash();
-        styles
+    pub(super) fn new(sheets: impl Iterator<Item = Arc<Sheet>>, rules: Arc<HostRules>) -> Self {
+        Self { sheets: sheets.map(|sheet| (address::hash(&sheet.name), sheet)).collect(), rules }
     }
 
-    /// False, where there was no room: for white space, for seals.
-    fn take(&mut self, rules: &SheetRules) -> (bool, bool) {
-        let mut whole = (true, true);
-        for region in &rules.preserve {
-            whole.0 &= self.preserve.add(region);
-        }
-        for region in &rules.unsealed {
-            whole.1 &= self.unsealed.add(region);
-        }
-        for class in &rules.boxed {
-            let room = self.boxed.len() < MAX_CLASSES;
-            whole.1 &= room;
-            if room {
-                self.boxed.insert(class.to_ascii_lowercase());
-            }
-        }
-        whole
-    }
-
-    fn hash(&self) -> u64 {
-        let lists = [
-            &self.preserve.classes,
-            &self.preserve.selectors,
-            &self.unsealed.classes,
-            &self.unsealed.selectors,
-            &self.boxed,
-        ];
-        if lists.iter().all(|list| list.is_empty()) {
-            // As where nothing is known.
-            return 0;
-        }
-        let mut text = Vec::new();
-        for list in lists {
-            for entry in list {
-                text.extend_from_slice(entry.as_bytes());
-                text.push(0);
-            }
-            text.push(1);
-        }
-        XxHash3_64::oneshot(&text)
-    }
-
-    /// Has this sheet come in this form before, and is it known? Then there is nothing to read.
-    pub(crate) fn has_come(&self, name: &str, form: u64) -> bool {
+    /// This sheet comes in this form now; did it before, and is it known? Then there is nothing to read.
+    pub(crate) fn has_come(&self, name: &str, form: Form) -> bool {
         self.sheets.get(&address::hash(name)).is_some_and(|sheet| sheet.has_come(form))
+    }
+
+    /// Did this sheet come in these codings again, and always as it was? Then it is only compared.
+    pub(crate) fn is_steady(&self, name: &str, codings: u64) -> bool {
+        self.sheets.get(&address::hash(name)).is_some_and(|sheet| sheet.is_steady(codings))
     }
 
     /// Stands for all that decides where a scan looks for places: part of what shapes a page.
     pub(crate) fn fingerprint(&self) -> u64 {
-        self.fingerprint
+        self.rules.fingerprint()
     }
 
     /// Elements in which white space stays, and those in which no block is sealed.
-    pub(crate) fn selectors(&self) -> (&Arc<[Selector]>, &Arc<[Selector]>) {
-        (&self.preserve.parsed, &self.unsealed.parsed)
+    pub(crate) fn selectors(&self) -> (&[Selector], &[Selector]) {
+        self.rules.selectors()
     }
 
     /// Does any class mean something?
     pub(crate) fn reads_classes(&self) -> bool {
-        !(self.preserve.classes.is_empty() && self.unsealed.classes.is_empty() && self.boxed.is_empty())
+        self.rules.reads_classes()
     }
 
     /// What the value of a `class` means to a scan, as it is written; `block`: it is that of a block that may be sealed.
     pub(crate) fn classes(&self, value: &[u8], block: bool) -> ClassEffects {
-        let mut effects = ClassEffects::default();
-        let mut text = String::from_utf8_lossy(value).to_ascii_lowercase();
-        if text.contains('&') {
-            for (reference, character) in REFERENCES {
-                text = text.replace(reference, character);
-            }
-        }
-        for class in text.split_ascii_whitespace() {
-            effects.preserve |= self.preserve.classes.contains(class);
-            effects.unsealed |= self.unsealed.classes.contains(class) || (block && self.boxed.contains(class));
-        }
-        effects
+        self.rules.classes(value, block)
     }
 
-    fn holds_preserved(&self, rules: &SheetRules) -> bool {
-        rules.preserve.iter().all(|region| self.preserve.holds(region))
-    }
-
-    fn holds_boxed(&self, rules: &SheetRules) -> bool {
-        rules.unsealed.iter().all(|region| self.unsealed.holds(region))
-            && rules
-                .boxed
-                .iter()
-                .all(|class| self.boxed.contains(class) || self.boxed.contains(&class.to_ascii_lowercase()))
-    }
-
-    /// Is all that the page says itself known?
+    /// Is there nothing to learn from what the page says itself?
     pub(crate) fn knows(&self, page: &PageSheets) -> bool {
-        [page.inline(), page.late()].into_iter().all(|rules| self.holds_preserved(rules) && self.holds_boxed(rules))
+        self.rules.knows(page.inline()) && self.rules.knows(page.late())
     }
 
     /// Which channels a page shuts out.
     pub(crate) fn judge(&self, page: &PageSheets) -> Gate {
         let inline = page.inline();
-        let preserves = inline.white_off || !self.holds_preserved(inline);
-        let boxes = inline.seal_off || !self.holds_boxed(inline);
-        let white = if self.white_off || preserves {
+        let preserves = inline.white_off || !self.rules.holds_preserved(inline);
+        let boxes = inline.seal_off || !self.rules.holds_boxed(inline);
+        let white = if self.rules.white_off || preserves {
             Some("w:css_preserves")
         } else if page.unknown | !self.are_read(&page.sheets) {
             Some("w:css_unknown")
         } else {
             None
         };
-        Gate { white, seal: (self.seal_off || boxes).then_some("s:css_boxes") }
+        Gate { white, seal: (self.rules.seal_off || boxes).then_some("s:css_boxes") }
     }
 
     /// All of these, and what they import. All are asked, so that all are known to be wanted.
@@ -381,6 +244,7 @@ impl HostStyles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::style::reader;
 
     fn base() -> Uri {
         "http://news.example/a/b".parse().unwrap()
@@ -391,7 +255,9 @@ mod tests {
     }
 
     fn styles(sheets: &[(&str, &str)]) -> HostStyles {
-        HostStyles::new(sheets.iter().map(|(name, css)| sheet(name, css)), &SheetRules::default())
+        let sheets: Vec<Arc<Sheet>> = sheets.iter().map(|(name, css)| sheet(name, css)).collect();
+        let rules = HostRules::new(&sheets, &SheetRules::default());
+        HostStyles::new(sheets.into_iter(), Arc::new(rules))
     }
 
     fn page(links: &[&str], css: &str) -> PageSheets {
@@ -399,7 +265,7 @@ mod tests {
         for link in links {
             page.link(Some(&base()), link);
         }
-        page.style(Some(&base()), css.as_bytes());
+        page.style(Some(&base()), reader::read(css.as_bytes()).map(Arc::new).as_ref());
         page
     }
 
@@ -449,50 +315,6 @@ mod tests {
         let off = styles(&[("news.example/a.css", ".post :is(p,li){white-space:break-spaces}span{float:left}")]);
         let verdict = off.judge(&PageSheets::default());
         assert_eq!(verdict, Gate { white: Some("w:css_preserves"), seal: Some("s:css_boxes") });
-        let many: String =
-            (0..=MAX_SELECTORS).map(|i| format!("#x{i}{{white-space:pre}}#x{i} span{{float:left}}")).collect();
-        assert_eq!(styles(&[("news.example/a.css", &many)]).judge(&PageSheets::default()), verdict);
-        // Classes are looked up, so that there may be many.
-        let many: String = (0..500).map(|i| format!(".x{i}{{display:flex}}")).collect();
-        assert_eq!(styles(&[("news.example/a.css", &many)]).judge(&PageSheets::default()), Gate::default());
-    }
-
-    #[test]
-    fn regions_are_told_by_class_or_by_selector() {
-        let styles = styles(&[(
-            "news.example/a.css",
-            "p.Poem{white-space:pre}blockquote{white-space:pre}#x p{white-space:pre}code{white-space:pre}\
-             .card .title span{display:block}.by,.w-1\\/2,.\\[\\&\\>p\\]{display:flex}article span{display:block}",
-        )]);
-        let (preserve, unsealed) = styles.selectors();
-        assert_eq!((preserve.len(), unsealed.len()), (1, 1), "one list each");
-        assert_eq!(styles.preserve.selectors.iter().collect::<Vec<_>>(), ["#x p", "blockquote"]);
-        assert_eq!(styles.unsealed.selectors.iter().collect::<Vec<_>>(), ["article"]);
-        for (value, block, preserve, unsealed) in [
-            ("poem", false, true, false),
-            ("a POEM b", true, true, false),
-            ("title", false, false, true),
-            ("by", true, false, true),
-            ("by", false, false, false),
-            ("w-1/2", true, false, true),
-            ("[&amp;&gt;p]", true, false, true),
-            ("card", true, false, false),
-            ("", true, false, false),
-        ] {
-            assert_eq!(styles.classes(value.as_bytes(), block), ClassEffects { preserve, unsealed }, "{value}");
-        }
-        assert!(styles.reads_classes() && !HostStyles::default().reads_classes());
-        assert_eq!(HostStyles::default().selectors().0.len(), 0);
-    }
-
-    #[test]
-    fn the_fingerprint_stands_for_what_shapes_a_scan() {
-        let of = |css: &str| styles(&[("news.example/a.css", css)]).fingerprint();
-        assert_eq!(of("p{color:red}"), of("a{color:blue}"));
-        let all = ["", "p{white-space:pre}", ".p{white-space:pre}", ".p{display:flex}", "p span{display:block}"];
-        for (i, one) in all.iter().enumerate() {
-            assert!(all.iter().take(i).all(|other| of(other) != of(one)), "{one}");
-        }
     }
 
     #[test]

@@ -7,15 +7,18 @@
 mod address;
 mod declared;
 mod fit;
+mod host;
 mod judge;
 mod named;
 mod reader;
 mod rules;
 mod selector;
 mod styles;
+mod texts;
 
 pub(crate) use address::{join, name};
-pub(crate) use judge::{ClassEffects, HostStyles, PageSheets};
+pub(crate) use host::ClassEffects;
+pub(crate) use judge::{Form, HostStyles, PageSheets};
 pub(crate) use named::NamedStyle;
 pub(crate) use reader::MAX_SHEET;
 #[cfg(feature = "cli")]
@@ -23,3 +26,4 @@ pub(crate) use reader::imports;
 #[cfg(feature = "proxy")]
 pub(crate) use styles::ANY_HOST;
 pub use styles::Styles;
+pub(crate) use texts::StyleTexts;

@@ -2,9 +2,14 @@
 //!
 //! What stands before the first block decides about the page; what comes later counts for the next one.
 
+use std::sync::Arc;
+
 use http::Uri;
 
 use super::judge::PageSheets;
+use super::reader;
+use super::rules::SheetRules;
+use super::texts::StyleTexts;
 use crate::page::marks::MarkRules;
 
 /// Longer `<style>` elements are not read.
@@ -22,11 +27,13 @@ pub(crate) struct NamedStyle {
     closed: bool,
     text: String,
     too_long: bool,
+    texts: Option<Arc<StyleTexts>>,
 }
 
 impl NamedStyle {
     pub(crate) fn new(rules: &MarkRules) -> Self {
-        Self { active: rules.sheets.is_some(), base: rules.base.clone(), ..Self::default() }
+        let texts = rules.style_texts.clone();
+        Self { active: rules.sheets.is_some(), base: rules.base.clone(), texts, ..Self::default() }
     }
 
     pub(crate) fn is_active(&self) -> bool {
@@ -75,9 +82,16 @@ impl NamedStyle {
             match (too_long, self.closed) {
                 (true, false) => self.found.unread(),
                 (true, true) => {}
-                (false, false) => self.found.style(self.base.as_ref(), text.as_bytes()),
-                (false, true) => self.found.late_style(text.as_bytes()),
+                (false, false) => self.found.style(self.base.as_ref(), self.read(&text).as_ref()),
+                (false, true) => self.read(&text).iter().for_each(|rules| self.found.late_style(rules)),
             }
+        }
+    }
+
+    fn read(&self, css: &str) -> Option<Arc<SheetRules>> {
+        match &self.texts {
+            Some(texts) => texts.read(css),
+            None => reader::read(css.as_bytes()).map(Arc::new),
         }
     }
 
@@ -89,8 +103,6 @@ impl NamedStyle {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::page::style::Styles;
 

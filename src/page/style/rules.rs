@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 /// What a sheet says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct SheetRules {
     /// Selectors of elements in which white space does not collapse.
@@ -35,7 +35,7 @@ impl SheetRules {
         let before = (self.preserve.len(), self.unsealed.len(), self.boxed.len());
         let add = |to: &mut BTreeSet<String>, from: &BTreeSet<String>| {
             for text in from {
-                if to.len() < most {
+                if to.len() < most && !to.contains(text) {
                     to.insert(text.clone());
                 }
             }

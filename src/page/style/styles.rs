@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
 use super::address;
-use super::judge::{HostStyles, PageSheets, Sheet};
+use super::host::{HostRules, MAX_OF_PAGES};
+use super::judge::{Form, HostStyles, PageSheets, Sheet};
 use super::reader;
 use super::rules::SheetRules;
+use super::texts::StyleTexts;
 
 /// Sheets that count for the pages of every host.
 pub(crate) const ANY_HOST: &str = "*";
 const MAX_HOSTS: usize = 64;
 /// Sheets of one host.
 const MAX_SHEETS: usize = 64;
-/// What the `<style>` elements of pages may add to what sheets say, of each kind.
-const MAX_OF_PAGES: usize = 256;
 /// Changes when sheets are read in another way: what was saved before is read anew.
 const READER: u32 = 1;
 
@@ -29,6 +29,7 @@ pub struct Styles {
     known: Mutex<Vec<Host>>,
     /// What pages are judged by: nobody waits for a sheet that is being read.
     now: ArcSwap<BTreeMap<String, Arc<HostStyles>>>,
+    texts: Arc<StyleTexts>,
 }
 
 #[derive(Debug, Default)]
@@ -43,15 +44,22 @@ struct Host {
 impl Host {
     fn put(&mut self, sheet: Sheet) {
         if let Some(old) = self.sheets.iter().position(|old| old.name == sheet.name) {
-            let old = self.sheets.remove(old);
-            sheet.wanted.store(old.wanted.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
-        if self.sheets.len() >= MAX_SHEETS {
-            // Anybody can ask for a sheet under many addresses; pages name only some.
-            let idle = self.sheets.iter().position(|sheet| !sheet.wanted.load(Ordering::Relaxed));
-            self.sheets.remove(idle.unwrap_or(0));
+            sheet.follow(&self.sheets.remove(old));
         }
         self.sheets.push(Arc::new(sheet));
+        if self.sheets.len() > MAX_SHEETS {
+            let least = self.least();
+            self.sheets.remove(least);
+        }
+    }
+
+    /// The sheet that is needed least. Anybody can ask for one under many addresses: a name more of a text that is here says
+    /// nothing, and pages name only some.
+    fn least(&self) -> usize {
+        let idle = |sheet: &Arc<Sheet>| !sheet.wanted.load(Ordering::Relaxed);
+        let again = |sheet: &Arc<Sheet>| self.sheets.iter().filter(|one| one.content == sheet.content).count() > 1;
+        let repeated = self.sheets.iter().position(|sheet| idle(sheet) && again(sheet));
+        repeated.or_else(|| self.sheets.iter().take(MAX_SHEETS).position(idle)).unwrap_or(0)
     }
 
     fn is_wanted(&self) -> bool {
@@ -64,6 +72,11 @@ impl Styles {
     pub(crate) fn host(&self, host: &str) -> Arc<HostStyles> {
         let now = self.now.load();
         now.get(&address::host(host)).or_else(|| now.get(ANY_HOST)).cloned().unwrap_or_default()
+    }
+
+    /// What the `<style>` elements of pages have said.
+    pub(crate) fn texts(&self) -> &Arc<StyleTexts> {
+        &self.texts
     }
 
     /// Reads a sheet that the pages of `host` may name; `name` is [`name`](address::name). `None`: it cannot be read.
@@ -86,7 +99,7 @@ impl Styles {
     }
 
     /// A sheet that is known came in this form.
-    pub(crate) fn came(&self, host: &str, name: &str, form: u64) {
+    pub(crate) fn came(&self, host: &str, name: &str, form: Form) {
         self.with(|hosts| {
             let host = address::host(host);
             let known = hosts.iter().filter(|known| known.name == host).flat_map(|known| &known.sheets);
@@ -106,13 +119,12 @@ impl Styles {
         });
     }
 
-    /// A sheet that is known has another text, which cannot be read.
+    /// A sheet that is known may have another text, which nobody has read.
     pub(crate) fn forget(&self, host: &str, name: &str) {
         let host = address::host(host);
-        let knows =
-            |known: &Host| known.name == host && known.sheets.iter().any(|s| s.name == name && s.rules.is_some());
+        let knows = |known: &Host| known.name == host && known.sheets.iter().any(|s| s.name == name && s.content != 0);
         if self.with(|hosts| hosts.iter().any(knows)) {
-            self.put(&host, Sheet::new(name.to_owned(), 0, None));
+            self.put(&host, Sheet::unread(name.to_owned()));
         }
     }
 
@@ -143,18 +155,25 @@ impl Styles {
         f(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts what is known now before the pages.
+    /// Puts what is known now before the pages. Only what nobody has said before is put together anew: under how many names a
+    /// text comes, and on how many hosts, is anybody's choice.
     fn publish(&self, hosts: &[Host], changed: &str) {
         let shared = hosts.iter().find(|host| host.name == ANY_HOST).map(|host| host.sheets.as_slice());
         let shared = shared.unwrap_or_default();
-        let mut now = (**self.now.load()).clone();
-        now.retain(|name, _| hosts.iter().any(|host| host.name == *name));
+        let before = self.now.load();
+        let mut now: BTreeMap<String, Arc<HostStyles>> = BTreeMap::new();
         for host in hosts {
-            if host.name == changed || changed == ANY_HOST || !now.contains_key(&host.name) {
+            let kept = before.get(&host.name).filter(|_| host.name != changed && changed != ANY_HOST);
+            let styles = kept.cloned().unwrap_or_else(|| {
                 let others: &[Arc<Sheet>] = if host.name == ANY_HOST { &[] } else { shared };
-                let sheets = others.iter().chain(&host.sheets).cloned();
-                now.insert(host.name.clone(), Arc::new(HostStyles::new(sheets, &host.pages)));
-            }
+                let sheets: Vec<Arc<Sheet>> = others.iter().chain(&host.sheets).cloned().collect();
+                let source = HostRules::source(&sheets, &host.pages);
+                let known = now.values().chain(before.values()).find(|styles| styles.rules.source == source);
+                let rules = known
+                    .map_or_else(|| Arc::new(HostRules::new(&sheets, &host.pages)), |styles| Arc::clone(&styles.rules));
+                Arc::new(HostStyles::new(sheets.into_iter(), rules))
+            });
+            now.insert(host.name.clone(), styles);
         }
         self.now.store(Arc::new(now));
     }
@@ -204,7 +223,8 @@ fn entry<'h>(hosts: &'h mut Vec<Host>, name: &str) -> Option<&'h mut Host> {
         if hosts.len() >= MAX_HOSTS {
             // A client can send any name; those that have pages stay.
             let idle = hosts.iter().position(|host| !host.is_wanted());
-            hosts.remove(idle.unwrap_or(0));
+            let least = idle.or_else(|| hosts.iter().position(|host| host.name != ANY_HOST));
+            hosts.remove(least.unwrap_or(0));
         }
         hosts.push(Host { name: name.to_owned(), ..Host::default() });
     }
@@ -271,17 +291,56 @@ mod tests {
         assert_eq!(white(&styles, "a.example", &["/s.css"]), UNKNOWN);
     }
 
+    fn form(codings: u64, hash: u64) -> Form {
+        Form { codings, hash }
+    }
+
     #[test]
     fn a_form_that_came_before_is_known_until_the_text_changes() {
         let styles = Styles::default();
         let (host, name) = ("a.example", "a.example/s.css");
-        styles.came(host, name, 7);
-        assert!(!styles.host(host).has_come(name, 7), "nothing is known of it");
+        let has_come = |hash| styles.host(host).has_come(name, form(1, hash));
+        styles.came(host, name, form(1, 7));
+        assert!(!has_come(7), "nothing is known of it");
         styles.learn(host, name, b"");
-        (0..9).for_each(|form| styles.came(host, name, form));
-        assert_eq!([0, 4, 5, 8].map(|form| styles.host(host).has_come(name, form)), [false, false, true, true]);
+        (0..9).for_each(|hash| styles.came(host, name, form(1, hash)));
+        assert_eq!([0, 4, 5, 8].map(has_come), [false, false, true, true]);
+        assert!(!styles.host(host).has_come(name, form(2, 8)), "another coding");
         styles.learn(host, name, b"p{margin:0}");
-        assert!(!styles.host(host).has_come(name, 8));
+        assert!(!has_come(8));
+    }
+
+    #[test]
+    fn a_sheet_is_steady_while_it_comes_as_it_was() {
+        let styles = Styles::default();
+        let (host, name) = ("a.example", "a.example/s.css");
+        let steady = || [1, 2].map(|codings| styles.host(host).is_steady(name, codings));
+        styles.learn(host, name, b"");
+        for codings in [1, 2] {
+            styles.came(host, name, form(codings, 7));
+        }
+        assert_eq!(steady(), [false, false], "it came once");
+        assert!(styles.host(host).has_come(name, form(1, 7)));
+        assert_eq!(steady(), [true, false]);
+        styles.came(host, name, form(1, 8));
+        assert_eq!(steady(), [false, false], "two forms of one coding");
+        // One that has changed while nobody kept a copy is kept each time.
+        styles.learn(host, name, b"p{margin:0}");
+        styles.came(host, name, form(1, 9));
+        assert!(styles.host(host).has_come(name, form(1, 9)));
+        assert_eq!(steady(), [true, false]);
+        for text in [&b"p{margin:0}"[..], b"/*"] {
+            styles.learn(host, name, text);
+            styles.forget(host, name);
+            assert!(!styles.host(host).has_come(name, form(1, 9)));
+            styles.learn(host, name, text);
+            styles.came(host, name, form(1, 9));
+            assert!(styles.host(host).has_come(name, form(1, 9)) && steady() == [false, false]);
+        }
+    }
+
+    fn one_of(css: &str) -> Option<Arc<SheetRules>> {
+        reader::read(css.as_bytes()).map(Arc::new)
     }
 
     #[test]
@@ -301,7 +360,7 @@ mod tests {
     fn a_style_element_counts_on_the_next_page() {
         let styles = Styles::default();
         let mut one = page("a.example", &[]);
-        one.style(None, b".poem{white-space:pre}");
+        one.style(None, one_of(".poem{white-space:pre}").as_ref());
         assert_eq!(styles.host("a.example").judge(&one).white, Some("w:css_preserves"));
         styles.learn_page("a.example", &one);
         let known = styles.host("a.example");
@@ -309,11 +368,45 @@ mod tests {
         assert!(known.classes(b"poem", false).preserve);
         for i in 0..2_000 {
             let mut one = page("a.example", &[]);
-            one.style(None, format!("#x{i} :not(b){{white-space:pre}}").as_bytes());
+            one.style(None, one_of(&format!("#x{i} :not(b){{white-space:pre}}")).as_ref());
             styles.learn_page("a.example", &one);
         }
         assert_eq!(styles.host("a.example").judge(&one), Gate::default(), "too many shut out themselves alone");
         assert!(styles.to_json().len() < 64 << 10);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_known_and_shuts_out_its_own_page_alone() {
+        let (styles, host) = (Styles::default(), "a.example");
+        let says = |css: String| {
+            let mut one = page(host, &[]);
+            one.style(None, one_of(&css).as_ref());
+            one
+        };
+        let shut = Gate { white: Some("w:css_preserves"), seal: None };
+        // More selectors than a scan looks for.
+        let many = says((0..30).map(|i| format!("#x{i}{{white-space:pre}}")).collect());
+        assert!(!styles.host(host).knows(&many));
+        styles.learn_page(host, &many);
+        let known = styles.host(host);
+        assert!(known.knows(&many) && known.judge(&many) == shut);
+        styles.learn_page(host, &many);
+        assert!(Arc::ptr_eq(&known, &styles.host(host)), "nothing is new");
+        // What is covered is learned, too, so that nobody looks into it again.
+        styles.learn(host, "a.example/s.css", b".poem{white-space:pre}");
+        let covered = says("p.poem{white-space:pre}".to_owned());
+        assert!(!styles.host(host).knows(&covered) && styles.host(host).judge(&covered) == Gate::default());
+        styles.learn_page(host, &covered);
+        assert!(styles.host(host).knows(&covered) && styles.host(host).judge(&covered) == Gate::default());
+        // More than is kept of pages.
+        for i in 0..MAX_OF_PAGES {
+            styles.learn_page(host, &says(format!(".y{i}{{white-space:pre}}")));
+        }
+        let known = styles.host(host);
+        for new in [".new{white-space:pre}", "b.poem{white-space:pre}"].map(|css| says(css.to_owned())) {
+            assert!(known.knows(&new) && known.judge(&new) == shut);
+        }
+        assert_eq!(known.judge(&says(".y0{white-space:pre}".to_owned())), Gate::default());
     }
 
     #[test]
@@ -334,6 +427,36 @@ mod tests {
         assert_eq!(white(&styles, "a.example", &links), None);
         assert_eq!(styles.with(|hosts| hosts.len()), MAX_HOSTS);
         assert!(styles.to_json().len() < 64 << 10, "the same text is written once");
+    }
+
+    #[test]
+    fn one_text_under_many_names_and_on_many_hosts_is_put_together_once() {
+        let styles = Styles::default();
+        let (host, css) = ("a.example", b".x{display:flex}");
+        styles.learn(host, "a.example/s.css", css);
+        styles.learn(host, "a.example/t.css", b"#y{white-space:pre}");
+        let before = styles.host(host);
+        for i in 0..1_000 {
+            styles.learn(host, &format!("a.example/s.css?{i}"), css);
+            assert!(Arc::ptr_eq(&before.rules, &styles.host(host).rules));
+        }
+        assert_eq!(white(&styles, host, &["/s.css?999"]), None, "the name is known all the same");
+        // Nobody has asked for it yet, and it stays: no other sheet says the same.
+        assert_eq!(white(&styles, host, &["/t.css"]), None);
+        styles.learn("h0.example", "h0.example/s.css", css);
+        let first = styles.host("h0.example");
+        for i in 1..200 {
+            let host = format!("h{i}.example");
+            styles.learn(&host, &format!("{host}/s.css"), css);
+            assert!(Arc::ptr_eq(&first.rules, &styles.host(&host).rules));
+        }
+        // What counts for all hosts stays, however many there are.
+        styles.learn(ANY_HOST, "cdn.example/x.css", b"");
+        for i in 0..200 {
+            let host = format!("w{i}.example");
+            styles.learn(&host, &format!("{host}/s.css"), css);
+            assert_eq!(white(&styles, &host, &["/s.css", "//cdn.example/x.css"]), None);
+        }
     }
 
     #[test]

@@ -12,7 +12,6 @@ use crate::suspicion::lesson::Answer;
 use crate::suspicion::probe::is_probe;
 use crate::suspicion::state::PathKind;
 use crate::suspicion::{Assessment, Keys};
-use crate::visitor::trap::BeaconOffered;
 use crate::visitor::{RouteClass, Visitor};
 
 /// What the answer teaches.
@@ -75,8 +74,6 @@ pub(in crate::suspicion) struct Head {
     /// By its media type.
     pub(in crate::suspicion) kind: Option<PathKind>,
     pub(in crate::suspicion) has_etag: bool,
-    /// Our style sheet stands in it.
-    pub(in crate::suspicion) offered: bool,
 }
 
 impl Head {
@@ -86,7 +83,6 @@ impl Head {
             status: response.status(),
             kind: headers.get(header::CONTENT_TYPE).map(|kind| PathKind::of_content_type(kind.as_bytes())),
             has_etag: headers.contains_key(header::ETAG),
-            offered: response.extensions().get::<BeaconOffered>().is_some(),
         }
     }
 }
@@ -135,7 +131,6 @@ impl Learn {
             not_found: self.page && missing,
             not_modified: !self.whole && status == StatusCode::NOT_MODIFIED,
             unconditional_revisit: self.revisit && self.whole && head.has_etag,
-            offered: head.offered,
             probe: !self.elsewhere && (missing || status == StatusCode::FORBIDDEN) && is_probe(&self.path),
         };
         if answer != Answer::default() {

@@ -68,6 +68,10 @@ pub(crate) struct Names {
     pub(crate) sub: Name,
 }
 
+/// Bursts that may be owed: one, and eight that several processes gave before they heard of each other. `gcra.lua` has the
+/// same bound.
+const MOST_BURSTS: u32 = 9;
+
 /// Cells that this process has given out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Debit {
@@ -105,7 +109,7 @@ impl Debit {
 
     /// No quota of this process is in debt for longer, whatever another process has set for its own.
     pub(super) fn longest(&self) -> Duration {
-        self.quota.every.0.saturating_mul(self.quota.burst.get())
+        self.quota.every.0.saturating_mul(self.quota.burst.get().saturating_mul(MOST_BURSTS))
     }
 }
 
@@ -186,7 +190,7 @@ mod tests {
         assert_eq!(debit.key(name), format!("dk1:{{{name}}}:l:page_hard"));
         assert_eq!(debit.at(Width::Many).key(name), format!("dk1:{{{name}}}:l:page_hard:2"));
         assert_eq!(debit.arguments(), (500_000, 120, 1));
-        assert_eq!(debit.longest(), Duration::from_secs(60));
+        assert_eq!(debit.longest(), Duration::from_secs(9 * 60));
     }
 
     #[test]

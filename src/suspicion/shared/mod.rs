@@ -8,9 +8,10 @@
 //! 3. Shared are the quotas of pages and the trickle of action `limit`, both of one client, the quota of a robot that
 //!    is what it says, and the points for rate, behaviour, traps and credit. What a network does, each process sees for
 //!    itself; which challenges were used, and whose robots were checked, too.
-//! 4. The quotas are debited in the store as in the process (GCRA), by the clock of the store; where the store counts a
-//!    higher debt, the process takes it over. What is true counts once, however many processes see it; what happens is
-//!    added, every 2 s.
+//! 4. The quotas are debited in the store as in the process (GCRA), by the clock of the store. A page that is gone counts
+//!    there even if nothing was left; where the store counts a higher debt, the process takes it over. So what several
+//!    gave too much is paid back to all of them, up to eight bursts. What is true counts once, however many processes see
+//!    it; what happens is added, every 2 s.
 //! 5. After five errors, or when of the answers of 10 s more than one in twenty takes longer than 10 ms, the store is
 //!    left alone for about 30 s. The audit record then says `shared` in `deckle.degraded`.
 //! 6. Keys are the first 64 bits of a hash keyed with the secret: no address and no `User-Agent` leaves the process.

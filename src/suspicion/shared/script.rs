@@ -31,9 +31,11 @@ impl Scripts {
         Ok(Self { gcra, points })
     }
 
-    pub(super) fn debit(&self, pipe: &mut Pipeline, name: Name, debit: &Debit) {
+    /// Cells that are `gone` count whatever is left of the quota; others are asked for.
+    pub(super) fn debit(&self, pipe: &mut Pipeline, name: Name, debit: &Debit, gone: bool) {
         let (every, burst, cost) = debit.arguments();
         pipe.cmd("EVALSHA").arg(&self.gcra).arg(1).arg(debit.key(name)).arg(every).arg(burst).arg(cost);
+        pipe.arg(u8::from(gone));
     }
 
     pub(super) fn gain(&self, pipe: &mut Pipeline, name: Name, gain: &Gain) {
@@ -116,7 +118,7 @@ mod tests {
             first: true,
         };
         let mut pipe = redis::pipe();
-        scripts.debit(&mut pipe, name, &debit);
+        scripts.debit(&mut pipe, name, &debit, true);
         scripts.gain(&mut pipe, name, &gain);
         let words = pipe.get_packed_pipeline();
         let text = String::from_utf8(words).unwrap();
@@ -124,9 +126,9 @@ mod tests {
         let words: Vec<&str> =
             text.split("\r\n").filter(|word| !word.starts_with(['*', '$']) && !word.is_empty()).collect();
         let (key, of_points) = (format!("dk1:{{{name}}}:l:page_hard"), format!("dk1:{{{name}}}:p"));
-        assert_eq!(words[..7], ["EVALSHA", "aa", "1", &key, "500000", "120", "1"]);
-        assert_eq!(words[7..11], ["EVALSHA", "bb", "1", &of_points]);
-        let numbers: Vec<f32> = words[11..].iter().map(|word| word.parse().unwrap()).collect();
+        assert_eq!(words[..8], ["EVALSHA", "aa", "1", &key, "500000", "120", "1", "1"]);
+        assert_eq!(words[8..12], ["EVALSHA", "bb", "1", &of_points]);
+        let numbers: Vec<f32> = words[12..].iter().map(|word| word.parse().unwrap()).collect();
         assert_eq!(numbers[..8], [300_000.0, 30.0, 0.0, 6.0, 1_800_000.0, 50.0, 15.0, 0.0]);
         assert_eq!(numbers.len(), 4 * GROUPS.len());
     }

@@ -210,8 +210,9 @@ impl Link {
 
     fn pipeline(&self, debits: &[Asked], gains: &[(Name, Gain)]) -> Pipeline {
         let mut pipe = Pipeline::with_capacity(debits.len() + gains.len());
-        for (name, debit, _) in debits {
-            self.scripts.debit(&mut pipe, *name, debit);
+        for (name, debit, asker) in debits {
+            // Where nobody waits the page has gone out.
+            self.scripts.debit(&mut pipe, *name, debit, asker.is_none());
         }
         for (name, gain) in gains {
             self.scripts.gain(&mut pipe, *name, gain);

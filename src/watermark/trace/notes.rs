@@ -40,7 +40,7 @@ pub enum Note {
     KeysMissing(u64),
     /// The copy was longer than what is read.
     Truncated,
-    /// Some of it is not UTF-8; those bytes were left out.
+    /// Some of it is not UTF-8; those bytes were replaced.
     BadUtf8,
     /// The search was stopped.
     Stopped,

@@ -188,7 +188,7 @@ impl Shard {
         let new = self.visitors.get(self.looked_at..).unwrap_or_default();
         self.bytes += new.iter().map(Facts::size).sum::<usize>();
         (self.looked_at, self.rows.0) = (self.visitors.len(), 0);
-        let memory = self.bounds.memory.saturating_sub(self.articles.bytes() + self.tally.bytes());
+        let memory = self.bounds.memory.saturating_sub(self.articles.bytes() + self.tally.path_bytes());
         // Those that were small when they came grow. To count them all costs less than half a look a row.
         let may_have_grown = self.rows.1 >= self.visitors.len() / 2 && self.bytes + self.rows.1 * GROWTH >= memory;
         if self.bytes < memory && !may_have_grown {

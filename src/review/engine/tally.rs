@@ -61,19 +61,19 @@ pub(crate) struct Tally {
     pub(crate) sampled: bool,
     hour: (u32, [Requests; 2]),
     /// Bytes that the paths take, about, and may take.
-    bytes: usize,
-    bound: usize,
+    path_bytes: usize,
+    path_bound: usize,
 }
 
 impl Tally {
-    /// `bound`: bytes that paths which were not found may take.
-    pub(super) fn new(bound: usize) -> Self {
-        Self { bound, ..Self::default() }
+    /// `path_bound`: bytes that paths which were not found may take.
+    pub(super) fn new(path_bound: usize) -> Self {
+        Self { path_bound, ..Self::default() }
     }
 
     /// Bytes that they take, about.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    pub(super) fn path_bytes(&self) -> usize {
+        self.path_bytes
     }
 
     pub(super) fn add(&mut self, row: &Row<'_>, visitor: u32) {
@@ -150,12 +150,12 @@ impl Tally {
         let probe = is_probe(path);
         let names = if probe { &mut self.probes } else { &mut self.not_found };
         let size = ONE + path.len();
-        let room = names.len() < MAX_NAMES && self.bytes + size <= self.bound;
+        let room = names.len() < MAX_NAMES && self.path_bytes + size <= self.path_bound;
         match names.get_mut(path) {
             Some(hits) => *hits += 1,
             None if room => {
                 names.insert(path.into(), 1);
-                self.bytes += size;
+                self.path_bytes += size;
             }
             None => {}
         }
@@ -201,7 +201,7 @@ mod tests {
         tally.add_missing(&path(0));
         let names = || tally.not_found.keys().chain(tally.probes.keys());
         let held: usize = names().map(|name| name.len()).sum();
-        assert!(names().count() > 20 && held < 100_000 && tally.bytes() <= 100_000, "{held}");
+        assert!(names().count() > 20 && held < 100_000 && tally.path_bytes() <= 100_000, "{held}");
         assert_eq!(tally.not_found.get(path(0).as_str()), Some(&2), "what is known is counted");
     }
 }

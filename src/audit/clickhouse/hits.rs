@@ -169,7 +169,7 @@ impl Pieces {
         Self { receive, bytes: Bytes::new(), held: b"\n".to_vec(), is_first: true, failure: None, ended: false }
     }
 
-    fn take(&mut self, piece: &[u8]) {
+    fn accept(&mut self, piece: &[u8]) {
         if let Some(failure) = &mut self.failure {
             let room = MAX_FAILURE.saturating_sub(failure.len());
             failure.extend(piece.iter().take(room));
@@ -218,7 +218,7 @@ impl Read for Pieces {
                 return Ok(0);
             }
             match self.receive.recv() {
-                Ok(Piece::Bytes(bytes)) => self.take(&bytes),
+                Ok(Piece::Bytes(bytes)) => self.accept(&bytes),
                 Ok(Piece::End) => self.end()?,
                 Ok(Piece::Failed(why)) => {
                     self.ended = true;

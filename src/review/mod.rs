@@ -66,6 +66,7 @@ pub use verify::{Erased, KeySource, Segment, Signatures, Verdict, Verification, 
 use crate::audit::integrity::Anchored;
 use crate::audit::reader::{Format, LogFormatError, Reader, Skipped, Zone};
 use engine::{Counts, Plan, Reading, RobotsVersions};
+use reports::Reported;
 
 /// How logs are read, and what is kept of them.
 #[derive(Debug, Clone)]
@@ -330,15 +331,9 @@ impl Review {
             cost_per_gb: self.cost_per_gb,
             simulated: self.plan.simulated.as_deref(),
         };
-        let mut report = reports::report(counts, &about);
+        let Reported { mut report, most_by_one, windowed } = reports::report(counts, &about);
         add_indexes(&mut report.quality.anchored, given);
-        Reviewed {
-            report,
-            most_by_one: counts.most_by_one(),
-            windowed: counts.windowed(),
-            errors: Vec::new(),
-            bad_lines: Vec::new(),
-        }
+        Reviewed { report, most_by_one, windowed, errors: Vec::new(), bad_lines: Vec::new() }
     }
 }
 

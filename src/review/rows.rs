@@ -43,7 +43,8 @@ impl Review {
         let numbered: Vec<(usize, Source)> = sources.iter().cloned().enumerate().collect();
         let mut feed = Feed::new(&numbered, &self.plan.reading, None, &mut |problem| problems.push(problem));
         problems.extend(std::mem::take(&mut feed.empty).into_iter().map(Problem::Empty));
-        let mut making = Making::new(site);
+        let table = AgentTable::new(AGENTS);
+        let mut making = Making::new(site, &table);
         let mut bytes = 0;
         while let Some(group) = feed.next_group(&mut |problem| problems.push(problem)) {
             for batch in group {
@@ -96,8 +97,7 @@ impl RowsRead {
 /// Makes rows, and keeps what that takes.
 struct Making<'s> {
     site: &'s str,
-    table: AgentTable,
-    cache: AgentCache,
+    cache: AgentCache<'s>,
     ranges: std::sync::Arc<Ranges>,
     /// Lines of each source.
     lines: HashMap<usize, u64>,
@@ -106,11 +106,10 @@ struct Making<'s> {
 }
 
 impl<'s> Making<'s> {
-    fn new(site: &'s str) -> Self {
+    fn new(site: &'s str, table: &'s AgentTable) -> Self {
         Self {
             site,
-            table: AgentTable::new(AGENTS),
-            cache: AgentCache::default(),
+            cache: AgentCache::new(table),
             ranges: Ranges::shipped(),
             lines: HashMap::new(),
             instances: HashMap::new(),
@@ -131,9 +130,9 @@ impl<'s> Making<'s> {
         // By its first line a log is known again after it was renamed, compressed or has grown.
         let first = || format!("foreign-{:016x}", twox_hash::XxHash3_64::oneshot(line));
         let instance = self.instances.entry(source).or_insert_with(first).clone();
-        let mut judged = engine::Row::blank(&self.table, &mut self.cache);
+        let mut judged = engine::Row::blank(&mut self.cache);
         judged.hit = hit;
-        judged.complete(&self.table, &mut self.cache);
+        judged.complete(&mut self.cache);
         let logged = judged.hit.deckle.as_deref().and_then(|fields| Verification::from_code(&fields.verification));
         let verification = match logged {
             Some(logged) => logged,

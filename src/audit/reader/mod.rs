@@ -18,6 +18,8 @@ mod formats;
 mod hit;
 mod log_format;
 mod own;
+#[cfg(feature = "proxy")]
+mod special;
 mod time;
 #[cfg(feature = "proxy")]
 mod usual;
@@ -35,6 +37,8 @@ pub use zone::{Zone, ZoneError};
 pub(crate) use hit::Evidence;
 #[cfg(feature = "proxy")]
 pub(crate) use own::evidence;
+#[cfg(feature = "proxy")]
+pub(crate) use special::SpecialBytes;
 #[cfg(feature = "proxy")]
 pub(crate) use time::rfc3339;
 
@@ -224,9 +228,16 @@ impl Reader {
     #[cfg(feature = "proxy")]
     pub(crate) fn read_usual<'l>(&mut self, line: &'l str, hit: &mut Hit<'l>) -> bool {
         self.format == Format::Combined
+            && !SpecialBytes::of(line.as_bytes()).are_in(&(0..line.len()))
+            && self.read_plain(line, hit)
+    }
+
+    /// As [`read_usual`](Self::read_usual), of a line in which there are no [`SpecialBytes`].
+    #[cfg(feature = "proxy")]
+    pub(crate) fn read_plain<'l>(&mut self, line: &'l str, hit: &mut Hit<'l>) -> bool {
+        self.format == Format::Combined
             && self.hop == 0
             && line.len() <= MAX_LINE
-            && !is_binary(line.as_bytes())
             && usual::parse(line, &mut self.day, hit).is_some()
             && time::plausible(hit.time, self.now)
     }

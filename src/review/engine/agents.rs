@@ -1,8 +1,9 @@
 //! User agents, each classified once.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::distinct::BuildReady;
 use crate::visitor::{Agent, Agents, Category};
@@ -44,68 +45,86 @@ impl KnownAgent {
     }
 }
 
-/// All of them, for all threads.
+/// Agents that lie in one piece of memory.
+const PART: usize = 512;
+
+/// All of them, for all threads. What is kept stays where it is, so threads refer to it and need not count who does: a
+/// counter that many of them write would go from core to core with each line.
 #[derive(Debug)]
 pub(crate) struct AgentTable {
-    known: Mutex<Known>,
+    /// Their numbers, by their hashes.
+    numbers: Mutex<HashMap<u64, u32, BuildReady>>,
+    parts: Box<[OnceLock<Part>]>,
     /// Bytes that they take, about.
     bytes: AtomicUsize,
     bound: usize,
 }
 
+type Part = Box<[OnceLock<Arc<KnownAgent>>]>;
+
 impl AgentTable {
     /// `bound`: bytes that they may take.
     pub(crate) fn new(bound: usize) -> Self {
-        Self { known: Mutex::default(), bytes: AtomicUsize::new(0), bound }
+        let parts = (0..MAX_AGENTS.div_ceil(PART)).map(|_| OnceLock::new()).collect();
+        Self { numbers: Mutex::default(), parts, bytes: AtomicUsize::new(0), bound }
+    }
+
+    /// `None`: it is new, and there is no room.
+    fn get(&self, hash: u64, user_agent: Option<&str>) -> Option<&Arc<KnownAgent>> {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = numbers.get(&hash) {
+            return self.place(*number as usize)?.get();
+        }
+        let number = numbers.len();
+        if number >= MAX_AGENTS || self.bytes.load(Ordering::Relaxed) >= self.bound {
+            return None;
+        }
+        let known = self.place(number)?.get_or_init(|| Arc::new(KnownAgent::new(user_agent, true)));
+        self.bytes.fetch_add(known.bytes(), Ordering::Relaxed);
+        numbers.insert(hash, number as u32);
+        Some(known)
+    }
+
+    fn place(&self, number: usize) -> Option<&OnceLock<Arc<KnownAgent>>> {
+        let part = self.parts.get(number / PART)?.get_or_init(|| (0..PART).map(|_| OnceLock::new()).collect());
+        part.get(number % PART)
     }
 }
 
-type Known = HashMap<u64, Arc<KnownAgent>, BuildReady>;
-
-/// What one thread has seen of the table, so that it need not wait for the others.
-#[derive(Debug, Default)]
-pub(crate) struct AgentCache {
-    known: Known,
+/// What one thread has seen of a table, so that it need not wait for the others.
+#[derive(Debug)]
+pub(crate) struct AgentCache<'t> {
+    table: &'t AgentTable,
+    known: HashMap<u64, &'t Arc<KnownAgent>, BuildReady>,
     /// Who loads a page loads its files: the next line is often of the same program.
-    last: Option<(String, u64, Arc<KnownAgent>)>,
+    last: Option<(u64, &'t Arc<KnownAgent>)>,
 }
 
-impl AgentCache {
-    pub(crate) fn get(&mut self, table: &AgentTable, user_agent: Option<&str>) -> (u64, Arc<KnownAgent>) {
-        let text = user_agent.unwrap_or_default();
-        if let Some((_, hash, known)) = self.last.as_ref().filter(|(last, ..)| last == text) {
-            return (*hash, Arc::clone(known));
+impl<'t> AgentCache<'t> {
+    pub(crate) fn new(table: &'t AgentTable) -> Self {
+        Self { table, known: HashMap::default(), last: None }
+    }
+
+    /// With its hash. Who is not in the table, because that is full, has a copy of their own.
+    pub(crate) fn get(&mut self, user_agent: Option<&str>) -> (u64, Cow<'t, Arc<KnownAgent>>) {
+        if let Some((hash, known)) = self.last.filter(|(_, last)| last.user_agent.as_deref() == user_agent) {
+            return (hash, Cow::Borrowed(known));
         }
         let hash = user_agent.map_or(0, |text| twox_hash::XxHash3_64::oneshot(text.as_bytes()));
-        if let Some(known) = self.known.get(&hash) {
-            return self.remember(text, hash, Arc::clone(known));
+        let known = if let Some(known) = self.known.get(&hash) {
+            *known
+        } else {
+            let Some(known) = self.table.get(hash, user_agent) else {
+                return (hash, Cow::Owned(Arc::new(KnownAgent::new(user_agent, false))));
+            };
+            self.known.insert(hash, known);
+            known
+        };
+        // What was cut is not known by what is left of it. An empty header and none are two things.
+        if user_agent.is_some_and(|text| !text.is_empty() && text.len() <= MAX_LENGTH) {
+            self.last = Some((hash, known));
         }
-        let mut all = table.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = all.len() >= MAX_AGENTS || table.bytes.load(Ordering::Relaxed) >= table.bound;
-        if is_full && !all.contains_key(&hash) {
-            drop(all);
-            return (hash, Arc::new(KnownAgent::new(user_agent, false)));
-        }
-        let known = all.entry(hash).or_insert_with(|| {
-            let new = KnownAgent::new(user_agent, true);
-            table.bytes.fetch_add(new.bytes(), Ordering::Relaxed);
-            Arc::new(new)
-        });
-        let known = Arc::clone(known);
-        drop(all);
-        self.known.insert(hash, Arc::clone(&known));
-        self.remember(text, hash, known)
-    }
-
-    fn remember(&mut self, text: &str, hash: u64, known: Arc<KnownAgent>) -> (u64, Arc<KnownAgent>) {
-        // An empty header and none are two things.
-        if !text.is_empty() && text.len() <= MAX_LENGTH {
-            let mut last = self.last.take().map(|(last, ..)| last).unwrap_or_default();
-            last.clear();
-            last.push_str(text);
-            self.last = Some((last, hash, Arc::clone(&known)));
-        }
-        (hash, known)
+        (hash, Cow::Borrowed(known))
     }
 }
 
@@ -115,20 +134,53 @@ mod tests {
 
     #[test]
     fn names_that_anybody_makes_up_take_no_more_than_they_may() {
-        let (table, mut cache) = (AgentTable::new(50_000), AgentCache::default());
+        let table = AgentTable::new(50_000);
+        let mut cache = AgentCache::new(&table);
         for i in 0..1_000 {
             let name = format!("Made-up/{i} ({})", "x".repeat(400));
-            let (_, known) = cache.get(&table, Some(&name));
+            let (_, known) = cache.get(Some(&name));
             assert_eq!(known.user_agent.as_deref(), Some(name.as_str()), "each has its name all the same");
-            let (_, again) = cache.get(&table, Some(&name));
+            let (_, again) = cache.get(Some(&name));
             assert_eq!(
                 known.own_bytes() == 0,
                 Arc::ptr_eq(&known, &again),
                 "what is not shared counts for each visitor"
             );
         }
-        let (kept, bytes) = (table.known.lock().unwrap().len(), table.bytes.load(Ordering::Relaxed));
+        let (kept, bytes) = (table.numbers.lock().unwrap().len(), table.bytes.load(Ordering::Relaxed));
         assert!((50..125).contains(&kept) && bytes < 51_000, "{kept} in {bytes} bytes");
         assert_eq!(cache.known.len(), kept);
+    }
+
+    #[test]
+    fn threads_have_the_same_ones_and_count_nothing() {
+        let table = AgentTable::new(usize::MAX);
+        let names: Vec<String> = (0..3 * PART).map(|i| format!("Made-up/{}", i % (2 * PART))).collect();
+        let all = || {
+            let mut cache = AgentCache::new(&table);
+            names.iter().map(|name| cache.get(Some(name)).1).collect::<Vec<_>>()
+        };
+        let (one, other) = std::thread::scope(|scope| {
+            let thread = scope.spawn(all);
+            (all(), thread.join().unwrap())
+        });
+        assert!(one.iter().zip(&other).all(|(one, other)| Arc::ptr_eq(one, other)));
+        let is_of =
+            |(known, name): (&Cow<'_, Arc<KnownAgent>>, &String)| known.user_agent.as_deref() == Some(name.as_str());
+        assert!(one.iter().zip(&names).all(is_of));
+        assert!(one.iter().all(|known| Arc::strong_count(known) == 1), "a line of a log writes nothing here");
+        assert_eq!(table.numbers.lock().unwrap().len(), 2 * PART);
+    }
+
+    #[test]
+    fn names_that_are_cut_are_told_apart() {
+        let table = AgentTable::new(usize::MAX);
+        let mut cache = AgentCache::new(&table);
+        let long = |end: &str| "x".repeat(MAX_LENGTH) + end;
+        let mut hash = |agent: Option<&str>| cache.get(agent).0;
+        let hashes =
+            [hash(None), hash(Some("")), hash(Some(&long("a"))), hash(Some(&long(""))), hash(Some(&long("b")))];
+        assert!(hashes.iter().enumerate().all(|(at, one)| !hashes[..at].contains(one)), "{hashes:?}");
+        assert_eq!((hash(Some("")), hash(None), hash(Some(&long("a")))), (hashes[1], hashes[0], hashes[2]));
     }
 }

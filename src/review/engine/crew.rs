@@ -1,33 +1,21 @@
-//! Threads that work in step. Where the system gives fewer than were asked for, those that there are do the work of all.
+//! Threads that work on one thing. Where the system gives fewer than were asked for, those that there are do the work of all.
 
-use std::sync::{Barrier, OnceLock};
+use std::sync::OnceLock;
 
-/// Those that work.
-pub(super) struct Crew {
-    pub(super) workers: usize,
-    together: Barrier,
-}
-
-impl Crew {
-    /// Waits for all of them.
-    pub(super) fn meet(&self) {
-        self.together.wait();
-    }
-}
-
-/// Runs `work` in `most` threads, or in as many as can be had, the calling one among them. Each is told its number.
-pub(super) fn work_together(most: usize, work: &(impl Fn(usize, &Crew) + Sync)) {
+/// Runs `work` in `most` threads, or in as many as can be had, the calling one among them. Each is told its number, and how
+/// many they are.
+pub(super) fn work_together(most: usize, work: &(impl Fn(usize, usize) + Sync)) {
     let known = OnceLock::new();
-    let crew = &known;
+    let workers = &known;
     std::thread::scope(|scope| {
         let started = (1..most).take_while(|worker| {
             let worker = *worker;
-            let run = move || work(worker, crew.wait());
+            let run = move || work(worker, *workers.wait());
             std::thread::Builder::new().spawn_scoped(scope, run).is_ok()
         });
         // Nobody begins before it is known how many they are.
-        let workers = 1 + started.count();
-        work(0, crew.get_or_init(|| Crew { workers, together: Barrier::new(workers) }));
+        let all = 1 + started.count();
+        work(0, *workers.get_or_init(|| all));
     });
 }
 
@@ -51,20 +39,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_meet_and_each_has_its_number() {
+    fn each_has_its_number() {
         for most in [1, 2, 5] {
-            let steps = Mutex::new(Vec::new());
-            work_together(most, &|worker: usize, crew: &Crew| {
-                assert_eq!(crew.workers, most);
-                for step in 0..3 {
-                    steps.lock().unwrap().push((step, worker));
-                    crew.meet();
-                }
+            let seen = Mutex::new(Vec::new());
+            work_together(most, &|worker: usize, workers: usize| {
+                assert_eq!(workers, most);
+                seen.lock().unwrap().push(worker);
             });
-            let mut steps = steps.into_inner().unwrap();
-            assert!(steps.is_sorted_by_key(|(step, _)| *step), "nobody is ahead: {steps:?}");
-            steps.sort_unstable();
-            assert_eq!(steps, (0..3).flat_map(|step| (0..most).map(move |worker| (step, worker))).collect::<Vec<_>>());
+            let mut seen = seen.into_inner().unwrap();
+            seen.sort_unstable();
+            assert_eq!(seen, (0..most).collect::<Vec<_>>());
         }
         assert_eq!(both(|| 1, || 2), (1, 2));
     }

@@ -38,54 +38,62 @@ impl From<Micros> for Duration {
     }
 }
 
-/// One visitor.
+/// One visitor. Very many of them lie in memory, and the processor fetches 64 bytes of it at once: what a hit may change
+/// comes first, what most hits leave alone comes last.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Facts {
+    // Of each hit.
     pub(crate) key: u64,
-    /// As the log has it.
-    pub(crate) address: CompactString,
-    /// deckle's pseudonym; empty in foreign logs.
-    pub(crate) id: Box<str>,
-    pub(crate) agent: Arc<KnownAgent>,
+    pub(crate) hits: Requests,
+    pub(crate) bytes: Amount,
+    first: Micros,
+    last: Micros,
+    session_start: Micros,
+    /// Hour and minute of the last hit, since 1970, and the hits in each of them.
+    hour: u32,
+    minute: u32,
+    hour_hits: Requests,
+    minute_hits: Requests,
+    pub(crate) sessions: u32,
     pub(crate) category: Category,
     pub(crate) verification: Verification,
     pub(crate) score: u8,
-    pub(crate) hits: Requests,
-    pub(crate) bytes: Amount,
-    pub(crate) upstream_us: Amount,
-    pub(crate) pages: u32,
+    busy: Option<Box<Busy>>,
     pub(crate) assets: Requests,
-    pub(crate) refused: u32,
-    pub(crate) not_found: Requests,
-    pub(crate) not_modified: u32,
-    pub(crate) robots: u32,
-    pub(crate) sitemaps: u32,
-    pub(crate) feeds: u32,
+    // Of each page.
+    pub(crate) pages: u32,
+    /// Pages without a pause, and when the first of them was.
+    run: u32,
+    run_start: u64,
+    last_page: Option<u64>,
+    gaps: Welford,
     /// Pages that came from a page of the same site.
     pub(crate) from_site: u32,
-    pub(crate) probes: u32,
+    /// Most pages without a pause, and the milliseconds they took.
+    pub(crate) busiest: (u32, u32),
+    /// Marks of directories: of 128 places each directory takes one (linear counting).
+    directories: [u64; 2],
+    pub(crate) articles: Distinct,
+    // Of few hits.
     /// Pages with a query, and those of them whose path was asked for before.
     pub(crate) queries: (u32, u32),
     /// Steps from one number in a path to the next, of all steps between numbers.
     pub(crate) steps: (u32, u32),
     last_number: Option<u32>,
-    pub(crate) articles: Distinct,
-    /// Marks of directories: of 128 places each directory takes one (linear counting).
-    directories: [u64; 2],
-    first: Micros,
-    last: Micros,
-    pub(crate) sessions: u32,
-    session_start: Micros,
-    last_page: Option<u64>,
-    run: (u32, u64),
-    /// Most pages without a pause, and the milliseconds they took.
-    pub(crate) busiest: (u32, u32),
-    gaps: Welford,
-    /// The hour of the last hit, since 1970, and the hits in it.
-    hour: (u32, Requests),
-    minute: (u32, Requests),
-    busy: Option<Box<Busy>>,
     pub(crate) deckle: Option<Box<DeckleFacts>>,
+    pub(crate) not_found: Requests,
+    pub(crate) refused: u32,
+    pub(crate) not_modified: u32,
+    pub(crate) robots: u32,
+    pub(crate) sitemaps: u32,
+    pub(crate) feeds: u32,
+    pub(crate) probes: u32,
+    pub(crate) agent: Arc<KnownAgent>,
+    /// As the log has it.
+    pub(crate) address: CompactString,
+    /// deckle's pseudonym; empty in foreign logs.
+    pub(crate) id: Box<str>,
 }
 
 /// Of a visitor that comes for more than an hour, or often.
@@ -136,43 +144,50 @@ impl Facts {
     pub(super) fn new(key: u64, address: &str, id: &str, agent: Arc<KnownAgent>, time: Duration) -> Self {
         Self {
             key,
-            address: CompactString::new(address.get(..address.floor_char_boundary(64)).unwrap_or_default()),
-            id: id.get(..id.floor_char_boundary(64)).unwrap_or_default().into(),
-            category: agent.category(),
-            agent,
-            verification: Verification::None,
-            score: 0,
             hits: Requests::default(),
             bytes: Amount::default(),
-            upstream_us: Amount::default(),
-            pages: 0,
+            first: Micros::from(time),
+            last: Micros::from(time),
+            session_start: Micros::from(time),
+            hour: 0,
+            minute: 0,
+            hour_hits: Requests::default(),
+            minute_hits: Requests::default(),
+            sessions: 0,
+            category: agent.category(),
+            verification: Verification::None,
+            score: 0,
+            busy: None,
             assets: Requests::default(),
-            refused: 0,
+            pages: 0,
+            run: 0,
+            run_start: 0,
+            last_page: None,
+            gaps: Welford::default(),
+            from_site: 0,
+            busiest: (0, 0),
+            directories: [0; 2],
+            articles: Distinct::default(),
+            queries: (0, 0),
+            steps: (0, 0),
+            last_number: None,
+            deckle: None,
             not_found: Requests::default(),
+            refused: 0,
             not_modified: 0,
             robots: 0,
             sitemaps: 0,
             feeds: 0,
-            from_site: 0,
             probes: 0,
-            queries: (0, 0),
-            steps: (0, 0),
-            last_number: None,
-            articles: Distinct::default(),
-            directories: [0; 2],
-            first: Micros::from(time),
-            last: Micros::from(time),
-            sessions: 0,
-            session_start: Micros::from(time),
-            last_page: None,
-            run: (0, 0),
-            busiest: (0, 0),
-            gaps: Welford::default(),
-            hour: (0, Requests::default()),
-            minute: (0, Requests::default()),
-            busy: None,
-            deckle: None,
+            agent,
+            address: CompactString::new(address.get(..address.floor_char_boundary(64)).unwrap_or_default()),
+            id: id.get(..id.floor_char_boundary(64)).unwrap_or_default().into(),
         }
+    }
+
+    /// Reads something out of each 64 bytes that a hit may change: they are there when it does.
+    pub(super) fn fetch(&self) -> u64 {
+        self.key ^ self.minute_hits.count() ^ u64::from(self.gaps.n)
     }
 
     /// When it came first.
@@ -197,21 +212,20 @@ impl Facts {
         self.last = self.last.max(time.into());
         let minute = (time.as_secs() / 60) as u32;
         let hour = minute / 60;
-        if self.hour.0 != hour {
+        if self.hour != hour {
             self.end_hour();
-            self.hour.0 = hour;
+            self.hour = hour;
         }
-        self.hour.1 += weight;
-        if self.minute.0 != minute {
+        self.hour_hits += weight;
+        if self.minute != minute {
             self.end_minute();
-            self.minute = (minute, Requests::default());
+            (self.minute, self.minute_hits) = (minute, Requests::default());
         }
-        self.minute.1 += weight;
+        self.minute_hits += weight;
     }
 
     fn end_hour(&mut self) {
-        let (hour, hits) = std::mem::take(&mut self.hour);
-        let hits = whole(hits);
+        let (hour, hits) = (self.hour, whole(std::mem::take(&mut self.hour_hits)));
         if hits == 0 {
             return;
         }
@@ -227,7 +241,7 @@ impl Facts {
     /// Hits by hour since 1970; an hour may come more than once.
     pub(crate) fn hours(&self) -> impl Iterator<Item = (u32, u32)> {
         let before = self.busy.iter().flat_map(|busy| &busy.hours);
-        before.copied().chain(Some((self.hour.0, whole(self.hour.1))).filter(|(_, hits)| *hits > 0))
+        before.copied().chain(Some((self.hour, whole(self.hour_hits))).filter(|(_, hits)| *hits > 0))
     }
 
     /// From now on counted within these spans, too.
@@ -268,7 +282,7 @@ impl Facts {
     }
 
     fn end_minute(&mut self) {
-        let hits = whole(self.minute.1);
+        let hits = whole(self.minute_hits);
         if hits == 0 || self.hits.count() < OFTEN {
             return;
         }
@@ -289,7 +303,7 @@ impl Facts {
     /// Requests a minute, of the minutes in which there were any: median, 99th percentile, most.
     pub(crate) fn paces(&self) -> (u32, u32, u32) {
         let mut all = self.busy.as_ref().map(|busy| busy.paces.clone()).unwrap_or_default();
-        let last = whole(self.minute.1);
+        let last = whole(self.minute_hits);
         if last > 0 {
             all.push((last, 1));
         }
@@ -316,17 +330,17 @@ impl Facts {
                 if let Some(gap) = at.checked_sub(last) {
                     self.gaps.add(gap as f32 / 1e3);
                 }
-                self.run = (self.run.0 + 1, self.run.1.min(at));
+                (self.run, self.run_start) = (self.run + 1, self.run_start.min(at));
                 self.last_page = Some(last.max(at));
             }
             None => {
-                self.run = (1, at);
+                (self.run, self.run_start) = (1, at);
                 self.last_page = Some(at);
             }
         }
-        if self.run.0 > self.busiest.0 {
-            let took = self.last_page.unwrap_or(at).saturating_sub(self.run.1);
-            self.busiest = (self.run.0, u32::try_from(took).unwrap_or(u32::MAX));
+        if self.run > self.busiest.0 {
+            let took = self.last_page.unwrap_or(at).saturating_sub(self.run_start);
+            self.busiest = (self.run, u32::try_from(took).unwrap_or(u32::MAX));
         }
         if let Some(number) = number {
             if let Some(last) = self.last_number {
@@ -369,9 +383,9 @@ impl Facts {
         let lists = self.busy.as_ref().map_or(0, |busy| {
             96 + busy.rolling.len() * size_of::<Rolling>() + (busy.hours.capacity() + busy.paces.capacity()) * 8
         });
-        // With its place in the tables, and what an allocation takes for itself.
+        // With its place in the tables, which are up to half empty, and what an allocation takes for itself.
         let heap = if self.address.is_heap_allocated() { self.address.len() + 16 } else { 0 };
-        let texts = heap + self.id.len() + 48 + self.agent.own_bytes();
+        let texts = heap + self.id.len() + 72 + self.agent.own_bytes();
         size_of::<Self>() + lists + texts + deckle + self.articles.bytes()
     }
 }
@@ -382,11 +396,23 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        let (_, agent) = AgentCache::default().get(&AgentTable::new(usize::MAX), Some("curl/8"));
-        Facts::new(1, "203.0.113.9", "", agent, Duration::from_secs(1_000_000))
+        let table = AgentTable::new(usize::MAX);
+        let (_, agent) = AgentCache::new(&table).get(Some("curl/8"));
+        Facts::new(1, "203.0.113.9", "", agent.into_owned(), Duration::from_secs(1_000_000))
     }
 
     const GAP: Duration = Duration::from_secs(1_800);
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn what_hits_change_lies_together() {
+        use std::mem::offset_of;
+        let each = [offset_of!(Facts, key), offset_of!(Facts, minute_hits), offset_of!(Facts, gaps)];
+        assert_eq!(each, [0, 64, 128], "`fetch` reads in each 64 bytes");
+        assert_eq!(offset_of!(Facts, pages), 96, "of each hit");
+        assert_eq!(offset_of!(Facts, queries), 192, "of each page");
+        assert_eq!(size_of::<Facts>(), 304);
+    }
 
     #[test]
     fn sessions_and_hours() {

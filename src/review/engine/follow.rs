@@ -7,8 +7,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
 use super::ahead::read_all;
 use super::feed::{Batch, Problem, Reading};
+use super::round::Kept;
 use super::tails::{Given, News, read_on};
-use super::{AgentCache, AgentTable, Counts, LOOK_UP, Plan, ROUND};
+use super::{Counts, LOOK_UP, Plan, ROUND};
 use crate::review::input::{InputError, Source};
 
 /// What is followed.
@@ -34,7 +35,7 @@ pub(crate) fn follow(
     counts.caught_up = followed.dirs.is_empty() && sources.iter().all(|source| *source == Source::Stdin);
     let (receive, mut readers) = start(followed, &plan.reading, &over);
     let (agents, mut round) = (plan.agents(), Vec::with_capacity(ROUND));
-    let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
+    let mut kept = Kept::new(plan.jobs, &agents);
     loop {
         let mut news = match receive.recv_timeout(LOOK_UP) {
             Ok(news) => Some(news),
@@ -58,7 +59,7 @@ pub(crate) fn follow(
             }
             news = if round.len() < ROUND { receive.try_recv().ok() } else { None };
         }
-        add(&mut counts, &mut round, plan, &agents, &mut caches);
+        add(&mut counts, &mut round, plan, &mut kept);
         let stopped = stop.load(Ordering::Relaxed);
         counts.partial = stopped && readers > 0 && !counts.caught_up;
         counts.over = stopped || readers == 0;
@@ -72,9 +73,9 @@ pub(crate) fn follow(
     (counts, sources)
 }
 
-fn add(counts: &mut Counts, round: &mut Vec<Vec<Batch>>, plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
+fn add(counts: &mut Counts, round: &mut Vec<Vec<Batch>>, plan: &Plan, kept: &mut Kept<'_>) {
     if !round.is_empty() {
-        counts.add_round(round, plan, agents, caches);
+        counts.add_round(round, plan, kept);
         round.clear();
     }
 }

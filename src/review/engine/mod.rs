@@ -1,7 +1,7 @@
 //! Lines to counts: read by one thread, parsed and counted by several, in bounded memory.
 //!
-//! Each thread parses some chunks of lines; when all have, each counts the visitors that are its own out of all of these
-//! chunks, in their order: so the answer is the same with any number of threads.
+//! Any thread parses the next chunk of lines; each counts the visitors that are its own, out of all chunks in their order: so
+//! the answer is the same with any number of threads.
 
 mod agents;
 mod ahead;
@@ -15,7 +15,9 @@ mod known;
 mod parse;
 mod robots;
 mod rolling;
+mod round;
 mod row;
+mod schedule;
 mod shard;
 mod tails;
 mod tally;
@@ -24,12 +26,10 @@ mod tests;
 mod versions;
 mod weight;
 
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::conditions::Window;
@@ -37,12 +37,11 @@ use super::filter::Filters;
 use super::input::{InputError, Source};
 use super::report::Quality;
 use super::simulate::{self, Event, PolicyNote, SimulatedPolicy, Simulator};
-use crate::audit::reader::{Format, Skipped};
+use crate::audit::reader::Skipped;
 use crate::visitor::{Ranges, Verification};
 use ahead::Lines;
-use crew::{Crew, work_together};
 use feed::Batch;
-use parse::Parsed;
+use round::Kept;
 use shard::Bounds;
 
 pub(crate) use agents::{AgentCache, AgentTable, KnownAgent};
@@ -135,8 +134,6 @@ pub(crate) struct Counts {
 const LOOK_UP: Duration = Duration::from_millis(100);
 /// Chunks, or groups of parts of chunks, that are taken at once; as many wait, so that sixteen megabytes are on the way.
 const ROUND: usize = 32;
-/// Chunks that each of several threads parses in a turn.
-const TURN: usize = 4;
 /// What a reading takes apart from visitors, articles and user agents: the program, chunks on the way, tables with bounds
 /// of their own.
 const RESERVED: usize = 40 << 20;
@@ -154,7 +151,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     let mut counts = Counts::new(plan, sources.len());
     let simulator = counts.start_simulation(plan);
     let agents = plan.agents();
-    let mut caches: Vec<AgentCache> = (0..plan.jobs).map(|_| AgentCache::default()).collect();
+    let mut kept = Kept::new(plan.jobs, &agents);
     let mut lines = Lines::of(sources, &plan.reading);
     let mut round: Vec<Vec<Batch>> = Vec::with_capacity(ROUND);
     loop {
@@ -173,7 +170,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         }
         let stopped = stop.load(Ordering::Relaxed);
         if round.len() >= ROUND.max(plan.jobs) || ((over || stopped) && !round.is_empty()) {
-            counts.add_round(&round, plan, &agents, &mut caches);
+            counts.add_round(&round, plan, &mut kept);
             if let Some(simulator) = &simulator {
                 counts.feed(simulator, round.iter().map(Vec::len).sum());
             }
@@ -188,14 +185,6 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
     counts.simulation = simulator.map(Simulator::finish);
     counts.finish();
     counts
-}
-
-type Failure = Box<dyn Any + Send>;
-
-fn keep_failure(failed: &Mutex<Option<Failure>>, work: impl FnOnce()) {
-    if let Err(failure) = catch_unwind(AssertUnwindSafe(work)) {
-        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
-    }
 }
 
 impl Counts {
@@ -224,33 +213,13 @@ impl Counts {
         }
     }
 
-    /// Everybody but proven robots, which do what they are let.
-    fn unproven(&self) -> impl Iterator<Item = &Facts> {
-        let visitors = self.shards.iter().flat_map(|shard| &shard.visitors);
-        visitors.filter(|facts| facts.verification != Verification::Verified)
-    }
-
-    /// The most articles, pages and requests of one visitor.
-    pub(crate) fn most_by_one(&self) -> [u64; 3] {
-        let of = |facts: &Facts| [facts.articles.count(), facts.pages.into(), facts.hits.count()];
-        self.unproven().map(of).fold([0; 3], |[a, b, c], [x, y, z]| [a.max(x), b.max(y), c.max(z)])
-    }
-
-    /// The most that anybody did within each span.
-    pub(crate) fn windowed(&self) -> BTreeMap<Window, u64> {
-        let mut most = BTreeMap::new();
-        for (window, count) in self.unproven().flat_map(Facts::most_within) {
-            let of = most.entry(window).or_insert(0);
-            *of = count.max(*of);
-        }
-        most
-    }
-
-    /// The most that anybody did within the last of each span, counted back from the last hit.
+    /// The most that anybody but proven robots did within the last of each span, counted back from the last hit.
     pub(crate) fn windowed_now(&self) -> BTreeMap<Window, u64> {
         let now = self.shards.iter().map(|shard| shard.tally.last).max().unwrap_or_default();
+        let visitors = self.shards.iter().filter(|shard| shard.rolls()).flat_map(|shard| &shard.visitors);
+        let unproven = visitors.filter(|facts| facts.verification != Verification::Verified);
         let mut most = BTreeMap::new();
-        for (window, count) in self.unproven().flat_map(|facts| facts.within(now)) {
+        for (window, count) in unproven.flat_map(|facts| facts.within(now)) {
             let of = most.entry(window).or_insert(0);
             *of = count.max(*of);
         }
@@ -315,140 +284,6 @@ impl Counts {
             }
             Problem::Empty(number) => self.quality.notes.push(format!("no log lines in {}", of(number))),
             Problem::Unreadable(error) => self.note_error(error),
-        }
-    }
-
-    /// Every thread parses a few chunks; when all have, each counts the visitors that are its own, out of all of these
-    /// chunks, and parses the next ones. So they wait for one another once a turn.
-    fn add_round(&mut self, round: &[Vec<Batch>], plan: &Plan, agents: &AgentTable, caches: &mut [AgentCache]) {
-        let jobs = self.shards.len();
-        let batches: Vec<&Batch> = round.iter().flatten().collect();
-        // The number of the first batch of each group.
-        let (mut starts, mut start) = (Vec::with_capacity(round.len()), 0);
-        for group in round {
-            starts.push(start);
-            start += group.len();
-        }
-        // Who is alone waits for nobody, and finds in its cache what it has just parsed.
-        let (of_turn, sets) = if jobs == 1 { (1, 1) } else { (TURN, 2) };
-        let set = || (0..jobs).map(|_| RwLock::new(Parsed::new(jobs))).collect();
-        let sets: Vec<Vec<RwLock<Parsed<'_>>>> = (0..sets).map(|_| set()).collect();
-        let turns = round.len().div_ceil(jobs * of_turn);
-        let slots = |turn: usize| sets.get(turn % sets.len()).map(Vec::as_slice).unwrap_or_default();
-        let lanes: Vec<Mutex<(&mut Shard, &mut AgentCache)>> =
-            self.shards.iter_mut().zip(caches).map(Mutex::new).collect();
-        let failed = Mutex::new(None);
-        let parse = |turn: usize, at: usize| {
-            let (Some(slot), Some(lane)) = (slots(turn).get(at), lanes.get(at)) else { return };
-            let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
-            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-            slot.clear();
-            let first = (turn * jobs + at) * of_turn;
-            for (group, start) in round.iter().zip(&starts).skip(first).take(of_turn) {
-                for (batch, number) in group.iter().zip(*start..) {
-                    slot.parse(number, batch, plan, agents, lane.1);
-                }
-            }
-        };
-        let count = |turn: usize, at: usize| {
-            let Some(lane) = lanes.get(at) else { return };
-            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-            for slot in slots(turn) {
-                lane.0.add_all(&slot.read().unwrap_or_else(PoisonError::into_inner), at);
-            }
-        };
-        // Usually each thread has one lane.
-        work_together(jobs, &|worker: usize, crew: &Crew| {
-            let own = || (worker..jobs).step_by(crew.workers);
-            // Who fails must not let the others wait for ever.
-            own().for_each(|at| keep_failure(&failed, || parse(0, at)));
-            for turn in 0..turns {
-                crew.meet();
-                own().for_each(|at| keep_failure(&failed, || count(turn, at)));
-                if turn + 1 < turns {
-                    own().for_each(|at| keep_failure(&failed, || parse(turn + 1, at)));
-                }
-            }
-        });
-        drop(lanes);
-        // A report that lacks lines would be a lie.
-        if let Some(failure) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            std::panic::resume_unwind(failure);
-        }
-        let mut lines = vec![0; batches.len()];
-        let mut bad = Vec::new();
-        for slot in sets.into_iter().flatten() {
-            let mut parsed = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
-            for (chunk, of_chunk) in parsed.lines_of.drain(..) {
-                if let Some(place) = lines.get_mut(chunk) {
-                    *place = of_chunk;
-                }
-            }
-            bad.append(&mut parsed.bad);
-            self.events.append(&mut parsed.events);
-            self.policies.append(&mut parsed.policies);
-            self.add_counts(parsed);
-        }
-        self.add_lines(&batches, &lines, bad);
-    }
-
-    /// Lines by source; the numbers of bad lines count from the beginning of theirs.
-    fn add_lines(&mut self, round: &[&Batch], lines: &[u64], mut bad: Vec<(usize, u64, Skipped, Vec<u8>)>) {
-        bad.sort_by_key(|(chunk, line, ..)| (*chunk, *line));
-        let mut bad = bad.into_iter().peekable();
-        for (at, (batch, of_chunk)) in round.iter().zip(lines).enumerate() {
-            let before = self.lines_of.get(batch.source).copied().unwrap_or(0);
-            while let Some((_, line, reason, text)) = bad.next_if(|(chunk, ..)| *chunk == at) {
-                self.bad_bytes += text.len();
-                if self.bad.len() < MAX_BAD && self.bad_bytes <= MAX_BAD_BYTES {
-                    self.bad.push((batch.source, before + line, reason, text));
-                }
-            }
-            if let Some(sum) = self.lines_of.get_mut(batch.source) {
-                *sum += of_chunk + batch.chunk.too_long;
-            }
-            self.quality.bytes += batch.chunk.bytes.len() as u64 + batch.chunk.too_long_bytes;
-            self.quality.too_long_bytes += batch.chunk.too_long_bytes;
-            self.quality.lines += of_chunk + batch.chunk.too_long;
-            if batch.chunk.too_long > 0 {
-                *self.quality.skipped.entry(Skipped::TooLong.code()).or_default() += batch.chunk.too_long;
-            }
-        }
-    }
-
-    fn add_counts(&mut self, parsed: Parsed<'_>) {
-        let quality = &mut self.quality;
-        quality.hits += parsed.hits;
-        if let Some((first, last)) = parsed.span {
-            let (from, to) = self.span.unwrap_or((first, last));
-            self.span = Some((from.min(first), to.max(last)));
-        }
-        quality.filtered += parsed.filtered;
-        quality.other += parsed.other;
-        quality.empty += parsed.empty;
-        quality.format_switch += parsed.switches;
-        quality.out_of_order += parsed.out_of_order;
-        quality.ambiguous_time += parsed.ambiguous;
-        quality.dropped = quality.dropped.saturating_add(parsed.dropped);
-        quality.clock_steps += parsed.clock_steps;
-        quality.erased += parsed.erased;
-        for (to, heads) in parsed.anchored {
-            if let Some(sum) = parse::place(&mut quality.anchored, &to) {
-                *sum += heads;
-            }
-        }
-        for (reason, number) in Skipped::ALL.iter().zip(parsed.skipped) {
-            if number > 0 {
-                *quality.skipped.entry(reason.code()).or_default() += number;
-            }
-        }
-        for (format, lines) in &parsed.formats {
-            *self.formats.entry(Format::code(*format)).or_default() += lines;
-        }
-        for (instance, numbers) in parsed.numbers {
-            if let Some(of) = parse::place(&mut self.numbers, &instance) {
-                parse::count_numbers(of, numbers);
-            }
         }
     }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Plan;
-use super::agents::{AgentCache, AgentTable};
+use super::agents::AgentCache;
 use super::feed::Batch;
 use super::row::{Kind, Row};
 use super::versions::Told;
-use crate::audit::reader::{Evidence, Format, Line, Note, Skipped, evidence};
+use crate::audit::reader::{Evidence, Format, Line, Note, Skipped, SpecialBytes, evidence};
 use crate::review::simulate::{Event, PolicyNote};
 
 /// A server writes a line when the answer is done: this much disorder is usual.
@@ -58,9 +58,30 @@ pub(super) struct Parsed<'c> {
     newest: Duration,
 }
 
+/// Memory of rows that are no more: what is new comes from the system page by page.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    rows: Vec<Row<'static>>,
+    of_shard: Vec<Vec<u32>>,
+}
+
 impl<'c> Parsed<'c> {
-    pub(super) fn new(shards: usize) -> Self {
-        Self { of_shard: (0..shards).map(|_| Vec::new()).collect(), ..Self::default() }
+    pub(super) fn new(shards: usize, memory: Memory) -> Self {
+        let Memory { rows, mut of_shard } = memory;
+        of_shard.resize_with(shards, Vec::new);
+        Self { rows, of_shard, ..Self::default() }
+    }
+
+    /// Nobody asks for the rows any more: many are not freed at once.
+    pub(super) fn forget_rows(&mut self) {
+        self.clear();
+        self.rows.clear();
+    }
+
+    /// What the rows of other lines may lie in.
+    pub(super) fn take_memory(&mut self) -> Memory {
+        self.forget_rows();
+        Memory { rows: emptied(std::mem::take(&mut self.rows)), of_shard: std::mem::take(&mut self.of_shard) }
     }
 
     /// The chunk in hand is done.
@@ -77,31 +98,29 @@ impl<'c> Parsed<'c> {
         places.iter().filter_map(|place| self.rows.get(*place as usize))
     }
 
-    pub(super) fn parse(
-        &mut self,
-        chunk: usize,
-        batch: &'c Batch,
-        plan: &Plan,
-        agents: &AgentTable,
-        cache: &mut AgentCache,
-    ) {
+    pub(super) fn parse<'t: 'c>(&mut self, chunk: usize, batch: &'c Batch, plan: &Plan, cache: &mut AgentCache<'t>) {
         let mut reader = batch.reader.clone();
         let (mut of_format, mut format, mut lines) = (0, reader.format(), 0);
         self.newest = batch.newest;
-        let valid = std::str::from_utf8(&batch.chunk.bytes).ok();
+        let bytes = batch.chunk.bytes.as_slice();
+        let valid = if format == Format::Combined { simdutf8::basic::from_utf8(bytes).ok() } else { None };
+        let mut special = SpecialBytes::of(bytes);
         for (span, whole) in batch.chunk.spans() {
             lines += 1;
             if self.used == self.rows.len() {
-                self.rows.push(Row::blank(agents, cache));
+                self.rows.push(Row::blank(cache));
             }
             let Some(row) = self.rows.get_mut(self.used) else { continue };
-            let text = valid.and_then(|text| text.get(span.clone()));
-            if text.is_some_and(|text| reader.read_usual(text, &mut row.hit)) {
-                of_format += 1;
-                self.add_hit((chunk as u32, lines as u32, None), plan, agents, cache);
-                continue;
+            let line = bytes.get(span.clone()).unwrap_or_default();
+            if reader.format() == Format::Combined && !special.are_in(&span) {
+                // Where one line is no UTF-8, the others are.
+                let text = valid.map_or_else(|| std::str::from_utf8(line).ok(), |text| text.get(span));
+                if text.is_some_and(|text| reader.read_plain(text, &mut row.hit)) {
+                    of_format += 1;
+                    self.add_hit((chunk as u32, lines as u32, None), plan, cache);
+                    continue;
+                }
             }
-            let line = batch.chunk.bytes.get(span).unwrap_or_default();
             let read = reader.read(line);
             if reader.format() != format {
                 *self.formats.entry(format).or_default() += std::mem::take(&mut of_format);
@@ -114,7 +133,7 @@ impl<'c> Parsed<'c> {
                     let asked = plan.simulated.is_some() && hit.deckle.is_some();
                     let evidence = asked.then(|| evidence(line)).flatten();
                     row.hit = hit;
-                    self.add_hit((chunk as u32, lines as u32, evidence), plan, agents, cache);
+                    self.add_hit((chunk as u32, lines as u32, evidence), plan, cache);
                 }
                 Line::Other(note) => self.add_note(*note, plan.simulated.is_some()),
                 Line::Directive => self.other += 1,
@@ -156,12 +175,11 @@ impl<'c> Parsed<'c> {
     }
 
     /// The hit in the first row that is free.
-    fn add_hit(
+    fn add_hit<'t: 'c>(
         &mut self,
         (chunk, line, evidence): (u32, u32, Option<Evidence<'_>>),
         plan: &Plan,
-        agents: &AgentTable,
-        cache: &mut AgentCache,
+        cache: &mut AgentCache<'t>,
     ) {
         let Some(row) = self.rows.get_mut(self.used) else { return };
         let hit = &row.hit;
@@ -173,7 +191,7 @@ impl<'c> Parsed<'c> {
         self.newest = self.newest.max(hit.time);
         let (first, last) = self.span.unwrap_or((hit.time, hit.time));
         self.span = Some((first.min(hit.time), last.max(hit.time)));
-        row.complete(agents, cache);
+        row.complete(cache);
         if row.kind == Kind::Robots {
             self.answers.extend(Told::of(row));
         }
@@ -209,6 +227,12 @@ impl<'c> Parsed<'c> {
     }
 }
 
+/// The same memory, for rows of any lines.
+fn emptied(mut rows: Vec<Row<'_>>) -> Vec<Row<'static>> {
+    rows.clear();
+    rows.into_iter().filter_map(|_| None).collect()
+}
+
 /// A line of deckle's log has a number.
 fn count_number(numbers: &mut BTreeMap<String, (u64, u64, u64)>, instance: &str, seq: u64) {
     if seq == 0 {
@@ -238,4 +262,49 @@ pub(super) fn place<'m, T: Default>(counts: &'m mut BTreeMap<String, T>, name: &
         counts.insert(name.to_owned(), T::default());
     }
     counts.get_mut(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::agents::AgentTable;
+    use super::*;
+    use crate::review::{Review, Source};
+
+    #[test]
+    fn rows_leave_their_memory() {
+        let table = AgentTable::new(usize::MAX);
+        let mut cache = AgentCache::new(&table);
+        let mut parsed = Parsed::new(3, Memory::default());
+        parsed.rows.extend((0..100).map(|_| Row::blank(&mut cache)));
+        parsed.of_shard[2].extend(0..100);
+        let (rows, of_shard) = (parsed.rows.capacity(), parsed.of_shard[2].capacity());
+        let parsed = Parsed::new(3, parsed.take_memory());
+        assert_eq!((parsed.rows.len(), parsed.rows(2).count()), (0, 0));
+        assert_eq!((parsed.rows.capacity(), parsed.of_shard[2].capacity()), (rows, of_shard));
+    }
+
+    #[test]
+    fn odd_lines_change_nothing_for_those_around_them() {
+        let line = |address: &str, path: &str, status: u32| {
+            let at = "20/Nov/2026:10:00:00 +0000";
+            format!("{address} - - [{at}] \"GET {path} HTTP/1.1\" {status} 9 \"-\" \"curl/8.5.0\"\n")
+        };
+        let usual = |i: u32| line("198.51.100.2", &format!("/news/a-b-c-{i}"), 200).into_bytes();
+        let odd = |path: &[u8]| {
+            let whole = line("203.0.113.9", "/?", 404);
+            let (before, behind) = whole.split_once("/?").unwrap();
+            [before.as_bytes(), path, behind.as_bytes()].concat()
+        };
+        // Latin-1, an escape, a tab, one control byte; and a line that is no text.
+        let odd = [odd(b"/caf\xE9"), odd(br"/t\xc3\xa9"), odd(b"/a\tb"), odd(b"/a\x1Bb"), odd(b"/\x00")].concat();
+        let some = |i: u32| if i % 100 == 70 { [usual(i), odd.clone()].concat() } else { usual(i) };
+        let path = std::env::temp_dir().join(format!("deckle-odd-{}.log", std::process::id()));
+        std::fs::write(&path, (0..300).flat_map(some).collect::<Vec<u8>>()).unwrap();
+        let report = Review::default().jobs(2).read(&[Source::Path(path.clone())]).report;
+        std::fs::remove_file(path).unwrap();
+        assert_eq!((report.quality.lines, report.quality.hits, report.content.articles), (315, 312, 300));
+        assert_eq!(report.quality.skipped.into_iter().collect::<Vec<_>>(), [("binary", 3)]);
+        let missing: Vec<_> = report.status.not_found.iter().map(|row| (row.path.as_str(), row.hits)).collect();
+        assert_eq!(missing, [("/a\tb", 3), ("/a\u{1B}b", 3), ("/caf\u{FFFD}", 3), ("/té", 3)]);
+    }
 }

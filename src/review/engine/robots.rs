@@ -60,7 +60,10 @@ impl Obedience {
     }
 
     pub(super) fn add(&mut self, row: &Row<'_>, verification: Verification) {
-        let Some(name) = row.name().filter(|_| row.category.is_declared_bot()) else { return };
+        if !row.category.is_declared_bot() {
+            return;
+        }
+        let Some(name) = row.name() else { return };
         self.follow();
         let proof = match verification {
             Verification::Verified | Verification::Failed => verification,

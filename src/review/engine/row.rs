@@ -1,8 +1,9 @@
 //! A hit, and what has to be known of it before it is counted.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
-use super::agents::{AgentCache, AgentTable, KnownAgent};
+use super::agents::{AgentCache, KnownAgent};
 use super::weight::Weight;
 use crate::audit::reader::Hit;
 use crate::review::filter::Subject;
@@ -46,7 +47,7 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Row<'l> {
     pub(crate) hit: Hit<'l>,
-    pub(crate) agent: Arc<KnownAgent>,
+    pub(crate) agent: Cow<'l, Arc<KnownAgent>>,
     pub(crate) category: Category,
     pub(crate) kind: Kind,
     /// The visitor.
@@ -57,20 +58,20 @@ pub(crate) struct Row<'l> {
     pub(crate) unseen: bool,
 }
 
-impl Row<'_> {
+impl<'l> Row<'l> {
     /// One that is to be filled.
-    pub(crate) fn blank(table: &AgentTable, cache: &mut AgentCache) -> Self {
-        let (_, agent) = cache.get(table, None);
+    pub(crate) fn blank(cache: &mut AgentCache<'l>) -> Self {
+        let (_, agent) = cache.get(None);
         let hit = Hit::default();
         let weight = Weight::ONE;
         Self { hit, agent, category: Category::None, kind: Kind::Other, key: 0, weight, unseen: false }
     }
 
     /// What follows from the hit.
-    pub(crate) fn complete(&mut self, table: &AgentTable, cache: &mut AgentCache) {
+    pub(crate) fn complete<'t: 'l>(&mut self, cache: &mut AgentCache<'t>) {
         let hit = &mut self.hit;
         shorten(hit);
-        let (agent_hash, agent) = cache.get(table, hit.user_agent.as_deref());
+        let (agent_hash, agent) = cache.get(hit.user_agent.as_deref());
         let logged = hit.deckle.as_ref().and_then(|fields| Category::from_code(&fields.category));
         self.category = logged.unwrap_or(agent.category());
         self.agent = agent;
@@ -107,10 +108,8 @@ impl Row<'_> {
     /// All of one family of robots are counted in one place, because one of them reads robots.txt for all; a visitor is
     /// counted in one place, too.
     pub(crate) fn shard(&self, shards: usize) -> usize {
-        let hash = match self.name() {
-            Some(name) if self.category.is_declared_bot() => twox_hash::XxHash3_64::oneshot(name.as_bytes()),
-            _ => self.key,
-        };
+        let name = if self.category.is_declared_bot() { self.name() } else { None };
+        let hash = name.map_or(self.key, |name| twox_hash::XxHash3_64::oneshot(name.as_bytes()));
         // The low bits choose the place in the tables.
         ((hash >> 32) as usize) % shards.max(1)
     }
@@ -163,19 +162,83 @@ pub(crate) fn is_refusal(status: Option<u16>) -> bool {
 
 fn has_asset_extension(path: &str) -> bool {
     static KNOWN: LazyLock<Vec<u64>> = LazyLock::new(|| {
-        let mut known: Vec<u64> = ASSET_EXTENSIONS.iter().filter_map(|extension| packed(extension)).collect();
+        let of = |known: &&str| extension(&format!(".{known}"));
+        let mut known: Vec<u64> = ASSET_EXTENSIONS.iter().filter_map(of).collect();
         known.sort_unstable();
         known
     });
-    // The last bytes are enough: nearly every path has no point there.
-    let last = path.as_bytes().get(path.len().saturating_sub(8)..).unwrap_or_default();
-    let Some(dot) = last.iter().rposition(|byte| *byte == b'.') else { return false };
-    let extension = path.get(path.len() - last.len() + dot + 1..).and_then(packed);
-    extension.is_some_and(|extension| KNOWN.binary_search(&extension).is_ok())
+    extension(path).is_some_and(|extension| KNOWN.binary_search(&extension).is_ok())
 }
 
-/// A short extension as a number, in lower case.
-fn packed(extension: &str) -> Option<u64> {
-    let fits = (1..=7).contains(&extension.len());
-    fits.then(|| extension.bytes().fold(0, |sum, byte| sum << 8 | u64::from(byte.to_ascii_lowercase())))
+/// Up to seven bytes behind the last point, as a number and in lower case. Eight bytes are looked at at once: nearly each
+/// line has another length there, and no processor guesses that.
+fn extension(path: &str) -> Option<u64> {
+    const ONES: u64 = u64::MAX / 0xFF;
+    const HIGH: u64 = ONES << 7;
+    let bytes = path.as_bytes();
+    let last = bytes.last_chunk::<8>().copied().unwrap_or_else(|| {
+        let mut last = [0; 8];
+        last.iter_mut().rev().zip(bytes.iter().rev()).for_each(|(to, from)| *to = *from);
+        last
+    });
+    let last = u64::from_be_bytes(last);
+    // Points become 0, and of the bytes that are 0 this finds the lowest one, which is the last point.
+    let points = last ^ (ONES * u64::from(b'.'));
+    let found = points.wrapping_sub(ONES) & !points & HIGH;
+    let behind = found.trailing_zeros() / 8;
+    let fits = (1..=7).contains(&behind);
+    fits.then(|| lower(last & ((1_u64 << (8 * behind)) - 1), ONES, HIGH))
+}
+
+/// Eight bytes of ASCII in lower case; other bytes stay.
+fn lower(bytes: u64, ones: u64, high: u64) -> u64 {
+    let low = bytes & !high;
+    // The highest bit of a byte tells whether it is that great.
+    let (from_a, beyond_z) = (low + ones * u64::from(0x80 - b'A'), low + ones * u64::from(0x7F - b'Z'));
+    let upper = (from_a ^ beyond_z) & !bytes & high;
+    bytes | (upper >> 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same, byte by byte.
+    fn plain(path: &str) -> bool {
+        let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+        extension.is_some_and(|extension| ASSET_EXTENSIONS.contains(&extension.as_str()))
+    }
+
+    #[test]
+    fn each_extension_is_known() {
+        for extension in ASSET_EXTENSIONS {
+            for path in
+                ["", "/", "/a/b", "/longer/than.eight/bytes", "/a.css"].map(|path| format!("{path}.{extension}"))
+            {
+                let upper = path.to_ascii_uppercase();
+                assert!(has_asset_extension(&path) && has_asset_extension(&upper), "{path}");
+                for other in [format!("{path}x"), format!("{path}/"), format!("{path}."), path.replace(extension, "x")]
+                {
+                    assert_eq!(has_asset_extension(&other), plain(&other), "{other}");
+                }
+            }
+        }
+        assert!(!has_asset_extension("") && !has_asset_extension(".") && !has_asset_extension("css"));
+    }
+
+    proptest! {
+        #[test]
+        fn extensions_are_what_stands_behind_the_last_point(path in r"[/a-c.é\x10-\x1F@\[`]{0,9}(\.|)[a-zA-Z0-9\x13]{0,6}") {
+            prop_assert_eq!(has_asset_extension(&path), plain(&path));
+        }
+
+        #[test]
+        fn lower_case_is_that_of_ascii(bytes in any::<[u8; 8]>()) {
+            let ones = u64::MAX / 0xFF;
+            let expected = u64::from_be_bytes(bytes.map(|byte| byte.to_ascii_lowercase()));
+            prop_assert_eq!(lower(u64::from_be_bytes(bytes), ones, ones << 7), expected);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ const ARTICLES: usize = 3;
 const MISSING: usize = 16;
 /// Rows that are counted together.
 const BLOCK: usize = 32;
+/// The number of a visitor that is not known yet.
+const UNKNOWN: u32 = u32::MAX;
 /// Fewer than this are never let go.
 const LEAST: usize = 1_024;
 /// Rows between two looks at the memory, at most.
@@ -100,6 +103,11 @@ impl Shard {
         }
     }
 
+    /// Are visitors counted within spans, too?
+    pub(crate) fn rolls(&self) -> bool {
+        !self.bounds.windows.is_empty()
+    }
+
     /// Takes its own out of a chunk.
     pub(super) fn add_all(&mut self, parsed: &Parsed<'_>, at: usize) {
         for note in &parsed.notes {
@@ -110,9 +118,9 @@ impl Shard {
         }
         let mut rows = parsed.rows(at).peekable();
         while rows.peek().is_some() {
-            self.reach_for(rows.clone().take(BLOCK));
-            for row in rows.by_ref().take(BLOCK) {
-                self.add(row);
+            let numbers = self.reach_for(rows.clone().take(BLOCK));
+            for (row, number) in rows.by_ref().take(BLOCK).zip(numbers) {
+                self.add(row, number);
             }
             self.rows = (self.rows.0 + BLOCK, self.rows.1 + BLOCK);
             if self.visitors.len() >= self.looked_at + LEAST || self.rows.0 >= LOOK {
@@ -121,23 +129,26 @@ impl Shard {
         }
     }
 
-    /// The visitors of these rows lie anywhere in memory: the processor waits for all of them at once, not for one after
-    /// the other.
-    fn reach_for<'r>(&self, rows: impl Iterator<Item = &'r Row<'r>>) {
-        let numbers = rows.filter_map(|row| self.by_key.get(&row.key));
-        let facts = numbers.filter_map(|number| self.visitors.get(*number as usize));
-        std::hint::black_box(facts.fold(0, |sum: u64, facts| sum.wrapping_add(facts.hits.count())));
+    /// The numbers of these visitors, of whom `UNKNOWN` have not come before. They lie anywhere in memory: the processor
+    /// waits for all of them at once, not for one after the other.
+    fn reach_for<'r>(&self, rows: impl Iterator<Item = &'r Row<'r>>) -> [u32; BLOCK] {
+        let mut numbers = [UNKNOWN; BLOCK];
+        for (number, row) in numbers.iter_mut().zip(rows) {
+            *number = self.by_key.get(&row.key).copied().unwrap_or(UNKNOWN);
+        }
+        let facts = numbers.iter().filter_map(|number| self.visitors.get(*number as usize));
+        std::hint::black_box(facts.fold(0, |all: u64, facts| all ^ facts.fetch()));
+        numbers
     }
 
-    fn add(&mut self, row: &Row<'_>) {
+    /// `number`: what [`reach_for`](Self::reach_for) has said of the visitor; others may have come since.
+    fn add(&mut self, row: &Row<'_>, number: u32) {
         if row.unseen {
             let proof = self.verification(row);
             return self.obedience.add(row, proof);
         }
-        let number = match self.by_key.get(&row.key) {
-            Some(number) => *number,
-            None => self.insert(row),
-        };
+        let is_it = self.visitors.get(number as usize).is_some_and(|facts| facts.key == row.key);
+        let number = if is_it { number } else { self.find_or_insert(row) };
         let Some(facts) = self.visitors.get_mut(number as usize) else { return };
         // A check by DNS ends after the first request; deckle says so in the later ones.
         if let Some(fields) = &row.hit.deckle
@@ -147,27 +158,32 @@ impl Shard {
             facts.verification = proof;
         }
         self.tally.add(row, number);
-        add_hit(facts, row, self.bounds.gap);
+        add_hit(facts, row, &self.bounds);
         if row.kind == Kind::Article && row.hit.status == Some(200) {
             let hash = twox_hash::XxHash3_64::oneshot(article(row).as_bytes());
             let new = facts.articles.insert(hash);
             if new {
-                roll(facts, Fact::ArticlesByOne, row);
+                roll(facts, Fact::ArticlesByOne, row, &self.bounds);
             }
             self.articles.add(hash, row, number, new);
         }
         self.obedience.add(row, facts.verification);
     }
 
-    fn insert(&mut self, row: &Row<'_>) -> u32 {
+    fn find_or_insert(&mut self, row: &Row<'_>) -> u32 {
+        let number = self.visitors.len() as u32;
+        match self.by_key.entry(row.key) {
+            Entry::Occupied(known) => return *known.get(),
+            Entry::Vacant(place) => {
+                place.insert(number);
+            }
+        }
         let id = row.hit.deckle.as_ref().map_or("", |fields| fields.visitor.as_ref());
         let address = if self.bounds.redact { network(&row.hit.address) } else { row.hit.address.as_ref().into() };
         let mut facts = Facts::new(row.key, &address, id, std::sync::Arc::clone(&row.agent), row.hit.time);
         facts.category = row.category;
         facts.roll_over(&self.bounds.windows);
         facts.verification = self.verification(row);
-        let number = self.visitors.len() as u32;
-        self.by_key.insert(row.key, number);
         self.visitors.push(facts);
         number
     }
@@ -214,7 +230,7 @@ impl Shard {
         let (mut round, mut goes, mut left) = (Requests::default(), at, 0);
         let mut moved = vec![u32::MAX; self.visitors.len()];
         let mut places = moved.iter_mut();
-        let (by_key, let_go) = (&mut self.by_key, &mut self.let_go);
+        let let_go = &mut self.let_go;
         // In place: memory is short.
         self.visitors.retain(|facts| {
             let (weight, place) = (weight(facts), places.next());
@@ -223,15 +239,18 @@ impl Shard {
                 let_go.keys.insert(facts.key);
                 let_go.hits += facts.hits;
                 round = round.max(facts.hits);
-                by_key.remove(&facts.key);
                 return false;
             }
             if let Some(place) = place {
                 *place = left;
             }
-            by_key.insert(facts.key, left);
             left += 1;
             true
+        });
+        // As they lie in the table: to look for each would be a walk all over memory.
+        self.by_key.retain(|_, number| {
+            *number = moved.get(*number as usize).copied().unwrap_or(u32::MAX);
+            *number != u32::MAX
         });
         self.let_go.short_by += round;
         self.articles.renumber(&moved);
@@ -263,19 +282,22 @@ pub(crate) fn article<'r>(row: &'r Row<'_>) -> &'r str {
     logged.unwrap_or(row.hit.path.as_ref())
 }
 
-fn roll(facts: &mut Facts, of: Fact, row: &Row<'_>) {
+fn roll(facts: &mut Facts, of: Fact, row: &Row<'_>, bounds: &Bounds) {
+    // What is counted within spans lies elsewhere in memory.
+    if bounds.windows.is_empty() {
+        return;
+    }
     for rolling in facts.rolling() {
         rolling.add(of, row.hit.time, row.weight);
     }
 }
 
-fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
+fn add_hit(facts: &mut Facts, row: &Row<'_>, bounds: &Bounds) {
     let hit = &row.hit;
     facts.hits += row.weight;
-    roll(facts, Fact::RequestsByOne, row);
+    roll(facts, Fact::RequestsByOne, row, bounds);
     facts.bytes.note(row.weight, hit.bytes);
-    facts.upstream_us.note(row.weight, hit.upstream_us.unwrap_or(0));
-    facts.note_time(hit.time, gap, row.weight);
+    facts.note_time(hit.time, bounds.gap, row.weight);
     match hit.status {
         Some(304) => facts.not_modified += 1,
         Some(404 | 410) => facts.not_found += row.weight,
@@ -283,7 +305,7 @@ fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
         _ => {}
     }
     match row.kind {
-        Kind::Article | Kind::Page => add_page(facts, row, gap),
+        Kind::Article | Kind::Page => add_page(facts, row, bounds),
         Kind::Asset => facts.assets += row.weight,
         Kind::Robots => facts.robots += 1,
         Kind::Sitemap => facts.sitemaps += 1,
@@ -296,10 +318,10 @@ fn add_hit(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
     }
 }
 
-fn add_page(facts: &mut Facts, row: &Row<'_>, gap: Duration) {
+fn add_page(facts: &mut Facts, row: &Row<'_>, bounds: &Bounds) {
     let path = row.hit.path.as_ref();
-    facts.note_page(row.hit.time, gap, number_in(path));
-    roll(facts, Fact::PagesByOne, row);
+    facts.note_page(row.hit.time, bounds.gap, number_in(path));
+    roll(facts, Fact::PagesByOne, row, bounds);
     let directory = path.get(..memchr::memrchr(b'/', path.as_bytes()).unwrap_or(0)).unwrap_or_default();
     facts.note_directory(twox_hash::XxHash3_64::oneshot(directory.as_bytes()));
     if row.hit.query.is_some() {

@@ -1,9 +1,11 @@
 //! Agents by category and verification, and names that nobody knows or that do not fit.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
+use super::survey::{Program, Sums};
 use super::{Everybody, ROWS, time};
-use crate::review::engine::{Amount, BuildReady, Facts, KnownAgent, Requests};
+use crate::review::engine::{BuildReady, Facts, Requests};
 use crate::review::report::{AgentRow, GroupRow, NewAgentRow, NewAgents, RotationRow};
 use crate::visitor::{Category, Ranges, Verification};
 
@@ -11,6 +13,8 @@ use crate::visitor::{Category, Ranges, Verification};
 const ADDRESSES: usize = 5;
 /// User agents of one address that are too many for a household.
 const ROTATION: u64 = 8;
+/// Places in which visitors are counted by address, at most.
+const PLACES: usize = 1 << 24;
 /// Networks of one program that make a group.
 const NETWORKS: usize = 20;
 /// How much alike they must be.
@@ -22,50 +26,14 @@ const LOOKED_AT: usize = 512;
 /// Days between a log and the list by which it was checked that must be told.
 const FAR: u64 = 180;
 
-/// Sums over visitors, not rounded yet.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
-    visitors: u64,
-    hits: Requests,
-    pages: u64,
-    bytes: Amount,
-}
-
-impl Sums {
-    fn add(&mut self, facts: &Facts) {
-        self.visitors += 1;
-        self.hits += facts.hits;
-        self.pages += u64::from(facts.pages);
-        self.bytes += facts.bytes;
-    }
-
-    fn of(facts: &Facts) -> Self {
-        let mut sums = Self::default();
-        sums.add(facts);
-        sums
-    }
-
-    fn add_to(self, total: &mut Self) {
-        total.visitors += self.visitors;
-        total.hits += self.hits;
-        total.pages += self.pages;
-        total.bytes += self.bytes;
-    }
-}
-
 /// The section.
 pub(super) fn agents(everybody: &Everybody<'_>) -> Vec<AgentRow> {
     let mut rows: BTreeMap<(bool, Category, Verification, Option<&str>), (AgentRow, Sums)> = BTreeMap::new();
-    // Visitors are many, user agents are few.
-    let mut sums: HashMap<(*const KnownAgent, Category, Verification), (&Facts, Sums)> = HashMap::new();
-    for (_, _, facts) in everybody.all().filter(|(_, _, facts)| facts.verification != Verification::Failed) {
-        let key = (std::sync::Arc::as_ptr(&facts.agent), facts.category, facts.verification);
-        sums.entry(key).or_insert((facts, Sums::default())).1.add(facts);
-    }
+    let is_fake = |program: &&Program<'_>| program.facts.verification == Verification::Failed;
+    let sums = everybody.programs().filter(|program| !is_fake(program)).map(|program| (program.facts, program.sums));
     // Of fakes the addresses count, too.
-    let fakes = everybody.all().filter(|(_, _, facts)| facts.verification == Verification::Failed);
-    let fakes = fakes.map(|(_, _, facts)| (facts, Sums::of(facts)));
-    for (facts, sums) in sums.into_values().chain(fakes) {
+    let fakes = everybody.surveys.iter().flat_map(|survey| &survey.fakes).map(|facts| (*facts, Sums::of(facts)));
+    for (facts, sums) in sums.chain(fakes) {
         let fake = facts.verification == Verification::Failed;
         let name = facts.agent.agent.name.as_deref().filter(|_| facts.category != Category::Browser);
         let new = || AgentRow {
@@ -111,12 +79,13 @@ pub(super) fn new_agents(everybody: &Everybody<'_>) -> NewAgents {
 }
 
 fn unknown(everybody: &Everybody<'_>) -> Vec<NewAgentRow> {
-    let mut rows: HashMap<&str, (Requests, u64, std::time::Duration)> = HashMap::new();
-    for (_, _, facts) in everybody.all().filter(|(_, _, facts)| facts.category == Category::UnknownBot) {
-        let Some(name) = facts.agent.user_agent.as_deref() else { continue };
-        let row = rows.entry(name).or_insert((Requests::default(), 0, facts.first()));
-        row.0 += facts.hits;
-        *row = (row.0, row.1 + 1, row.2.min(facts.first()));
+    let mut rows: HashMap<&str, (Requests, u64, Duration)> = HashMap::new();
+    for program in everybody.programs().filter(|program| program.facts.category == Category::UnknownBot) {
+        let Some(name) = program.facts.agent.user_agent.as_deref() else { continue };
+        let (hits, visitors, first) = rows.entry(name).or_insert((Requests::default(), 0, program.first));
+        *hits += program.sums.hits;
+        *visitors += program.sums.visitors;
+        *first = program.first.min(*first);
     }
     let mut rows: Vec<NewAgentRow> = rows
         .into_iter()
@@ -134,18 +103,31 @@ fn unknown(everybody: &Everybody<'_>) -> Vec<NewAgentRow> {
 
 /// One address under many names. Where addresses are cut, many people share one, and nothing follows.
 fn rotation(everybody: &Everybody<'_>) -> Vec<RotationRow> {
-    let mut rows: HashMap<u64, (u64, Requests, &str), BuildReady> = HashMap::default();
     let whole = |facts: &Facts| !facts.address.contains('/') && !facts.address.is_empty() && facts.address != "-";
-    for (_, _, facts) in everybody.all().filter(|(_, _, facts)| whole(facts)) {
-        let hash = twox_hash::XxHash3_64::oneshot(facts.address.as_bytes());
-        let row = rows.entry(hash).or_insert((0, Requests::default(), &facts.address));
-        row.0 += 1;
-        row.1 += facts.hits;
+    let shards = || everybody.surveys.iter().zip(&everybody.counts.shards);
+    // Most addresses have few names, which needs no table of all of them to see: several may share a place in this one.
+    let visitors: usize = shards().map(|(survey, _)| survey.addresses.len()).sum();
+    let mut times = vec![0u8; visitors.clamp(1, PLACES).next_power_of_two()];
+    let place = |address: u32, places: usize| address as usize & (places - 1);
+    for address in shards().flat_map(|(survey, _)| &survey.addresses) {
+        let at = place(*address, times.len());
+        if let Some(times) = times.get_mut(at) {
+            *times = times.saturating_add(1);
+        }
+    }
+    let mut rows: HashMap<&str, (u64, Requests)> = HashMap::new();
+    for (address, facts) in shards().flat_map(|(survey, shard)| survey.addresses.iter().zip(&shard.visitors)) {
+        let times = times.get(place(*address, times.len())).copied().unwrap_or(u8::MAX);
+        if u64::from(times) >= ROTATION && whole(facts) {
+            let (agents, hits) = rows.entry(&facts.address).or_default();
+            *agents += 1;
+            *hits += facts.hits;
+        }
     }
     let mut rows: Vec<RotationRow> = rows
-        .into_values()
-        .filter(|(agents, ..)| *agents >= ROTATION)
-        .map(|(user_agents, hits, address)| {
+        .into_iter()
+        .filter(|(_, (agents, _))| *agents >= ROTATION)
+        .map(|(address, (user_agents, hits))| {
             let (address, hits) = (address.to_owned(), hits.count());
             RotationRow { address, user_agents, hits }
         })
@@ -157,18 +139,10 @@ fn rotation(everybody: &Everybody<'_>) -> Vec<RotationRow> {
 
 /// Many networks with the same program that asked for much the same.
 fn groups(everybody: &Everybody<'_>) -> Vec<GroupRow> {
-    let robot = |facts: &Facts| facts.agent.category().is_declared_bot();
-    let enough = |facts: &Facts| facts.articles.count() >= 3 && facts.agent.user_agent.is_some() && !robot(facts);
-    let mut members: HashMap<*const KnownAgent, Vec<(u64, &Facts)>> = HashMap::new();
-    for (_, _, facts) in everybody.all().filter(|(_, _, facts)| enough(facts)) {
-        let Some(network) = network(&facts.address) else { continue };
-        members.entry(std::sync::Arc::as_ptr(&facts.agent)).or_default().push((network, facts));
-    }
-    // Where memory did not reach, visitors have copies of the same name.
     let mut by_name: HashMap<&str, Vec<(u64, &Facts)>> = HashMap::new();
-    for mut some in members.into_values() {
-        let name = some.first().and_then(|(_, facts)| facts.agent.user_agent.as_deref()).unwrap_or_default();
-        by_name.entry(name).or_default().append(&mut some);
+    for program in everybody.programs().filter(|program| !program.readers.is_empty()) {
+        let name = program.facts.agent.user_agent.as_deref().unwrap_or_default();
+        by_name.entry(name).or_default().extend(&program.readers);
     }
     let mut rows: Vec<GroupRow> = by_name.iter().filter_map(|(name, members)| group(name, members)).collect();
     rows.sort_by(|a, b| (b.networks, b.hits, &a.user_agent).cmp(&(a.networks, a.hits, &b.user_agent)));
@@ -215,12 +189,28 @@ fn similarity(networks: &HashMap<u64, [u64; MIN_HASHES], BuildReady>) -> f64 {
     same as f64 / (all.len() * MIN_HASHES) as f64
 }
 
-/// /24 or /48.
-fn network(address: &str) -> Option<u64> {
-    let bare = address.split_once('/').map_or(address, |(bare, _)| bare);
-    let bytes = match bare.parse::<std::net::IpAddr>().ok()?.to_canonical() {
-        std::net::IpAddr::V4(v4) => v4.octets().get(..3)?.to_vec(),
-        std::net::IpAddr::V6(v6) => v6.octets().get(..6)?.to_vec(),
-    };
-    Some(twox_hash::XxHash3_64::oneshot(&bytes))
+#[cfg(test)]
+mod tests {
+    use crate::review::{Review, Source};
+
+    #[test]
+    fn an_address_of_many_names_is_told_with_any_number_of_threads() {
+        let names = |address: &str, number: u32| -> String {
+            let stamp = "20/Nov/2026:10:00:00 +0000";
+            let of =
+                |i: u32| format!("{address} - - [{stamp}] \"GET /a-b-c HTTP/1.1\" 200 9 \"-\" \"Made-up/{i}.0\"\n");
+            (0..number).map(of).collect()
+        };
+        let crowd: String = (0..1_000).map(|i| names(&format!("10.0.{}.{}", i / 250, i % 250), 1 + i % 2)).collect();
+        let text = crowd + &names("192.0.2.9", 8) + &names("192.0.2.8", 7) + &names("-", 20) + &names("192.0.2.7", 12);
+        let path = std::env::temp_dir().join(format!("deckle-rotation-{}.log", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        for jobs in [1, 3] {
+            let report = Review::default().jobs(jobs).read(&[Source::Path(path.clone())]).report;
+            let rotation = report.new_agents.rotation.iter();
+            let rows: Vec<_> = rotation.map(|row| (row.address.as_str(), row.user_agents, row.hits)).collect();
+            assert_eq!(rows, [("192.0.2.7", 12, 12), ("192.0.2.9", 8, 8)], "{jobs} threads");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
 }

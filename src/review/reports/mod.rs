@@ -5,19 +5,22 @@ mod content;
 mod obedience;
 mod profile;
 mod simulation;
+mod survey;
 mod suspects;
 mod tables;
 mod times;
 mod verdict;
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Window;
 use super::engine::{Counts, Facts, Requests, both, name};
 use super::input::Source;
 use super::report::{Approximate, Quality, Report, SourceInfo};
 use super::simulate::SimulatedPolicy;
 pub(super) use profile::profile;
+use survey::{Program, Survey, surveys};
 use suspects::Ranked;
 
 /// Rows of a table; `--json` has them all where that is bounded by itself.
@@ -35,28 +38,47 @@ pub(super) struct About<'a> {
     pub(super) simulated: Option<&'a SimulatedPolicy>,
 }
 
+/// A report, and what conditions ask for beyond it.
+#[derive(Debug)]
+pub(super) struct Reported {
+    pub(super) report: Report,
+    pub(super) most_by_one: [u64; 3],
+    pub(super) windowed: BTreeMap<Window, u64>,
+}
+
 /// The visitors of all shards, and who of them is suspected.
 struct Everybody<'c> {
     counts: &'c Counts,
+    surveys: Vec<Survey<'c>>,
+    /// The worst first.
     ranked: Vec<Ranked<'c>>,
-    /// Places in the shards.
-    suspected: Vec<HashSet<u32>>,
+    /// By shard, and by place there.
+    suspected: Vec<Vec<bool>>,
 }
 
 impl<'c> Everybody<'c> {
     fn of(counts: &'c Counts) -> Self {
-        let ranked = suspects::rank(counts);
-        let mut suspected = vec![HashSet::new(); counts.shards.len()];
+        let mut surveys = surveys(counts);
+        let mut ranked: Vec<Ranked<'c>> = surveys.iter_mut().flat_map(|survey| survey.ranked.drain(..)).collect();
+        suspects::sort(&mut ranked);
+        let mut suspected: Vec<Vec<bool>> =
+            counts.shards.iter().map(|shard| vec![false; shard.visitors.len()]).collect();
         for one in &ranked {
-            if let Some(of_shard) = suspected.get_mut(one.shard) {
-                of_shard.insert(one.number);
+            let place = suspected.get_mut(one.shard).and_then(|of_shard| of_shard.get_mut(one.number as usize));
+            if let Some(is_suspected) = place {
+                *is_suspected = true;
             }
         }
-        Self { counts, ranked, suspected }
+        Self { counts, surveys, ranked, suspected }
     }
 
     fn is_suspect(&self, shard: usize, number: u32) -> bool {
-        self.suspected.get(shard).is_some_and(|of_shard| of_shard.contains(&number))
+        self.suspected.get(shard).and_then(|of_shard| of_shard.get(number as usize)).copied().unwrap_or(false)
+    }
+
+    /// Of all shards; the same one may come more than once.
+    fn programs(&self) -> impl Iterator<Item = &Program<'c>> {
+        self.surveys.iter().flat_map(|survey| &survey.programs)
     }
 
     /// Every visitor: its shard, its place there, what it did.
@@ -73,17 +95,14 @@ impl<'c> Everybody<'c> {
     }
 }
 
-pub(super) fn report(counts: &Counts, about: &About<'_>) -> Report {
+pub(super) fn report(counts: &Counts, about: &About<'_>) -> Reported {
     let everybody = Everybody::of(counts);
     let robots = obedience::robots(counts);
-    // These look at every visitor; the others at the suspects.
-    let ((agents, new_agents), (content, marks, actions)) = both(
-        || both(|| agents::agents(&everybody), || agents::new_agents(&everybody)),
-        || (content::content(&everybody), tables::marks(&everybody), tables::actions(&everybody)),
-    );
+    // These look at very many addresses and readers.
+    let ((agents, new_agents), content) =
+        both(|| (agents::agents(&everybody), agents::new_agents(&everybody)), || content::content(&everybody));
     let articles_taken = content.taken;
-    let suspects = suspects::rows(&everybody);
-    Report {
+    let report = Report {
         schema_version: 1,
         source: source(&everybody, about),
         verdict: verdict::verdict(&everybody, &robots, articles_taken, content.section.articles as usize),
@@ -91,18 +110,28 @@ pub(super) fn report(counts: &Counts, about: &About<'_>) -> Report {
         agents,
         robots,
         content: content.section,
-        bandwidth: tables::bandwidth(counts, about.cost_per_gb),
+        bandwidth: tables::bandwidth(&everybody, about.cost_per_gb),
         time: times::times(&everybody),
         shape: tables::shape(&everybody),
         new_agents,
         status: tables::status(counts),
         referrers: tables::referrers(&everybody),
-        marks,
-        actions,
+        marks: tables::marks(&everybody),
+        actions: tables::actions(&everybody),
         simulation: about.simulated.and_then(|policy| simulation::simulation(&everybody, policy)),
         quality: Quality { notes: counts.notes(), ..counts.quality.clone() },
-        suspects,
+        suspects: suspects::rows(&everybody),
+    };
+    let mut reported = Reported { report, most_by_one: [0; 3], windowed: BTreeMap::new() };
+    for survey in &everybody.surveys {
+        let most = reported.most_by_one.iter_mut().zip(survey.most_by_one);
+        most.for_each(|(most, count)| *most = count.max(*most));
+        for (window, count) in &survey.windowed {
+            let most = reported.windowed.entry(*window).or_insert(0);
+            *most = (*count).max(*most);
+        }
     }
+    reported
 }
 
 fn source(everybody: &Everybody<'_>, about: &About<'_>) -> SourceInfo {

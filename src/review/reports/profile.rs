@@ -1,6 +1,6 @@
 //! Counts by name, to be held against those of another part of the log.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{Everybody, obedience, title};
 use crate::review::difference::{Kind, Profile};
-use crate::review::engine::{Counts, Facts, KnownAgent, Requests, name};
+use crate::review::engine::{Counts, Facts, Requests, name};
 use crate::review::input::Source;
 use crate::visitor::{Category, Verification};
 
@@ -52,15 +52,9 @@ pub(in crate::review) fn profile(
 }
 
 fn add_agents(everybody: &Everybody<'_>, profile: &mut Profile) {
-    // Visitors are many, user agents are few.
-    let mut sums: HashMap<(*const KnownAgent, Category, Verification), (&Facts, Requests)> = HashMap::new();
-    for (_, _, facts) in everybody.all() {
-        let key = (std::sync::Arc::as_ptr(&facts.agent), facts.category, facts.verification);
-        sums.entry(key).or_insert((facts, Requests::default())).1 += facts.hits;
-    }
     let mut by_name: BTreeMap<String, Requests> = BTreeMap::new();
-    for (facts, hits) in sums.into_values() {
-        *by_name.entry(agent(facts)).or_default() += hits;
+    for program in everybody.programs() {
+        *by_name.entry(agent(program.facts)).or_default() += program.sums.hits;
     }
     for (name, hits) in by_name {
         profile.add(Kind::Agent, name, hits.count());

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Everybody, SUSPECTS, time, visitor};
 use crate::action::Action;
-use crate::review::engine::{Counts, Facts, Shard};
-use crate::review::findings::{Finding, findings};
+use crate::review::engine::Facts;
+use crate::review::findings::{findings, points};
 use crate::review::report::Suspect;
 
 /// Points from which somebody is a suspect.
@@ -14,47 +14,27 @@ const SUSPECT: u32 = 40;
 const PARTS: usize = 24;
 
 /// A suspect.
+#[derive(Debug)]
 pub(super) struct Ranked<'c> {
     pub(super) shard: usize,
     pub(super) number: u32,
     pub(super) facts: &'c Facts,
     points: u32,
-    findings: Vec<Finding>,
 }
 
-/// All suspects, the worst first.
-pub(super) fn rank(counts: &Counts) -> Vec<Ranked<'_>> {
-    let mut ranked: Vec<Ranked<'_>> = std::thread::scope(|scope| {
-        // Where no thread can be had, the calling one does it.
-        let start = |(at, shard)| {
-            let thread = std::thread::Builder::new().spawn_scoped(scope, move || suspects_of(at, shard));
-            thread.map_err(|_| suspects_of(at, shard))
-        };
-        let threads: Vec<_> = counts.shards.iter().enumerate().map(start).collect();
-        let done = threads.into_iter().map(|thread| match thread {
-            Ok(thread) => thread.join().unwrap_or_else(|failure| std::panic::resume_unwind(failure)),
-            Err(ranked) => ranked,
-        });
-        done.flatten().collect()
-    });
+/// The worst first.
+pub(super) fn sort(ranked: &mut [Ranked<'_>]) {
     // Who took most, of those that are equally suspect.
     let order = |one: &Ranked<'_>| (one.points / 10, one.facts.articles.count(), one.facts.pages, one.facts.hits);
     ranked.sort_by(|a, b| {
         order(b).cmp(&order(a)).then_with(|| a.facts.address.cmp(&b.facts.address)).then(a.facts.key.cmp(&b.facts.key))
     });
-    ranked
 }
 
-fn suspects_of(shard: usize, of: &Shard) -> Vec<Ranked<'_>> {
-    let mut ranked = Vec::new();
-    for (number, facts) in of.visitors.iter().enumerate() {
-        let findings = findings(facts);
-        let points = findings.iter().map(|f| f.points).sum::<u32>().max(facts.score.into());
-        if points >= SUSPECT && !findings.is_empty() {
-            ranked.push(Ranked { shard, number: number as u32, facts, points: points.min(100), findings });
-        }
-    }
-    ranked
+/// The visitor of this number in a shard, if it is a suspect.
+pub(super) fn ranked(shard: usize, number: u32, facts: &Facts) -> Option<Ranked<'_>> {
+    let points = points(facts)?.max(facts.score.into());
+    (points >= SUSPECT).then(|| Ranked { shard, number, facts, points: points.min(100) })
 }
 
 /// The section.
@@ -82,7 +62,7 @@ fn row(one: &Ranked<'_>, period: (Duration, Duration)) -> Suspect {
         articles: facts.articles.count(),
         bytes: facts.bytes.count(),
         score: if facts.score > 0 { facts.score } else { one.points as u8 },
-        reasons: one.findings.iter().map(|finding| finding.text.clone()).collect(),
+        reasons: findings(facts).into_iter().map(|finding| finding.text).collect(),
         action: deckle.and_then(|deckle| strongest(&deckle.done)),
         would_action: deckle.and_then(|deckle| strongest(&deckle.would)),
         first: time(facts.first()),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::survey::is_marked;
 use super::{Everybody, ROWS, title, visitor};
 use crate::action::Action;
 use crate::review::engine::{Amount, Counts, Facts, Requests};
@@ -15,9 +16,9 @@ use crate::visitor::Category;
 /// Evidence that makes somebody a reader who may have been disturbed.
 const EVIDENCE: usize = 2;
 
-pub(super) fn bandwidth(counts: &Counts, cost_per_gb: Option<f64>) -> Vec<BandwidthRow> {
+pub(super) fn bandwidth(everybody: &Everybody<'_>, cost_per_gb: Option<f64>) -> Vec<BandwidthRow> {
     let mut sums: BTreeMap<Category, (Requests, Amount, Option<Amount>)> = BTreeMap::new();
-    for (category, of) in counts.shards.iter().flat_map(|shard| shard.tally.categories()) {
+    for (category, of) in everybody.counts.shards.iter().flat_map(|shard| shard.tally.categories()) {
         let (hits, bytes, upstream_us) = sums.entry(category).or_default();
         *hits += of.hits;
         *bytes += of.bytes;
@@ -38,14 +39,9 @@ pub(super) fn bandwidth(counts: &Counts, cost_per_gb: Option<f64>) -> Vec<Bandwi
         (category, row)
     };
     let mut rows: BTreeMap<Category, BandwidthRow> = sums.into_iter().map(row).collect();
-    let mut visitors = [0u64; Category::ALL.len()];
-    for facts in counts.shards.iter().flat_map(|shard| &shard.visitors) {
-        if let Some(count) = visitors.get_mut(facts.category as usize) {
-            *count += 1;
-        }
-    }
     for (category, row) in &mut rows {
-        row.visitors = visitors.get(*category as usize).copied().unwrap_or(0);
+        let visitors = everybody.surveys.iter().filter_map(|survey| survey.categories.get(*category as usize));
+        row.visitors = visitors.sum();
     }
     let all: u64 = rows.values().map(|row| row.bytes).sum();
     let mut rows: Vec<BandwidthRow> = rows.into_values().collect();
@@ -142,12 +138,11 @@ pub(super) fn referrers(everybody: &Everybody<'_>) -> Vec<ReferrerRow> {
 }
 
 pub(super) fn marks(everybody: &Everybody<'_>) -> Marks {
-    let marked = |facts: &&Facts| facts.deckle.as_ref().is_some_and(|deckle| deckle.marks.count() > 0);
     let mut rows: Vec<MarkRow> = everybody
         .ranked
         .iter()
         .map(|one| one.facts)
-        .filter(marked)
+        .filter(|facts| is_marked(facts))
         .map(|facts| MarkRow {
             visitor: visitor(facts),
             name: title(facts),
@@ -159,7 +154,7 @@ pub(super) fn marks(everybody: &Everybody<'_>) -> Marks {
     rows.truncate(ROWS);
     Marks {
         issued: everybody.counts.shards.iter().map(|shard| shard.tally.marks).sum(),
-        visitors: everybody.all().filter(|(_, _, facts)| marked(facts)).count() as u64,
+        visitors: everybody.surveys.iter().map(|survey| survey.marked).sum(),
         rows,
     }
 }
@@ -176,22 +171,21 @@ pub(super) fn actions(everybody: &Everybody<'_>) -> Actions {
 
 /// Whom deckle, or the server, may have done wrong.
 fn candidates(everybody: &Everybody<'_>) -> Vec<CandidateRow> {
-    let mut rows: Vec<CandidateRow> = everybody
-        .all()
-        .filter(|(_, _, facts)| matches!(facts.category, Category::Browser | Category::Reader))
-        .filter_map(|(_, _, facts)| {
-            let disturbed = facts.deckle.as_ref()?.disturbed;
-            let evidence = (disturbed > 0).then(|| human_evidence(facts)).filter(|found| found.len() >= EVIDENCE)?;
-            Some(CandidateRow {
-                visitor: visitor(facts),
-                name: title(facts),
-                hits: facts.hits.count(),
-                disturbed: disturbed.into(),
-                evidence,
-            })
-        })
-        .collect();
+    let mut rows: Vec<&CandidateRow> = everybody.surveys.iter().flat_map(|survey| &survey.candidates).collect();
     rows.sort_by(|a, b| (b.evidence.len(), b.disturbed, &a.visitor).cmp(&(a.evidence.len(), a.disturbed, &b.visitor)));
-    rows.truncate(ROWS);
-    rows
+    rows.into_iter().take(ROWS).cloned().collect()
+}
+
+/// A reader who was disturbed, by all that can be told.
+pub(super) fn candidate(facts: &Facts) -> Option<CandidateRow> {
+    let disturbed = facts.deckle.as_ref()?.disturbed;
+    let may_be = disturbed > 0 && matches!(facts.category, Category::Browser | Category::Reader);
+    let evidence = may_be.then(|| human_evidence(facts)).filter(|found| found.len() >= EVIDENCE)?;
+    Some(CandidateRow {
+        visitor: visitor(facts),
+        name: title(facts),
+        hits: facts.hits.count(),
+        disturbed: disturbed.into(),
+        evidence,
+    })
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::{Batch, LOOKED_AT, Open, pass_over, time_of};
-use crate::audit::reader::Reader;
+use crate::audit::reader::{Format, Hit, Reader};
 use crate::review::input::Chunk;
 
 /// A server writes a line when the answer is done: a chunk that ends this much earlier holds no later line.
@@ -62,13 +62,13 @@ impl Open {
 /// The bytes of the lines up to the first that is later than `border`, which gives the time at which to go on. The first line
 /// is always one of them.
 fn run(rest: &[u8], border: Duration, reader: &mut Reader, next: &mut Duration, newest: &mut Duration) -> usize {
-    let mut end = 0;
+    let (mut end, mut hit) = (0, Hit::default());
     while let Some(left) = rest.get(end..).filter(|left| !left.is_empty()) {
         let length = memchr::memchr(b'\n', left).map_or(left.len(), |at| at + 1);
         let line = left.get(..length).unwrap_or_default();
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let format = reader.format();
-        if let Some(time) = time_of(&reader.read(line)) {
+        if let Some(time) = time_of_line(line, reader, &mut hit) {
             if end > 0 && time > border {
                 // It is read once more, with those behind it.
                 if reader.format() != format {
@@ -82,6 +82,15 @@ fn run(rest: &[u8], border: Duration, reader: &mut Reader, next: &mut Duration, 
         end += length;
     }
     end
+}
+
+/// The time of a line, if it has one. Nearly all lines are usual ones, and `hit` takes what is read of those.
+fn time_of_line<'l>(line: &'l [u8], reader: &mut Reader, hit: &mut Hit<'l>) -> Option<Duration> {
+    let text = if reader.format() == Format::Combined { std::str::from_utf8(line).ok() } else { None };
+    if text.is_some_and(|text| reader.read_usual(text, hit)) {
+        return Some(hit.time);
+    }
+    time_of(&reader.read(line))
 }
 
 /// The time of the last line that has one.

@@ -20,7 +20,7 @@ use tower::{Layer, ServiceExt};
 struct Printer;
 
 impl deckle::audit::Sink for Printer {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         println!("audit     {} {} complete={}", record.method, record.path, record.complete);
     }
 }

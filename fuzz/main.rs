@@ -14,6 +14,10 @@ mod generate;
 mod identity;
 #[cfg(feature = "proxy")]
 mod logs;
+#[allow(dead_code, reason = "a server needs more of it than is tried here")]
+#[path = "../src/page/packed/mod.rs"]
+mod packed;
+mod packing;
 mod targets;
 #[path = "../tests/it/undo.rs"]
 mod undo;
@@ -40,6 +44,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("content-usage", targets::content_usage),
     ("images", targets::images),
     ("copies", copies::copies),
+    ("packed", packing::packed),
     #[cfg(feature = "proxy")]
     ("logs", logs::lines),
     #[cfg(feature = "proxy")]

@@ -15,23 +15,30 @@ def lines(corpus):
 
 
 def make(corpus, path, copies):
-    """Every copy has days and first two octets of its own; copies of one day follow one another, as in a rotated log."""
+    """Every copy has days and first two octets of its own. All lines of a day stand in order of time, as a server writes them."""
     stamp = re.compile(rb"^(\d+)\.(\d+)\.(\d+\.\d+) (.*?)\[(\d\d)/May/2015:(.*)$", re.S)
-    parts = []
+    parts = {}
     for line in lines(corpus):
         found = stamp.match(line)
         if found:
             first, second, rest, middle, day, tail = found.groups()
-            parts.append((int(first), int(second), rest, middle, int(day), tail))
+            parts.setdefault(int(day), []).append((tail[:8], int(first), int(second), rest, middle, tail))
+    begin = min(parts)
+    by_shift = {}
+    for copy in range(copies):
+        by_shift.setdefault(copy * DAYS // copies, []).append((copy * 7 % 200, copy * 13 % 250))
     with open(path, "wb") as out:
-        for copy in range(copies):
-            shift = copy * DAYS // copies
-            add, other = copy * 7 % 200, copy * 13 % 250
-            days = {day: (datetime(2015, 5, day) + timedelta(days=shift)).strftime("%d/%b/%Y").encode() for day in range(17, 21)}
-            out.write(b"".join(
-                b"%d.%d.%s %s[%s:%s\n" % ((first + add) % 223 + 1, (second + other) % 256, rest, middle, days[day], tail)
-                for first, second, rest, middle, day, tail in parts))
-    return len(parts) * copies
+        for past in range(DAYS + max(parts) - begin):
+            date = (datetime(2015, 5, begin) + timedelta(days=past)).strftime("%d/%b/%Y").encode()
+            lines_of_day = [
+                (time, b"%d.%d.%s %s[%s:%s\n" % ((first + add) % 223 + 1, (second + other) % 256, rest, middle, date, tail))
+                for day, of_day in parts.items()
+                for add, other in by_shift.get(past - (day - begin), ())
+                for time, first, second, rest, middle, tail in of_day]
+            # Lines of one second stay as they were: by day of the corpus, and by copy.
+            lines_of_day.sort(key=lambda pair: pair[0])
+            out.write(b"".join(line for _, line in lines_of_day))
+    return sum(map(len, parts.values())) * copies
 
 
 def measure(command, stdout=subprocess.DEVNULL):

@@ -4,8 +4,8 @@
 #   scripts/bench_review.sh [--part N]      N: one Nth of the log (default 1: about 1 GB)
 #
 # The log is made from the real lines of the corpus (10,000 of them, DECKLE_CORPUS, default ../shared/corpus), again and again
-# with other days and addresses: 28 days, about 770,000 addresses. Prints one line of JSON a measurement, and the floors
-# that are to hold; the whole log fails where one does not.
+# with other days and addresses, in order of time: 31 days, about 770,000 addresses. Prints one line of JSON a measurement,
+# and the floors that are to hold; the whole log fails where one does not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 part=1

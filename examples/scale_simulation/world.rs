@@ -130,8 +130,11 @@ impl World {
         mut note: impl FnMut(Duration, Seen),
     ) {
         let (start, mut visits) = (self.now, visits.iter().peekable());
-        while self.now - start < until {
-            let now = self.now - start;
+        loop {
+            let now = self.now.saturating_sub(start);
+            if now >= until {
+                break;
+            }
             if dies.is_some_and(|at| at <= now) {
                 self.store = None;
             }

@@ -20,7 +20,7 @@ const COME_BACK: u64 = 30;
 
 /// The forms of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Html,
     Problem,
     Text,
@@ -61,10 +61,15 @@ impl Answers {
     }
 
     pub(super) fn refuse(&self, refusal: Refusal, request: &HeaderMap) -> Response<Full<Bytes>> {
+        self.refuse_in(preferred(request), refusal)
+    }
+
+    /// The same where the request is gone.
+    pub(super) fn refuse_in(&self, form: Form, refusal: Refusal) -> Response<Full<Bytes>> {
         // All that were refused at once shall not come back at once.
         let retry_after = refusal.retry_after.map(|seconds| seconds + fastrand::u64(0..=seconds / 5));
         let refusal = Refusal { retry_after, ..refusal };
-        let (kind, body) = match preferred(request) {
+        let (kind, body) = match form {
             Form::Html => match self.page.render(self.values(refusal)) {
                 Ok(page) => ("text/html; charset=utf-8", page),
                 Err(_) => ("text/plain; charset=utf-8", self.text(refusal)),
@@ -214,7 +219,7 @@ fn message(refusal: Refusal) -> String {
 }
 
 /// By `Accept` (RFC 9110 §12.5.1): whichever form is named with the highest weight; `*/*` alone means text.
-fn preferred(headers: &HeaderMap) -> Form {
+pub(super) fn preferred(headers: &HeaderMap) -> Form {
     let mut best = (0u16, Form::Text);
     for value in headers.get_all(header::ACCEPT) {
         for item in value.to_str().unwrap_or_default().split(',') {

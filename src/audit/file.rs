@@ -212,7 +212,7 @@ fn run(mut writer: Writer, mut inbox: Inbox) {
 }
 
 impl Sink for FileSink {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         self.queue.record(record);
     }
 

@@ -178,7 +178,7 @@ impl Live {
 }
 
 impl Sink for Live {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         self.note(&record);
     }
 }

@@ -34,11 +34,12 @@ pub(super) struct Signals {
     pub(super) secrets: Mutex<Option<Vec<String>>>,
 }
 
-/// The end that records go into.
+/// The end that records go into. A place takes a pointer, so that a queue that is empty takes little memory, and handing a
+/// record over takes no copy of it.
 #[derive(Debug)]
 pub(super) struct Queue {
-    normal: SyncSender<AuditRecord>,
-    priority: SyncSender<AuditRecord>,
+    normal: SyncSender<Box<AuditRecord>>,
+    priority: SyncSender<Box<AuditRecord>>,
     signals: Arc<Signals>,
     stats: Arc<Stats>,
     thread: Mutex<Option<Running>>,
@@ -56,8 +57,8 @@ struct Running {
 
 /// The end that they come out of.
 pub(super) struct Inbox {
-    normal: Receiver<AuditRecord>,
-    priority: Receiver<AuditRecord>,
+    normal: Receiver<Box<AuditRecord>>,
+    priority: Receiver<Box<AuditRecord>>,
     signals: Arc<Signals>,
     stats: Arc<Stats>,
     clock: SharedClock,
@@ -147,7 +148,7 @@ impl Queue {
 }
 
 impl Sink for Queue {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         self.stats.add_taken();
         let queue = if record.has_priority() { &self.priority } else { &self.normal };
         if self.closed.load(Ordering::Acquire) || queue.try_send(record).is_err() {
@@ -174,8 +175,8 @@ impl Inbox {
         if self.is_stopping() {
             self.stopped.get_or_insert(now);
         }
-        let mut batch: Vec<AuditRecord> = self.priority.try_iter().take(BATCH).collect();
-        batch.extend(self.normal.try_iter().take(BATCH));
+        let mut batch: Vec<AuditRecord> = self.priority.try_iter().take(BATCH).map(|record| *record).collect();
+        batch.extend(self.normal.try_iter().take(BATCH).map(|record| *record));
         match self.stopped {
             Some(_) if batch.is_empty() => return Next::Over,
             Some(at) if now.saturating_sub(at) > DRAIN => {
@@ -187,9 +188,9 @@ impl Inbox {
         }
         if batch.is_empty() {
             let Ok(record) = self.normal.recv_timeout(wait) else { return Next::Nothing };
-            batch.push(record);
+            batch.push(*record);
             std::thread::sleep(GATHER);
-            batch.extend(self.normal.try_iter().take(BATCH - 1));
+            batch.extend(self.normal.try_iter().take(BATCH - 1).map(|record| *record));
         }
         self.stats.end_overrun();
         if let Some(live) = &self.live {
@@ -230,13 +231,13 @@ mod tests {
     fn a_full_queue_loses_and_says_so_until_there_is_room() {
         let settings = Settings { queue: 64, ..Settings::default() };
         let (queue, mut inbox) = Queue::new(&settings, ManualClock::at(0), None, None);
-        (0..70).for_each(|_| queue.record(blank()));
+        (0..70).for_each(|_| queue.record(Box::new(blank())));
         assert!(queue.is_losing());
         assert_eq!((queue.stats().drops().channel_full, queue.stats().queued()), (6, 64));
         let Next::Records(batch) = inbox.next_batch(Duration::ZERO) else { panic!("nothing came out") };
         assert_eq!((batch.len(), queue.is_losing()), (64, false));
         queue.stop();
-        queue.record(blank());
+        queue.record(Box::new(blank()));
         assert_eq!(queue.stats().drops().channel_full, 7);
         assert!(matches!(inbox.next_batch(Duration::ZERO), Next::Over));
     }
@@ -252,7 +253,7 @@ mod tests {
                 drop(inbox);
             })
             .unwrap();
-        queue.record(blank());
+        queue.record(Box::new(blank()));
         queue.close();
         assert_eq!(queue.stats().drops().shutdown, 1);
         barrier.wait();

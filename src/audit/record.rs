@@ -18,7 +18,7 @@ use crate::action::{Action, ChallengeStep, Decision};
 use crate::rights::robots::RobotsText;
 use crate::suspicion::Assessment;
 use crate::visitor::{Category, Method, RouteClass, Verification, Visitor, bare_host};
-use crate::watermark::PlanNote;
+use crate::watermark::{Carriers, PlanNote};
 
 /// Longest path, query, header values in bytes.
 const MAX_PATH: usize = 2_048;
@@ -92,8 +92,8 @@ pub struct PageSummary {
     pub mark: Option<String>,
     /// How much the page may be marked.
     pub mark_level: &'static str,
-    /// Channel and number of places, such as `s:13`.
-    pub carriers: Vec<String>,
+    /// Places that carry the mark.
+    pub carriers: Carriers,
     /// What is told of the page, the same for all its copies.
     pub plan: Option<Arc<PlanNote>>,
     /// Why there is no mark.
@@ -326,7 +326,7 @@ impl AuditRecord {
         if let Some(mark) = &page.mark {
             object.text("deckle.mark.id", mark);
             object.text("deckle.mark.level", page.mark_level);
-            object.list("deckle.mark.carriers", &page.carriers);
+            object.list("deckle.mark.carriers", &page.carriers.codes());
             object.text_if("deckle.mark.plan", page.plan.as_ref().map(|plan| HEXLOWER.encode(&plan.id)).as_deref());
         }
         object.list("deckle.mark.off", &page.mark_off);
@@ -510,7 +510,7 @@ mod tests {
         let marked = PageSummary {
             mark: Some("k1-0123456789ab".into()),
             mark_level: "typographic",
-            carriers: vec!["s:13".into(), "t:9".into()],
+            carriers: Carriers { seals: 13, forms: 9, ..Carriers::default() },
             plan: Some(Arc::new(PlanNote { id: [0, 1, 2, 3, 252, 253, 254, 255], ..PlanNote::default() })),
             mark_skip: Some("not told"),
             mark_off: vec!["w:css_unknown"],

@@ -10,7 +10,7 @@ use crate::action::Action;
 /// Takes records; must not wait. A list of sinks is one, too: each gets every record.
 pub trait Sink: Send + Sync + 'static {
     /// Takes one.
-    fn record(&self, record: AuditRecord);
+    fn record(&self, record: Box<AuditRecord>);
 
     /// Are records lost at the moment? Asked before each request where `audit.on_failure` is `refuse`, so it must cost
     /// next to nothing.
@@ -20,7 +20,7 @@ pub trait Sink: Send + Sync + 'static {
 }
 
 impl<S: Sink + ?Sized> Sink for Arc<S> {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         (**self).record(record);
     }
 
@@ -30,7 +30,7 @@ impl<S: Sink + ?Sized> Sink for Arc<S> {
 }
 
 impl Sink for Vec<Arc<dyn Sink>> {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         let Some((last, others)) = self.split_last() else { return };
         for sink in others {
             sink.record(record.clone());
@@ -218,7 +218,7 @@ pub enum SinkError {
 pub struct TracingSink;
 
 impl Sink for TracingSink {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         let action = record.decision.as_ref().map_or("", |d| d.action.code());
         let would = record.decision.as_ref().and_then(|d| d.would).map_or("", Action::code);
         let category = record.visitor.as_ref().map_or("", |v| v.agent.category.code());
@@ -251,7 +251,7 @@ mod tests {
     struct Counter(AtomicU64, bool);
 
     impl Sink for Counter {
-        fn record(&self, _: AuditRecord) {
+        fn record(&self, _: Box<AuditRecord>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
 
@@ -264,11 +264,11 @@ mod tests {
     fn every_sink_of_a_list_gets_every_record() {
         let sinks = [false, true, false].map(|losing| Arc::new(Counter(AtomicU64::new(0), losing)));
         let list: Vec<Arc<dyn Sink>> = sinks.iter().map(|sink| Arc::clone(sink) as Arc<dyn Sink>).collect();
-        list.record(blank());
-        list.record(blank());
+        list.record(Box::new(blank()));
+        list.record(Box::new(blank()));
         assert!(sinks.iter().all(|sink| sink.0.load(Ordering::Relaxed) == 2));
         assert!(list.is_losing() && !list[..1].to_vec().is_losing());
-        Vec::<Arc<dyn Sink>>::new().record(blank());
+        Vec::<Arc<dyn Sink>>::new().record(Box::new(blank()));
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Sinks {
 }
 
 impl Sink for Sinks {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         self.all.record(record);
     }
 
@@ -331,7 +331,7 @@ mod tests {
         let ip = Some("203.0.113.9".parse().unwrap());
         let address = crate::visitor::ClientAddress { ip, ..crate::visitor::ClientAddress::UNKNOWN };
         let record = AuditRecord { visitor: Some(crate::visitor::Visitor { address, ..visitor }), ..blank() };
-        (0..3).for_each(|_| sinks.record(record.clone()));
+        (0..3).for_each(|_| sinks.record(Box::new(record.clone())));
         sinks.close();
         assert!(sinks.queued.iter().all(|(_, queue)| queue.stats().written() == 3));
         assert_eq!(sinks.queued.first().map(|(kind, _)| *kind), Some(SinkKind::File), "the main one is first");
@@ -402,12 +402,12 @@ mod tests {
                 std::thread::yield_now();
             }
         };
-        sinks.record(blank());
+        sinks.record(Box::new(blank()));
         until(&|| queue.stats().written() > 0);
         std::fs::rename(dir.join("access.log"), dir.join("access.log.1")).unwrap();
         queue.reopen();
         until(&|| dir.join("access.log").exists());
-        sinks.record(blank());
+        sinks.record(Box::new(blank()));
         sinks.close();
         for name in ["access.log", "access.log.1"] {
             assert_eq!(std::fs::read_to_string(dir.join(name)).unwrap().lines().count(), 1, "{name}");

@@ -15,7 +15,7 @@ mod proxy;
 use serde::{Deserialize, Serialize};
 
 pub use load::LoadError;
-pub use proxy::{HostMode, ProxySettings, TimeoutSettings, TlsSettings};
+pub use proxy::{HostMode, ProxySettings, TimeoutSettings, TlsSettings, UpstreamCoding};
 
 use crate::action::Mode;
 #[cfg(feature = "html")]

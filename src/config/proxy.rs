@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 use crate::unit::{Size, Span};
@@ -22,6 +24,10 @@ pub struct ProxySettings {
     pub hosts: Vec<String>,
     /// Which name the upstream is asked by.
     pub host: HostMode,
+    /// Which coding it is asked for, of pages that came in one before.
+    pub upstream_coding: UpstreamCoding,
+    /// Most connections of clients at the same time.
+    pub max_connections: NonZeroU32,
     /// Longest request body; unset: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_request_body: Option<Size>,
@@ -49,6 +55,8 @@ impl Default for ProxySettings {
             tls: TlsSettings::default(),
             hosts: Vec::new(),
             host: HostMode::Preserve,
+            upstream_coding: UpstreamCoding::Auto,
+            max_connections: NonZeroU32::MIN.saturating_add(9_999),
             max_request_body: None,
             max_header_bytes: Size(64 << 10),
             max_headers: 100,
@@ -70,6 +78,18 @@ pub enum HostMode {
     Upstream,
 }
 
+/// Which coding the upstream is asked for, of pages that came in one before. They leave in that one, whichever is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamCoding {
+    /// `identity` where its address is loopback or private, else `client`.
+    Auto,
+    /// None: it need not compress what is taken apart here and compressed again.
+    Identity,
+    /// Those that the client accepts.
+    Client,
+}
+
 /// Section `[proxy.tls]`: both files or none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -88,6 +108,10 @@ pub struct TlsSettings {
 pub struct TimeoutSettings {
     /// For a request head to arrive.
     pub header_read: Span,
+    /// For a client to take something of what is written, on its connection or in one stream of HTTP/2.
+    pub write: Span,
+    /// Without a request on a connection of HTTP/2; of HTTP/1.1 it is `header_read`.
+    pub keep_alive: Span,
     /// For a connection to the upstream.
     pub connect: Span,
     /// For the head of its answer.
@@ -102,6 +126,8 @@ impl Default for TimeoutSettings {
     fn default() -> Self {
         Self {
             header_read: Span::seconds(10),
+            write: Span::seconds(60),
+            keep_alive: Span::seconds(75),
             connect: Span::seconds(5),
             first_byte: Span::seconds(60),
             response_idle: Span::seconds(60),

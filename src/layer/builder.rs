@@ -379,7 +379,7 @@ impl Builder {
 struct Silent;
 
 impl Sink for Silent {
-    fn record(&self, _: crate::audit::AuditRecord) {}
+    fn record(&self, _: Box<crate::audit::AuditRecord>) {}
 }
 
 impl fmt::Debug for Builder {

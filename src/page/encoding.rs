@@ -70,6 +70,11 @@ impl Coding {
     }
 }
 
+/// In the extensions of a response: it came from the same machine or network, and its coding costs more than it saves.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "only the proxy knows where the site is"))]
+pub(crate) struct NearSite;
+
 /// Why a body's codings are not taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CodingError {
@@ -149,12 +154,19 @@ enum Decode {
     Undecided(Vec<u8>),
 }
 
+/// A member of gzip begins with these (RFC 1952 §2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
+
 /// Takes one coding off a stream.
 pub(crate) struct Decoder {
     codec: Decode,
     coding: Coding,
     /// A member is complete; more input starts a new one (gzip, zstd) or is an error.
     done: bool,
+    /// Behind a complete member of gzip stands something else, which is passed over.
+    over: bool,
+    /// The first byte behind a complete member, while it may still begin another one.
+    held: Vec<u8>,
     fresh: bool,
     read: u64,
     written: u64,
@@ -170,13 +182,17 @@ impl Decoder {
             Coding::Zstd => Decode::Zstd(ZstdDecoder::new_with_params(&[DParameter::window_log_max(ZSTD_WINDOW_LOG)])),
             Coding::Deflate | Coding::Identity => Decode::Undecided(Vec::new()),
         };
-        Self { codec, coding, done: false, fresh: true, read: 0, written: 0, max }
+        Self { codec, coding, done: false, over: false, held: Vec::new(), fresh: true, read: 0, written: 0, max }
     }
 
     /// Decodes what is there.
     pub(crate) fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        let mut held = Vec::new();
+        let mut held = std::mem::take(&mut self.held);
         let input = match &mut self.codec {
+            _ if !held.is_empty() => {
+                held.extend_from_slice(input);
+                held.as_slice()
+            }
             Decode::Undecided(start) => {
                 start.extend_from_slice(input);
                 if start.len() < 2 {
@@ -203,7 +219,7 @@ impl Decoder {
         let mut buffer = [0u8; STEP];
         loop {
             if self.done {
-                if input.unwritten().is_empty() {
+                if !self.goes_on(input.unwritten()) {
                     return Ok(());
                 }
                 self.next_member()?;
@@ -223,6 +239,23 @@ impl Decoder {
                 return Ok(());
             }
         }
+    }
+
+    /// Does another member begin here? What else stands behind one of gzip, such as padding, browsers pass over.
+    fn goes_on(&mut self, rest: &[u8]) -> bool {
+        if self.over || rest.is_empty() {
+            return false;
+        }
+        if self.coding != Coding::Gzip || rest.starts_with(&GZIP_MAGIC) {
+            return true;
+        }
+        if GZIP_MAGIC.starts_with(rest) {
+            self.held = rest.to_vec();
+        } else {
+            self.over = true;
+            tracing::debug!(target: "deckle", "Something stands behind a gzip body and is passed over.");
+        }
+        false
     }
 
     fn next_member(&mut self) -> Result<()> {
@@ -441,12 +474,28 @@ mod tests {
     fn trailing_bytes_and_garbage_are_errors() {
         for coding in ALL {
             let mut coded = encode(coding, b"<p>x</p>");
-            coded.extend_from_slice(b"trailing garbage");
+            // Of gzip this is another member that is broken.
+            let garbage: &[u8] = if coding == Coding::Gzip { b"\x1F\x8Bgarbage" } else { b"trailing garbage" };
+            coded.extend_from_slice(garbage);
             assert!(decode(coding, &coded, 4_096).is_err(), "{coding:?}");
             assert!(
                 decode(coding, b"this is not coded at all, whatever the header says", 4_096).is_err(),
                 "{coding:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_gzip_is_passed_over() {
+        let member = encode(Coding::Gzip, b"<p>x</p>");
+        for behind in [&[0u8; 512][..], b"trailing garbage", b"\x1F", b"\x1Fx\x1F\x8B", b"\0\x1F\x8B\x08"] {
+            for chunk in [1, 7, 4_096] {
+                for members in [1, 2] {
+                    let coded = [member.repeat(members).as_slice(), behind].concat();
+                    let read = decode(Coding::Gzip, &coded, chunk).unwrap();
+                    assert_eq!(read, b"<p>x</p>".repeat(members), "{behind:?} {chunk}");
+                }
+            }
         }
     }
 

@@ -16,7 +16,7 @@ pub(crate) enum Expected {
     Page,
     /// Feeds and what is for programs: their entity tags are the site's.
     Data,
-    /// A file that is no page: so are its ranges.
+    /// A file that is no page, by its path or by what the browser wants it for: so are its ranges.
     Asset,
 }
 

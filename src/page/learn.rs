@@ -80,7 +80,9 @@ impl Findings {
 
     /// The findings as JSON, for a file that outlives a restart.
     pub fn to_json(&self) -> String {
-        self.hosts.lock().ok().and_then(|hosts| serde_json::to_string(&*hosts).ok()).unwrap_or_else(|| "{}".to_owned())
+        // Whoever ends a page waits for the lock: it is held for no more than a copy.
+        let hosts = self.hosts.lock().ok().map(|hosts| hosts.clone());
+        hosts.and_then(|hosts| serde_json::to_string(&hosts).ok()).unwrap_or_else(|| "{}".to_owned())
     }
 
     /// Reads [`Findings::to_json`]; what does not parse is nothing.

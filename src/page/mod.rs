@@ -43,6 +43,8 @@ pub mod notice;
 mod opening;
 mod outcome;
 mod output;
+#[cfg_attr(not(test), expect(dead_code, reason = "no page leaves in packed form yet"))]
+mod packed;
 mod pipeline;
 mod plain;
 pub mod plan;
@@ -70,6 +72,8 @@ use crate::unit::Size;
 
 pub use body::{BodyError, PageBody};
 pub use csp::{Amend, CspSettings};
+#[cfg(feature = "proxy")]
+pub(crate) use encoding::NearSite;
 pub use guard::{GuardMode, GuardSettings};
 #[cfg(feature = "proxy")]
 pub(crate) use headers::is_html;

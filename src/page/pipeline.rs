@@ -230,7 +230,7 @@ impl Pipeline {
         };
         let Work { job, mut choose, place } = *work;
         let carriers = confirm.outcome().carriers;
-        let mut difference = confirm.into_difference();
+        let difference = confirm.into_difference();
         let log = place.as_ref().map_or(Log::Nothing, |place| Log::Draft(Box::new(place.cache.draft())));
         let mut rewriter = Box::new(Rewriter::new(job).keep(log));
         let mut text = Vec::new();

@@ -1,6 +1,5 @@
 //! Bodies of the proxy: streamed from the upstream under an idle limit, or whole.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -10,9 +9,9 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep};
 
 use super::headers::strip_trailers;
+use super::idle::Idle;
 
 /// Why a body of the upstream broke off.
 #[derive(Debug, thiserror::Error)]
@@ -40,33 +39,6 @@ pin_project! {
     enum Kind {
         Upstream { #[pin] body: Incoming, idle: Idle },
         Full { #[pin] body: Full<Bytes> },
-    }
-}
-
-/// How long the other side may pause. Time in which nobody asked for more is not its pause.
-#[derive(Debug)]
-struct Idle {
-    sleep: Pin<Box<Sleep>>,
-    limit: Duration,
-    waiting: bool,
-}
-
-impl Idle {
-    fn new(limit: Duration) -> Self {
-        Self { sleep: Box::pin(tokio::time::sleep(limit)), limit, waiting: false }
-    }
-
-    /// What was polled, or `None` when it is too late for it.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<T>) -> Poll<Option<T>> {
-        if let Poll::Ready(ready) = polled {
-            self.waiting = false;
-            return Poll::Ready(Some(ready));
-        }
-        if !self.waiting {
-            self.waiting = true;
-            self.sleep.as_mut().reset(Instant::now() + self.limit);
-        }
-        self.sleep.as_mut().poll(cx).map(|()| None)
     }
 }
 
@@ -114,7 +86,7 @@ impl Body for UploadBody {
         let polled = this.body.poll_frame(cx);
         match ready!(this.idle.watch(cx, polled)) {
             Some(frame) => Poll::Ready(frame.map(|f| f.map(without_strays).map_err(|e| UploadError::Broken(e).into()))),
-            None => Poll::Ready(Some(Err(UploadError::Idle(this.idle.limit).into()))),
+            None => Poll::Ready(Some(Err(UploadError::Idle(this.idle.limit()).into()))),
         }
     }
 
@@ -150,7 +122,7 @@ impl Body for SiteBody {
                 let polled = body.poll_frame(cx);
                 match ready!(idle.watch(cx, polled)) {
                     Some(frame) => Poll::Ready(frame.map(|f| f.map(without_strays).map_err(SiteBodyError::Upstream))),
-                    None => Poll::Ready(Some(Err(SiteBodyError::Idle(idle.limit)))),
+                    None => Poll::Ready(Some(Err(SiteBodyError::Idle(idle.limit())))),
                 }
             }
         }

@@ -180,10 +180,15 @@ fn chain(headers: &HeaderMap, from: &ClientAddress) -> String {
     hops.join(", ")
 }
 
-/// Appends this hop (RFC 9110 §7.6.3).
-pub(super) fn append_via(headers: &mut HeaderMap, pseudonym: &str) {
-    if let Ok(value) = format!("1.1 {pseudonym}").parse() {
-        headers.append(header::VIA, value);
+/// What this hop says of itself (RFC 9110 §7.6.3).
+pub(super) fn via(pseudonym: &str) -> Option<HeaderValue> {
+    format!("1.1 {pseudonym}").parse().ok()
+}
+
+/// Appends this hop.
+pub(super) fn append_via(headers: &mut HeaderMap, via: Option<&HeaderValue>) {
+    if let Some(via) = via {
+        headers.append(header::VIA, via.clone());
     }
 }
 

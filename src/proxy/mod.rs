@@ -1,6 +1,7 @@
 //! deckle in front of any site: a reverse proxy, and an embedded demo site for when there is none.
 //!
-//! 1. The accept loop reads heads under a timer, speaks HTTP/1.1 and HTTP/2, and stops without cutting anybody off.
+//! 1. The accept loop reads heads under a timer, speaks HTTP/1.1 and HTTP/2, has so many places and no more, waits for nobody who
+//!    takes nothing, and stops without cutting anybody off.
 //! 2. Hop-by-hop fields end here; what a client claims about its own address is replaced by what is known.
 //! 3. Bodies stream in both directions; a body of the site that breaks off breaks off at the client, too.
 //! 4. A reload builds everything anew first; a bad file leaves the old one in force.
@@ -14,12 +15,16 @@ mod demo;
 #[cfg(feature = "verify-dns")]
 mod dns;
 mod error;
+mod failure;
 mod headers;
+mod idle;
 mod operators;
+mod places;
 mod plans;
 mod problem;
 mod refuse;
 mod server;
+mod stall;
 mod start;
 mod stream;
 mod upgrade;
@@ -226,13 +231,18 @@ impl Proxy {
         let parts = Arc::new(parts);
         let background = {
             let (parts, live, tls, config) = (Arc::clone(&parts), live.clone(), tls.clone(), config.clone());
+            let read = Arc::new(read);
             tokio::spawn(async move {
                 parts.learn_front_page(&config).await;
                 let mut save = tokio::time::interval(SAVE_EVERY);
                 loop {
+                    let parts = Arc::clone(&parts);
                     tokio::select! {
-                        _ = save.tick() => parts.learned.save_changes(),
-                        Some(()) = reload.recv() => parts.reload(&live, tls.as_deref(), &read),
+                        _ = save.tick() => aside(move || parts.learned.save_changes()).await,
+                        Some(()) = reload.recv() => {
+                            let (live, tls, read) = (live.clone(), tls.clone(), Arc::clone(&read));
+                            aside(move || parts.reload(&live, tls.as_deref(), &read)).await;
+                        }
                     }
                 }
             })
@@ -368,6 +378,13 @@ impl Parts {
         if let Some(page) = page {
             self.learned.findings.learn_page(&page);
         }
+    }
+}
+
+/// Work that waits for the disk, or takes long, on a thread where no request waits.
+async fn aside(work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = tokio::task::spawn_blocking(work).await {
+        tracing::error!(target: "deckle", %error, "Work beside the requests failed.");
     }
 }
 

@@ -44,7 +44,8 @@ pub(super) struct Learned {
     pub(super) findings: Arc<Findings>,
     pub(super) styles: Arc<Styles>,
     file: PathBuf,
-    /// The style sheets as they last stood in the file. Others are those of `deckle check --learn`.
+    /// The style sheets as they last stood in the file. Others are those of `deckle check --learn`. Whoever reads or writes the
+    /// file holds this.
     written: Mutex<String>,
 }
 
@@ -59,8 +60,11 @@ impl Learned {
 
     /// The file as it is now. What somebody else has put there is taken up.
     pub(super) fn saved(&self) -> Plans {
+        self.read(&mut self.written())
+    }
+
+    fn read(&self, written: &mut String) -> Plans {
         let saved = Plans::read(&self.file);
-        let mut written = self.written();
         if saved.styles != *written {
             self.styles.load_json(&saved.styles);
             written.clone_from(&saved.styles);
@@ -68,24 +72,30 @@ impl Learned {
         saved
     }
 
-    /// Writes everything down.
+    /// Writes everything down. Waits for the disk.
     pub(super) fn save(&self, version: u32, activated: u64) {
-        let saved = self.saved();
-        self.write(Plans { version, activated, ..saved });
+        let mut written = self.written();
+        self.read(&mut written);
+        self.write(self.known(version, activated), &mut written);
     }
 
     /// The same, if there is anything new.
     pub(super) fn save_changes(&self) {
-        let saved = self.saved();
-        if saved.findings != self.findings.to_json() || saved.styles != self.styles.to_json() {
-            self.write(saved);
+        let mut written = self.written();
+        let saved = self.read(&mut written);
+        let known = self.known(saved.version, saved.activated);
+        if known.findings != saved.findings || known.styles != saved.styles {
+            self.write(known, &mut written);
         }
     }
 
-    fn write(&self, plans: Plans) {
-        let plans = Plans { findings: self.findings.to_json(), styles: self.styles.to_json(), ..plans };
+    fn known(&self, version: u32, activated: u64) -> Plans {
+        Plans { version, activated, findings: self.findings.to_json(), styles: self.styles.to_json() }
+    }
+
+    fn write(&self, plans: Plans, written: &mut String) {
         match plans.write(&self.file) {
-            Ok(()) => *self.written() = plans.styles,
+            Ok(()) => *written = plans.styles,
             Err(error) => {
                 tracing::warn!(target: "deckle", %error, "What was learned about the site could not be saved.");
             }

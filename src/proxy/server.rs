@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,6 +20,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::places::Entrance;
+use super::stall::{PiecedBody, Streams};
 use super::stream::{ClientStream, Reset, ResetBody};
 use crate::config::ProxySettings;
 use crate::visitor::Peer;
@@ -27,6 +29,9 @@ use crate::visitor::Peer;
 /// Room for hyper's own buffer beyond the longest head that is allowed. The same limit holds for what waits to be written: a
 /// page that is longer takes a second write, which costs more than all that deckle does to it.
 const HEAD_SLACK: usize = 256 * 1024;
+/// Most streams of one connection that are open at the same time, and bytes that each may lend to it while the socket is slow.
+const STREAMS: u32 = 128;
+const LENT: usize = 64 * 1024;
 /// After an accept that failed (too many open files), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -50,13 +55,14 @@ pub(super) async fn serve<A: Answer>(
     stop: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
-    let builder = Arc::new(connection_builder(settings));
+    let mut entrance = Entrance::new(listener, settings);
+    let settings = Arc::new(settings.clone());
     let mut stop = std::pin::pin!(stop);
     let mut connections = JoinSet::new();
     loop {
-        let (stream, address) = tokio::select! {
+        let (stream, address, place) = tokio::select! {
             Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => match accepted {
+            accepted = entrance.next() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(target: "deckle", %error, "A connection could not be accepted.");
@@ -67,23 +73,22 @@ pub(super) async fn serve<A: Answer>(
             () = &mut stop => break,
         };
         let _ = stream.set_nodelay(true);
-        let (stream, reset) = ClientStream::new(stream);
+        let (stream, reset) = ClientStream::new(stream, settings.timeouts.write.0, place);
         let peer = Peer { address, secure: tls.is_some() };
-        let (builder, answer, watcher) = (Arc::clone(&builder), answer.clone(), graceful.watcher());
-        let limit = settings.timeouts.header_read.0;
+        let (settings, answer, watcher) = (Arc::clone(&settings), answer.clone(), graceful.watcher());
         let tls = tls.as_ref().map(|tls| TlsAcceptor::clone(&tls.load()));
         connections.spawn(async move {
             match tls {
-                None => connection(&builder, (stream, reset), peer, answer, watcher, limit).await,
-                Some(tls) => match tokio::time::timeout(limit, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(&builder, (stream, reset), peer, answer, watcher, limit).await,
+                None => connection(&settings, (stream, reset), peer, answer, watcher).await,
+                Some(tls) => match tokio::time::timeout(settings.timeouts.header_read.0, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection(&settings, (stream, reset), peer, answer, watcher).await,
                     Ok(Err(error)) => tracing::debug!(target: "deckle", %error, "A TLS handshake failed."),
                     Err(_) => tracing::debug!(target: "deckle", "A TLS handshake took too long."),
                 },
             }
         });
     }
-    drop(listener);
+    drop(entrance);
     let drained = tokio::time::timeout(settings.drain.0, graceful.shutdown()).await;
     if drained.is_err() {
         tracing::warn!(target: "deckle", "Some responses did not end in time and were cut off.");
@@ -92,8 +97,8 @@ pub(super) async fn serve<A: Answer>(
     connections.shutdown().await;
 }
 
-fn connection_builder(settings: &ProxySettings) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn connection_builder(settings: &ProxySettings, streams: Streams) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -104,20 +109,24 @@ fn connection_builder(settings: &ProxySettings) -> auto::Builder<TokioExecutor> 
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(settings.max_header_bytes.0 * 2).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS)
+        .max_send_buf_size(LENT)
         .keep_alive_interval(Some(Duration::from_secs(30)));
     builder
 }
 
 async fn connection<A: Answer, T>(
-    builder: &auto::Builder<TokioExecutor>,
+    settings: &ProxySettings,
     (stream, reset): (T, Reset),
     peer: Peer,
     answer: A,
     watcher: Watcher,
-    first_request_limit: Duration,
 ) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let limits = &settings.timeouts;
+    let streams = Streams::new(limits.write.0);
+    let builder = connection_builder(settings, streams.clone());
     let asked = Arc::new(Notify::new());
     let first_request = Arc::clone(&asked);
     let ends = reset.clone();
@@ -126,13 +135,21 @@ async fn connection<A: Answer, T>(
         request.extensions_mut().insert(peer);
         let answer = answer.clone();
         let reset = (request.version() == Version::HTTP_10).then(|| reset.clone());
-        async move { Ok::<_, Infallible>(answer.answer(request).await?.map(|body| ResetBody::new(body, reset))) }
+        async move {
+            let response = answer.answer(request).await?;
+            Ok::<_, Infallible>(response.map(|body| PiecedBody::new(ResetBody::new(body, reset))))
+        }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    // hyper's own timer starts with the first bytes of a head: whoever sends none must not hold the connection.
+    // hyper's own timer starts with the first bytes of a head: whoever sends none must not hold the connection. Over HTTP/2 it has
+    // none for a connection without streams, whose client answers pings.
     let silence = async {
-        if tokio::time::timeout(first_request_limit, first_request.notified()).await.is_ok() {
-            std::future::pending::<()>().await;
+        if tokio::time::timeout(limits.header_read.0, first_request.notified()).await.is_ok() {
+            streams.idle(limits.keep_alive.0).await;
+            // The last bytes of streams that are over may still be on their way to somebody slow.
+            while ends.is_blocked() {
+                streams.idle(limits.keep_alive.0).await;
+            }
         }
     };
     let mut connection = std::pin::pin!(watcher.watch(connection));
@@ -169,4 +186,144 @@ pub(super) fn tls_acceptor(settings: &ProxySettings) -> Result<Option<TlsAccepto
         .map_err(|e| refuse(e.to_string()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll, ready};
+
+    use http_body::Frame;
+    use http_body_util::{BodyExt, Empty};
+    use hyper::client::conn::http2;
+    use hyper_util::rt::TokioExecutor;
+    use tokio::task::JoinHandle;
+    use tokio::time::{Sleep, timeout};
+
+    use super::*;
+
+    const FRAME: usize = 100_000;
+    /// In virtual time.
+    const PATIENCE: Duration = Duration::from_secs(3_600);
+
+    /// So many frames, with a pause before each but the first.
+    struct Reply {
+        left: usize,
+        pause: Duration,
+        sleep: Option<Pin<Box<Sleep>>>,
+        gone: Option<Arc<Notify>>,
+    }
+
+    impl Body for Reply {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            if let Some(sleep) = &mut self.sleep {
+                ready!(sleep.as_mut().poll(cx));
+            }
+            self.sleep = (!self.pause.is_zero()).then(|| Box::pin(tokio::time::sleep(self.pause)));
+            self.left -= 1;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; FRAME])))))
+        }
+    }
+
+    impl Drop for Reply {
+        fn drop(&mut self) {
+            if let Some(gone) = &self.gone {
+                gone.notify_one();
+            }
+        }
+    }
+
+    /// Tells when what it answered for `/endless` is gone.
+    #[derive(Clone, Default)]
+    struct Site(Arc<Notify>);
+
+    impl Answer for Site {
+        type Body = Reply;
+
+        async fn answer(&self, request: Request<Incoming>) -> Result<Response<Reply>, Infallible> {
+            let (left, pause, gone) = match request.uri().path() {
+                "/endless" => (usize::MAX, 0, Some(Arc::clone(&self.0))),
+                "/events" => (5, 300, None),
+                _ => (1, 0, None),
+            };
+            Ok(Response::new(Reply { left, pause: Duration::from_secs(pause), sleep: None, gone }))
+        }
+    }
+
+    type Client = http2::SendRequest<Empty<Bytes>>;
+
+    /// A client of HTTP/2 that takes 16 KiB of each stream before it is read, and answers pings; and when its connection ends.
+    async fn client(site: Site) -> (Client, JoinHandle<()>) {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(async move {
+            let graceful = GracefulShutdown::new();
+            let peer = Peer { address: ([127, 0, 0, 1], 1).into(), secure: false };
+            let stream = (far, Reset::default());
+            connection(&ProxySettings::default(), stream, peer, site, graceful.watcher()).await;
+        });
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(16 * 1024);
+        let (client, connection) = builder.handshake(TokioIo::new(near)).await.unwrap();
+        let ended = tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        (client, ended)
+    }
+
+    async fn get(client: &mut Client, path: &str) -> Incoming {
+        let request = Request::get(format!("http://news.example{path}")).body(Empty::new()).unwrap();
+        client.send_request(request).await.unwrap().into_body()
+    }
+
+    async fn length(body: Incoming) -> usize {
+        body.collect().await.unwrap().to_bytes().len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_nobody_takes_is_reset_and_takes_no_other_with_it() {
+        let site = Site::default();
+        let (mut client, _ended) = client(site.clone()).await;
+        let mut stalled = get(&mut client, "/endless").await;
+        assert!(stalled.frame().await.unwrap().is_ok());
+        timeout(PATIENCE, site.0.notified()).await.expect("the body is dropped, and all that hangs on it");
+        assert_eq!(length(get(&mut client, "/quick").await).await, FRAME, "nothing else has noticed");
+        let mut taken = 0;
+        let end = loop {
+            match timeout(PATIENCE, stalled.frame()).await.unwrap() {
+                Some(Ok(frame)) => taken += frame.into_data().unwrap().len(),
+                end => break end,
+            }
+        };
+        assert!(matches!(end, Some(Err(_))), "never a clean end");
+        assert!(taken < FRAME, "{taken}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_little_and_a_site_that_pauses_are_waited_for() {
+        let (mut client, _ended) = client(Site::default()).await;
+        let events = tokio::spawn(length(get(&mut client, "/events").await));
+        let mut slow = get(&mut client, "/endless").await;
+        for _ in 0..40 {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            slow.frame().await.unwrap().unwrap();
+        }
+        assert_eq!(events.await.unwrap(), 5 * FRAME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_of_http_2_is_closed_when_nothing_more_is_asked() {
+        let (mut client, ended) = client(Site::default()).await;
+        let events = get(&mut client, "/events").await;
+        assert_eq!(length(events).await, 5 * FRAME, "as long as something is");
+        timeout(PATIENCE, ended).await.expect("it is closed").unwrap();
+    }
 }

@@ -1,11 +1,15 @@
-//! Connections that end by a reset where an answer broke off and nothing else would tell: HTTP/1.0 knows no end of a body
-//! but the end of the connection, so that a cut page would look like a whole one.
+//! Connections of clients: each has a place and a time limit for writes, and some end by a reset.
+//!
+//! A reset is due where an answer broke off and nothing else would tell: HTTP/1.0 knows no end of a body but the end of the
+//! connection, so that a cut page would look like a whole one. And where a client took nothing for too long: it would go on
+//! taking nothing, and the system would keep for it what was written.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -13,24 +17,34 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// How a connection is to end.
+use super::idle::Idle;
+use super::places::Place;
+
+/// How a connection is to end, and whether it is stuck.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reset(Arc<Ends>);
 
 #[derive(Debug, Default)]
 struct Ends {
-    /// A body broke off.
+    /// A body broke off, or the client took nothing.
     broken: AtomicBool,
     /// An answer began whose end only the connection tells.
     running: AtomicBool,
     /// All was said.
     orderly: AtomicBool,
+    /// The last write found no room.
+    blocked: AtomicBool,
 }
 
 impl Reset {
     /// The connection has come to its own end: it was not cut off from outside.
     pub(super) fn orderly(&self) {
         self.0.orderly.store(true, Ordering::Release);
+    }
+
+    /// Something waits to be written.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.0.blocked.load(Ordering::Relaxed)
     }
 
     fn is_due(&self) -> bool {
@@ -44,12 +58,24 @@ impl Reset {
 pub(super) struct ClientStream {
     stream: TcpStream,
     reset: Reset,
+    taking: Idle,
+    _place: Place,
 }
 
 impl ClientStream {
-    pub(super) fn new(stream: TcpStream) -> (Self, Reset) {
+    /// The client may take nothing of what is written for `limit`.
+    pub(super) fn new(stream: TcpStream, limit: Duration, place: Place) -> (Self, Reset) {
         let reset = Reset::default();
-        (Self { stream, reset: reset.clone() }, reset)
+        (Self { stream, reset: reset.clone(), taking: Idle::new(limit), _place: place }, reset)
+    }
+
+    fn written(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.reset.0.blocked.store(polled.is_pending(), Ordering::Relaxed);
+        if let Some(written) = ready!(self.taking.watch(cx, polled)) {
+            return Poll::Ready(written);
+        }
+        self.reset.0.broken.store(true, Ordering::Release);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client took nothing")))
     }
 }
 
@@ -70,7 +96,8 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -78,7 +105,8 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {

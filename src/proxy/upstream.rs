@@ -2,32 +2,33 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
+use http::uri::PathAndQuery;
+use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
 use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, HttpInfo};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::oneshot;
 use tower_service::Service;
 
-use super::body::{SiteBody, UploadBody, UploadError};
+use super::body::{SiteBody, UploadBody};
+use super::failure::{Failure, chain};
 use super::headers::Asked;
 use super::problem::{ALLOWED, problem};
 use super::{ProxyError, headers, refuse, upgrade};
-use crate::config::{HostMode, ProxySettings};
-use crate::page::is_html;
-use crate::visitor::{ClientAddress, Visitor};
+use crate::config::{HostMode, ProxySettings, UpstreamCoding};
+use crate::page::{NearSite, is_html};
+use crate::visitor::{ClientAddress, Visitor, is_public};
 
 type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -41,8 +42,11 @@ pub struct Upstream {
 struct Shared {
     client: Client<HttpsConnector<HttpConnector>, RequestBody>,
     base: Uri,
+    /// Its path, which stands before that of each request.
+    prefix: String,
     settings: ProxySettings,
     pseudonym: String,
+    via: Option<HeaderValue>,
 }
 
 impl Upstream {
@@ -71,7 +75,9 @@ impl Upstream {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(settings.pool_idle.0)
             .build(https);
-        Ok(Self { shared: Arc::new(Shared { client, base, settings: settings.clone(), pseudonym }) })
+        let prefix = base.path().trim_end_matches('/').to_owned();
+        let via = headers::via(&pseudonym);
+        Ok(Self { shared: Arc::new(Shared { client, base, prefix, settings: settings.clone(), pseudonym, via }) })
     }
 
     /// One page, whole; for learning about the site. Failures are nothing.
@@ -111,23 +117,20 @@ impl Service<Request<Incoming>> for Upstream {
 
 impl Shared {
     async fn forward(&self, request: Request<Incoming>) -> Response<SiteBody> {
-        let asked = request.headers().clone();
         if let Some((status, detail)) = refuse::refuse(&request, &self.settings) {
-            return problem(status, detail, &asked);
+            return problem(status, detail, request.headers());
         }
         if headers::is_loop(request.headers(), &self.pseudonym) {
-            return problem(StatusCode::LOOP_DETECTED, "The request goes in circles.", &asked);
+            return problem(StatusCode::LOOP_DETECTED, "The request goes in circles.", request.headers());
         }
         let upgrade = upgrade::wanted(&request);
-        let (head, body) = request.into_parts();
-        let Some(mut outgoing) = self.outgoing(&head, upgrade.as_ref()) else {
-            return problem(StatusCode::BAD_REQUEST, "The request target is not valid.", &asked);
-        };
-        if let Some(hops) = headers::max_forwards(&head.method, &head.headers) {
-            let Some(left) = hops.checked_sub(1) else { return answer_options() };
-            outgoing.headers.insert(header::MAX_FORWARDS, HeaderValue::from(left));
+        let (mut head, body) = request.into_parts();
+        if headers::max_forwards(&head.method, &head.headers) == Some(0) {
+            return answer_options();
         }
-        let again = outgoing.clone();
+        let Some(mut outgoing) = self.outgoing(&head, upgrade.as_ref()) else {
+            return problem(StatusCode::BAD_REQUEST, "The request target is not valid.", &head.headers);
+        };
         let named = self.renames(&head);
         let bodiless = body.is_end_stream();
         if head.headers.contains_key(header::TRANSFER_ENCODING)
@@ -136,45 +139,35 @@ impl Shared {
             // hyper sends no body with GET and HEAD unless it is told to.
             outgoing.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        let (body, uploaded) = self.request_body(body);
-        let request = Request::from_parts(outgoing, body);
-        let mut inbound = upgrade.map(|kind| (kind, head));
-        let answer = match inbound.as_mut() {
-            Some((_, head)) => {
-                let on_client = head.extensions.remove::<OnUpgrade>();
-                let answer = self.send(request, Some(uploaded)).await;
-                if let (Ok(answer), Some(on_client)) = (&answer, on_client)
-                    && answer.status() == StatusCode::SWITCHING_PROTOCOLS
-                {
-                    return self.tunnel(on_client, answer);
-                }
-                answer
-            }
-            None => {
-                let answer = self.send(request, Some(uploaded)).await;
-                let repeat = bodiless && matches!(again.method, Method::GET | Method::HEAD | Method::OPTIONS);
-                // Nothing came back, and asking twice changes nothing (RFC 9110 §9.2.2).
-                if repeat && matches!(answer, Err(Failure::Lost)) {
-                    self.send(Request::from_parts(again.clone(), empty()), None).await
-                } else {
-                    answer
-                }
-            }
-        };
+        let (body, uploaded) = if bodiless { (empty(), None) } else { self.request_body(body) };
+        let on_client = upgrade.as_ref().and_then(|_| head.extensions.remove::<OnUpgrade>());
+        let mut answer = self.send(Request::from_parts(outgoing, body), uploaded).await;
+        if let (Ok(answer), Some(on_client)) = (&answer, on_client)
+            && answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        {
+            return self.tunnel(on_client, answer);
+        }
+        let repeat = bodiless
+            && upgrade.is_none()
+            && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+            && matches!(answer, Err(Failure::Lost));
+        // Nothing came back, and asking twice changes nothing (RFC 9110 §9.2.2).
+        if repeat && let Some(again) = self.outgoing(&head, None) {
+            answer = self.send(Request::from_parts(again, empty()), None).await;
+        }
+        let asked = &head.headers;
         match answer {
             Ok(answer) if refuse::is_too_large(answer.headers(), &self.settings) => {
-                problem(StatusCode::BAD_GATEWAY, "The answer of the site cannot be passed on.", &asked)
+                problem(StatusCode::BAD_GATEWAY, "The answer of the site cannot be passed on.", asked)
             }
-            Ok(answer) if is_partial_page(&answer) => self.whole(again, answer, named.as_ref()).await,
+            Ok(answer) if is_partial_page(&answer) => self.whole(&head, answer, named.as_ref()).await,
             Ok(answer) => self.incoming(answer, named.as_ref()),
-            Err(Failure::Timeout) => problem(StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time.", &asked),
-            Err(Failure::TooLarge) => problem(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.", &asked),
-            Err(Failure::Idle) => {
-                problem(StatusCode::REQUEST_TIMEOUT, "The request body did not come in time.", &asked)
-            }
-            Err(Failure::Broken) => problem(StatusCode::BAD_REQUEST, "The request body is broken.", &asked),
+            Err(Failure::Timeout) => problem(StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time.", asked),
+            Err(Failure::TooLarge) => problem(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.", asked),
+            Err(Failure::Idle) => problem(StatusCode::REQUEST_TIMEOUT, "The request body did not come in time.", asked),
+            Err(Failure::Broken) => problem(StatusCode::BAD_REQUEST, "The request body is broken.", asked),
             Err(Failure::Connect | Failure::Lost) => {
-                problem(StatusCode::BAD_GATEWAY, "The site cannot be reached at the moment.", &asked)
+                problem(StatusCode::BAD_GATEWAY, "The site cannot be reached at the moment.", asked)
             }
         }
     }
@@ -184,9 +177,11 @@ impl Shared {
         let mut parts = uri::Parts::default();
         parts.scheme = self.base.scheme().cloned();
         parts.authority = self.base.authority().cloned();
-        let path = head.uri.path_and_query().map_or("/", |p| p.as_str());
-        let base = self.base.path().trim_end_matches('/');
-        parts.path_and_query = Some(format!("{base}{path}").parse().ok()?);
+        let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        parts.path_and_query = Some(match self.prefix.as_str() {
+            "" => target,
+            prefix => format!("{prefix}{}", target.as_str()).parse().ok()?,
+        });
         let mut out = Request::new(()).into_parts().0;
         out.method = head.method.clone();
         out.uri = Uri::from_parts(parts).ok()?;
@@ -201,7 +196,10 @@ impl Shared {
         let visitor = head.extensions.get::<Visitor>();
         let from = visitor.map_or(ClientAddress::UNKNOWN, |v| v.address);
         headers::set_forwarded(&mut out.headers, &from, visitor.is_some_and(|v| v.secure), host.as_ref());
-        headers::append_via(&mut out.headers, &self.pseudonym);
+        headers::append_via(&mut out.headers, self.via.as_ref());
+        if let Some(hops) = headers::max_forwards(&head.method, &head.headers) {
+            out.headers.insert(header::MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1)));
+        }
         match (self.settings.host, host) {
             (HostMode::Preserve, Some(host)) => {
                 out.headers.insert(header::HOST, host);
@@ -231,11 +229,11 @@ impl Shared {
     }
 
     /// The upload, and what ends with it.
-    fn request_body(&self, body: Incoming) -> (RequestBody, oneshot::Receiver<()>) {
+    fn request_body(&self, body: Incoming) -> (RequestBody, Option<oneshot::Receiver<()>>) {
         let (over, uploaded) = oneshot::channel();
         let max = self.settings.max_request_body.map_or(usize::MAX, |max| max.0 as usize);
         let body = UploadBody::new(body, self.settings.timeouts.response_idle.0, over);
-        (Limited::new(body, max).boxed_unsync(), uploaded)
+        (Limited::new(body, max).boxed_unsync(), Some(uploaded))
     }
 
     /// The time to the first byte counts from the end of the upload, which may take longer than an answer.
@@ -268,16 +266,17 @@ impl Shared {
     /// A part of a page would be a part without marks: the whole is asked for, once.
     async fn whole(
         &self,
-        mut head: http::request::Parts,
+        head: &http::request::Parts,
         partial: Response<Incoming>,
         named: Option<&Asked>,
     ) -> Response<SiteBody> {
-        if head.method != Method::GET || !head.headers.contains_key(header::RANGE) {
+        let ranged = head.method == Method::GET && head.headers.contains_key(header::RANGE);
+        let Some(mut again) = ranged.then(|| self.outgoing(head, None)).flatten() else {
             return self.incoming(partial, named);
-        }
-        head.headers.remove(header::RANGE);
-        head.headers.remove(header::IF_RANGE);
-        match self.send(Request::from_parts(head, empty()), None).await {
+        };
+        again.headers.remove(header::RANGE);
+        again.headers.remove(header::IF_RANGE);
+        match self.send(Request::from_parts(again, empty()), None).await {
             Ok(answer) => self.incoming(answer, named),
             Err(_) => self.incoming(partial, named),
         }
@@ -294,12 +293,26 @@ impl Shared {
             head.headers.remove(header::CONTENT_LENGTH);
         }
         headers::strip_hop_by_hop(&mut head.headers);
-        headers::append_via(&mut head.headers, &self.pseudonym);
+        headers::append_via(&mut head.headers, self.via.as_ref());
+        if head.headers.contains_key(header::CONTENT_ENCODING) && self.is_near(&head.extensions) {
+            head.extensions.insert(NearSite);
+        }
         let events =
             head.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
         let timeouts = &self.settings.timeouts;
         let limit = if events { timeouts.upgrade_idle.0 } else { timeouts.response_idle.0 };
         Response::from_parts(head, SiteBody::upstream(body, limit))
+    }
+
+    /// Need it not compress pages for the way to here?
+    fn is_near(&self, extensions: &Extensions) -> bool {
+        match self.settings.upstream_coding {
+            UpstreamCoding::Auto => {
+                extensions.get::<HttpInfo>().is_some_and(|info| !is_public(info.remote_addr().ip()))
+            }
+            UpstreamCoding::Identity => true,
+            UpstreamCoding::Client => false,
+        }
     }
 
     fn tunnel(&self, on_client: OnUpgrade, answer: &Response<Incoming>) -> Response<SiteBody> {
@@ -321,49 +334,6 @@ impl Shared {
     }
 }
 
-/// Why there is no answer of the site.
-enum Failure {
-    /// It took too long.
-    Timeout,
-    /// No connection came about, or the answer was none.
-    Connect,
-    /// The connection broke before an answer.
-    Lost,
-    /// The upload is longer than it may be.
-    TooLarge,
-    /// The upload paused for too long.
-    Idle,
-    /// The upload broke off.
-    Broken,
-}
-
-impl Failure {
-    fn of(error: &hyper_util::client::legacy::Error) -> Self {
-        let mut lost = false;
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        while let Some(error) = cause {
-            if error.is::<LengthLimitError>() {
-                return Self::TooLarge;
-            }
-            lost |= is_lost(error);
-            match error.downcast_ref() {
-                Some(UploadError::Idle(_)) => return Self::Idle,
-                Some(UploadError::Broken(_)) => return Self::Broken,
-                None => cause = error.source(),
-            }
-        }
-        if lost && !error.is_connect() { Self::Lost } else { Self::Connect }
-    }
-}
-
-/// The connection ended before the first byte of an answer.
-fn is_lost(error: &(dyn std::error::Error + 'static)) -> bool {
-    let hyper = error.downcast_ref::<hyper::Error>();
-    let reset = |e: &std::io::Error| matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
-    hyper.is_some_and(|e| e.is_incomplete_message() || e.is_canceled() || e.is_closed())
-        || error.downcast_ref().is_some_and(reset)
-}
-
 fn empty() -> RequestBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
@@ -374,17 +344,6 @@ fn answer_options() -> Response<SiteBody> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
     response
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn is_partial_page(answer: &Response<Incoming>) -> bool {

@@ -87,6 +87,7 @@ impl Uses {
     }
 
     /// Of two statements the stricter one, use by use.
+    #[must_use]
     pub fn stricter(mut self, other: Self) -> Self {
         for of in Use::ALL {
             self.set(of, self.get(of).max(other.get(of)));

@@ -207,8 +207,19 @@ pub trait Choose: Send {
     /// The hash of a context: the same for all visitors, and all that is kept of a place. `None`: there is no key, and
     /// no mark.
     fn hash(&self, kind: PlaceKind, context: &[u8]) -> Option<PlaceHash>;
-    /// The byte that stands between two words whose gap is in this column; `None`: the source stays.
+    /// The byte that stands between two words whose gap is in this column, a space or a line feed; `None`: the source stays, in
+    /// all columns.
     fn gap(&mut self, column: u16) -> Option<u8>;
+    /// The same for all columns at once.
+    fn gaps(&mut self) -> Option<GapRow> {
+        let mut bits = [0; 64];
+        for (word, columns) in bits.iter_mut().zip(0u16..) {
+            for bit in 0..64 {
+                *word |= u64::from(self.gap(columns * 64 + bit)? == b'\n') << bit;
+            }
+        }
+        Some(GapRow(bits))
+    }
     /// How a character in this column is spelled; `None`: the source stays.
     fn form(&mut self, form: Form, column: u16) -> Option<&'static str>;
     /// Which of two alternatives stands in this column, 0 or 1.
@@ -222,6 +233,23 @@ pub trait Choose: Send {
     /// What stands in this copy alone; `None`: nothing.
     fn fill(&mut self, _: Fill) -> Option<Bytes> {
         None
+    }
+}
+
+/// What stands between two words in each column of gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GapRow([u64; 64]);
+
+impl GapRow {
+    /// One bit a column, from the lowest one of the first word on: a set one is a line feed, else it is a space.
+    pub fn new(bits: [u64; 64]) -> Self {
+        Self(bits)
+    }
+
+    /// The byte of a column.
+    pub fn byte(&self, column: u16) -> u8 {
+        let word = self.0.get(usize::from(column / 64)).copied().unwrap_or_default();
+        if word >> (column % 64) & 1 == 1 { b'\n' } else { b' ' }
     }
 }
 

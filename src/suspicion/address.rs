@@ -29,7 +29,7 @@ pub(super) struct Address {
 impl Judge {
     /// What the address has seen, and who else is there.
     pub(super) fn address(&self, keys: &Keys, proven: bool, page: bool, now: Tick) -> Option<Address> {
-        self.state.with_record(keys.address, |record, known| {
+        self.state.with_record_at(keys.address, now, |record, known| {
             record.flags |= flag::ADDRESS;
             // The window of an address begins with its first request and is counted in seconds.
             if now.seconds().saturating_sub(record.last_number) >= ROTATION_WINDOW {

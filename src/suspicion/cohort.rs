@@ -46,7 +46,7 @@ impl Judge {
     pub(super) fn cohort(&self, keys: &Keys, step: &Step, pages: u16, bare: bool) -> Option<Signal> {
         let make = keys.make.filter(|_| step.page && !self.state.standings.blind())?;
         let page = CohortStep { address: keys.address.0, path: step.path, with_assets: !bare };
-        let alarm = self.state.note_make(make, page);
+        let alarm = self.state.note_make(make, page, step.now);
         if let Alarm::Raised { addresses, pages } = alarm {
             tracing::warn!(target: "deckle", event = "cohort", addresses, pages,
                 "Clients of one make ask for different pages from many addresses, and for nothing else.");

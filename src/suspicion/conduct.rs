@@ -263,9 +263,11 @@ pub(crate) fn number_in(path: &str) -> Option<u32> {
 
 /// A deep page that nobody else reads, asked for out of nowhere.
 pub(super) fn is_deep_direct(visitor: &Visitor, headers: &http::HeaderMap, article: bool, heat: u16) -> bool {
+    if !article || heat >= COLD_PATH || visitor.prefetch {
+        return false;
+    }
     let site = headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
-    let nowhere = !headers.contains_key(http::header::REFERER) && matches!(site, None | Some(b"none"));
-    article && nowhere && heat < COLD_PATH && !visitor.prefetch
+    !headers.contains_key(http::header::REFERER) && matches!(site, None | Some(b"none"))
 }
 
 /// The parameters of a query that no site is known for, as a number; 0 without any.

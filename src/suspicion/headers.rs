@@ -4,10 +4,13 @@
 //! `Sec-CH-UA` (User-Agent Client Hints) and `Sec-Fetch-*` (Fetch Metadata) go to trustworthy origins only, so their
 //! absence says something over HTTPS alone. Odd headers are no evidence by themselves: see [`score`](super::score).
 
-use http::{HeaderMap, HeaderName, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
 use super::Signal;
 use crate::visitor::{AddressSource, Category, Visitor};
+
+/// Fetch Metadata: where the request was set off.
+static SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What of the request head is judged here.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +102,7 @@ pub(crate) fn contradictions(visitor: &Visitor, head: Head<'_>, fire: &mut impl 
 
 /// Another site's page had it fetched: whoever reads that one has not walked into anything.
 pub(crate) fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
-    matches!(text(headers, "sec-fetch-site"), "cross-site" | "same-site")
+    matches!(headers.get(&SITE).map(HeaderValue::as_bytes), Some(b"cross-site" | b"same-site"))
 }
 
 fn content_negotiation(visitor: &Visitor, head: Head<'_>, fire: &mut impl FnMut(Signal)) {
@@ -199,6 +202,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::suspicion::Group;
 
     const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/139.0.0.0 Safari/537.36";
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -232,6 +236,7 @@ mod tests {
         let mut out = Vec::new();
         let view = Head { method: &head.method, version: head.version, headers: &head.headers, path: "/", query: None };
         contradictions(&visitor, view, &mut |signal| out.push(signal));
+        assert!(out.iter().all(|signal| signal.group() == Group::Headers), "where these weigh nothing, nobody looks");
         out.sort_unstable();
         out
     }

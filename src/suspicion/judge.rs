@@ -1,11 +1,13 @@
 //! From one request to its [`Assessment`].
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::cells::CellKey;
 use super::conduct;
 use super::conduct::Step;
 use super::headers::{self, Head};
+use super::page::{Asked, PathView};
 use super::score::{Points, Weights, cap_without_assets, in_order};
 use super::shared::Told;
 use super::signals::{self, Group};
@@ -25,6 +27,8 @@ const SUSPECT: u8 = 20;
 pub(crate) struct Judge {
     pub(crate) state: Arc<State>,
     pub(super) weights: Weights,
+    /// Odd headers count something.
+    weighs_headers: bool,
     beacon: super::Beacon,
     pub(super) links: Option<TrapForm>,
     pub(super) canary: bool,
@@ -52,8 +56,10 @@ struct View {
 
 impl Judge {
     pub(crate) fn new(state: Arc<State>, settings: &Settings, quotas: SoftQuotas) -> Result<Self, SuspicionError> {
+        let weights = Weights::new(&settings.score)?;
         Ok(Self {
-            weights: Weights::new(&settings.score)?,
+            weighs_headers: weights.weighs(Group::Headers),
+            weights,
             beacon: settings.beacon,
             links: settings.trap.links.then_some(settings.trap.form),
             canary: settings.trap.canary,
@@ -70,19 +76,31 @@ impl Judge {
 
     pub(crate) fn assess(&self, visitor: &Visitor, head: Head<'_>) -> Assessment {
         let start = self.state.clock().elapsed();
-        let keys = self.state.keys(visitor);
-        let shown = self.counts_as_page(visitor, head.method, keys.as_ref());
+        self.assess_known(visitor, head, (self.state.keys(visitor), self.path_view(&visitor.path)), start)
+    }
+
+    /// The same where these are known: the keys of the visitor, and what its path says.
+    pub(super) fn assess_known(
+        &self,
+        visitor: &Visitor,
+        head: Head<'_>,
+        (keys, path): (Option<Keys>, PathView),
+        start: Duration,
+    ) -> Assessment {
+        let shown = self.counts_as_page(visitor, head.method, keys.as_ref(), path.hash);
         // Ten a minute weigh nothing: what is asked ahead may never be read.
         let ahead = shown
             && visitor.prefetch
             && keys.as_ref().is_some_and(|keys| self.prefetch.check_key(&keys.address).is_ok());
         let page = shown && !ahead;
+        let asked = Asked { page, path, now: start };
         let mut fired = self.of_the_head(visitor, head);
         let mut assessment = keys
-            .and_then(|keys| self.with_history(visitor, head, page, keys, &mut fired))
+            .and_then(|keys| self.with_history(visitor, head, asked, keys, &mut fired))
             .unwrap_or_else(|| self.without_history(&fired, keys.is_some()));
         assessment.prefetched = ahead;
         assessment.counts_as_page = page;
+        assessment.path = Some(path.hash);
         assessment.offer_beacon = match self.beacon {
             super::Beacon::Off => false,
             super::Beacon::Suspect => assessment.score >= SUSPECT,
@@ -100,7 +118,9 @@ impl Judge {
         let mut fired = Vec::new();
         let mut fire = |signal| self.fire(&mut fired, signal, ONCE);
         signals::claim(visitor.agent.category, visitor.verification).into_iter().for_each(&mut fire);
-        headers::contradictions(visitor, head, &mut fire);
+        if self.weighs_headers {
+            headers::contradictions(visitor, head, &mut fire);
+        }
         if visitor.verification == Verification::Verified {
             fire(Signal::VerifiedAgent);
         }
@@ -113,7 +133,7 @@ impl Judge {
     /// A signal counts so many halves of its points.
     pub(super) fn fire(&self, fired: &mut Vec<Fired>, signal: Signal, halves: u8) {
         let points = (u16::from(self.weights.of(signal)) * u16::from(halves) / 2).min(255) as u8;
-        let muted = || self.state.standings.is_muted(signal) || self.state.valve.is_muted(signal, self.state.now());
+        let muted = || self.state.standings.is_muted(signal) || self.state.valve.is_muted(signal, || self.state.now());
         if points > 0 && !muted() {
             fired.push(Fired { signal, points });
         }
@@ -127,7 +147,13 @@ impl Judge {
             network: of(Group::Network),
             ..Points::default()
         };
-        Assessment { score: points.score(), points, signals: in_order(fired), degraded, ..Assessment::unknown() }
+        Assessment {
+            score: points.score(),
+            points,
+            signals: in_order(fired.to_vec()),
+            degraded,
+            ..Assessment::unknown()
+        }
     }
 
     /// `None`: a table was busy.
@@ -135,19 +161,20 @@ impl Judge {
         &self,
         visitor: &Visitor,
         head: Head<'_>,
-        page: bool,
+        asked: Asked,
         keys: Keys,
         fired: &mut Vec<Fired>,
     ) -> Option<Assessment> {
+        let page = asked.page;
         let keys = Keys { make: self.make(visitor, head), ..keys };
-        let step = self.step(visitor, head, page);
+        let step = self.step(visitor, head, asked);
         let mut view = self.count(keys.own, visitor, &step)?;
         let mine = view.record;
         let bare = view.record.assets == 0 && view.record.beacons == 0;
         let pass = self.pass(visitor, &keys, fired);
         let vouched = pass.credit.is_some();
         let protected = view.record.flags & flag::PROTECTED != 0 || vouched;
-        let (near, collapsed) = self.state.neighbourhood(&keys, page, !bare);
+        let (near, collapsed) = self.state.neighbourhood(&keys, page, !bare, step.now);
         let cohort = self.cohort(&keys, &step, mine.pages, bare).filter(|_| !protected);
         let collapsed = collapsed.filter(|_| bare && !protected);
         if let Some(net) = collapsed {
@@ -177,12 +204,10 @@ impl Judge {
             self.fire(fired, Signal::NetLimit, ONCE);
         }
         let verified = visitor.verification == Verification::Verified;
-        self.traps(
-            visitor,
-            &view.record,
-            visitor.prefetch || verified || headers::comes_from_elsewhere(head.headers),
-            fired,
-        );
+        if visitor.trap.is_some() {
+            let spared = visitor.prefetch || verified || headers::comes_from_elsewhere(head.headers);
+            self.traps(visitor, &view.record, spared, fired);
+        }
         // A pass that goes around has one quota still, wherever it is shown.
         let client = match keys.pass {
             Some(pass) => pass,
@@ -194,7 +219,7 @@ impl Judge {
         let shared_price = if client == keys.address || !view.known { address.last_score } else { 0 };
         let last = view.record.last_score.max(shared_price).saturating_sub(pass.credit.unwrap_or(0));
         let paid = page.then(|| self.soft_refusals(client, last, width, fired));
-        let rate = self.state.with_record(client, |record, _| {
+        let rate = self.state.with_record_at(client, step.now, |record, _| {
             if conduct::ignores_wait(record, &step) {
                 self.fire(fired, Signal::IgnoredRetryAfter, ONCE);
             }
@@ -225,7 +250,7 @@ impl Judge {
             score: points.score(),
             points,
             pressed: self.press_cohorts && fired.iter().any(|f| f.signal == Signal::Cohort),
-            signals: in_order(fired),
+            signals: in_order(std::mem::take(fired)),
             first_request: !view.known && !address.known && collapsed.is_none(),
             read_robots: conduct::has_read_robots(&view.record, step.now),
             degraded: false,
@@ -253,7 +278,7 @@ impl Judge {
             blind: self.state.standings.blind(),
             now: step.now,
         };
-        self.state.with_record(key, |record, known| {
+        self.state.with_record_at(key, step.now, |record, known| {
             let revisit = conduct::count(record, step);
             let mut signals = [(None, 0); 10];
             let mut places = signals.iter_mut();
@@ -311,7 +336,7 @@ impl Judge {
         // A pass speaks for who shows it, and for nobody who looks the same.
         let score = Points { credit: lasting, ..*points }.score();
         let bits = fired.iter().filter_map(|f| state::bit(f.signal)).fold(0u32, |bits, at| bits | 1 << at);
-        let standing = self.state.with_record(sub, |record, _| {
+        let standing = self.state.with_record_at(sub, step.now, |record, _| {
             record.behaviour = points.behaviour;
             record.trap = points.trap;
             record.credit = lasting;
@@ -327,7 +352,7 @@ impl Judge {
             record.fired |= bits;
             (good, record.flags & flag::STANDING != 0, record.fired, fresh, record.assets > 0)
         });
-        self.state.with_record(keys.address, |record, _| {
+        self.state.with_record_at(keys.address, step.now, |record, _| {
             // On whom the network does not count, it has no say about the network.
             if !of.protected {
                 record.network = points.network;

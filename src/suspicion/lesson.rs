@@ -27,12 +27,11 @@ impl Judge {
     }
 
     /// A page that nobody took for one. A refusal counts now, though it comes too late for the answer.
-    pub(crate) fn note_late_page(&self, keys: &Keys, path: &str) {
-        let hash = self.state.path_hash(path);
+    pub(crate) fn note_late_page(&self, keys: &Keys, path: u64) {
         self.state.with_record(keys.own, |record, _| {
             record.pages = record.pages.saturating_add(1);
             record.flags |= if record.flags & flag::LATE == 0 { flag::LATE } else { flag::LATE_AGAIN };
-            distinct::mark(&mut record.distinct, hash);
+            distinct::mark(&mut record.distinct, path);
         });
         let quotas = [(&self.page_soft, Signal::PageSoft), (&self.page_hour, Signal::PageHour)];
         let refused = quotas.into_iter().filter(|(quota, _)| quota.of(Width::One).check_key(&keys.address).is_err());

@@ -61,13 +61,15 @@ pub(crate) use conduct::looks_like_article;
 #[cfg(feature = "proxy")]
 pub(crate) use conduct::number_in;
 #[cfg(feature = "proxy")]
+pub(crate) use page::PathView;
+#[cfg(feature = "proxy")]
 pub(crate) use price::cost_of_page;
 #[cfg(feature = "proxy")]
 pub(crate) use probe::is_probe;
 #[cfg(feature = "proxy")]
 pub(crate) use replay::{LoggedRequest, Replay, is_unlogged};
 pub(crate) use shared::{Debit, Subject, Verdict};
-pub(crate) use state::{Keys, Opened, PathKind};
+pub(crate) use state::{Keys, Opened, PathKind, Tick};
 pub(crate) use width::{Widened, Width};
 
 /// Section `[suspicion]` of the configuration.
@@ -217,6 +219,8 @@ pub struct Assessment {
     pub cut_off: bool,
     /// What judging took.
     pub took: Duration,
+    /// Hash of the path under the key of the tables.
+    pub(crate) path: Option<u64>,
     /// The key whose limits apply; none without an address.
     pub(crate) client: Option<CellKey>,
     /// The key of the address, whoever shares it.
@@ -270,6 +274,7 @@ impl Assessment {
             degraded: true,
             cut_off: false,
             took: Duration::ZERO,
+            path: None,
             client: None,
             address: None,
             keys: None,

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
@@ -9,15 +10,43 @@ use super::Assessment;
 use super::conduct::{self, Step};
 use super::headers::Head;
 use super::judge::Judge;
-use super::state::{Keys, PathKind, flag};
+use super::state::{Keys, PathKind, Tick, flag};
 use crate::visitor::trap::{BeaconOffer, Offers};
 use crate::visitor::{Category, RouteClass, Verification, Visitor};
 
+/// What a path says by itself: the same for all who ask.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PathView {
+    /// Under the key of the tables.
+    pub(super) hash: u64,
+    number: Option<u32>,
+    article: bool,
+}
+
+/// What is asked for, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// It counts as a page.
+    pub(super) page: bool,
+    pub(super) path: PathView,
+    /// Of the clock, which is read once for all.
+    pub(super) now: Duration,
+}
+
 impl Judge {
+    /// Looks at a path in its normal form.
+    pub(super) fn path_view(&self, path: &str) -> PathView {
+        PathView {
+            hash: self.state.path_hash(path),
+            number: conduct::number_in(path),
+            article: conduct::looks_like_article(path),
+        }
+    }
+
     /// A path is what it has answered, not what the request says about itself; before it has answered anything, it is
     /// a page unless it names a file, and unless this visitor has asked for pages by the names of files before.
-    pub(super) fn counts_as_page(&self, visitor: &Visitor, method: &Method, keys: Option<&Keys>) -> bool {
-        let known = self.state.path_kind(&visitor.path).map(|kind| kind == PathKind::Html);
+    pub(super) fn counts_as_page(&self, visitor: &Visitor, method: &Method, keys: Option<&Keys>, path: u64) -> bool {
+        let known = self.state.path_kind(path).map(|kind| kind == PathKind::Html);
         let looks_like_page = || !visitor.asset_path && visitor.route != RouteClass::Feed;
         match visitor.route {
             RouteClass::Wellknown | RouteClass::Own => false,
@@ -58,30 +87,31 @@ impl Judge {
         use Category::{Academic, AiSearch, AiTrain, Seo};
         let bound = matches!(visitor.agent.category, AiTrain | AiSearch | Seo | Academic);
         let Some(name) = visitor.agent.name.as_deref().filter(|_| bound) else { return false };
+        let Some(robots) = self.robots.get() else { return false };
         let target = match head.query {
             Some(query) => format!("{}?{query}", head.path),
             None => head.path.to_owned(),
         };
-        let robots = self.robots.get();
-        robots.is_some_and(|robots| robots.forbids(&visitor.host, name, &target, visitor.arrived.as_secs()))
+        robots.forbids(&visitor.host, name, &target, visitor.arrived.as_secs())
     }
 
-    pub(super) fn step(&self, visitor: &Visitor, head: Head<'_>, page: bool) -> Step {
-        let path = self.state.path_hash(&visitor.path);
-        let article = conduct::looks_like_article(&visitor.path);
-        let heat = if page { self.state.heat(path) } else { 0 };
+    pub(super) fn step(&self, visitor: &Visitor, head: Head<'_>, of: Asked) -> Step {
+        let Asked { page, path, now } = of;
+        let (now, now_ms) = (Tick::of(now), now.as_millis() as u32);
+        let PathView { hash, number, article } = path;
+        let heat = if page { self.state.heat(hash, now) } else { 0 };
         let conditional = [http::header::IF_NONE_MATCH, http::header::IF_MODIFIED_SINCE];
         Step {
             page,
             article,
-            path,
-            number: conduct::number_in(&visitor.path),
+            path: hash,
+            number,
             query: conduct::unknown_parameters(head.query, |text| self.state.path_hash(text)),
             deep_direct: page && conduct::is_deep_direct(visitor, head.headers, article, heat),
             conditional: conditional.iter().any(|name| head.headers.contains_key(name)),
             robots: &*visitor.path == "/robots.txt",
-            now: self.state.now(),
-            now_ms: self.state.clock().elapsed().as_millis() as u32,
+            now,
+            now_ms,
         }
     }
 }

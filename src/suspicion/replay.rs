@@ -11,7 +11,8 @@ use http::{Method, StatusCode, Version};
 use super::assess::{AnswerHead, Learn};
 use super::headers::Head;
 use super::judge::Judge;
-use super::state::PathKind;
+use super::page::PathView;
+use super::state::{Keys, PathKind};
 use super::{Assessment, Group, ScoreSettings, Settings, Signal, SoftQuotas, State, SuspicionError};
 use crate::visitor::Visitor;
 
@@ -74,9 +75,26 @@ impl Replay {
         if told.status == Some(StatusCode::NOT_MODIFIED) { &self.conditional } else { &self.unknown }
     }
 
-    pub(crate) fn assess(&self, visitor: &Visitor, told: LoggedRequest<'_>) -> Assessment {
+    /// Where a visitor is remembered, whatever it asks for.
+    pub(crate) fn keys(&self, visitor: &Visitor) -> Option<Keys> {
+        self.judge.state.keys(visitor)
+    }
+
+    /// What a path in its normal form says, whoever asks for it.
+    pub(crate) fn path(&self, normal: &str) -> PathView {
+        self.judge.path_view(normal)
+    }
+
+    /// Judges a request. `keys` are those of its visitor, and `view` is that of its path.
+    pub(crate) fn assess(
+        &self,
+        visitor: &Visitor,
+        told: LoggedRequest<'_>,
+        (keys, view): (Option<Keys>, PathView),
+    ) -> Assessment {
         let LoggedRequest { method, path, query, .. } = told;
-        self.judge.assess(visitor, Head { method, version: Version::HTTP_11, headers: self.headers(told), path, query })
+        let head = Head { method, version: Version::HTTP_11, headers: self.headers(told), path, query };
+        self.judge.assess_known(visitor, head, (keys, view), self.judge.state.clock().elapsed())
     }
 
     /// What the answer teaches, if it went out.
@@ -134,7 +152,7 @@ mod tests {
             let visitor = facts.visitor_of_log(head, &facts.logged_path(&method, &path));
             let (status, kind) = (Some(StatusCode::OK), Some(PathKind::Html));
             let told = LoggedRequest { method: &method, path: &path, query: None, status, kind };
-            last = replay.assess(&visitor, told);
+            last = replay.assess(&visitor, told, (replay.keys(&visitor), replay.path(&visitor.path)));
             assert!(last.counts_as_page && visitor.navigation);
             replay.learn(&visitor, &last, told);
         }

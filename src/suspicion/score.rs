@@ -74,6 +74,11 @@ impl Weights {
         self.signals.get(signal as usize).copied().unwrap_or(0)
     }
 
+    /// Does any signal of the group count something?
+    pub(crate) fn weighs(&self, group: Group) -> bool {
+        Signal::ALL.iter().any(|signal| signal.group() == group && self.of(*signal) > 0)
+    }
+
     pub(crate) fn cap(&self, group: Group) -> f32 {
         self.caps.get(group as usize).copied().unwrap_or(0.0)
     }
@@ -97,6 +102,10 @@ impl Weights {
 
 /// Points after a silence.
 pub(crate) fn decay(group: Group, points: f32, elapsed_ms: u64) -> f32 {
+    // Most have none, and a power takes its time.
+    if points <= 0.0 {
+        return points;
+    }
     match group.half_life() {
         Some(seconds) => points * (-(elapsed_ms as f32) / (seconds as f32 * 1_000.0)).exp2(),
         None => 0.0,
@@ -123,8 +132,7 @@ fn cap_together(fired: &mut [Fired], of: impl Fn(&Fired) -> bool, mut left: u8) 
 }
 
 /// In the order of the codes, each once.
-pub(super) fn in_order(fired: &[Fired]) -> Vec<Fired> {
-    let mut fired = fired.to_vec();
+pub(super) fn in_order(mut fired: Vec<Fired>) -> Vec<Fired> {
     fired.sort_unstable_by_key(|f| f.signal);
     fired.dedup_by_key(|f| f.signal);
     fired.retain(|f| f.points > 0);
@@ -244,6 +252,10 @@ mod tests {
         let own = Weights::new(&own).unwrap();
         assert_eq!((own.of(Signal::NoAssets), own.of(Signal::PageSoft)), (5, 6));
         assert!((own.cap(Group::Rate) - 10.0).abs() < f32::EPSILON);
+        let credit = Signal::ALL.iter().filter(|signal| signal.group() == Group::Credit);
+        let signals = credit.map(|signal| (*signal, 0)).collect();
+        let own = Weights::new(&ScoreSettings { signals, ..ScoreSettings::default() }).unwrap();
+        assert!(own.weighs(Group::Headers) && !own.weighs(Group::Credit));
         let wrong = |text: &str| Weights::new(&read(text).unwrap()).unwrap_err().to_string();
         assert!(wrong("signals = { no_assets = 101 }").contains("suspicion.score.signals.no_assets"));
         assert!(wrong("caps = { trap = 101 }").contains("suspicion.score.caps.trap"));

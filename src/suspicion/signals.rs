@@ -104,7 +104,7 @@ macro_rules! signals {
             }
 
             /// The group it belongs to.
-            pub fn group(self) -> Group {
+            pub const fn group(self) -> Group {
                 match self { $(Self::$name => Group::$group,)+ }
             }
 

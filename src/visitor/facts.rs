@@ -130,7 +130,8 @@ impl Facts {
             Some(verifier) => self.signed(verifier, head, secure, &address, (agent, proof), arrived),
             None => (agent, proof),
         };
-        let route = self.routes.classify(head.method, head.path, &path, head.headers);
+        let asset_path = self.routes.is_asset_path(&path);
+        let route = self.routes.classify(head.method, head.path, &path, asset_path, head.headers);
         let host: Arc<str> = bare_host(head.host.unwrap_or_default()).to_ascii_lowercase().into();
         let own = (route == RouteClass::Own).then(|| self.routes.below_mount(&path)).flatten();
         let traps = self.keys.as_ref().map(|keys| &keys.traps);
@@ -146,7 +147,7 @@ impl Facts {
             key: visitor_key(&address, head.headers),
             standing: self.standing(&address, route, &path),
             navigation: route::is_navigation(head.method, route, head.headers),
-            asset_path: self.routes.is_asset_path(&path),
+            asset_path,
             secure,
             address,
             agent,
@@ -316,7 +317,7 @@ pub(crate) fn peer_of(extensions: &http::Extensions) -> Option<Peer> {
 }
 
 /// The `User-Agent` as text; bytes that are not UTF-8 are replaced.
-pub(crate) fn user_agent(headers: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
+fn user_agent(headers: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
     headers.get(http::header::USER_AGENT).map(|v| String::from_utf8_lossy(v.as_bytes()))
 }
 

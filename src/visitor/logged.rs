@@ -30,17 +30,20 @@ pub(crate) struct LoggedHead {
     pub(crate) arrived: Duration,
 }
 
+impl LoggedPath {
+    /// The path in its normal form.
+    pub(crate) fn normal(&self) -> &str {
+        &self.normal
+    }
+}
+
 impl Facts {
     /// The class of a path.
     pub(crate) fn logged_path(&self, method: &Method, path: &str) -> LoggedPath {
         let (unknown, normal) = (HeaderMap::new(), normalise(path));
-        let route = self.routes.classify(method, path, &normal, &unknown);
-        LoggedPath {
-            route,
-            navigation: route::is_navigation(method, route, &unknown),
-            asset: self.routes.is_asset_path(&normal),
-            normal: normal.into(),
-        }
+        let asset = self.routes.is_asset_path(&normal);
+        let route = self.routes.classify(method, path, &normal, asset, &unknown);
+        LoggedPath { route, navigation: route::is_navigation(method, route, &unknown), asset, normal: normal.into() }
     }
 
     /// Identifies who asked for it.
@@ -75,5 +78,15 @@ impl Facts {
             request_id: Uuid::nil(),
             arrived: head.arrived,
         }
+    }
+
+    /// The same visitor asks for something else.
+    pub(crate) fn asks_for(&self, visitor: &mut Visitor, path: &LoggedPath, arrived: Duration) {
+        if !Arc::ptr_eq(&visitor.path, &path.normal) {
+            visitor.path = Arc::clone(&path.normal);
+        }
+        visitor.standing = self.standing(&visitor.address, path.route, &path.normal);
+        (visitor.route, visitor.navigation, visitor.asset_path) = (path.route, path.navigation, path.asset);
+        visitor.arrived = arrived;
     }
 }

@@ -60,7 +60,7 @@ pub use category::Category;
 #[cfg(feature = "verify-dns")]
 pub use dns::{DnsVerifier, NoAnswer, Resolve, VerifySettings};
 pub use entry::{AgentEntry, AgentRegex};
-pub(crate) use facts::{Facts, HeadView, Keys, request_id, user_agent};
+pub(crate) use facts::{Facts, HeadView, Keys, request_id};
 pub use identify::{Identify, IdentifyLayer, ResponseFuture};
 #[cfg(feature = "proxy")]
 pub(crate) use logged::{LoggedHead, LoggedPath};

@@ -6,6 +6,8 @@
 //! `wellknown` and `own` match only when the path was already in its normal form, so that no spelling of an article
 //! can pass as `robots.txt`.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, Method, header};
 use regex::RegexSet;
 
@@ -50,7 +52,7 @@ impl RouteClass {
     }
 }
 
-/// Extensions of files that are not pages; `Range` passes only for these.
+/// Extensions of files that are not pages.
 pub const ASSET_EXTENSIONS: [&str; 21] = [
     "css", "js", "mjs", "png", "jpg", "jpeg", "gif", "webp", "avif", "svg", "ico", "woff", "woff2", "ttf", "mp4",
     "m4a", "mp3", "webm", "ogg", "pdf", "zip",
@@ -148,7 +150,8 @@ impl Routes {
 
     /// Does the path name an asset by its extension or a configured pattern?
     pub(crate) fn is_asset_path(&self, normal: &str) -> bool {
-        let lower = normal.to_ascii_lowercase();
+        let is_lower = !normal.bytes().any(|b| b.is_ascii_uppercase());
+        let lower = if is_lower { Cow::Borrowed(normal) } else { Cow::Owned(normal.to_ascii_lowercase()) };
         self.asset.is_match(&lower) && !self.page.is_match(normal)
     }
 
@@ -161,7 +164,15 @@ impl Routes {
         self.never.is_match(normal)
     }
 
-    pub(crate) fn classify(&self, method: &Method, raw: &str, normal: &str, headers: &HeaderMap) -> RouteClass {
+    /// `asset`: what [`Routes::is_asset_path`] says of the path.
+    pub(crate) fn classify(
+        &self,
+        method: &Method,
+        raw: &str,
+        normal: &str,
+        asset: bool,
+        headers: &HeaderMap,
+    ) -> RouteClass {
         if raw == normal || raw == "/" {
             if normal.strip_prefix(&self.mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
                 return RouteClass::Own;
@@ -180,8 +191,11 @@ impl Routes {
             return RouteClass::Feed;
         }
         let dest = text(headers, "sec-fetch-dest");
-        if self.is_asset_path(normal)
-            || matches!(dest, "style" | "script" | "image" | "font" | "audio" | "video" | "manifest" | "worker")
+        if asset
+            || matches!(
+                dest,
+                "style" | "script" | "image" | "font" | "audio" | "video" | "track" | "manifest" | "worker"
+            )
         {
             return RouteClass::Asset;
         }
@@ -311,7 +325,8 @@ mod tests {
     }
 
     fn class(path: &str) -> RouteClass {
-        routes().classify(&Method::GET, path, &normalise(path), &HeaderMap::new())
+        let (routes, normal) = (routes(), normalise(path));
+        routes.classify(&Method::GET, path, &normal, routes.is_asset_path(&normal), &HeaderMap::new())
     }
 
     #[test]
@@ -355,8 +370,8 @@ mod tests {
         }
         let mut headers = HeaderMap::new();
         headers.insert("x-requested-with", "XMLHttpRequest".parse().unwrap());
-        assert_eq!(routes().classify(&Method::GET, "/a", "/a", &headers), RouteClass::Api);
-        assert_eq!(routes().classify(&Method::POST, "/a", "/a", &HeaderMap::new()), RouteClass::Other);
+        assert_eq!(routes().classify(&Method::GET, "/a", "/a", false, &headers), RouteClass::Api);
+        assert_eq!(routes().classify(&Method::POST, "/a", "/a", false, &HeaderMap::new()), RouteClass::Other);
     }
 
     #[test]

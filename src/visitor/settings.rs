@@ -93,7 +93,7 @@ pub struct RouteSettings {
     pub api: Vec<String>,
     /// Globs of pages that look like something else.
     pub page: Vec<String>,
-    /// Extensions or globs of files that are no pages; only for these does `Range` pass.
+    /// Extensions or globs of files that are no pages: `Range` passes for these, and for media by `Sec-Fetch-Dest`.
     pub asset: Vec<String>,
     /// Globs that are always let through; still logged.
     pub never: Vec<String>,

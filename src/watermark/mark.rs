@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::code::{Keys, Mark, Row, symbol_char};
+use super::code::{Keys, Mark, Row, WHITE_WORDS, symbol_char};
 use super::{Scope, SealMarkup, Settings};
 use crate::secret::Secrets;
-use crate::slot::{Choose, Class, Form, PlaceHash, PlaceKind};
+use crate::slot::{Choose, Class, Form, GapRow, PlaceHash, PlaceKind};
 
 /// Marks copies under the active secret.
 #[derive(Debug, Clone)]
@@ -150,6 +150,14 @@ impl Choose for Choices {
 
     fn gap(&mut self, column: u16) -> Option<u8> {
         self.channels.white.then(|| if self.bit(Class::White, column) { b'\n' } else { b' ' })
+    }
+
+    fn gaps(&mut self) -> Option<GapRow> {
+        self.channels.white.then(|| {
+            let mut bits = [0; WHITE_WORDS];
+            self.keys.white_row(self.mark, &mut bits);
+            GapRow::new(bits)
+        })
     }
 
     fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {

@@ -114,8 +114,8 @@ pub(crate) fn with(mut request: Request<()>, name: &'static str, value: &str) ->
 struct Memory(Arc<Mutex<Vec<AuditRecord>>>);
 
 impl Sink for Memory {
-    fn record(&self, record: AuditRecord) {
-        self.0.lock().unwrap().push(record);
+    fn record(&self, record: Box<AuditRecord>) {
+        self.0.lock().unwrap().push(*record);
     }
 }
 

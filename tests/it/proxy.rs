@@ -5,7 +5,12 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
-use crate::support::{Answer, Deckle, PATIENCE, Seen, Upstream, get, has, hits, read_answer, read_log, request_from};
+use deckle::config::Config;
+use deckle::proxy::{Proxy, Reload};
+
+use crate::support::{
+    Answer, Deckle, PATIENCE, Seen, TempDir, Upstream, get, has, hits, read_answer, read_log, request_from,
+};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
 const PAGE: &str =
@@ -268,10 +273,10 @@ fn an_html_answer_to_a_range_is_asked_for_again_as_a_whole() {
         let _ = stream.write_all(format!("{head}{body}").as_bytes());
     });
     let deckle = Deckle::start(&["--upstream", &upstream.url()]);
-    for path in ["/page", "/x.jpg"] {
-        let answer = get(CLIENT, deckle.address, path, "Range: bytes=0-8\r\n");
-        assert_eq!(answer.status, 200, "{path}");
-        assert!(String::from_utf8_lossy(&answer.body).contains("data-deckle=\"guard\""), "{path}");
+    for (path, lie) in [("/page", ""), ("/x.jpg", ""), ("/page", "Sec-Fetch-Dest: video\r\n")] {
+        let answer = get(CLIENT, deckle.address, path, &format!("Range: bytes=0-8\r\n{lie}"));
+        assert_eq!(answer.status, 200, "{path} {lie}");
+        assert!(String::from_utf8_lossy(&answer.body).contains("data-deckle=\"guard\""), "{path} {lie}");
     }
 }
 
@@ -358,6 +363,143 @@ fn http_2_by_prior_knowledge() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&out.stdout), "2 200");
+}
+
+/// All on one thread: a wait that holds it up holds up the requests.
+#[tokio::test]
+async fn a_reload_that_waits_for_the_disk_holds_up_nobody() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let dir = TempDir::new();
+    let text = format!(
+        "[proxy]\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\n[visitor.ranges]\nrefresh = \"0s\"\n[audit]\nenabled = false\ndir = {:?}\n",
+        dir.path().display().to_string()
+    );
+    let config = Config::from_toml(&text).unwrap();
+    let proxy = Proxy::bind(config.clone()).await.unwrap();
+    let address = proxy.local_addr().unwrap();
+    let (ask, asked) = tokio::sync::mpsc::channel(1);
+    let (begin, mut begun) = tokio::sync::mpsc::channel(1);
+    let (go, wait) = mpsc::channel::<()>();
+    let (end, ended) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let read: Reload = Box::new(move || {
+        begin.try_send(()).unwrap();
+        end.send(wait.lock().unwrap().recv_timeout(PATIENCE).is_ok()).unwrap();
+        Ok(config.clone())
+    });
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    let client = async {
+        ask.send(()).await.unwrap();
+        begun.recv().await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        go.send(()).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        assert!(
+            ended.recv_timeout(PATIENCE).unwrap(),
+            "the reload waited for the request, and not the other way round"
+        );
+        stop.send(()).unwrap();
+    };
+    tokio::join!(proxy.serve(stopped, asked, read), client);
+}
+
+#[test]
+fn a_site_nearby_is_not_asked_to_compress_what_is_taken_apart_here() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let memory = Arc::clone(&seen);
+    let upstream = Upstream::start(move |request, stream| {
+        memory.lock().unwrap().push(request.clone());
+        let data = request.target.starts_with("/data");
+        let (kind, body) = if data { ("application/json", "{}") } else { ("text/html; charset=utf-8", PAGE) };
+        let gzip = request.headers.get("accept-encoding").is_some_and(|accepts| accepts.contains("gzip"));
+        let (coding, body) = if gzip {
+            let mut coded = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            coded.write_all(body.as_bytes()).unwrap();
+            ("Content-Encoding: gzip\r\n", coded.finish().unwrap())
+        } else {
+            ("", body.as_bytes().to_vec())
+        };
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{coding}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+    });
+    for (config, second) in [("", "identity"), ("[proxy]\nupstream_coding = \"client\"\n", "gzip")] {
+        let skip = "[page.skip]\npaths = [\"/skipped\"]\n";
+        let deckle = Deckle::with_config(&format!("{config}{skip}"), &["--upstream", &upstream.url()]);
+        let ask = |path: &str, accepts: &str| {
+            let answer = get(CLIENT, deckle.address, path, &format!("Accept-Encoding: {accepts}\r\n"));
+            let coding = answer.headers.get("content-encoding").cloned().unwrap_or_default();
+            let mut text = String::new();
+            if coding == "gzip" {
+                flate2::read::GzDecoder::new(&answer.body[..]).read_to_string(&mut text).unwrap();
+            }
+            (asked(&seen, path).headers["accept-encoding"].clone(), coding, text)
+        };
+        let (first, again) = (ask("/page", "gzip, br"), ask("/page", "gzip, br"));
+        assert_eq!(
+            (first.0.as_str(), again.0.as_str()),
+            ("gzip, br", if second == "gzip" { "gzip, br" } else { second })
+        );
+        assert_eq!((first.1.as_str(), again.1.as_str()), ("gzip", "gzip"), "the client gets what it got before");
+        assert!(again.2.contains("data-deckle=\"guard\"") && again.2.ends_with("</html>"), "{}", again.2);
+        // What is no page, or is left alone, is compressed by the site or by nobody.
+        for path in ["/data", "/skipped"] {
+            for _ in 0..2 {
+                let (passed, coding, _) = ask(path, "gzip");
+                assert_eq!((passed.as_str(), coding.as_str()), ("gzip", "gzip"), "{path}");
+            }
+        }
+        let (passed, coding, _) = ask("/page", "br");
+        assert_eq!((passed.as_str(), coding.as_str()), ("br", ""), "the site has no such coding");
+    }
+}
+
+#[test]
+fn whoever_takes_nothing_of_an_answer_is_cut_off() {
+    let (end, ended) = mpsc::channel();
+    let upstream = Upstream::start(move |request, stream| {
+        if request.target != "/endless" {
+            return;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nConnection: close\r\n\r\n");
+        while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+        let _ = end.send(());
+    });
+    let deckle = Deckle::with_config("[proxy.timeouts]\nwrite = \"200ms\"\n", &["--upstream", &upstream.url()]);
+    let stream = request_from(CLIENT, deckle.address, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n");
+    ended.recv_timeout(PATIENCE).expect("nobody writes for a client that takes nothing");
+    drop(stream);
+    let (lines, _log) = deckle.stop();
+    let record = hits(&lines).into_iter().find(|line| line["url.path"] == "/endless").unwrap().clone();
+    assert_eq!(record["deckle.complete"], false);
+}
+
+#[test]
+fn beyond_the_most_connections_clients_wait() {
+    let (upstream, seen) = remembering();
+    let deckle = Deckle::with_config("[proxy]\nmax_connections = 1\n", &["--upstream", &upstream.url()]);
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut first = request_from(CLIENT, deckle.address, &request("/first"));
+    read_until(&mut first, "</html>");
+    let mut second = request_from(CLIENT, deckle.address, &request("/second"));
+    for _ in 0..20 {
+        first.write_all(request("/again").as_bytes()).unwrap();
+        read_until(&mut first, "</html>");
+    }
+    drop(first);
+    read_until(&mut second, "</html>");
+    let targets: Vec<String> = seen.lock().unwrap().iter().map(|seen| seen.target.clone()).collect();
+    // deckle itself asks for the front page.
+    let of_clients: Vec<&str> = targets.iter().map(String::as_str).filter(|target| *target != "/").collect();
+    assert_eq!((of_clients.len(), of_clients.last()), (22, Some(&"/second")), "{of_clients:?}");
 }
 
 fn read_until(stream: &mut std::net::TcpStream, text: &str) -> Vec<u8> {

@@ -196,7 +196,7 @@ async fn a_proven_search_engine_has_a_quota_of_its_own() {
 struct Found(Arc<Mutex<Option<Verification>>>);
 
 impl Sink for Found {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         *self.0.lock().unwrap() = record.visitor.map(|visitor| visitor.verification);
     }
 }

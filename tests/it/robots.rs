@@ -165,7 +165,7 @@ async fn who_ignores_robots_txt_is_told_by_the_copies_that_went_out() {
 struct Signals(Arc<Mutex<Vec<bool>>>);
 
 impl Sink for Signals {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         let signals = record.assessment.unwrap().signals;
         self.0.lock().unwrap().push(signals.iter().any(|fired| fired.signal == Signal::RobotsDisallowed));
     }

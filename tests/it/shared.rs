@@ -120,8 +120,8 @@ fn read_reply(reader: &mut impl BufRead, out: &mut Vec<String>) {
 struct Memory(Arc<Mutex<Vec<AuditRecord>>>);
 
 impl Sink for Memory {
-    fn record(&self, record: AuditRecord) {
-        self.0.lock().unwrap().push(record);
+    fn record(&self, record: Box<AuditRecord>) {
+        self.0.lock().unwrap().push(*record);
     }
 }
 

@@ -37,7 +37,7 @@ const CHROME: &str =
 struct Memory(Arc<Mutex<Vec<String>>>);
 
 impl Sink for Memory {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         let visitor = record.visitor.unwrap();
         let method = visitor.verification_method.map_or("-", |method| method.code());
         let who = visitor.agent.name.as_deref().unwrap_or("-").to_owned();

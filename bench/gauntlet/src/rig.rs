@@ -83,7 +83,7 @@ impl Resolve for Zone {
 struct LastRecord(Mutex<(String, bool)>);
 
 impl Sink for LastRecord {
-    fn record(&self, record: AuditRecord) {
+    fn record(&self, record: Box<AuditRecord>) {
         let signals = record.assessment.iter().flat_map(|assessment| &assessment.signals);
         let cohort = signals.into_iter().any(|fired| fired.signal == Signal::Cohort);
         if let Ok(mut last) = self.0.lock() {

@@ -47,11 +47,13 @@ impl DecoySettings {
 /// and whose claim is not settled, is never one.
 pub(super) fn is_meant(settings: &Settings, visitor: &Visitor, assessment: &Assessment) -> bool {
     use Category::{AiUser, Archive, Feed, Monitor, Preview, Reader, Search};
+    if !settings.decoy.enabled {
+        return false;
+    }
     let spared = matches!(visitor.agent.category, Search | AiUser | Preview | Feed | Archive | Reader | Monitor)
         || matches!(visitor.verification, Verification::Pending | Verification::Error | Verification::Verified);
     let choice = settings.policy.of(&visitor.agent).0;
-    settings.decoy.enabled
-        && choice.word(visitor.verification) == Word::Score
+    choice.word(visitor.verification) == Word::Score
         && choice.cap() >= Action::Decoy
         && visitor.standing == Standing::Ordinary
         && settings.max_action >= Action::Decoy

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use super::plan::{Head, Plan};
 use super::service::Enforce;
 use super::share::{Ask, Late};
-use crate::action::answer::{Answers, Refusal};
+use crate::action::answer::{Answers, Refusal, preferred};
 use crate::action::body::Charge;
 use crate::action::challenge::{Challenger, Return};
 use crate::action::decoy::Decoy;
@@ -73,7 +73,7 @@ pub(super) struct Shared {
     pub(super) state: Arc<State>,
     pub(super) settings: Settings,
     pub(super) limits: Limits,
-    pub(super) answers: Answers,
+    pub(super) answers: Arc<Answers>,
     pub(super) license: Option<License>,
     pub(super) challenger: Option<Challenger>,
     pub(super) decoy: Option<Decoy>,
@@ -102,7 +102,7 @@ impl EnforceLayer {
         policy::check(settings)?;
         let settings = settings.clone();
         let limits = Limits::new(&state, &settings.limits);
-        let answers = Answers::new(settings.contact.clone(), settings.templates.as_deref())?;
+        let answers = Arc::new(Answers::new(settings.contact.clone(), settings.templates.as_deref())?);
         let license = License::new(&settings.license, licence);
         let (sleepers, challenger, decoy, silent) = (AtomicUsize::new(0), None, None, false);
         let shared = Shared { state, settings, limits, answers, license, challenger, decoy, mode, sleepers, silent };
@@ -122,7 +122,7 @@ impl EnforceLayer {
             state: Arc::clone(state),
             settings: settings.clone(),
             limits: Limits::new(state, &settings.limits),
-            answers: Answers::new(contact, templates)?,
+            answers: Arc::new(Answers::new(contact, templates)?),
             license: license.clone(),
             challenger: Some(challenger),
             decoy: settings.decoy.enabled.then(|| Decoy::new(secrets, mount)),
@@ -151,7 +151,9 @@ impl<S> Layer<S> for EnforceLayer {
 impl Shared {
     /// The decision, what follows from it, and the address to go on with if it is another.
     pub(super) fn decide(&self, visitor: &Visitor, of: &Assessment, head: Head<'_>) -> (Decision, Plan, Option<Uri>) {
-        let mode = if visitor.enforceable { self.mode } else { Mode::Observe };
+        // An address that the operator has named is no mistake about who asks.
+        let sure = visitor.enforceable || visitor.standing == Standing::Denied;
+        let mode = if sure { self.mode } else { Mode::Observe };
         if let Some((decision, plan)) = self.decoy_page(visitor, of, head, mode) {
             return (decision, plan, None);
         }
@@ -189,12 +191,13 @@ impl Shared {
         }
         let limit = self.ask_limits(&mut draft, visitor, assessment);
         let verdict = self.share(visitor, assessment, limit, mode);
-        self.watch(&draft, assessment);
+        let now = self.state.now();
+        self.watch(&draft, assessment, now);
         let would = draft.action;
         // Whoever is found out as an impostor, or in a trap, needs no history.
         let caught = visitor.verification == Verification::Failed || assessment.points.trap >= 1.0;
         let warm_up = self.state.uptime() < WARM_UP && !caught;
-        let valve = self.state.valve.is_open(self.state.now());
+        let valve = self.state.valve.is_open(now);
         policy::clamp(&mut draft, &self.settings, Circumstances { mode, warm_up, valve });
         if draft.action == Action::Challenge && self.challenger.is_none() {
             policy::cap(&mut draft, Action::Limit, Clamp::Navigation);
@@ -222,7 +225,7 @@ impl Shared {
         };
         match (verdict, assessment.client) {
             (Some(verdict), Some(client)) => {
-                let late = Late { client, request_id: visitor.request_id, headers: head.headers.clone() };
+                let late = Late { client, request_id: visitor.request_id, form: preferred(head.headers) };
                 (decision, Plan::Ask(Box::new(Ask { verdict, delay, late })))
             }
             _ => (decision, delay.map_or(Plan::Forward, Plan::Wait)),
@@ -248,8 +251,9 @@ impl Shared {
                     quota: None,
                     request_id: visitor.request_id,
                 };
-                let response = self.answers.refuse(refusal, head.headers);
-                (decision, Plan::Card(Box::new(move || response)))
+                // Nearly every page makes a card.
+                let (answers, form) = (Arc::clone(&self.answers), preferred(head.headers));
+                (decision, Plan::Card(Box::new(move || answers.refuse_in(form, refusal))))
             }
             Action::License | Action::Block => {
                 let plan = self.refuse(&decision, visitor, assessment, head.headers);
@@ -315,13 +319,17 @@ impl Shared {
 
     /// Who pays for feeds and data: whoever is no browser, as far as is known, and no robot that is what it says.
     fn bulk_client(&self, visitor: &Visitor, assessment: &Assessment) -> Option<CellKey> {
-        let data = matches!(visitor.route, RouteClass::Feed | RouteClass::Api)
-            || matches!(self.state.path_kind(&visitor.path), Some(PathKind::Feed | PathKind::Data));
-        let free = assessment.proven
+        let free = assessment.counts_as_page
+            || assessment.proven
             || visitor.verification == Verification::Verified
             || visitor.agent.category == Category::Monitor
             || visitor.standing != Standing::Ordinary;
-        assessment.client.filter(|_| data && !assessment.counts_as_page && !free)
+        let kind = || self.state.path_kind(assessment.path?);
+        let data = || {
+            matches!(visitor.route, RouteClass::Feed | RouteClass::Api)
+                || matches!(kind(), Some(PathKind::Feed | PathKind::Data))
+        };
+        assessment.client.filter(|_| !free && data())
     }
 
     /// What is charged for the answer, if it is a feed or data.

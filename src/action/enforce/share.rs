@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::Full;
 use uuid::Uuid;
 
 use super::layer::Shared;
-use crate::action::answer::Refusal;
+use crate::action::answer::{Form, Refusal};
 use crate::action::limit::{Client, TRICKLE};
 use crate::action::{Action, Decision, LimitReport, Mode, Rule};
 use crate::suspicion::cells::CellKey;
@@ -27,7 +27,7 @@ pub(super) struct Ask {
 pub(super) struct Late {
     pub(super) client: CellKey,
     pub(super) request_id: Uuid,
-    pub(super) headers: HeaderMap,
+    pub(super) form: Form,
 }
 
 impl Shared {
@@ -92,6 +92,6 @@ impl Shared {
             quota: None,
             request_id: late.request_id,
         };
-        Box::new(self.answers.refuse(refusal, &late.headers))
+        Box::new(self.answers.refuse_in(late.form, refusal))
     }
 }

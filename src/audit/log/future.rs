@@ -14,9 +14,12 @@ use tracing::field::Empty;
 use uuid::Uuid;
 
 use super::body::LogBody;
+use super::service::lower;
 use crate::action::{ActionBody, Decision};
 use crate::audit::{AuditRecord, Sink};
 use crate::clock::SharedClock;
+#[cfg(feature = "html")]
+use crate::watermark::Carriers;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
@@ -64,10 +67,8 @@ impl Open {
         let Some(record) = &mut self.record else { return };
         record.status = Some(head.status.as_u16());
         record.upstream = Some(now.saturating_sub(self.start));
-        record.content_type =
-            head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(|t| {
-                t.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().chars().take(64).collect()
-            });
+        let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        record.content_type = content_type.map(|t| lower(t.split(';').next().unwrap_or_default().trim().chars(), 64));
         record.decision = head.extensions.get::<Decision>().cloned();
         self.page = head.extensions.get::<Report>().cloned();
         if !span.is_disabled() {
@@ -111,15 +112,14 @@ impl Open {
             record.error = Some("inner_panic");
             record.status = record.status.or(Some(500));
         }
-        self.sink.record(*record);
+        self.sink.record(record);
     }
 }
 
 #[cfg(feature = "html")]
 fn summary(report: &crate::page::PageReport) -> crate::audit::PageSummary {
     let facts = report.facts();
-    let carriers = facts.carriers.codes();
-    let marked = !carriers.is_empty();
+    let marked = facts.carriers != Carriers::default();
     let mark_skip = if marked { None } else { unmarked(&facts) };
     crate::audit::PageSummary {
         rewrite: facts.rewrite.code(),
@@ -130,7 +130,7 @@ fn summary(report: &crate::page::PageReport) -> crate::audit::PageSummary {
         mark_skip,
         mark: facts.mark.filter(|_| marked),
         mark_level: facts.mark_level,
-        carriers,
+        carriers: facts.carriers,
         plan: facts.plan,
         mark_off: facts.mark_off,
         mark_seen: facts.mark_seen,

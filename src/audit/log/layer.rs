@@ -20,8 +20,8 @@ use crate::clock::{SharedClock, SystemClock};
 /// #[derive(Default)]
 /// struct Memory(Mutex<Vec<AuditRecord>>);
 /// impl Sink for Memory {
-///     fn record(&self, record: AuditRecord) {
-///         self.0.lock().unwrap().push(record);
+///     fn record(&self, record: Box<AuditRecord>) {
+///         self.0.lock().unwrap().push(*record);
 ///     }
 /// }
 ///

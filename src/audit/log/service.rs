@@ -74,7 +74,14 @@ impl<S> Audit<S> {
 fn host(uri: &http::Uri, headers: &HeaderMap) -> String {
     let header = || headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let text = uri.authority().map_or_else(header, |a| a.as_str());
-    text.chars().filter(char::is_ascii_graphic).take(255).collect::<String>().to_ascii_lowercase()
+    lower(text.chars().filter(char::is_ascii_graphic), 255)
+}
+
+/// In lower case. The usual room is taken at once: a text that grows is copied.
+pub(super) fn lower(text: impl Iterator<Item = char>, most: usize) -> String {
+    let mut lower = String::with_capacity(64);
+    lower.extend(text.take(most).map(|c| c.to_ascii_lowercase()));
+    lower
 }
 
 fn protocol(version: Version) -> &'static str {

@@ -124,7 +124,7 @@ fn with_action(action: Action) -> AuditRecord {
 fn records_leave_in_batches_and_none_is_left_behind() {
     let collector = Collector::start(Vec::new());
     let (queue, _heads, _) = sink(collector.address, 8_192);
-    (0..1_200).for_each(|_| queue.record(blank()));
+    (0..1_200).for_each(|_| queue.record(Box::new(blank())));
     queue.close();
     let sizes: Vec<usize> = collector
         .taken
@@ -159,10 +159,10 @@ fn a_record_says_what_its_line_says() {
         query: Some("token=secret".into()),
         ..blank()
     };
-    queue.record(traced);
-    queue.record(with_action(Action::Limit));
-    queue.record(with_action(Action::License));
-    queue.record(AuditRecord { error: Some("body_error"), ..with_action(Action::Block) });
+    queue.record(Box::new(traced));
+    queue.record(Box::new(with_action(Action::Limit)));
+    queue.record(Box::new(with_action(Action::License)));
+    queue.record(Box::new(AuditRecord { error: Some("body_error"), ..with_action(Action::Block) }));
     let head = SignedHead {
         time: "2026-11-23T20:45:12.345Z".into(),
         instance: "w1".into(),
@@ -201,7 +201,7 @@ fn a_record_says_what_its_line_says() {
 fn who_is_busy_is_asked_again() {
     let collector = Collector::start(vec![("503 Service Unavailable\r\nRetry-After: 0", Vec::new())]);
     let (queue, _heads, clock) = sink(collector.address, 64);
-    queue.record(blank());
+    queue.record(Box::new(blank()));
     until(|| {
         clock.advance(Duration::from_secs(1));
         queue.stats().written() == 1
@@ -216,14 +216,14 @@ fn what_a_receiver_does_not_take_is_counted() {
     let body = ExportLogsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
     let collector = Collector::start(vec![("200 OK", body)]);
     let (queue, _heads, _) = sink(collector.address, 64);
-    (0..5).for_each(|_| queue.record(blank()));
+    (0..5).for_each(|_| queue.record(Box::new(blank())));
     queue.close();
     let (written, lost) = (queue.stats().written(), queue.stats().drops().io);
     assert!((1..=2).contains(&lost) && written + lost == 5, "{written} {lost}");
 
     let collector = Collector::start(vec![("400 Bad Request", Vec::new())]);
     let (queue, _heads, _) = sink(collector.address, 64);
-    queue.record(blank());
+    queue.record(Box::new(blank()));
     queue.close();
     assert_eq!((collector.requests(), queue.stats().drops().io), (1, 1), "it would be wrong again");
 }
@@ -233,9 +233,9 @@ fn without_a_receiver_every_record_is_counted_and_nobody_waits() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (queue, _heads, _) = sink(gone, 1_024);
     // While it waits to try again, the queue fills.
-    (0..600).for_each(|_| queue.record(blank()));
+    (0..600).for_each(|_| queue.record(Box::new(blank())));
     until(|| {
-        queue.record(blank());
+        queue.record(Box::new(blank()));
         queue.stats().drops().channel_full > 0
     });
     queue.close();

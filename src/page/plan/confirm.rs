@@ -12,7 +12,7 @@ use crate::page::marks::{Gate, MarkRules};
 use crate::page::output::Output;
 use crate::page::rewrite::Outcome;
 use crate::page::splice::places;
-use crate::slot::{Carriers, Choose};
+use crate::slot::{Carriers, Choose, GapRow};
 
 /// Most bytes of source that are held at once for pages that may turn out to be others.
 const MAX_HELD: usize = 128 << 20;
@@ -36,6 +36,8 @@ pub(crate) struct Confirm {
     rules: MarkRules,
     /// Channels that the page shuts out, once an edit has asked for them.
     off: Option<Gate>,
+    /// What stands in gaps; `None`: the source does.
+    gaps: Option<GapRow>,
 }
 
 /// It is another page.
@@ -60,7 +62,19 @@ impl Confirm {
         let plan = Arc::clone(plans.first()?);
         let source = Source::new(&cache)?;
         let carriers = Carriers::default();
-        Some(Self { cache, plans, plan, source, confirmed: 0, left: 0, applied: 0, carriers, rules, off: None })
+        Some(Self {
+            cache,
+            plans,
+            plan,
+            source,
+            confirmed: 0,
+            left: 0,
+            applied: 0,
+            carriers,
+            rules,
+            off: None,
+            gaps: None,
+        })
     }
 
     /// Takes a piece of the source and gives what may leave. False: it is another page.
@@ -111,73 +125,105 @@ impl Confirm {
         if left <= self.left {
             return;
         }
-        let mut at = self.left;
-        for edit in self.plan.edits.get(self.applied..edits).unwrap_or_default() {
-            let (start, end) = (edit.at as usize, edit.at as usize + edit.len as usize);
+        let plan = Arc::clone(&self.plan);
+        let edits = plan.edits.get(..edits).unwrap_or_default();
+        // Where the source stays it goes on with what follows, in one piece, with the gaps in it.
+        let (mut at, mut passed) = (self.left, self.applied);
+        for (number, edit) in edits.iter().enumerate().skip(self.applied) {
             if edit.kind.is_gated() && self.off.is_none() {
                 // The sheets stand before the first of these edits: whatever follows, the answer is that of a scan.
-                self.off = Some(self.rules.judge(&self.plan.outcome.sheets));
+                let off = self.rules.judge(&plan.outcome.sheets);
+                self.gaps = if off.white.is_none() { choose.gaps() } else { None };
+                self.off = Some(off);
             }
-            let off = self.off.unwrap_or_default();
-            // Where the source stays it goes on with what follows, in one piece.
-            match edit.kind {
-                Kind::Gap(_) if off.white.is_some() => continue,
-                Kind::Trim | Kind::Seal if off.seal.is_some() => continue,
-                Kind::Fixed(index) => {
-                    self.source.pass(at..start, out);
-                    out.copy(self.plan.fixed.get(usize::from(index)).map_or(&[], |bytes| bytes));
-                }
-                Kind::Gap(column) => {
-                    let Some(byte) = choose.gap(column) else { continue };
-                    self.carriers.white += 1;
-                    if edit.len == 1 {
-                        self.source.gaps.push((start, byte));
-                        continue;
-                    }
-                    self.source.pass(at..start, out);
-                    out.copy(&[byte]);
-                }
-                // The white space goes only where the seal comes.
-                Kind::Trim if choose.seal().is_none() => continue,
-                Kind::Trim => self.source.pass(at..start, out),
-                Kind::Seal => {
-                    let Some(seal) = choose.seal() else { continue };
-                    self.source.pass(at..start, out);
-                    out.copy(&seal);
-                    self.carriers.seals += 1;
-                }
-                Kind::Form { form, column } => {
-                    let Some(written) = choose.form(form, column) else { continue };
-                    self.source.pass(at..start, out);
-                    out.copy(written.as_bytes());
-                    self.carriers.forms += places(form);
-                }
-                Kind::Variant { column, index } => {
-                    self.source.pass(at..start, out);
-                    if let Some([first, second]) = self.plan.variants.get(usize::from(index)) {
-                        let chosen = if choose.variant(column) == 0 { first } else { second };
-                        out.copy(chosen);
-                        self.carriers.variants += 1;
-                    }
-                }
-                Kind::Token(token) => {
-                    let Some(letters) = choose.token() else { continue };
-                    self.source.pass(at..start, out);
-                    let (before, after) = token.frame();
-                    for part in [before.as_bytes(), &letters, after.as_bytes()] {
-                        out.copy(part);
-                    }
-                    self.carriers.tokens += 1;
-                }
-                Kind::Fill(fill) => {
-                    self.source.pass(at..start, out);
-                    out.copy(&choose.fill(fill).unwrap_or_default());
-                }
+            if edit.is_short_gap() || !self.is_used(edit.kind, choose) {
+                continue;
             }
-            at = end;
+            let start = edit.at as usize;
+            self.pass(at..start, edits.get(passed..number).unwrap_or_default(), out);
+            self.put(&plan, edit.kind, choose, out);
+            (at, passed) = (start + edit.len as usize, number + 1);
         }
-        self.source.pass(at..left, out);
-        (self.left, self.applied) = (left, edits);
+        self.pass(at..left, edits.get(passed..).unwrap_or_default(), out);
+        (self.left, self.applied) = (left, edits.len());
+    }
+
+    /// Does the copy differ from the source at an edit of this kind?
+    fn is_used(&self, kind: Kind, choose: &mut dyn Choose) -> bool {
+        match kind {
+            Kind::Gap(_) => self.gaps.is_some(),
+            // White space goes only where the seal comes.
+            Kind::Trim | Kind::Seal => self.off.is_none_or(|off| off.seal.is_none()) && choose.seal().is_some(),
+            Kind::Form { form, column } => choose.form(form, column).is_some(),
+            Kind::Token(_) => choose.token().is_some(),
+            Kind::Fixed(_) | Kind::Variant { .. } | Kind::Fill(_) => true,
+        }
+    }
+
+    /// Puts in what stands in the copy.
+    fn put(&mut self, plan: &Plan, kind: Kind, choose: &mut dyn Choose, out: &mut Output) {
+        let carriers = &mut self.carriers;
+        match kind {
+            Kind::Fixed(index) => {
+                out.copy(plan.fixed.get(usize::from(index)).map_or(&[], |bytes| bytes));
+            }
+            Kind::Gap(column) => {
+                let byte = self.gaps.map(|gaps| gaps.byte(column));
+                out.copy(byte.as_slice());
+                carriers.white += 1;
+            }
+            Kind::Trim => {}
+            Kind::Seal => {
+                out.copy(&choose.seal().unwrap_or_default());
+                carriers.seals += 1;
+            }
+            Kind::Form { form, column } => {
+                out.copy(choose.form(form, column).unwrap_or_default().as_bytes());
+                carriers.forms += places(form);
+            }
+            Kind::Variant { column, index } => {
+                if let Some([first, second]) = plan.variants.get(usize::from(index)) {
+                    out.copy(if choose.variant(column) == 0 { first } else { second });
+                    carriers.variants += 1;
+                }
+            }
+            Kind::Token(token) => {
+                let (before, after) = token.frame();
+                for part in [before.as_bytes(), &choose.token().unwrap_or_default(), after.as_bytes()] {
+                    out.copy(part);
+                }
+                carriers.tokens += 1;
+            }
+            Kind::Fill(fill) => {
+                out.copy(&choose.fill(fill).unwrap_or_default());
+            }
+        }
+    }
+
+    /// Passes on a range of the source; of the edits in it, gaps of one byte are used.
+    fn pass(&mut self, range: Range<usize>, edits: &[PlanEdit], out: &mut Output) {
+        let Some(gaps) = self.gaps.filter(|_| !edits.is_empty()) else {
+            return self.source.pass(range, out);
+        };
+        let mut edits = edits;
+        for (piece, cut, at) in self.source.parts(range) {
+            let (here, later) = edits.split_at(edits.partition_point(|edit| (edit.at as usize) < at + cut.len()));
+            edits = later;
+            if !here.iter().any(PlanEdit::is_short_gap) {
+                out.share(piece.slice(cut));
+                continue;
+            }
+            let copy = out.copy(piece.get(cut).unwrap_or_default());
+            for edit in here {
+                if let Kind::Gap(column) = edit.kind
+                    && edit.len == 1
+                    && let Some(place) = copy.get_mut((edit.at as usize).wrapping_sub(at))
+                {
+                    *place = gaps.byte(column);
+                    self.carriers.white += 1;
+                }
+            }
+        }
     }
 
     /// Where the chunk begins whose rest is waited for. `None`: there is nothing that has not left yet.
@@ -201,8 +247,6 @@ pub(crate) struct Source {
     /// With the offset behind each.
     pieces: Vec<(usize, Bytes)>,
     len: usize,
-    /// Bytes that stand in this copy in the place of one of the source, and where, until the source before them has left.
-    gaps: Vec<(usize, u8)>,
     /// Bytes that all sources hold together.
     held: Arc<AtomicUsize>,
 }
@@ -217,7 +261,7 @@ impl Source {
     /// `None`: readers who take their time hold enough already.
     fn new(cache: &PlanCache) -> Option<Self> {
         let held = cache.held();
-        (held.load(Ordering::Relaxed) < MAX_HELD).then(|| Self { pieces: Vec::new(), len: 0, gaps: Vec::new(), held })
+        (held.load(Ordering::Relaxed) < MAX_HELD).then(|| Self { pieces: Vec::new(), len: 0, held })
     }
 
     fn push(&mut self, piece: Bytes) {
@@ -244,29 +288,14 @@ impl Source {
         self.parts(range).filter_map(|(piece, cut, _)| piece.get(cut))
     }
 
-    /// Passes on a range, with the gaps in it.
-    fn pass(&mut self, range: Range<usize>, out: &mut Output) {
-        let mut gaps = self.gaps.as_slice();
-        for (piece, cut, at) in self.parts(range) {
-            let count = gaps.partition_point(|(place, _)| *place < at + cut.len());
-            let (here, later) = gaps.split_at(count);
-            gaps = later;
-            if here.is_empty() {
-                out.share(piece.slice(cut));
-                continue;
-            }
-            let copy = out.copy(piece.get(cut).unwrap_or_default());
-            for (place, byte) in here {
-                if let Some(place) = copy.get_mut(place.wrapping_sub(at)) {
-                    *place = *byte;
-                }
-            }
+    fn pass(&self, range: Range<usize>, out: &mut Output) {
+        for (piece, cut, _) in self.parts(range) {
+            out.share(piece.slice(cut));
         }
-        self.gaps.clear();
     }
 
     /// Passes on all from `at` on.
-    pub(crate) fn pass_from(&mut self, at: usize, out: &mut Output) {
+    pub(crate) fn pass_from(&self, at: usize, out: &mut Output) {
         self.pass(at..self.len, out);
     }
 

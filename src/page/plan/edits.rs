@@ -67,6 +67,13 @@ pub(super) enum Kind {
     Fill(Fill),
 }
 
+impl PlanEdit {
+    /// A gap that has the length of what stands in it in each copy.
+    pub(super) fn is_short_gap(&self) -> bool {
+        self.len == 1 && matches!(self.kind, Kind::Gap(_))
+    }
+}
+
 impl Kind {
     /// May a page shut the channel of this edit out?
     pub(super) fn is_gated(self) -> bool {

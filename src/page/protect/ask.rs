@@ -84,6 +84,9 @@ impl Site {
         let asset = visitor.map_or_else(|| has_asset_extension(&path), |v| v.asset_path);
         let expected = match visitor.map(|v| v.route) {
             _ if asset => Expected::Asset,
+            // Media often have no extension. Whoever lies about what it wants gets no part of a page: it would say that it is HTML.
+            // Where pages need not say so (`page.sniff`), nothing but the path is believed.
+            Some(RouteClass::Asset) if !self.settings.sniff => Expected::Asset,
             Some(RouteClass::Feed | RouteClass::Api | RouteClass::Wellknown) => Expected::Data,
             _ => Expected::Page,
         };
@@ -198,6 +201,8 @@ fn year_of(unix: u64) -> i16 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::page::{Marking, Settings};
     use crate::rights;
@@ -239,6 +244,30 @@ mod tests {
         let plain = Site::new(&Settings::default(), &rights::Settings::default(), "/.deckle").unwrap();
         let (mut head, ()) = http::Request::builder().uri("/a?k=easgrlhrgvt2q5s").body(()).unwrap().into_parts();
         assert_eq!((plain.ask(&mut head).seen, head.uri.query()), (None, Some("k=easgrlhrgvt2q5s")));
+    }
+
+    /// What is left of a request for a part, by what the browser says that it wants it for.
+    #[test]
+    fn media_without_an_extension_may_be_asked_for_in_parts() {
+        let asked = |sniff: bool, dest: &'static str| {
+            let settings = Settings { sniff, ..Settings::default() };
+            let site = Site::new(&settings, &rights::Settings::default(), "/.deckle").unwrap();
+            let request = http::Request::builder().uri("/video/123").header("sec-fetch-dest", dest);
+            let request = request.header("range", "bytes=0-1").header("if-none-match", "\"v1\"").body(()).unwrap();
+            let (mut head, ()) = request.into_parts();
+            let visitor = Visitor::from_head(&head, &crate::visitor::Settings::default(), Duration::ZERO).unwrap();
+            head.extensions.insert(visitor);
+            let ask = site.ask(&mut head);
+            let kept = ["range", "if-none-match"].map(|name| head.headers.contains_key(name));
+            (kept, ask.ranged, ask.may_be_page())
+        };
+        for dest in ["video", "audio", "track", "image", "font"] {
+            assert_eq!(asked(false, dest), ([true, true], true, false), "{dest}");
+        }
+        for dest in ["document", "iframe", "empty", ""] {
+            assert_eq!(asked(false, dest), ([false, false], false, true), "{dest}");
+        }
+        assert_eq!(asked(true, "video"), ([false, false], false, true), "what says nothing of its type may be a page");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::ask::Ask;
 use super::site::Site;
 use crate::page::csp;
 use crate::page::plan::has_directive;
-use crate::slot::{Choose, Fill, Form, PlaceHash, PlaceKind};
+use crate::slot::{Choose, Fill, Form, GapRow, PlaceHash, PlaceKind};
 use crate::visitor::trap::BeaconOffer;
 use crate::visitor::{TrapForm, Visitor};
 
@@ -101,6 +101,10 @@ impl Choose for Filled {
 
     fn gap(&mut self, column: u16) -> Option<u8> {
         self.marks.gap(column)
+    }
+
+    fn gaps(&mut self) -> Option<GapRow> {
+        self.marks.gaps()
     }
 
     fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {

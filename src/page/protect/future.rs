@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use super::ask::Ask;
 use super::document;
 use super::site::Site;
+use super::spare::Question;
 use crate::action::CardMade;
 use crate::page::body::Page;
 use crate::page::card::Card;
@@ -32,7 +33,7 @@ pin_project! {
     #[project = Projected]
     enum Kind<F> {
         Own { response: Option<Response<Full<Bytes>>> },
-        Page { #[pin] inner: F, ask: Option<(Arc<Ask>, Arc<Site>)> },
+        Page { #[pin] inner: F, ask: Option<(Arc<Ask>, Arc<Site>)>, question: Option<Question> },
     }
 }
 
@@ -41,8 +42,8 @@ impl<F> ResponseFuture<F> {
         Self { kind: Kind::Own { response: Some(response) } }
     }
 
-    pub(super) fn page(inner: F, ask: Ask, site: Arc<Site>) -> Self {
-        Self { kind: Kind::Page { inner, ask: Some((Arc::new(ask), site)) } }
+    pub(super) fn page(inner: F, ask: Ask, site: Arc<Site>, question: Option<Question>) -> Self {
+        Self { kind: Kind::Page { inner, ask: Some((Arc::new(ask), site)), question } }
     }
 }
 
@@ -59,12 +60,16 @@ where
                 Some(response) => Poll::Ready(Ok(response.map(PageBody::own))),
                 None => Poll::Pending,
             },
-            Projected::Page { inner, ask } => {
+            Projected::Page { inner, ask, question } => {
                 let response = ready!(inner.poll(cx))?;
-                Poll::Ready(Ok(match ask.take() {
+                let response = match ask.take() {
                     Some((ask, site)) => tell_seen(&ask, protect(&ask, &site, response)),
                     None => response.map(PageBody::inner),
-                }))
+                };
+                if let Some(question) = question.take() {
+                    question.learn(&response);
+                }
+                Poll::Ready(Ok(response))
             }
         }
     }

@@ -5,6 +5,7 @@ use tower_layer::Layer;
 
 use super::service::Protect;
 use super::site::Site;
+use super::spare::KnownCodings;
 use crate::page::{Findings, PageError, Settings, Styles};
 use crate::rights;
 use crate::rights::RobotsMemory;
@@ -41,6 +42,7 @@ use crate::watermark;
 #[must_use]
 pub struct ProtectLayer {
     site: Arc<Site>,
+    codings: Arc<KnownCodings>,
 }
 
 /// How copies are marked.
@@ -62,7 +64,7 @@ impl ProtectLayer {
     /// # Errors
     /// [`PageError`] for settings that do not hold.
     pub fn new(settings: &Settings, rights: &rights::Settings, mount: &str) -> Result<Self, PageError> {
-        Ok(Self { site: Arc::new(Site::new(settings, rights, mount)?) })
+        Ok(Self { site: Arc::new(Site::new(settings, rights, mount)?), codings: KnownCodings::new() })
     }
 
     /// Marks copies, too; at level `off` it reads the marks that come in, and no more.
@@ -72,35 +74,35 @@ impl ProtectLayer {
     pub fn marking(self, marking: Marking) -> Result<Self, PageError> {
         let mut site = Arc::unwrap_or_clone(self.site);
         site.mark_with(marking)?;
-        Ok(Self { site: Arc::new(site) })
+        Ok(Self { site: Arc::new(site), codings: self.codings })
     }
 
     /// Marks nothing, and says so: of alternatives that authors have written the first one stands in all copies.
     pub(crate) fn without_marks(self, settings: &watermark::Settings) -> Result<Self, PageError> {
         let mut site = Arc::unwrap_or_clone(self.site);
         site.without_marks(settings)?;
-        Ok(Self { site: Arc::new(site) })
+        Ok(Self { site: Arc::new(site), codings: self.codings })
     }
 
     /// When the present way of rewriting began, in seconds since 1970: copies that are older are fetched anew.
     pub fn activated(self, seconds: u64) -> Self {
         let mut site = Arc::unwrap_or_clone(self.site);
         site.activated = seconds;
-        Self { site: Arc::new(site) }
+        Self { site: Arc::new(site), codings: self.codings }
     }
 
     /// Pages carry a link that only programs follow.
     pub(crate) fn links(self, links: bool) -> Self {
         let mut site = Arc::unwrap_or_clone(self.site);
         site.links = links;
-        Self { site: Arc::new(site) }
+        Self { site: Arc::new(site), codings: self.codings }
     }
 
     /// The last good robots.txt of each host, to outlive this layer.
     pub fn robots(self, memory: Arc<RobotsMemory>) -> Self {
         let mut site = Arc::unwrap_or_clone(self.site);
         site.robots = memory;
-        Self { site: Arc::new(site) }
+        Self { site: Arc::new(site), codings: self.codings }
     }
 
     /// The list of edits that a page in this `Content-Type` would get, slots included: what deckle would change, and
@@ -125,6 +127,6 @@ impl<S> Layer<S> for ProtectLayer {
     type Service = Protect<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Protect::new(inner, Arc::clone(&self.site))
+        Protect::new(inner, Arc::clone(&self.site), Arc::clone(&self.codings))
     }
 }

@@ -11,6 +11,7 @@ mod service;
 mod shape;
 mod sheets;
 mod site;
+mod spare;
 mod told;
 mod wish;
 

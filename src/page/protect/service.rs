@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use super::future::ResponseFuture;
 use super::site::Site;
+use super::spare::KnownCodings;
 use crate::page::PageBody;
 
 /// Middleware of [`ProtectLayer`](super::ProtectLayer).
@@ -16,11 +17,12 @@ use crate::page::PageBody;
 pub struct Protect<S> {
     inner: S,
     site: Arc<Site>,
+    codings: Arc<KnownCodings>,
 }
 
 impl<S> Protect<S> {
-    pub(super) fn new(inner: S, site: Arc<Site>) -> Self {
-        Self { inner, site }
+    pub(super) fn new(inner: S, site: Arc<Site>, codings: Arc<KnownCodings>) -> Self {
+        Self { inner, site, codings }
     }
 }
 
@@ -42,9 +44,10 @@ where
         if let Some(response) = self.site.own(&head) {
             return ResponseFuture::own(response);
         }
-        let ask = self.site.ask(&mut head);
+        let mut ask = self.site.ask(&mut head);
+        let question = self.codings.ask(&mut ask, &mut head.headers);
         let inner = self.inner.call(Request::from_parts(head, body));
-        ResponseFuture::page(inner, ask, Arc::clone(&self.site))
+        ResponseFuture::page(inner, ask, Arc::clone(&self.site), question)
     }
 }
 

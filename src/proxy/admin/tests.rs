@@ -36,7 +36,7 @@ async fn body(response: Response<AdminBody>) -> String {
 #[tokio::test]
 async fn the_page_shows_the_figures_without_a_script() {
     let admin = admin(None);
-    admin.sources.live.record(record());
+    admin.sources.live.record(Box::new(record()));
     let response = ask(&admin, Method::GET, "/");
     assert_eq!(response.status(), StatusCode::OK);
     let policy = response.headers()["content-security-policy"].to_str().unwrap();
@@ -63,7 +63,7 @@ fn losses_of_every_sink_are_shown_by_its_name() {
     let sinks = Sinks::open(&settings, &[], &clock, None, None).unwrap();
     sinks.close();
     // Too late: every sink loses it.
-    sinks.record(record());
+    sinks.record(Box::new(record()));
     let sources = Sources {
         live: Arc::new(Live::new(&Settings::default(), clock.clone())),
         sinks: Some(Arc::new(sinks)),

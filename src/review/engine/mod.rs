@@ -36,7 +36,7 @@ use super::conditions::Window;
 use super::filter::Filters;
 use super::input::{InputError, Source};
 use super::report::Quality;
-use super::simulate::{self, Event, PolicyNote, SimulatedPolicy, Simulator};
+use super::simulate::{self, Events, PolicyNote, SimulatedPolicy, Simulator};
 use crate::audit::reader::Skipped;
 use crate::visitor::{Ranges, Verification};
 use ahead::Lines;
@@ -123,7 +123,7 @@ pub(crate) struct Counts {
     /// What another policy would have done.
     pub(crate) simulation: Option<simulate::Tally>,
     /// Of the round in hand: what is decided again.
-    events: Vec<Event>,
+    events: Vec<Events>,
     policies: Vec<PolicyNote>,
     /// First and last number, and lines, of each writer.
     numbers: BTreeMap<String, (u64, u64, u64)>,
@@ -267,9 +267,8 @@ impl Counts {
     /// Hands over what was read in a round. The chunks behind begin later than its last one, but for what a server writes
     /// late.
     fn feed(&mut self, simulator: &Simulator, chunks: usize) {
-        let last = |event: &&Event| event.place.0 as usize + 1 == chunks;
-        let first = self.events.iter().filter(last).min_by_key(|event| event.place.1);
-        let border = first.map(|event| event.time.saturating_sub(parse::DISORDER));
+        let first = self.events.iter().find_map(|events| events.first_of(chunks.checked_sub(1)?));
+        let border = first.map(|time| time.saturating_sub(parse::DISORDER));
         simulator.feed(std::mem::take(&mut self.events), std::mem::take(&mut self.policies), border);
     }
 

@@ -9,7 +9,7 @@ use super::feed::Batch;
 use super::row::{Kind, Row};
 use super::versions::Told;
 use crate::audit::reader::{Evidence, Format, Line, Note, Skipped, SpecialBytes, evidence};
-use crate::review::simulate::{Event, PolicyNote};
+use crate::review::simulate::{Events, PolicyNote};
 
 /// A server writes a line when the answer is done: this much disorder is usual.
 pub(super) const DISORDER: Duration = Duration::from_secs(300);
@@ -53,7 +53,7 @@ pub(super) struct Parsed<'c> {
     /// First and last number, and lines, of each writer.
     pub(super) numbers: BTreeMap<String, (u64, u64, u64)>,
     /// What is decided again.
-    pub(super) events: Vec<Event>,
+    pub(super) events: Events,
     pub(super) policies: Vec<PolicyNote>,
     newest: Duration,
 }
@@ -117,7 +117,7 @@ impl<'c> Parsed<'c> {
                 let text = valid.map_or_else(|| std::str::from_utf8(line).ok(), |text| text.get(span));
                 if text.is_some_and(|text| reader.read_plain(text, &mut row.hit)) {
                     of_format += 1;
-                    self.add_hit((chunk as u32, lines as u32, None), plan, cache);
+                    self.add_hit((chunk as u32, None), plan, cache);
                     continue;
                 }
             }
@@ -133,7 +133,7 @@ impl<'c> Parsed<'c> {
                     let asked = plan.simulated.is_some() && hit.deckle.is_some();
                     let evidence = asked.then(|| evidence(line)).flatten();
                     row.hit = hit;
-                    self.add_hit((chunk as u32, lines as u32, evidence), plan, cache);
+                    self.add_hit((chunk as u32, evidence), plan, cache);
                 }
                 Line::Other(note) => self.add_note(*note, plan.simulated.is_some()),
                 Line::Directive => self.other += 1,
@@ -177,7 +177,7 @@ impl<'c> Parsed<'c> {
     /// The hit in the first row that is free.
     fn add_hit<'t: 'c>(
         &mut self,
-        (chunk, line, evidence): (u32, u32, Option<Evidence<'_>>),
+        (chunk, evidence): (u32, Option<Evidence<'_>>),
         plan: &Plan,
         cache: &mut AgentCache<'t>,
     ) {
@@ -197,7 +197,7 @@ impl<'c> Parsed<'c> {
         }
         let is_kept = plan.filters.is_empty() || plan.filters.keeps(&row.subject());
         if plan.simulated.is_some() {
-            self.events.push(Event::of(row, (chunk, line), is_kept, evidence.as_ref()));
+            self.events.push(row, chunk, is_kept, evidence.as_ref());
         }
         if is_kept {
             self.hits += 1;

@@ -107,7 +107,9 @@ impl Counts {
                 }
             }
             bad.append(&mut parsed.bad);
-            self.events.append(&mut parsed.events);
+            if !parsed.events.is_empty() {
+                self.events.push(std::mem::take(&mut parsed.events));
+            }
             self.policies.append(&mut parsed.policies);
             self.add_counts(parsed);
         }

@@ -8,13 +8,15 @@ use http::{Method, StatusCode};
 use super::event::{Event, refuses};
 use super::{Outcome, SimulateError, SimulatedPolicy};
 use crate::action::{Action, Rehearsal};
-use crate::suspicion::{Assessment, LoggedRequest, PathKind, Replay, State};
+use crate::suspicion::{Keys, LoggedRequest, PathKind, PathView, Replay, State};
 use crate::visitor::{Facts, LoggedHead, LoggedPath, Ranges, RouteClass, Verification, Visitor, VisitorKey};
 
-/// Paths whose class is kept, a power of two.
+/// Paths and visitors of which it is kept what follows from them alone; powers of two.
 const PATHS: usize = 1 << 14;
+const VISITORS: usize = 1 << 13;
 /// Names of files that hold data.
 const DATA: [&str; 5] = [".json", ".xml", ".txt", ".csv", ".yaml"];
+const DAY: u64 = 86_400;
 
 /// Decides about lines that say nothing but what was asked for and answered.
 pub(super) struct Foreign {
@@ -23,26 +25,95 @@ pub(super) struct Foreign {
     judge: Replay,
     ranges: Arc<Ranges>,
     paths: Paths,
+    visitors: Visitors,
     /// Nearly every line names the same one.
     host: Arc<str>,
 }
 
-/// Classes of paths: to find one out takes longer than all else, and most requests are for few of them.
-struct Paths(Vec<Option<(Method, Box<str>, LoggedPath)>>);
+/// A path, and what follows from it.
+#[derive(Debug, Clone)]
+struct KnownPath {
+    method: Method,
+    text: Box<str>,
+    class: LoggedPath,
+    view: PathView,
+    /// What it answers, where the log has no media type.
+    guess: Option<PathKind>,
+}
+
+/// Paths: to find out what they are takes longer than all else, and most requests are for few of them.
+struct Paths(Vec<Option<KnownPath>>);
 
 impl Paths {
-    fn get(&mut self, facts: &Facts, method: &Method, path: &str) -> LoggedPath {
-        let hash = twox_hash::XxHash3_64::oneshot(path.as_bytes());
-        let Some(place) = self.0.get_mut(hash as usize % PATHS) else { return facts.logged_path(method, path) };
-        if let Some((of, text, known)) = &*place
-            && of == method
-            && **text == *path
-        {
-            return known.clone();
+    /// `None` never happens: there is a place for each.
+    fn get(&mut self, facts: &Facts, judge: &Replay, method: &Method, text: &str) -> Option<&KnownPath> {
+        let hash = twox_hash::XxHash3_64::oneshot(text.as_bytes());
+        let place = self.0.get_mut(hash as usize % PATHS)?;
+        if place.as_ref().is_none_or(|known| known.method != *method || *known.text != *text) {
+            let class = facts.logged_path(method, text);
+            let (view, guess) = (judge.path(class.normal()), guess(&class));
+            *place = Some(KnownPath { method: method.clone(), text: text.into(), class, view, guess });
         }
-        let class = facts.logged_path(method, path);
-        *place = Some((method.clone(), path.into(), class.clone()));
-        class
+        place.as_ref()
+    }
+}
+
+/// A visitor, and where it is remembered.
+#[derive(Debug, Clone)]
+struct KnownVisitor {
+    name: u64,
+    visitor: Visitor,
+    keys: Option<Keys>,
+    /// The day for which it is known whether it is what it says.
+    checked: Option<u64>,
+}
+
+/// Visitors: who asks once asks again.
+struct Visitors(Vec<Option<KnownVisitor>>);
+
+impl Visitors {
+    /// Who asks for a path of this class. `None` never happens: there is a place for each.
+    fn get(
+        &mut self,
+        facts: &Facts,
+        judge: &Replay,
+        event: &Event<'_>,
+        path: &LoggedPath,
+    ) -> Option<&mut KnownVisitor> {
+        let place = self.0.get_mut(event.visitor as usize % VISITORS)?;
+        if place.as_ref().is_none_or(|known| known.name != event.visitor) {
+            let head = LoggedHead {
+                host: "".into(),
+                agent: event.agent.agent.clone(),
+                verification: Verification::None,
+                ip: address_of(event.address(), event.visitor),
+                key: key_of(event.visitor),
+                arrived: event.time,
+            };
+            let visitor = facts.visitor_of_log(head, path);
+            let keys = judge.keys(&visitor);
+            *place = Some(KnownVisitor { name: event.visitor, visitor, keys, checked: None });
+        }
+        let known = place.as_mut()?;
+        facts.asks_for(&mut known.visitor, path, event.time);
+        Some(known)
+    }
+}
+
+impl KnownVisitor {
+    /// Is it what it says?
+    fn check(&mut self, ranges: &Ranges, event: &Event<'_>) {
+        let agent = &event.agent.agent;
+        if !agent.category.is_declared_bot() {
+            return;
+        }
+        // Lists are those of a day: what they say changes at the first second of one, or behind it.
+        let seconds = event.time.as_secs();
+        let day = (seconds % DAY != 0).then_some(seconds / DAY);
+        if day.is_none() || self.checked != day {
+            self.visitor.verification = ranges.look_up(agent, event.address(), event.time);
+            self.checked = day;
+        }
     }
 }
 
@@ -68,9 +139,9 @@ pub(super) fn key_of(visitor: u64) -> VisitorKey {
 }
 
 /// What a path answers, where the log has no media type.
-fn guess(visitor: &Visitor) -> Option<PathKind> {
-    match visitor.route {
-        RouteClass::Page if DATA.iter().any(|end| visitor.path.ends_with(end)) => Some(PathKind::Data),
+fn guess(path: &LoggedPath) -> Option<PathKind> {
+    match path.route {
+        RouteClass::Page if DATA.iter().any(|end| path.normal().ends_with(end)) => Some(PathKind::Data),
         RouteClass::Page => Some(PathKind::Html),
         RouteClass::Feed => Some(PathKind::Feed),
         RouteClass::Api => Some(PathKind::Data),
@@ -88,39 +159,37 @@ impl Foreign {
             rehearsal,
             ranges: Ranges::shipped(),
             paths: Paths(vec![None; PATHS]),
+            visitors: Visitors(vec![None; VISITORS]),
             host: "".into(),
         })
     }
 
     /// `None`: it was no request.
-    pub(super) fn decide(&mut self, event: &Event) -> Option<Outcome> {
-        let method = event.method.as_ref().filter(|_| event.path().starts_with('/'))?;
-        if *self.host != *event.host() {
-            self.host = event.host().into();
+    pub(super) fn decide(&mut self, event: &Event<'_>) -> Option<Outcome> {
+        let Self { facts, rehearsal, judge, ranges, paths, visitors, host } = self;
+        let method = event.method.filter(|_| event.path().starts_with('/'))?;
+        let path = paths.get(facts, judge, method, event.path())?;
+        let known = visitors.get(facts, judge, event, &path.class)?;
+        known.check(ranges, event);
+        if **host != *event.host() {
+            *host = event.host().into();
         }
-        let agent = &event.agent.agent;
-        let path = self.paths.get(&self.facts, method, event.path());
-        let head = LoggedHead {
-            host: Arc::clone(&self.host),
-            agent: agent.clone(),
-            verification: if agent.category.is_declared_bot() {
-                self.ranges.look_up(agent, event.address(), event.time)
-            } else {
-                Verification::None
-            },
-            ip: address_of(event.address(), event.visitor),
-            key: key_of(event.visitor),
-            arrived: event.time,
-        };
-        let visitor = self.facts.visitor_of_log(head, &path);
-        let kind = event.kind.or_else(|| guess(&visitor));
+        if !Arc::ptr_eq(&known.visitor.host, host) {
+            known.visitor.host = Arc::clone(host);
+        }
+        let KnownVisitor { visitor, keys, .. } = known;
+        let kind = event.kind.or(path.guess);
         let line = LoggedRequest { method, path: event.path(), query: event.query(), status: event.status, kind };
-        let assessment = self.judge.assess(&visitor, line);
-        let decision = self.rehearsal.decide(&visitor, &assessment, method);
+        let assessment = judge.assess(visitor, line, (*keys, path.view));
+        let decision = rehearsal.decide(visitor, &assessment, method);
         let is_over = decision.limit.is_some_and(|limit| limit.retry_after.is_some());
         let refused = refuses(decision.action, is_over);
         if !refused {
-            self.answered(&visitor, &assessment, line, event.bytes);
+            // The answer went out as the line says.
+            judge.learn(visitor, &assessment, line);
+            if line.status == Some(StatusCode::OK) && matches!(line.kind, Some(PathKind::Feed | PathKind::Data)) {
+                rehearsal.charge(visitor, &assessment, event.bytes);
+            }
         }
         Some(Outcome {
             current: Action::Allow,
@@ -132,12 +201,85 @@ impl Foreign {
             reproduced: false,
         })
     }
+}
 
-    /// The answer went out as the line says.
-    fn answered(&self, visitor: &Visitor, assessment: &Assessment, line: LoggedRequest<'_>, bytes: u64) {
-        self.judge.learn(visitor, assessment, line);
-        if line.status == Some(StatusCode::OK) && matches!(line.kind, Some(PathKind::Feed | PathKind::Data)) {
-            self.rehearsal.charge(visitor, assessment, bytes);
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::event::Events;
+    use super::super::tests::push;
+    use super::*;
+    use crate::clock::ManualClock;
+
+    const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+    fn foreign() -> Foreign {
+        let state = Arc::new(State::new(ManualClock::at(0)).keyed([7; 16]));
+        Foreign::new(&state, &SimulatedPolicy::default()).unwrap()
+    }
+
+    #[test]
+    fn visitors_that_share_a_place_are_not_taken_for_one_another() {
+        let Foreign { facts, judge, mut visitors, .. } = foreign();
+        let path = facts.logged_path(&Method::GET, "/news/a-b-c");
+        let names = [5, 5 + VISITORS as u64];
+        let mut of = |at: usize, seconds: u64| {
+            let (address, mut events) = (["192.0.2.1", "198.51.100.1"][at], Events::default());
+            push(&mut events, 0, (address, FIREFOX, "/news/a-b-c"), seconds);
+            let mut event = events.get(0).unwrap();
+            event.visitor = names[at];
+            let known = visitors.get(&facts, &judge, &event, &path).unwrap();
+            let fresh = judge.keys(&known.visitor).unwrap();
+            let keys = known.keys.unwrap();
+            assert_eq!((keys.own, keys.address, keys.net.0), (fresh.own, fresh.address, fresh.net.0));
+            assert_eq!(known.visitor.address.ip, Some(address.parse().unwrap()));
+            assert_eq!(known.visitor.arrived, Duration::from_secs(seconds));
+            keys.own
+        };
+        let first = of(0, 1);
+        assert_ne!(of(1, 2), first);
+        assert_eq!((of(0, 3), of(0, 4)), (first, first));
+    }
+
+    #[test]
+    fn paths_that_share_a_place_are_not_taken_for_one_another() {
+        let Foreign { facts, judge, mut paths, .. } = foreign();
+        let place = |text: &str| twox_hash::XxHash3_64::oneshot(text.as_bytes()) as usize % PATHS;
+        let (style, story) = ("/a/style.css", (0..).map(|n| format!("/news/story-of-{n}")));
+        let story = story.take(1_000_000).find(|text| place(text) == place(style)).unwrap();
+        for _ in 0..2 {
+            for (text, route, guess) in
+                [(style, RouteClass::Asset, None), (story.as_str(), RouteClass::Page, Some(PathKind::Html))]
+            {
+                let known = paths.get(&facts, &judge, &Method::GET, text).unwrap();
+                assert_eq!((known.class.normal(), known.class.route, known.guess), (text, route, guess));
+            }
         }
+        assert_eq!(paths.get(&facts, &judge, &Method::POST, &story).unwrap().class.route, RouteClass::Other);
+    }
+
+    #[test]
+    fn what_a_robot_claims_is_looked_up_again_where_the_answer_may_be_another() {
+        let Foreign { facts, judge, ranges, mut visitors, .. } = foreign();
+        let path = facts.logged_path(&Method::GET, "/news/a-b-c");
+        let made = ranges.made().unwrap();
+        let mut found = Vec::new();
+        // A list says nothing about a time that is more than 180 days away.
+        for seconds in [made, made + 1, made + 180 * DAY - 1, made + 180 * DAY, made + 180 * DAY + 1, made + 181 * DAY]
+        {
+            let mut events = Events::default();
+            push(&mut events, 0, ("8.8.8.8", "GPTBot/1.2", "/news/a-b-c"), seconds);
+            let event = events.get(0).unwrap();
+            let known = visitors.get(&facts, &judge, &event, &path).unwrap();
+            known.check(&ranges, &event);
+            let fresh = ranges.look_up(&event.agent.agent, "8.8.8.8", event.time);
+            assert_eq!(known.visitor.verification, fresh, "{seconds}");
+            found.push(fresh);
+        }
+        assert_eq!(
+            (found[0], found[3], found[4]),
+            (Verification::Failed, Verification::Failed, Verification::Unverifiable)
+        );
     }
 }

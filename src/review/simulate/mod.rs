@@ -33,7 +33,7 @@ use order::Order;
 use own::Own;
 use tally::Outcome;
 
-pub(crate) use event::{Event, PolicyNote};
+pub(crate) use event::{Events, PolicyNote};
 pub(crate) use tally::{Affected, Tally};
 
 /// Places visitors in the tables, so that each run gives the same answer.
@@ -95,7 +95,7 @@ impl SimulatedPolicy {
 
 /// Lines of one round, and a time before which no further line is expected.
 struct Round {
-    events: Vec<Event>,
+    events: Vec<Events>,
     policies: Vec<PolicyNote>,
     border: Option<Duration>,
 }
@@ -121,7 +121,7 @@ impl Simulator {
         Ok(spawned.ok().map(|thread| Self { send, thread }))
     }
 
-    pub(crate) fn feed(&self, events: Vec<Event>, policies: Vec<PolicyNote>, border: Option<Duration>) {
+    pub(crate) fn feed(&self, events: Vec<Events>, policies: Vec<PolicyNote>, border: Option<Duration>) {
         // If it is gone, `finish` says why.
         let _ = self.send.send(Round { events, policies, border });
     }
@@ -147,7 +147,7 @@ struct Replay {
 impl Replay {
     fn new(policy: &Arc<SimulatedPolicy>) -> Result<Self, SimulateError> {
         let clock = ManualClock::at(0);
-        let state = State::with_size(clock.clone(), policy.suspicion.state.size).keyed(KEY);
+        let state = State::with_size(clock.clone(), policy.suspicion.state.size).keyed(KEY).without_heat();
         let state = Arc::new(state);
         clock.advance(BEFORE);
         let foreign = Foreign::new(&state, policy)?;
@@ -158,9 +158,8 @@ impl Replay {
     fn run(mut self, receive: &Receiver<Round>) -> Tally {
         for Round { events, policies, border } in receive {
             self.order.add(events, policies);
-            if let Some(border) = border {
-                self.step(Some(border));
-            }
+            // Without a border what does not find room is decided all the same.
+            self.step(Some(border.unwrap_or_default()));
         }
         self.step(None);
         self.tally.changed_policies = self.own.changed_policies();
@@ -169,12 +168,14 @@ impl Replay {
 
     /// Decides what arrived before the border; `None`: everything.
     fn step(&mut self, border: Option<Duration>) {
-        for event in self.order.before(border) {
-            while let Some(note) = self.order.policy_before(event.time, |writer| self.own.knows(writer)) {
+        let due = self.order.before(border);
+        for place in &due {
+            while let Some(note) = self.order.policy_before(place.time(), |writer| self.own.knows(writer)) {
                 self.own.follow(&note);
             }
-            self.advance(event.time);
-            let outcome = match &event.own {
+            self.advance(place.time());
+            let Some(event) = self.order.event(*place) else { continue };
+            let outcome = match event.own {
                 Some(line) => self.own.decide(&event, line),
                 None => self.foreign.decide(&event),
             };
@@ -184,12 +185,15 @@ impl Replay {
                 None => {}
             }
         }
+        self.order.release(&due);
     }
 
     /// The clock never goes back.
     fn advance(&mut self, time: Duration) {
         let at = self.at.unwrap_or(time);
         match time.checked_sub(at) {
+            // Logs count in seconds, and many lines come in one.
+            Some(gap) if gap.is_zero() => {}
             Some(gap) => self.clock.advance(gap.min(LONGEST)),
             None => self.tally.late += 1,
         }

@@ -97,7 +97,7 @@ impl Own {
     }
 
     /// `None`: nothing was decided about it.
-    pub(super) fn decide(&mut self, event: &Event, line: &OwnLine) -> Option<Outcome> {
+    pub(super) fn decide(&mut self, event: &Event<'_>, line: &OwnLine) -> Option<Outcome> {
         let done = line.action.filter(|_| !line.rule.is_empty())?;
         let Self { state, new, then, carry, blank, .. } = self;
         let (new, old) = (&*new, then.get(&*line.instance).and_then(Option::as_deref));
@@ -166,7 +166,7 @@ fn may_follow(will: &Draft, line: &OwnLine, current: Action) -> bool {
     same_rule && leads_to(will.action, current)
 }
 
-fn visitor_of(event: &Event, line: &OwnLine, blank: &Visitor) -> Visitor {
+fn visitor_of(event: &Event<'_>, line: &OwnLine, blank: &Visitor) -> Visitor {
     let address = ClientAddress { ip: line.is_known.then(|| stand_in(event.visitor)), ..ClientAddress::UNKNOWN };
     let issued = event.time.as_secs() as u32;
     Visitor {
@@ -224,7 +224,7 @@ fn weighed(logged: &Assessment, rules: &Rules, priced: Option<Priced>) -> Assess
 
 /// What the new rules make of a line. What they have in common with the old ones stands.
 fn anew(
-    event: &Event,
+    event: &Event<'_>,
     (line, logged): (&OwnLine, &Assessment),
     visitor: Visitor,
     (old, new): (&Rules, &Rules),
@@ -246,7 +246,7 @@ fn anew(
 
 /// The signals of a line, where the quotas of pages, or what pages cost, are others.
 fn pages_asked_anew(
-    event: &Event,
+    event: &Event<'_>,
     (line, logged): (&OwnLine, &Assessment),
     (old, new): (&Rules, &Rules),
     carry: &Carry,
@@ -268,12 +268,12 @@ fn pages_asked_anew(
 }
 
 /// With the operator's lists and classes of paths, where these are others.
-fn reclassed(mut case: Case, event: &Event, old: Option<&Rules>, new: &Rules) -> Case {
+fn reclassed(mut case: Case, event: &Event<'_>, old: Option<&Rules>, new: &Rules) -> Case {
     let Some(old) = old else { return case };
     if !old.lists_as(new) {
         case.visitor.standing = new.standing(event.address(), &case.visitor.path);
     }
-    let Some(method) = event.method.as_ref().filter(|_| !old.routes_as(new)) else { return case };
+    let Some(method) = event.method.filter(|_| !old.routes_as(new)) else { return case };
     let [was, will] = [old, new].map(|rules| rules.facts.logged_path(method, event.path()));
     if was.route != will.route {
         (case.visitor.route, case.visitor.navigation) = (will.route, will.navigation);

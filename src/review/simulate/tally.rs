@@ -67,7 +67,7 @@ fn at(action: Action) -> usize {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, event: &Event, of: &Outcome) {
+    pub(super) fn add(&mut self, event: &Event<'_>, of: &Outcome) {
         if !event.counted {
             return;
         }

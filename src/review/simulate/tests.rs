@@ -3,13 +3,32 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::SimulatedPolicy;
+use super::{Events, SimulatedPolicy};
+use crate::audit::reader::Hit;
+use crate::review::engine::{AgentCache, AgentTable, Row};
 use crate::review::report::{AffectedClass, Simulation};
 use crate::review::{FilterArgs, Filters, Report, Review, Source};
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const NIKTO: &str = "Mozilla/5.00 (Nikto/2.1.6) (Evasions:None) (Test:map_codes)";
 const GOOGLEBOT: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+
+/// A request for a page.
+pub(super) fn push(events: &mut Events, chunk: u32, (address, agent, path): (&str, &str, &str), seconds: u64) {
+    let table = AgentTable::new(1 << 20);
+    let mut cache = AgentCache::new(&table);
+    let mut row = Row::blank(&mut cache);
+    row.hit = Hit {
+        time: std::time::Duration::from_secs(seconds),
+        address: address.into(),
+        user_agent: Some(agent.into()),
+        method: "GET".into(),
+        path: path.into(),
+        ..Hit::default()
+    };
+    row.complete(&mut cache);
+    events.push(&row, chunk, true, None);
+}
 
 /// A file that is gone with the test.
 struct Log(PathBuf);

@@ -19,6 +19,7 @@ use crate::visitor::{RouteClass, Visitor};
 pub(in crate::suspicion) struct Learn {
     judge: Arc<Judge>,
     path: Arc<str>,
+    hash: Option<u64>,
     keys: Option<Keys>,
     /// It names a file, or is one of ours.
     asset: bool,
@@ -98,6 +99,7 @@ impl Learn {
         Self {
             judge: Arc::clone(judge),
             path: Arc::clone(&visitor.path),
+            hash: of.path,
             keys: of.keys,
             asset: visitor.asset_path || own,
             beacon: visitor.beacon,
@@ -113,8 +115,9 @@ impl Learn {
     pub(in crate::suspicion) fn from(&self, head: Head) {
         let Head { status, kind, .. } = head;
         let html = kind == Some(PathKind::Html);
+        let Some(path) = self.hash else { return };
         if let Some(kind) = kind.filter(|_| status == StatusCode::OK && !self.own) {
-            self.judge.state.learn_path(&self.path, kind);
+            self.judge.state.learn_path(path, kind);
         }
         let Some(keys) = &self.keys else { return };
         // Only a file that went out is an asset: a name that looks like one proves nothing.
@@ -124,7 +127,7 @@ impl Learn {
             self.judge.note_asset(keys, script && self.whole && status == StatusCode::OK, self.beacon);
         }
         if !self.page && !self.free && html && status == StatusCode::OK && !self.own {
-            self.judge.note_late_page(keys, &self.path);
+            self.judge.note_late_page(keys, path);
         }
         let missing = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
         let answer = Answer {

@@ -3,9 +3,9 @@
 //! | table | geometry at size `medium` | bytes |
 //! |---|---|---|
 //! | limiter cells ([`cells`](super::cells)) | 98,304 sets of 8 words | 6,291,456 |
-//! | visitors (`records.rs`) | 8,192 sets of 16 records of 128 bytes | 16,777,216 |
-//! | networks (`networks.rs`) | 4,096 sets of 8 records of 64 bytes | 2,097,152 |
-//! | makes of clients (`cohorts.rs`) | 1,024 sets of 8 records of 64 bytes | 524,288 |
+//! | visitors (`records.rs`) | 8,192 sets of 16 records of 128 bytes, 120 before them | 17,760,256 |
+//! | networks (`networks.rs`) | 4,096 sets of 8 records of 64 bytes, 56 before them | 2,326,528 |
+//! | makes of clients (`cohorts.rs`) | 1,024 sets of 8 records of 64 bytes, 56 before them | 581,632 |
 //! | used challenges (`spent.rs`) | two filters of 262,144 bytes | 524,288 |
 //! | what paths answer (`paths.rs`) | 65,536 words | 524,288 |
 //! | how often paths are asked for (`paths.rs`) | 4 × 65,536 counters of 2 bytes | 524,288 |
@@ -15,6 +15,7 @@
 
 mod cohorts;
 pub(crate) mod distinct;
+mod marks;
 mod networks;
 mod paths;
 pub(crate) mod records;
@@ -73,7 +74,7 @@ fn random_key() -> [u8; 16] {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StateSettings {
-    /// A quarter, all, or four times of 26 MiB.
+    /// A quarter, all, or four times of 27 MiB.
     pub size: StateSize,
 }
 
@@ -81,12 +82,12 @@ pub struct StateSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StateSize {
-    /// 6.5 MiB.
+    /// 6.8 MiB.
     Small,
-    /// 26 MiB.
+    /// 27 MiB.
     #[default]
     Medium,
-    /// 104 MiB.
+    /// 109 MiB.
     Large,
 }
 
@@ -105,7 +106,7 @@ impl StateSize {
 pub(crate) struct Tick(pub(crate) u32);
 
 impl Tick {
-    fn of(elapsed: Duration) -> Self {
+    pub(crate) fn of(elapsed: Duration) -> Self {
         Self((elapsed.as_millis() as u64 * 16 / 1_000) as u32)
     }
 
@@ -294,19 +295,29 @@ impl State {
         CellKey(self.hash((10u8, names, agent, languages)))
     }
 
-    /// Hash of a path, keyed, so that nobody can choose collisions.
-    pub(crate) fn path_hash(&self, path: &str) -> u64 {
-        self.hash((3u8, path))
-    }
-
     /// Reads and changes one record under its lock. `None`: the set is busy.
     pub(crate) fn with_record<T>(&self, key: CellKey, f: impl FnOnce(&mut Record, bool) -> T) -> Option<T> {
-        self.records.with(key, self.now(), f)
+        self.with_record_at(key, self.now(), f)
+    }
+
+    /// The same at a time that was read before.
+    pub(crate) fn with_record_at<T>(
+        &self,
+        key: CellKey,
+        now: Tick,
+        f: impl FnOnce(&mut Record, bool) -> T,
+    ) -> Option<T> {
+        self.records.with(key, now, f)
     }
 
     /// What the networks of a visitor say about it.
-    pub(crate) fn neighbourhood(&self, keys: &Keys, page: bool, with_assets: bool) -> (Neighbourhood, Option<CellKey>) {
-        let now = self.now();
+    pub(crate) fn neighbourhood(
+        &self,
+        keys: &Keys,
+        page: bool,
+        with_assets: bool,
+        now: Tick,
+    ) -> (Neighbourhood, Option<CellKey>) {
         let step = |crowd| NetStep { member: keys.address.0, page, with_assets, crowd };
         let (net, crowd) = keys.net;
         let near = self.networks.step(net, now, step(crowd));
@@ -326,8 +337,8 @@ impl State {
     }
 
     /// A page of a client of some make.
-    pub(crate) fn note_make(&self, make: CellKey, step: CohortStep) -> Alarm {
-        self.cohorts.step(make, self.now(), step)
+    pub(crate) fn note_make(&self, make: CellKey, step: CohortStep, now: Tick) -> Alarm {
+        self.cohorts.step(make, now, step)
     }
 
     /// Whoever it is has become an offender.
@@ -345,21 +356,6 @@ impl State {
             }
             record.wait_until = record.wait_until.max(now.plus_seconds(wait.as_secs() as u32));
         });
-    }
-
-    /// Learns what a path answers.
-    pub(crate) fn learn_path(&self, path: &str, kind: PathKind) {
-        self.kinds.learn(self.path_hash(path), kind);
-    }
-
-    /// What a path has answered. `None`: it has not been asked for yet, as far as is remembered.
-    pub(crate) fn path_kind(&self, path: &str) -> Option<PathKind> {
-        self.kinds.kind(self.path_hash(path))
-    }
-
-    /// Counts a request for a path, and says how often others asked before, at most.
-    pub(crate) fn heat(&self, hash: u64) -> u16 {
-        self.heat.hit(hash, self.now())
     }
 
     /// A challenge goes out to this sub-identity. Those of one moment count as one: tabs that are opened together.
@@ -416,10 +412,10 @@ mod tests {
     fn the_tables_have_the_stated_size() {
         assert_eq!(size_of::<Record>(), 128);
         let state = State::new(ManualClock::at(0));
-        assert_eq!(state.bytes(), 27_262_976);
+        assert_eq!(state.bytes(), 28_532_736);
         flood(&state);
-        assert_eq!(state.bytes(), 27_262_976);
-        assert_eq!(State::with_size(ManualClock::at(0), StateSize::Small).bytes(), 27_262_976 / 4);
+        assert_eq!(state.bytes(), 28_532_736);
+        assert_eq!(State::with_size(ManualClock::at(0), StateSize::Small).bytes(), 28_532_736 / 4);
     }
 
     #[test]

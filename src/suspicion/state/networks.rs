@@ -104,10 +104,11 @@ impl NetRecord {
 
     /// Many members, each with hardly a page, and next to nobody with assets.
     fn is_one(&self, crowd: Crowd) -> bool {
+        if u32::from(self.with_assets) * 20 >= u32::from(self.pages) {
+            return false;
+        }
         let members = distinct::estimate(&self.members);
-        members >= crowd.members()
-            && f32::from(self.pages) * 2.0 >= members
-            && u32::from(self.with_assets) * 20 < u32::from(self.pages)
+        members >= crowd.members() && f32::from(self.pages) * 2.0 >= members
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use super::Tick;
+use super::{State, Tick};
 
 const FEEDS: [&str; 6] = [
     "application/rss+xml",
@@ -52,6 +52,28 @@ impl PathKind {
     }
 }
 
+impl State {
+    /// Hash of a path, keyed, so that nobody can choose collisions.
+    pub(crate) fn path_hash(&self, path: &str) -> u64 {
+        self.hash((3u8, path))
+    }
+
+    /// Learns what a path answers, by its hash.
+    pub(crate) fn learn_path(&self, path: u64, kind: PathKind) {
+        self.kinds.learn(path, kind);
+    }
+
+    /// What a path has answered. `None`: it has not been asked for yet, as far as is remembered.
+    pub(crate) fn path_kind(&self, path: u64) -> Option<PathKind> {
+        self.kinds.kind(path)
+    }
+
+    /// Counts a request for a path, and says how often others asked before, at most.
+    pub(crate) fn heat(&self, path: u64, now: Tick) -> u16 {
+        self.heat.hit(path, now)
+    }
+}
+
 /// 62 bits of hash and two bits of kind for each path seen.
 pub(super) struct PathKinds {
     cells: Box<[AtomicU64]>,
@@ -95,6 +117,7 @@ pub(super) struct PathHeat {
 }
 
 impl PathHeat {
+    /// Without columns nothing is counted, and each path is as hot as can be.
     pub(super) fn new(columns: usize) -> Self {
         let counts = (0..columns * ROWS).map(|_| AtomicU16::new(0)).collect();
         Self { counts, columns: columns as u64, hour: AtomicU32::new(0) }
@@ -106,6 +129,9 @@ impl PathHeat {
 
     /// Counts a request, and says how often the path was asked for before, at most.
     pub(super) fn hit(&self, hash: u64, now: Tick) -> u16 {
+        if self.columns == 0 {
+            return u16::MAX;
+        }
         let hour = now.hour();
         let seen = self.hour.load(Ordering::Relaxed);
         // Whoever comes first in the hour halves all.
@@ -121,6 +147,15 @@ impl PathHeat {
             least = least.min(before);
         }
         least
+    }
+}
+
+#[cfg(feature = "proxy")]
+impl State {
+    /// Does not count how often paths are asked for: nobody is found to ask for what nobody else reads. For logs, which do
+    /// not say where a request was set off.
+    pub(crate) fn without_heat(self) -> Self {
+        Self { heat: PathHeat::new(0), ..self }
     }
 }
 
@@ -164,5 +199,7 @@ mod tests {
         assert_eq!((0..31).map(|_| heat.hit(hash, Tick(0))).last(), Some(30));
         assert!(heat.hit(hash ^ 0xFFFF_0000_FFFF, Tick(0)) < 31);
         assert_eq!(heat.hit(hash, Tick(3_600 * 16)), 15);
+        let none = PathHeat::new(0);
+        assert_eq!((none.hit(hash, Tick(0)), none.hit(hash, Tick(0)), none.bytes()), (u16::MAX, u16::MAX, 0));
     }
 }

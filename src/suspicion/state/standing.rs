@@ -34,15 +34,27 @@ pub(crate) struct Standings {
 
 /// The place of a signal that can be muted: those of headers and behaviour. Claims, traps and quotas never are.
 pub(crate) fn bit(signal: Signal) -> Option<usize> {
-    let mutable = |s: &Signal| {
-        let fixed = matches!(s, Signal::TokenNetworks | Signal::AgentRotation);
-        matches!(s.group(), Group::Headers | Group::Behaviour) && !fixed
-    };
-    if !mutable(&signal) {
-        return None;
-    }
-    Signal::ALL.iter().filter(|s| mutable(s)).position(|s| *s == signal)
+    PLACES.get(signal as usize).copied().flatten().map(usize::from)
 }
+
+const fn is_mutable(signal: Signal) -> bool {
+    let fixed = matches!(signal, Signal::TokenNetworks | Signal::AgentRotation);
+    matches!(signal.group(), Group::Headers | Group::Behaviour) && !fixed
+}
+
+/// By signal: it is asked for with each one that fires.
+static PLACES: [Option<u8>; Signal::ALL.len()] = {
+    let mut places = [None; Signal::ALL.len()];
+    let (mut at, mut next) = (0, 0);
+    while at < places.len() {
+        if is_mutable(Signal::ALL[at]) {
+            places[at] = Some(next);
+            next += 1;
+        }
+        at += 1;
+    }
+    places
+};
 
 impl Standings {
     pub(super) fn new() -> Self {
@@ -118,6 +130,10 @@ mod tests {
         let places: Vec<usize> = Signal::ALL.iter().filter_map(|signal| bit(*signal)).collect();
         assert_eq!(places, (0..places.len()).collect::<Vec<_>>());
         assert!(places.len() <= 32 && bit(Signal::ClaimFailed).is_none() && bit(Signal::HoneyLink).is_none());
+        // A signal is at its own place, and those that may be muted are the ones of two groups.
+        let mutable = Signal::ALL.iter().filter(|signal| is_mutable(**signal));
+        assert_eq!(mutable.clone().position(|signal| *signal == Signal::SeqIds), bit(Signal::SeqIds));
+        assert_eq!(mutable.count(), places.len());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tower_service::Service;
 
 use super::future::ResponseFuture;
 use super::layer::Shared;
-use crate::visitor::{HeadView, Visitor, VisitorKey, user_agent};
+use crate::visitor::{HeadView, Visitor, VisitorKey};
 
 /// Middleware of [`IdentifyLayer`](super::IdentifyLayer).
 #[derive(Clone)]
@@ -27,8 +27,7 @@ impl Shared {
         let view = HeadView::of(request.method(), request.uri(), request.headers(), request.extensions());
         let mut visitor = self.facts.visitor(&view, self.clock.unix(), true);
         if let Some(check) = &self.check {
-            let ua = user_agent(request.headers());
-            visitor.enforceable = check.observe(visitor.address.ip, ua.as_deref(), visitor.agent.category);
+            visitor.enforceable = check.observe(&visitor.address, request.headers(), visitor.agent.category);
         }
         // An application that knows its readers better than their headers do.
         if let Some(key) = request.extensions().get::<VisitorKey>() {

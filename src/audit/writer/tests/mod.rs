@@ -131,7 +131,7 @@ impl Rig {
     fn record_until(&self, mut done: impl FnMut() -> bool) -> u64 {
         let mut records = 0;
         while !done() {
-            self.sink.record(blank());
+            self.sink.record(Box::new(blank()));
             records += 1;
             assert!(records < 5_000_000, "nothing happened");
             std::thread::yield_now();
@@ -151,7 +151,7 @@ impl Rig {
     /// One record, until it is written.
     fn write(&self, record: AuditRecord) {
         let written = self.sink.stats().written();
-        self.sink.record(record);
+        self.sink.record(Box::new(record));
         Self::until(|| self.sink.stats().written() > written);
     }
 
@@ -211,7 +211,7 @@ fn a_disk_that_stands_still_blocks_nobody_and_every_record_is_a_line_or_a_drop()
     rig.disk.stand_still(true);
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
-            scope.spawn(|| (0..RECORDS).for_each(|_| rig.sink.record(blank())));
+            scope.spawn(|| (0..RECORDS).for_each(|_| rig.sink.record(Box::new(blank()))));
         }
     });
     let stats = rig.sink.stats();

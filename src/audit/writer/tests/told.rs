@@ -90,7 +90,7 @@ fn a_page_is_told_of_again_when_its_lines_were_lost() {
     rig.write(blank());
     // Part of it finds room.
     rig.disk.room.store(100, Ordering::SeqCst);
-    rig.sink.record(marked(1, "/a", 300));
+    rig.sink.record(Box::new(marked(1, "/a", 300)));
     Rig::until(|| rig.sink.stats().drops().disk_full > 0);
     rig.disk.room.store(50_000_000, Ordering::SeqCst);
     rig.clock.advance(Duration::from_secs(60));

@@ -1,0 +1,397 @@
+//! Pages that are compressed once, and marked in compressed form.
+//!
+//! [`pack`] makes a gzip body (RFC 1951, 1952) of a [`Template`], and lists what the places of a mark do to its bits.
+//! The body of a copy is that body with some bits flipped and another checksum. `docs/packed.md` says why it is right:
+//!
+//! 1. A place is equal to a place with the same variable, and to nothing else; so nothing is copied from or to where
+//!    another value may stand.
+//! 2. In a block in which a place is a literal, all bytes that may stand there have codes of one length; so the length
+//!    of the body is the same for every mark.
+//! 3. Each literal place is recorded where its code stands.
+//! 4. The checksum is linear: each variable has one constant.
+//!
+//! # Caveat
+//! A wrong flip would break a page for one visitor, and browsers do not look at the checksum. So whoever packs a page
+//! must [`check`](Packed::check) it before its first use. What has another length in another copy cannot be packed.
+
+mod blocks;
+mod chains;
+mod codes;
+mod entropy;
+mod header;
+mod patch;
+mod path;
+mod symbols;
+#[cfg(test)]
+mod testing;
+mod tokens;
+mod trailer;
+mod tree;
+mod write;
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use flate2::bufread::GzDecoder;
+
+pub(crate) use patch::PackedBody;
+use patch::{Flip, Places};
+pub(crate) use symbols::{COLUMNS, NONCE_LETTERS, Refused, SEAL_SYMBOLS, Template, Variable};
+use symbols::{NONCE_STATES, SEAL_STATES, Symbols};
+
+/// How much work is done for a small body. The same template and effort make the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Matches by chains, each taken when it is found or one symbol later.
+    Quick,
+    /// All matches, and the cheapest way through them.
+    Full,
+}
+
+/// What stands in the places of one copy.
+#[derive(Clone)]
+pub(crate) struct Marks {
+    /// A bit for each column of white space, from the lowest one of the first word on, as rows are: 1 is a line feed.
+    pub(crate) row: Arc<[u64; COLUMNS / 64]>,
+    /// The symbols of the seal, 0 to 7 each; higher bits do not count.
+    pub(crate) seal: [u8; SEAL_SYMBOLS],
+    /// Six bits for each letter of the nonce; higher ones do not count. `None`: all are 0, for a page without one.
+    pub(crate) nonce: Option<[u8; NONCE_LETTERS]>,
+}
+
+/// A page in compressed form, for every mark.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Packed {
+    /// The body with each place in state 0.
+    bytes: Box<[u8]>,
+    /// Sorted.
+    white: Box<[Flip]>,
+    seal: Places<SEAL_STATES>,
+    nonce: Places<NONCE_STATES>,
+}
+
+/// Compresses a page.
+pub(crate) fn pack(template: &Template, effort: Effort) -> Result<Packed, Refused> {
+    let symbols = Symbols::of(template)?;
+    let tokens = match effort {
+        Effort::Quick => chains::tokens(&symbols),
+        Effort::Full => path::tokens(&symbols),
+    };
+    let (mut bytes, flips) = write::deflate(&symbols, &tokens, &blocks::split(&symbols, &tokens));
+    bytes.extend_from_slice(&trailer::of(template));
+    Ok(Packed::new(bytes, flips, trailer::Effects::of(template)))
+}
+
+impl Packed {
+    /// The body of one copy.
+    pub(crate) fn body(self: &Arc<Self>, marks: Marks) -> PackedBody {
+        PackedBody::new(Arc::clone(self), marks)
+    }
+
+    /// Bytes of the body, the same for every mark.
+    pub(crate) fn length(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Does the body of this copy inflate to what the template says, checksum and length included? It takes as long as
+    /// inflating the page.
+    pub(crate) fn check(&self, template: &Template, marks: &Marks) -> bool {
+        let body = self.piece(0..self.bytes.len(), marks, self.crc(marks));
+        let mut decoder = GzDecoder::new(&*body);
+        let mut page = Vec::with_capacity(template.bytes.len());
+        // No more than one byte too many is read.
+        let read = decoder.by_ref().take(template.bytes.len() as u64 + 1).read_to_end(&mut page);
+        read.is_ok() && page == template.splice(marks) && decoder.into_inner().is_empty()
+    }
+}
+
+impl Marks {
+    /// The byte of a place.
+    fn byte(&self, variable: Variable) -> u8 {
+        let alphabet = variable.channel().alphabet();
+        let of = |states: &[u8], number: u8| states.get(usize::from(number)).map_or(0, |state| usize::from(*state));
+        let state = match variable {
+            Variable::White(column) => usize::from(patch::bit(&self.row, column)),
+            Variable::Seal(symbol) => of(&self.seal, symbol),
+            Variable::Nonce(letter) => of(self.nonce(), letter),
+        };
+        alphabet[state % alphabet.len()]
+    }
+
+    fn nonce(&self) -> &[u8] {
+        self.nonce.as_slice().as_flattened()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::testing::{marks, place, random_template, template_of};
+    use super::*;
+
+    const EFFORTS: [Effort; 2] = [Effort::Quick, Effort::Full];
+
+    /// As a client reads it.
+    fn inflated(body: &[u8]) -> Vec<u8> {
+        let mut page = Vec::new();
+        let mut decoder = GzDecoder::new(body);
+        decoder.read_to_end(&mut page).unwrap();
+        assert!(decoder.into_inner().is_empty());
+        page
+    }
+
+    fn body(packed: &Arc<Packed>, marks: &Marks) -> Vec<u8> {
+        packed.body(marks.clone()).collect::<Vec<_>>().concat()
+    }
+
+    /// Both efforts, under marks of all kinds.
+    fn check(template: &Template) {
+        for effort in EFFORTS {
+            let packed = Arc::new(pack(template, effort).unwrap());
+            assert!(*packed == pack(template, effort).unwrap(), "the same again");
+            let zero = Marks { row: Arc::new([0; 64]), seal: [0; 25], nonce: None };
+            let ones = Marks { row: Arc::new([u64::MAX; 64]), seal: [7; 25], nonce: Some([63; 22]) };
+            for marks in [zero, ones, marks(1), marks(2), marks(3)] {
+                let body = body(&packed, &marks);
+                assert_eq!(body.len() as u64, packed.length());
+                assert!(inflated(&body) == template.splice(&marks), "{effort:?} {template:?}");
+                assert!(packed.check(template, &marks));
+            }
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Part {
+        Text(Vec<u8>),
+        Place(Variable),
+        Seal,
+    }
+
+    fn part() -> impl Strategy<Value = Part> {
+        let words = ["the ", "council ", "</p>\n<p class=\"story\">", "\u{FE06}", " \n ", "Ab9-_"];
+        prop_oneof![
+            4 => proptest::sample::select(words.to_vec()).prop_map(|word| Part::Text(word.into())),
+            2 => proptest::collection::vec(any::<u8>(), 0..30).prop_map(Part::Text),
+            4 => (0_u16..30).prop_map(|column| Part::Place(Variable::White(column))),
+            2 => (0_u16..4_096).prop_map(|column| Part::Place(Variable::White(column))),
+            1 => (0_u8..25).prop_map(|symbol| Part::Place(Variable::Seal(symbol))),
+            1 => (0_u8..22).prop_map(|letter| Part::Place(Variable::Nonce(letter))),
+            1 => Just(Part::Seal),
+        ]
+    }
+
+    fn template(parts: &[(Vec<Part>, usize)]) -> Template {
+        let mut template = Template::default();
+        for part in parts.iter().flat_map(|(parts, times)| std::iter::repeat_n(parts, *times)).flatten() {
+            match part {
+                Part::Text(text) => template.bytes.extend_from_slice(text),
+                Part::Place(variable) => place(&mut template, *variable),
+                Part::Seal => (0..25).for_each(|symbol| place(&mut template, Variable::Seal(symbol))),
+            }
+        }
+        template
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn any_copy_of_any_page_inflates_to_its_splice(
+            parts in proptest::collection::vec((proptest::collection::vec(part(), 1..12), 1_usize..20), 0..12),
+        ) {
+            check(&template(&parts));
+        }
+    }
+
+    #[test]
+    fn pages_at_the_edge() {
+        use Variable::{Nonce, Seal, White};
+        check(&template_of(&[], &[]));
+        check(&template_of(b"a", &[]));
+        for variable in [White(0), White(4_095), Seal(24), Nonce(21)] {
+            check(&template(&[(vec![Part::Place(variable)], 1)]));
+            // Only places, and they are all the same; and a page that begins and ends with one.
+            check(&template(&[(vec![Part::Place(variable)], 700)]));
+            let (place, text) = (Part::Place(variable), Part::Text(b"<p>one two three</p>".to_vec()));
+            check(&template(&[(vec![place.clone(), text.clone(), text, place], 1)]));
+        }
+        // Only places, and no two are the same.
+        let all = (0..4_096).map(White).chain((0..25).map(Seal)).chain((0..22).map(Nonce)).map(Part::Place);
+        check(&template(&[(all.collect(), 1)]));
+        check(&template(&[(vec![Part::Seal], 60)]));
+        // Bytes that look like places.
+        check(&template(&[(vec![Part::Text(b" \x86A".to_vec()), Part::Place(White(1)), Part::Place(Seal(1))], 90)]));
+        // Runs, and what is beyond the window.
+        check(&template(&[(vec![Part::Text(vec![b' '; 70_000]), Part::Place(White(7))], 2)]));
+        check(&template(&[(vec![Part::Text(vec![0xFF; 258])], 3)]));
+        let far: Vec<u8> = (0..33_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        check(&template(&[(vec![Part::Text(far), Part::Place(White(7)), Part::Place(White(8))], 2)]));
+    }
+
+    #[test]
+    fn four_mebibytes_of_a_letter() {
+        let mut template = template_of(&[], &[]);
+        template.bytes = vec![b'a'; 4 << 20];
+        place(&mut template, Variable::White(1));
+        let packed = pack(&template, Effort::Quick).unwrap();
+        assert!(packed.check(&template, &marks(1)) && packed.length() < 8_000, "{}", packed.length());
+    }
+
+    #[test]
+    fn what_is_no_template_is_refused() {
+        let place = |at, variable| template_of(b"a b", &[(at, variable)]);
+        assert!(pack(&place(1, Variable::White(4_095)), Effort::Full).is_ok());
+        assert_eq!(pack(&place(1, Variable::White(4_096)), Effort::Full), Err(Refused::NoVariable(1)));
+        assert_eq!(pack(&place(0, Variable::White(0)), Effort::Quick), Err(Refused::NotInStateZero(0)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_noticed() {
+        let (template, marks) = (random_template(5, 1_000), marks(5));
+        let is_right = |change: &dyn Fn(&mut Packed), marks: &Marks| {
+            let mut packed = pack(&template, Effort::Quick).unwrap();
+            change(&mut packed);
+            packed.check(&template, marks)
+        };
+        assert!(is_right(&|_| {}, &marks));
+        let packed = pack(&template, Effort::Quick).unwrap();
+        for (index, flip) in
+            packed.white.iter().enumerate().filter(|(_, flip)| patch::bit(&marks.row, flip.column) == 1)
+        {
+            assert!(flip.flip == 0 || !is_right(&|page| page.white[index].flip = 0, &marks), "{flip:?}");
+            assert!(!is_right(&|page| page.white[index].crc ^= 1, &marks), "{flip:?}");
+        }
+        for back in 1..=8 {
+            assert!(!is_right(&|page| page.bytes[packed.bytes.len() - back] ^= 0x10, &marks), "{back}");
+        }
+        // Two members, or something behind the only one.
+        let zero = Marks { row: Arc::new([0; 64]), seal: [0; 25], nonce: None };
+        for more in [&[0][..], &*packed.bytes] {
+            assert!(!is_right(&|page| page.bytes = [&*packed.bytes, more].concat().into(), &zero));
+        }
+        let mut other = template.clone();
+        other.bytes.push(b'x');
+        assert!(!packed.check(&other, &marks));
+    }
+
+    #[test]
+    fn what_is_kept_in_memory_is_counted() {
+        let template = random_template(6, 20_000);
+        let packed = pack(&template, Effort::Full).unwrap();
+        let flips = 12 * packed.white.len();
+        assert!(flips > 1_000 && packed.size() > packed.bytes.len() + flips);
+        let plain = pack(&template_of(&template.bytes, &[]), Effort::Full).unwrap();
+        assert_eq!(plain.size(), size_of::<Packed>() + plain.bytes.len());
+    }
+
+    #[test]
+    fn an_error_says_where() {
+        let texts = [Refused::TooLong(9), Refused::Unsorted(1), Refused::NoVariable(2), Refused::NotInStateZero(3)];
+        let texts = texts.map(|refused| refused.to_string());
+        assert_eq!(texts[0], "9 bytes are too long a page");
+        assert!(texts[1..].iter().zip(1..).all(|(text, at)| text.starts_with(&format!("the place at {at} "))));
+    }
+
+    /// Gaps between the words of paragraphs, by the words around them, and a seal behind each longer one.
+    fn page_of_corpus(source: &[u8]) -> Template {
+        let mut template = Template::default();
+        let (mut rest, mut paragraph, mut seals) = (source, None, 0);
+        while let Some(first) = rest.first() {
+            let end = if *first == b'<' { tag(rest) } else { memchr::memchr(b'<', rest).unwrap_or(rest.len()) };
+            let (part, behind) = rest.split_at(end);
+            rest = behind;
+            let name = part.get(..3).unwrap_or_default().to_ascii_lowercase();
+            match (&*name, paragraph) {
+                (b"<p " | b"<p>", _) => paragraph = Some(template.bytes.len()),
+                (b"</p", Some(start)) => {
+                    paragraph = None;
+                    if template.bytes.len() - start >= 80 && seals < 60 {
+                        seals += 1;
+                        template.bytes.extend_from_slice(b"<span inert=\"\">");
+                        for symbol in 0..25 {
+                            template.bytes.extend_from_slice(b"\xEF\xB8");
+                            place(&mut template, Variable::Seal(symbol));
+                        }
+                        template.bytes.extend_from_slice(b"</span>");
+                    }
+                }
+                ([first, ..], Some(_)) if *first != b'<' => {
+                    gaps(part, &mut template);
+                    continue;
+                }
+                _ => {}
+            }
+            template.bytes.extend_from_slice(part);
+        }
+        template
+    }
+
+    /// Where a tag ends, or an element without markup in it.
+    fn tag(rest: &[u8]) -> usize {
+        let (end, length) = match rest {
+            [b'<', b'!', b'-', b'-', ..] => ("-->", 3),
+            [b'<', b's', b'c', b'r', ..] => ("</script", 0),
+            [b'<', b's', b't', b'y', ..] => ("</style", 0),
+            _ => (">", 1),
+        };
+        memchr::memmem::find(rest, end.as_bytes()).map_or(rest.len(), |at| at + length)
+    }
+
+    fn gaps(text: &[u8], template: &mut Template) {
+        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80 || *byte == b'\'';
+        let parts: Vec<&[u8]> = text.chunk_by(|a, b| is_word(a) == is_word(b)).collect();
+        for (index, part) in parts.iter().enumerate() {
+            if index < 3 || index + 3 >= parts.len() || !matches!(part, [b' ' | b'\n']) {
+                template.bytes.extend_from_slice(part);
+                continue;
+            }
+            let context = [parts[index - 3], parts[index - 1], parts[index + 1], parts[index + 3]];
+            let hash =
+                context.concat().iter().fold(7_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619));
+            place(template, Variable::White((hash >> 12) as u16 & 4_095));
+        }
+    }
+
+    fn median(mut sizes: Vec<f64>) -> f64 {
+        sizes.sort_by(f64::total_cmp);
+        sizes[sizes.len() / 2]
+    }
+
+    #[test]
+    fn corpus_pages_are_right_and_small() {
+        let dir = std::env::var("DECKLE_CORPUS").unwrap_or_else(|_| "../shared/corpus".to_owned());
+        let Ok(entries) = std::fs::read_dir(format!("{dir}/pages")) else {
+            eprintln!("skipped: no corpus at {dir} (set DECKLE_CORPUS)");
+            return;
+        };
+        let (mut quick, mut full) = (Vec::new(), Vec::new());
+        for entry in entries.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "html")) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let template = page_of_corpus(&std::fs::read(entry.path()).unwrap());
+            // What level 6 makes of a copy, on average.
+            let gzip = (1..=8).map(|seed| {
+                let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+                gzip.write_all(&template.splice(&marks(seed))).unwrap();
+                gzip.finish().unwrap().len() as f64 / 8.0
+            });
+            let gzip: f64 = gzip.sum();
+            // How much larger ours is.
+            let more = |effort| {
+                let packed = pack(&template, effort).unwrap();
+                assert!(packed.check(&template, &marks(2)) && packed.check(&template, &marks(3)), "{name}");
+                packed.length() as f64 / gzip - 1.0
+            };
+            quick.push(more(Effort::Quick));
+            assert!(quick.last().is_some_and(|more| *more < 0.08), "{name}: {quick:?}");
+            // Without optimization it takes its time.
+            if template.bytes.len() < 100_000 {
+                full.push(more(Effort::Full));
+                assert!(full.last().is_some_and(|more| *more < 0.04), "{name}: {full:?}");
+            }
+        }
+        assert!(quick.len() >= 20 && full.len() >= 6, "{} {}", quick.len(), full.len());
+        assert!(median(quick.clone()) < 0.02 && median(full.clone()) < 0.0, "{quick:?} {full:?}");
+    }
+}

@@ -196,6 +196,10 @@ mod tests {
                 let written = record.user_agent_text(&mut notes);
                 let written = written.as_deref().filter(|text| !matches!(*text, "" | "-"));
                 prop_assert_eq!(hit.user_agent.as_deref(), written);
+                let judged = hit.deckle.as_deref().map(|fields| (fields.category.as_ref(), fields.verification.as_ref()));
+                let visitor = record.visitor.as_ref().filter(|_| more);
+                let expected = visitor.map(|visitor| (visitor.agent.category.code(), visitor.verification.code()));
+                prop_assert_eq!(judged, expected);
             }
         }
     }

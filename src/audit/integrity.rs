@@ -15,8 +15,9 @@ const SEQ: &[u8] = b"\"deckle.seq\":";
 const BLOCK: &[u8] = b",\"first_seq\":";
 /// Kind and number stand within so many bytes.
 const FRONT: usize = 160;
-/// More lines than a block ever has. A log without checkpoints must not fill the memory.
-const MAX_BLOCK: usize = 1 << 16;
+/// More lines than a block ever has: twice what `audit.checkpoint_lines` may be, for older versions closed no block behind
+/// lines about the log, and none does behind an `end`. A log without checkpoints must not fill the memory.
+const MAX_BLOCK: usize = 2 << 16;
 
 /// What a line is to the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,5 +302,20 @@ mod tests {
         assert_eq!(stub(&end(",\"first_seq\": 1,\"last_seq\":2,\"n\":2}")), None);
         assert_eq!(stub(&end(",\"first_seq\":1,\"x\":2,\"n\":2}")), None);
         assert_eq!(stub(&end("}")), None);
+    }
+
+    #[test]
+    fn the_largest_block_is_as_it_was_written() {
+        let mut chain = chain::Chain::behind(b"first\n");
+        let (head, mut block) = (chain.head(), OpenBlock::default());
+        // As many lines as a block may have, some about the log, and the end.
+        for seq in 1..=65_536 + 9 {
+            let line = format!("{{\"deckle.seq\":{seq}}}\n");
+            chain.push(seq, line.as_bytes());
+            block.push(chain::leaf(line.as_bytes()), seq);
+        }
+        let chain::Checkpoint { first_seq, last_seq, lines, root, head: next } = chain.checkpoint();
+        let seal = Seal { first_seq, last_seq, n: lines as u64, root, head: next, key_id: None, sig: None };
+        assert!(block.sealed(&seal, b"{\"deckle.kind\":\"checkpoint\"}\n", &head).is_some());
     }
 }

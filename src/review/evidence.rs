@@ -21,7 +21,7 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::audit::integrity::Anchored;
-use crate::audit::segment_file::all_segments;
+use crate::audit::segment_file::{all_segments, bare_name};
 use crate::audit::signing::PublicKey;
 #[cfg(feature = "cli")]
 pub(crate) use check::manifest;
@@ -120,6 +120,8 @@ pub struct PackSummary {
     pub keys: Vec<String>,
     /// Heads above the lines that were sent away: when, where to, which.
     pub anchors: Vec<String>,
+    /// Segments that could not be read, or not to their end, each with the cause: lines of theirs may be missing.
+    pub unread: Vec<String>,
 }
 
 /// What holds of a pack.
@@ -165,13 +167,17 @@ pub struct Standing {
 /// [`EvidenceError::Io`]
 pub fn lines_stand(segments: &[PathBuf], requests: &BTreeSet<String>) -> Result<Standing, EvidenceError> {
     let subject = Subject::Requests(requests.clone());
-    let mut collector = Collector::new(&subject, std::io::sink());
-    collector.read(segments).map_err(|(path, error)| io(&path)(error))?;
+    let mut collector = Collector::new(&subject, std::io::sink(), std::io::sink());
+    // What goes nowhere always fits.
+    collector.read(segments).map_err(io(Path::new("-")))?;
+    if let Some((path, error)) = collector.unread.into_iter().next() {
+        return Err(io(&path)(error));
+    }
     Ok(Standing { proved: collector.proved, unsealed: collector.unsealed, changed: collector.changed })
 }
 
 /// Writes evidence of one visitor, or of some responses, into a directory that is empty or not there yet. `log` is a log
-/// directory, or one segment.
+/// directory, or one segment. What cannot be read of it is left out, and [told](PackSummary::unread).
 ///
 /// # Errors
 /// [`EvidenceError`].
@@ -183,23 +189,26 @@ pub fn write_pack<'w>(log: &Path, wanted: impl Into<Wanted<'w>>, out: &Path) -> 
         _ => {}
     }
     let path = out.join("lines.ndjson");
-    let mut collector = Collector::new(&subject, Lines { path: path.clone(), file: None });
+    let lines = |path| Lines { path, file: None };
+    let mut collector = Collector::new(&subject, lines(path.clone()), lines(out.join("lines-unproven.ndjson")));
     let is_dir = log.is_dir();
     let segments = if is_dir { all_segments(log).map_err(io(log))? } else { vec![log.to_owned()] };
-    collector.read(&segments).map_err(|(path, error)| io(&path)(error))?;
+    collector.read(&segments).map_err(io(&path))?;
     if collector.facts.lines == 0 {
-        return Err(subject.is_missing());
+        let unread = collector.unread.into_iter().next();
+        return Err(unread.map_or_else(|| subject.is_missing(), |(path, error)| io(&path)(error)));
     }
-    collector.lines().open().and_then(Write::flush).map_err(io(&path))?;
+    let [lines, unproven] = collector.writers();
+    lines.open().and_then(Write::flush).and_then(|()| unproven.flush()).map_err(io(&path))?;
     let dir = if is_dir { log } else { log.parent().unwrap_or(log) };
     collector.context.add_history(dir);
     for anchored in Anchored::of_index(dir) {
         collector.add_anchor(anchored);
     }
-    Pack { dir: out, subject: &subject }.write(&collector)
+    Pack { dir: out, subject: &subject }.write(collector)
 }
 
-/// `lines.ndjson`. Nothing is made before there is a line to write.
+/// A file of lines. Nothing is made before there is a line to write.
 struct Lines {
     path: PathBuf,
     file: Option<BufWriter<File>>,
@@ -231,7 +240,11 @@ impl Write for Lines {
 /// An anchor in words; a configuration may hold anything.
 fn said(anchor: &Anchored) -> String {
     let Anchored { to, sent, seq, head, .. } = anchor;
-    let text = format!("{sent} to {to}: number {seq}, head {head}");
+    plain(&format!("{sent} to {to}: number {seq}, head {head}"))
+}
+
+/// Without what hides or reorders text.
+fn plain(text: &str) -> String {
     text.chars().map(|c| if crate::audit::is_hidden(c) { '?' } else { c }).collect()
 }
 
@@ -241,25 +254,24 @@ struct Pack<'p> {
 }
 
 impl Pack<'_> {
-    fn write<W: Write>(&self, found: &Collector<'_, W>) -> Result<PackSummary, EvidenceError> {
-        let summary = self.summary(found);
+    fn write<W: Write>(&self, found: Collector<'_, W>) -> Result<PackSummary, EvidenceError> {
+        let summary = self.summary(&found);
         let keys: BTreeMap<String, String> = found.keys.iter().map(|(id, key)| (id.clone(), key.to_hex())).collect();
-        let steps = found.steps.clone();
-        let (subject, anchors) = (self.subject.clone(), found.anchors.clone());
+        // There are a dozen steps for each line: they are there once, and go out one by one.
+        let (subject, anchors, steps) = (self.subject.clone(), found.anchors, found.steps);
         let proofs = Proofs { schema_version: 1, subject, keys, anchors, steps };
-        let json = serde_json::to_string_pretty(&proofs).map_err(|error| io(self.dir)(error.into()))?;
-        self.file("proofs.json", (json + "\n").as_bytes())?;
-        self.file("proofs.txt", proofs.text().as_bytes())?;
+        self.stream("proofs.json", |out| {
+            serde_json::to_writer_pretty(&mut *out, &proofs)?;
+            out.write_all(b"\n")
+        })?;
+        self.stream("proofs.txt", |out| write!(out, "{proofs}"))?;
         if let Some(list) = self.subject.list() {
             self.file(REQUESTS_FILE, list.as_bytes())?;
         }
         self.keys(&found.keys)?;
-        let text = proofs.text();
-        for (file, line) in found.segments.iter().filter(|(file, _)| text.contains(&format!("segment {file}\n"))) {
+        let named = proofs.segments();
+        for (file, line) in found.segments.iter().filter(|(file, _)| named.contains(file.as_str())) {
             self.file(file, line)?;
-        }
-        if !found.unproven.is_empty() {
-            self.file("lines-unproven.ndjson", &found.unproven)?;
         }
         self.versions("robots", "txt", "host", &found.context.robots(&found.facts))?;
         self.versions("policy", "toml", "instance", &found.context.policy(&found.facts))?;
@@ -289,7 +301,22 @@ impl Pack<'_> {
             unproven: found.facts.lines - found.proved,
             keys: found.keys.keys().cloned().collect(),
             anchors: found.anchors.iter().map(said).collect(),
+            unread: found.unread.iter().map(|(path, error)| plain(&format!("{}: {error}", bare_name(path)))).collect(),
         }
+    }
+
+    /// A file that may be large.
+    fn stream(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+    ) -> Result<(), EvidenceError> {
+        let path = self.dir.join(name);
+        let written = File::create(&path).map(BufWriter::new).and_then(|mut out| {
+            write(&mut out)?;
+            out.flush()
+        });
+        written.map_err(io(&path))
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> Result<(), EvidenceError> {
@@ -322,7 +349,11 @@ impl Pack<'_> {
             [] => "  none that the log knows of".to_owned(),
             anchors => anchors.iter().map(|anchor| format!("  {anchor}")).collect::<Vec<String>>().join("\n"),
         };
-        let mut text = README.replace("{anchors}", &anchors);
+        let unread = match summary.unread.as_slice() {
+            [] => "no segment of the log".to_owned(),
+            unread => format!("{}; lines of theirs may be missing here", unread.join("; ")),
+        };
+        let mut text = README.replace("{anchors}", &anchors).replace("{unread}", &unread);
         for (place, words) in self.subject.words() {
             text = text.replace(&format!("{{{place}}}"), &words);
         }

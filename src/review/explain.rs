@@ -264,6 +264,16 @@ mod tests {
     }
 
     #[test]
+    fn a_line_with_more_points_than_there_are_is_explained() {
+        let signals = vec!["\"claim_library:255\""; 300].join(",");
+        let what = format!(
+            r#""deckle.score":100,"deckle.points":["claim:100"],"deckle.signals":[{signals}],"deckle.action":"block""#
+        );
+        let score = explained(BROWSER, &what).score.unwrap();
+        assert_eq!((score.groups[0].counted, score.groups[0].cut), (100, u16::MAX - 100));
+    }
+
+    #[test]
     fn one_claim_is_the_whole_score() {
         let of = explained(
             &robot("library", "curl"),

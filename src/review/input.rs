@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::audit::reader::MAX_LINE;
 
 pub use names::{files, newest_first};
-pub(crate) use opened::Now;
-use opened::{Opened, identity};
+use opened::Opened;
+pub(crate) use opened::{Identity, Now, identity};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 18;
@@ -220,6 +220,17 @@ impl Chunks {
     pub(crate) fn follow(&mut self) -> bool {
         self.follows = self.opened.is_some() && !self.compressed;
         self.follows
+    }
+
+    /// By what the system tells the file from others.
+    pub(crate) fn identity(&self) -> Identity {
+        self.opened.as_ref().and_then(|opened| opened.identity)
+    }
+
+    /// Bytes of the file; `None`: it is none, or compressed.
+    pub(crate) fn length(&self) -> Option<u64> {
+        let opened = self.opened.as_ref().filter(|_| !self.compressed)?;
+        std::fs::metadata(&opened.path).ok().map(|metadata| metadata.len())
     }
 
     /// What stands under its name now; `None`: it is no file.

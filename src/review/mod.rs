@@ -226,7 +226,7 @@ impl Review {
         self
     }
 
-    /// Keep the lines that are skipped, 100,000 at most.
+    /// Keep the lines that are skipped, 100,000 or 64 MiB at most.
     #[must_use]
     pub fn keep_bad_lines(mut self, keep: bool) -> Self {
         self.plan.keep_bad = keep;

@@ -217,7 +217,8 @@ impl Recount {
 
     fn group(&self, group: Group) -> Option<GroupPoints> {
         let (fired, counted) = (of_group(&self.fired, group), self.counted(group) as u8);
-        let raw: u16 = fired.iter().map(|f| u16::from(f.points)).sum();
+        // A line may hold any number of signals.
+        let raw = fired.iter().fold(0_u16, |sum, f| sum.saturating_add(u16::from(f.points)));
         let signals = fired.into_iter().map(|f| SignalPoints {
             signal: f.signal,
             points: f.points,

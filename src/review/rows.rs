@@ -133,10 +133,13 @@ impl<'s> Making<'s> {
         let mut judged = engine::Row::blank(&mut self.cache);
         judged.hit = hit;
         judged.complete(&mut self.cache);
-        let verification = if judged.category.is_declared_bot() {
-            self.ranges.look_up(&judged.agent.agent, &judged.hit.address, judged.hit.time)
-        } else {
-            Verification::None
+        let logged = judged.hit.deckle.as_deref().and_then(|fields| Verification::from_code(&fields.verification));
+        let verification = match logged {
+            Some(logged) => logged,
+            None if judged.category.is_declared_bot() => {
+                self.ranges.look_up(&judged.agent.agent, &judged.hit.address, judged.hit.time)
+            }
+            None => Verification::None,
         };
         let known = Known {
             site: self.site,
@@ -220,6 +223,18 @@ mod tests {
         assert_eq!((first.agent_name.as_str(), first.verification.as_str()), ("Googlebot", "failed"));
         assert_eq!((first.article_id.as_str(), first.action.as_str()), ("/news/a-b-c-0", ""));
         assert!(first.instance.starts_with("foreign-") && first.visitor_id.len() == 16, "{first:?}");
+    }
+
+    #[test]
+    fn an_access_log_of_deckle_keeps_what_it_says() {
+        let dir = Dir::new("judged");
+        let text = combined(3).replace(")\"\n", ")\" \"search/verified/7/tag/k1-0123456789ab\"\n");
+        let (rows, read) = rows(&dir.file("access.log", text.as_bytes()));
+        assert_eq!((read.rows, rows[2].seq, rows[2].site.as_str()), (3, 3, "news"));
+        let row = &rows[0];
+        assert!(row.instance.starts_with("foreign-") && row.request_id.is_nil(), "{row:?}");
+        assert_eq!((row.verification.as_str(), row.score, row.action.as_str()), ("verified", 7, "tag"));
+        assert_eq!((row.mark_id.as_str(), row.page_kind.as_str()), ("k1-0123456789ab", "article"));
     }
 
     #[test]

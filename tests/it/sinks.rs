@@ -139,21 +139,26 @@ fn every_sink_gets_every_request_in_whole_lines() {
     let access = std::fs::read_to_string(log.join("access.log")).unwrap();
     assert!(access.ends_with('\n') && access.lines().count() == CLIENTS * REQUESTS);
     let mut reader = Reader::new(Format::Combined);
-    let mut in_access: Vec<(String, u64)> = Vec::new();
+    let mut in_access: Vec<(String, u64, String)> = Vec::new();
     for line in access.lines() {
         let Line::Hit(hit) = reader.read(line.as_bytes()) else { panic!("{line}") };
         assert_eq!((hit.address.as_ref(), hit.status), ("127.0.0.0", Some(404)), "{line}");
         assert_eq!(hit.user_agent.as_deref(), Some("odd \"x\\ caf\u{e9}"), "{line}");
         assert_eq!(hit.referer.as_deref(), Some("https://other.example/"), "{line}");
         assert!(line.contains("/allow/") && line.ends_with('"'), "{line}");
-        in_access.push((format!("{}?{}", hit.path, hit.query.unwrap()), hit.bytes));
+        let judged = hit.deckle.unwrap();
+        assert!(judged.brief && judged.action == "allow", "{line}");
+        let judged = format!("{} {} {}", judged.category, judged.verification, judged.score);
+        in_access.push((format!("{}?{}", hit.path, hit.query.unwrap()), hit.bytes, judged));
     }
     let text = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
-    let mut expected: Vec<(String, u64)> = in_file
+    let mut expected: Vec<(String, u64, String)> = in_file
         .values()
         .map(|line| {
             let target = format!("{}?{}", text(line, "url.path"), text(line, "url.query"));
-            (target, line["http.response.body.size"].as_u64().unwrap())
+            let (category, state) = (text(line, "deckle.visitor.category"), text(line, "deckle.visitor.verification"));
+            let score = line["deckle.score"].as_u64().unwrap_or(0);
+            (target, line["http.response.body.size"].as_u64().unwrap(), format!("{category} {state} {score}"))
         })
         .collect();
     in_access.sort();

@@ -165,6 +165,8 @@ fn the_page_the_response_and_the_visit_are_named() {
         "page        /a  (sketch 128/128)",
         "response    2026-11-20T10:14:07Z  req r-a  10.0.7.0/24  browser  score 7 allow  reader/7  /a",
         "same visit  2 other responses, 2026-11-20T10:12:55Z to 2026-11-20T10:20:31Z",
+        "picked by   form of the page",
+        "the text passed through these responses",
         "502 candidates",
         "typographic says nothing (no_forms)",
         "this does not show who republished it",
@@ -337,10 +339,14 @@ fn alternatives_name_who_got_them() {
         Value::from(rows)
     );
     let (log, dir) = (log(&[line, hit("r-1", DAY, 7, "/a", "aa", mark)]), TempDir::new());
-    let (code, document) = json(log.path(), &[&copy(&dir, "copy.txt", &text)]);
+    let copy = copy(&dir, "copy.txt", &text);
+    let (code, document) = json(log.path(), &[&copy]);
     assert_eq!((code, &accused(&document)[0]["mark"]), (0, &"k0-0000000000a7".into()), "{document}");
     assert_eq!(document["matches"][0]["evidence"][0]["channel"], "variants");
     assert_eq!(document["matches"][0]["picked_by"], "mark", "no page is known");
+    let (_, text, _) = trace(log.path(), &[&copy]);
+    assert!(text.contains("picked by   mark only") && text.contains("these responses carried this mark; "), "{text}");
+    assert!(!text.contains("the text passed through these responses"), "{text}");
 }
 
 #[test]

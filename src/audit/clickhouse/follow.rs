@@ -173,7 +173,7 @@ impl Worker {
         if told.lost > 0 {
             self.stats.lost.fetch_add(told.lost, Ordering::Relaxed);
             tracing::warn!(target: "deckle::audit", lines = told.lost,
-                "Lines of the audit log were deleted before they were sent to ClickHouse.");
+                "Lines of the audit log were deleted before they were sent to ClickHouse, or their segment cannot be opened.");
         }
         if told.skipped > 0 {
             self.stats.skipped.fetch_add(told.skipped, Ordering::Relaxed);

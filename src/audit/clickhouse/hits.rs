@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::table::{client, describe};
+use super::table::{client, describe, one_line};
 use super::{Address, COLUMNS, is_name};
 
 /// Pieces that may wait to be read.
@@ -16,6 +16,10 @@ const AHEAD: usize = 16;
 const READ_BEFORE: Duration = Duration::from_secs(2 * 86_400);
 /// Later than any row.
 const END_MS: i64 = 9_000_000_000_000;
+/// How a line begins by which an engine tells, in the place of rows, that it has failed in mid-answer. No row begins so.
+const FAILURE: &[u8] = b"\n{\"exception\"";
+/// Bytes of such a line that are kept.
+const MAX_FAILURE: usize = 4_096;
 
 /// Rows of a table, to be read as a log.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,6 +79,8 @@ impl Hits {
                     .param("sites", sites)
                     // Numbers, not texts of numbers; the default of newer engines.
                     .with_setting("output_format_json_quote_64bit_integers", "0")
+                    // In the place of a row, a failure would look like a line that is none.
+                    .with_setting("http_write_exception_in_output_format", "0")
                     .fetch_bytes("JSONEachRow")?;
                 while let Some(bytes) = cursor.next().await? {
                     // Nobody reads any more.
@@ -87,7 +93,7 @@ impl Hits {
             give_end(&send, runtime.block_on(answer));
         };
         std::thread::Builder::new().name("deckle-hits".to_owned()).spawn(read)?;
-        Ok(Box::new(Pieces { receive, bytes: Bytes::new(), ended: false }))
+        Ok(Box::new(Pieces::new(receive)))
     }
 
     /// Milliseconds: from when on requests for robots.txt are wanted, and the bounds of all others.
@@ -149,7 +155,60 @@ fn give_end(send: &SyncSender<Piece>, result: ::clickhouse::error::Result<()>) {
 struct Pieces {
     receive: Receiver<Piece>,
     bytes: Bytes,
+    /// A line feed, and what may be the beginning of a line that tells of a failure.
+    held: Vec<u8>,
+    /// Nothing was given out: the line feed was put before the first line.
+    is_first: bool,
+    /// The line that tells of a failure, as far as it has come.
+    failure: Option<Vec<u8>>,
     ended: bool,
+}
+
+impl Pieces {
+    fn new(receive: Receiver<Piece>) -> Self {
+        Self { receive, bytes: Bytes::new(), held: b"\n".to_vec(), is_first: true, failure: None, ended: false }
+    }
+
+    fn accept(&mut self, piece: &[u8]) {
+        if let Some(failure) = &mut self.failure {
+            let room = MAX_FAILURE.saturating_sub(failure.len());
+            failure.extend(piece.iter().take(room));
+            return;
+        }
+        let mut all = std::mem::take(&mut self.held);
+        all.extend_from_slice(piece);
+        if let Some(at) = memchr::memmem::find(&all, FAILURE) {
+            let mut failure = all.split_off(at + 1);
+            failure.truncate(MAX_FAILURE);
+            self.failure = Some(failure);
+        } else {
+            let may_begin = |length: &usize| FAILURE.get(..*length).is_some_and(|start| all.ends_with(start));
+            let length = (1..FAILURE.len()).rev().find(may_begin).unwrap_or(0);
+            self.held = all.split_off(all.len() - length);
+        }
+        self.give_out(all);
+    }
+
+    fn give_out(&mut self, rows: Vec<u8>) {
+        self.bytes = rows.into();
+        if self.is_first && !self.bytes.is_empty() {
+            self.is_first = false;
+            self.bytes = self.bytes.split_off(1);
+        }
+    }
+
+    /// Everything has come.
+    fn end(&mut self) -> io::Result<()> {
+        self.ended = true;
+        if let Some(failure) = self.failure.take() {
+            let line: serde_json::Value = serde_json::from_slice(&failure).unwrap_or_default();
+            let told = line.get("exception").and_then(serde_json::Value::as_str).map(str::to_owned);
+            return Err(io::Error::other(one_line(&told.unwrap_or_else(|| String::from_utf8_lossy(&failure).into()))));
+        }
+        let held = std::mem::take(&mut self.held);
+        self.give_out(held);
+        Ok(())
+    }
 }
 
 impl Read for Pieces {
@@ -159,8 +218,8 @@ impl Read for Pieces {
                 return Ok(0);
             }
             match self.receive.recv() {
-                Ok(Piece::Bytes(bytes)) => self.bytes = bytes,
-                Ok(Piece::End) => self.ended = true,
+                Ok(Piece::Bytes(bytes)) => self.accept(&bytes),
+                Ok(Piece::End) => self.end()?,
                 Ok(Piece::Failed(why)) => {
                     self.ended = true;
                     return Err(io::Error::other(why));
@@ -182,6 +241,8 @@ impl Read for Pieces {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     fn hits() -> Hits {
@@ -220,7 +281,7 @@ mod tests {
             for piece in pieces {
                 send.send(piece).unwrap();
             }
-            Pieces { receive, bytes: Bytes::new(), ended: false }
+            Pieces::new(receive)
         };
         let bytes = |text: &'static str| Piece::Bytes(Bytes::from_static(text.as_bytes()));
         let mut text = String::new();
@@ -229,5 +290,60 @@ mod tests {
         let failed = pieces(vec![bytes("a"), Piece::Failed("Code: 60".into())]).read_to_string(&mut text);
         assert!(failed.unwrap_err().to_string().contains("Code: 60"));
         assert!(pieces(vec![bytes("a")]).read_to_string(&mut text).is_err(), "cut off");
+    }
+
+    #[test]
+    fn a_failure_in_the_place_of_a_row_is_an_error_wherever_it_is_cut() {
+        let row = b"{\"v\":1,\"url.path\":\"/exception\"}\n";
+        for rows in [&b""[..], row] {
+            let text = [rows, b"{\"exception\": \"Code: 241. DB::Exception: Memory limit\"}\n"].concat();
+            for cut in 0..=text.len() {
+                let (send, receive) = sync_channel(8);
+                let (first, second) = text.split_at(cut);
+                for piece in [Piece::Bytes(first.to_vec().into()), Piece::Bytes(second.to_vec().into()), Piece::End] {
+                    send.send(piece).unwrap();
+                }
+                let mut read = Vec::new();
+                let error = Pieces::new(receive).read_to_end(&mut read).unwrap_err();
+                assert_eq!(error.to_string(), "Code: 241. DB::Exception: Memory limit", "{cut}");
+                assert_eq!(read, rows, "{cut}");
+            }
+        }
+    }
+
+    /// Answers one request with these lines; with it: the request.
+    fn engine(lines: &'static str) -> (Hits, std::thread::JoinHandle<String>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut asked, mut some) = (Vec::new(), [0; 4_096]);
+            let is_whole = |asked: &[u8]| {
+                let text = String::from_utf8_lossy(asked).to_lowercase();
+                let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                body.len() >= length.and_then(|length| length.parse().ok()).unwrap_or(0)
+            };
+            while !is_whole(&asked) {
+                let read = stream.read(&mut some).unwrap();
+                assert!(read > 0, "{asked:?}");
+                asked.extend_from_slice(&some[..read]);
+            }
+            let length = lines.len();
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{lines}").unwrap();
+            String::from_utf8_lossy(&asked).into_owned()
+        });
+        (Hits::new(Address::parse(&address).unwrap(), "default", "deckle_hits").unwrap(), answering)
+    }
+
+    #[test]
+    fn an_engine_that_fails_in_mid_answer_gives_no_report_that_looks_whole() {
+        let (hits, answering) = engine("{\"v\":1}\n{\"exception\": \"Code: 241. DB::Exception: Memory limit\"}\n");
+        let mut read = Vec::new();
+        let error = hits.open().unwrap().read_to_end(&mut read).unwrap_err();
+        assert!(error.to_string().contains("Code: 241"), "{error}");
+        assert_eq!(read, b"{\"v\":1}\n");
+        let asked = answering.join().unwrap();
+        assert!(asked.contains("http_write_exception_in_output_format=0"), "{asked}");
     }
 }

@@ -50,7 +50,7 @@ pub struct Health {
     pub rows: u64,
     /// Batches that it did not take; each is tried again.
     pub failures: u64,
-    /// Lines that were deleted before they were sent.
+    /// Lines that were deleted before they were sent, or whose segment could not be opened.
     pub lost: u64,
     /// Lines that could not be read.
     pub skipped: u64,

@@ -71,9 +71,9 @@ pub(crate) struct Known<'k> {
 }
 
 impl Row {
-    /// Of deckle's own log; `None`: the hit is of another one.
+    /// Of deckle's own log; `None`: the hit is of another one, or of its `access.log`, where lines have no number.
     pub(crate) fn own(hit: &Hit<'_>) -> Option<Self> {
-        let fields: &DeckleFields<'_> = hit.deckle.as_deref()?;
+        let fields: &DeckleFields<'_> = hit.deckle.as_deref().filter(|fields| !fields.brief)?;
         Some(Self {
             site: fields.site.to_string(),
             instance: fields.instance.to_string(),
@@ -103,9 +103,13 @@ impl Row {
         })
     }
 
-    /// Of another program's log.
+    /// Of another program's log, or of deckle's `access.log`.
     pub(crate) fn foreign(hit: &Hit<'_>, known: &Known<'_>) -> Self {
+        let judged = hit.deckle.as_deref();
         Self {
+            score: judged.map_or(0, |fields| fields.score),
+            action: text(judged.map(|fields| &*fields.action)),
+            mark_id: text(judged.and_then(|fields| fields.mark.as_deref())),
             site: known.site.to_owned(),
             instance: known.instance.to_owned(),
             seq: known.line,

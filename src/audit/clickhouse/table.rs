@@ -123,7 +123,7 @@ pub(super) fn describe(error: &Error) -> String {
 }
 
 /// Short, and without what a terminal would obey.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<&str>>().join(" ");
     words.chars().map(|c| if is_hidden(c) { '?' } else { c }).take(SHOWN).collect()
 }

@@ -1,5 +1,6 @@
 //! Reads the segments of one instance as they are written, closed, compressed and deleted.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::offset::Position;
@@ -10,6 +11,8 @@ use crate::audit::segments::segments;
 
 /// How often one segment is begun anew.
 const ODD: usize = 8;
+/// Looks after which a segment that cannot be opened is given up, if there is a newer one.
+const PATIENCE: u32 = 50;
 
 /// Where the reading is.
 pub(super) struct Tail {
@@ -18,6 +21,8 @@ pub(super) struct Tail {
     /// The segment that is or was read last; it is over if the flag is set.
     at: Option<(SegmentName, bool)>,
     open: Option<Open>,
+    /// Looks in a row at which the segment could not be opened.
+    closed: u32,
     /// The last line that was read, or that was sent before.
     last: Option<Position>,
     reader: Reader,
@@ -38,7 +43,7 @@ struct Open {
 /// What there was beside rows.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Told {
-    /// Numbers that are missing: they were deleted before they were read.
+    /// Numbers that are missing: they were deleted before they were read, or nobody could read them.
     pub(super) lost: u64,
     /// Lines that are none.
     pub(super) skipped: u64,
@@ -66,6 +71,7 @@ impl Tail {
             instance: instance.to_owned(),
             at,
             open: None,
+            closed: 0,
             last: sent,
             reader: Reader::new(Format::Deckle),
         }
@@ -79,6 +85,8 @@ impl Tail {
     /// Fills the batch with what is there.
     pub(super) fn read(&mut self, batch: &mut Batch) -> Told {
         let mut told = Told::default();
+        // It lives as long as the process, and what it takes for a time that can be has to move on.
+        self.reader = self.reader.resumed(Format::Deckle);
         while let Some(mut open) = self.open.take().or_else(|| self.next_segment()) {
             // Asked before the reading: when there is a newer one, this one has all of its lines.
             let is_over = self.names().any(|(name, _)| name > open.name);
@@ -95,7 +103,7 @@ impl Tail {
                 Progress::Cut => {
                     // All of it counts anew, and is sent again: the engine knows what it has.
                     self.last = None;
-                    self.open = begin(open.path, open.name, open.odd);
+                    self.open = begin(&open.path, &open.name, open.odd).ok();
                 }
             }
         }
@@ -114,10 +122,30 @@ impl Tail {
         };
         let (name, path) = self.names().find(|(name, _)| is_next(name))?;
         self.at = Some((name.clone(), false));
-        let mut open = begin(path, name, Vec::new())?;
+        let mut open = match begin(&path, &name, Vec::new()) {
+            Ok(open) => open,
+            Err(error) => {
+                self.wait_or_give_up(&error, &path, name);
+                return None;
+            }
+        };
+        self.closed = 0;
         let sent = self.last.as_ref().filter(|last| last.segment == bare_name(&open.path));
         open.sent = sent.map_or(0, |last| last.seq);
         Some(open)
+    }
+
+    /// It may have been compressed or deleted since it was looked for; the next look finds what is there.
+    fn wait_or_give_up(&mut self, error: &io::Error, path: &Path, name: SegmentName) {
+        self.closed += 1;
+        if self.closed == 2 {
+            tracing::warn!(target: "deckle::audit", %error, path = %path.display(),
+                "A segment cannot be opened; nothing goes to ClickHouse until it can, or until a newer one has waited for long.");
+        }
+        // Its numbers are missing then, and count as lost.
+        if self.closed >= PATIENCE && self.names().any(|(other, _)| other > name) {
+            (self.at, self.closed) = (Some((name, true)), 0);
+        }
     }
 
     fn read_lines(&mut self, open: &mut Open, batch: &mut Batch, told: &mut Told) -> Progress {
@@ -171,15 +199,9 @@ impl Tail {
     }
 }
 
-fn begin(path: PathBuf, name: SegmentName, odd: Vec<u64>) -> Option<Open> {
-    match SegmentLines::open(&path) {
-        Ok(lines) => Some(Open { path, name, lines, bytes: 0, sent: 0, odd }),
-        // It was compressed or deleted since it was looked for; the next look finds what is there.
-        Err(error) => {
-            tracing::debug!(target: "deckle::audit", %error, path = %path.display(), "A segment is not there any more.");
-            None
-        }
-    }
+fn begin(path: &Path, name: &SegmentName, odd: Vec<u64>) -> io::Result<Open> {
+    let lines = SegmentLines::open(path)?;
+    Ok(Open { path: path.to_owned(), name: name.clone(), lines, bytes: 0, sent: 0, odd })
 }
 
 impl Open {
@@ -324,5 +346,48 @@ mod tests {
         std::fs::write(log.path(3).with_extension("ndjson.zst"), &whole[..whole.len() / 2]).unwrap();
         log.write(4, &hit(9));
         assert!(read(&mut log.tail()).0.contains(&9));
+    }
+
+    #[test]
+    fn it_reads_on_after_days() {
+        let log = Log::new("days");
+        let now = jiff::Timestamp::now();
+        let made = std::time::Duration::from_secs(now.as_second().unsigned_abs() - 2 * 86_400);
+        let mut tail = log.tail();
+        tail.reader = Reader::new(Format::Deckle).made_at(made);
+        let at = |seq| hit(seq).replace("2026-11-24T00:00:01.000Z", &format!("{now:.3}"));
+        log.write(1, &(at(1) + &at(2)));
+        assert_eq!(read(&mut tail), (vec![1, 2], NOTHING));
+        assert_eq!(tail.position().map(|at| at.seq), Some(2));
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_opened_holds_up_the_others_for_a_while() {
+        let log = Log::new("closed");
+        log.write(1, &(note(1) + &hit(2) + &hit(3)));
+        let mut tail = log.tail();
+        assert_eq!(read(&mut tail).0, [2, 3]);
+        // A directory can be opened, and not be read.
+        std::fs::create_dir(log.path(2)).unwrap();
+        for _ in 0..2 * PATIENCE {
+            assert_eq!(read(&mut tail), (vec![], NOTHING), "it may get readable while nothing else waits");
+        }
+        log.write(3, &(note(7) + &hit(8)));
+        assert_eq!(read(&mut tail), (vec![], NOTHING));
+        assert_eq!(read(&mut tail), (vec![8], Told { lost: 3, skipped: 0 }));
+    }
+
+    #[test]
+    fn a_segment_that_can_be_opened_again_is_read() {
+        let log = Log::new("opened-again");
+        std::fs::create_dir(log.path(1)).unwrap();
+        log.write(2, &(note(4) + &hit(5)));
+        let mut tail = log.tail();
+        for _ in 1..PATIENCE {
+            assert_eq!(read(&mut tail), (vec![], NOTHING));
+        }
+        std::fs::remove_dir(log.path(1)).unwrap();
+        log.write(1, &(note(1) + &hit(2) + &note(3)));
+        assert_eq!(read(&mut tail), (vec![2, 5], NOTHING));
     }
 }

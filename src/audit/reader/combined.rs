@@ -6,8 +6,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::hit::{Hit, Skipped, Text};
+use super::hit::{DeckleFields, Hit, Skipped, Text};
 use super::time::clf;
+use crate::action::Action;
+use crate::visitor::{Category, Verification};
+use crate::watermark::Mark;
 
 /// `host ident user [time] "request" status bytes ["referer" "user agent" …]`. Of several addresses the one that `hop`
 /// counts from the right is taken; with 0 the right-most public one: what stands to the left are a client's own words.
@@ -26,14 +29,41 @@ pub(crate) fn parse(line: &str, hop: usize) -> Result<Hit<'_>, Skipped> {
     request_line(request, &mut hit);
     hit.referer = quoted(&mut rest).and_then(present);
     hit.user_agent = quoted(&mut rest).and_then(present);
-    // A list that is to be trusted may stand in one more field, as nginx is often told to write it.
-    if hop > 0
-        && !prefix.contains(',')
-        && let Some(Cow::Borrowed(list)) = quoted(&mut rest).and_then(present)
-    {
-        forwarded(list, hop, &mut hit);
+    if let Some(Cow::Borrowed(more)) = quoted(&mut rest) {
+        hit.deckle = judged(more);
+        // A list that is to be trusted may stand in one more field, as nginx is often told to write it.
+        if hop > 0 && hit.deckle.is_none() && !prefix.contains(',') {
+            forwarded(more, hop, &mut hit);
+        }
     }
     Ok(hit)
+}
+
+/// What deckle's own `access.log` has behind the user agent (sink `combined+deckle`):
+/// `category/verification/score/action/mark`, with a hyphen for what is not there. `None`: it is something else.
+pub(super) fn judged(field: &str) -> Option<Box<DeckleFields<'_>>> {
+    let mut parts = field.split('/');
+    let mut part = || parts.next().map(|part| if part == "-" { "" } else { part });
+    let (category, verification, score, action, mark) = (part()?, part()?, part()?, part()?, part()?);
+    let is_ours = parts.next().is_none()
+        && Category::from_code(category).is_some()
+        && Verification::from_code(verification).is_some()
+        && (action.is_empty() || Action::from_code(action).is_some())
+        && (mark.is_empty() || mark.parse::<Mark>().is_ok());
+    let score = if score.is_empty() { 0 } else { score.parse::<u8>().ok().filter(|score| *score <= 100)? };
+    is_ours.then(|| {
+        Box::new(DeckleFields {
+            category: Cow::Borrowed(category),
+            verification: Cow::Borrowed(verification),
+            score,
+            action: Cow::Borrowed(action),
+            mark: Some(mark).filter(|mark| !mark.is_empty()).map(Cow::Borrowed),
+            // Nothing says that it was not.
+            complete: true,
+            brief: true,
+            ..DeckleFields::default()
+        })
+    })
 }
 
 /// The client out of `X-Forwarded-For`: the one at this place from the right.
@@ -339,6 +369,37 @@ mod tests {
             parse(r#"1.2.3.4 - - [20/Nov/2026:10:14:07 +0000] "GET / HTTP/1.1" abc 1"#, 0),
             Err(Skipped::Malformed)
         );
+    }
+
+    #[test]
+    fn what_deckle_thought_is_read_from_its_access_log() {
+        let judged = |field: &str| {
+            let line = format!(
+                r#"203.0.113.0 - - [20/Nov/2026:10:14:07 +0000] "GET / HTTP/1.1" 200 1 "-" "curl/8" "{field}""#
+            );
+            hit(&line).deckle.map(|fields| {
+                let DeckleFields { category, verification, score, action, mark, brief, .. } = *fields;
+                assert!(brief);
+                format!("{category} {verification} {score} {action} {}", mark.as_deref().unwrap_or("none"))
+            })
+        };
+        let all = judged("ai-train/failed/80/block/k1-0123456789ab");
+        assert_eq!(all.as_deref(), Some("ai-train failed 80 block k1-0123456789ab"));
+        assert_eq!(judged("browser/none/-/-/-").as_deref(), Some("browser none 0  none"));
+        for other in [
+            "-/-/-/-/-",
+            "203.0.113.7",
+            "browser/none/7/allow",
+            "browser/none/7/allow/-/-",
+            "browser/none/101/allow/-",
+            "browser/none/seven/allow/-",
+            "somebody/none/7/allow/-",
+            "browser/maybe/7/allow/-",
+            "browser/none/7/perhaps/-",
+            "browser/none/7/allow/mark",
+        ] {
+            assert_eq!(judged(other), None, "{other}");
+        }
     }
 
     proptest! {

@@ -42,11 +42,11 @@ pub struct Hit<'l> {
     pub local_time: bool,
     /// The clock showed this local time twice that day.
     pub ambiguous_time: bool,
-    /// What deckle knew and did; absent in foreign logs.
+    /// What deckle knew and did; absent in the logs of other programs.
     pub deckle: Option<Box<DeckleFields<'l>>>,
 }
 
-/// Fields that only deckle's own log has.
+/// Fields that only deckle's own logs have.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct DeckleFields<'l> {
@@ -104,6 +104,9 @@ pub struct DeckleFields<'l> {
     pub complete: bool,
     /// One in so many was written: the share that was.
     pub sample: Option<f32>,
+    /// The line is one of `access.log` (sink `combined+deckle`): category, verification, score, action and mark are all that
+    /// is known.
+    pub brief: bool,
 }
 
 /// What deckle's log says about a decision beyond [`DeckleFields`]: only whoever makes it again needs that.

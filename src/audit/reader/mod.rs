@@ -132,8 +132,6 @@ pub struct Reader {
 impl Reader {
     /// Lines of this format; where a line is of another one, that is tried, too.
     pub fn new(format: Format) -> Self {
-        // Times are compared with the day after tomorrow; far-off ones are told from broken ones, nothing more.
-        let now = crate::clock::Clock::unix(&crate::clock::SystemClock::new());
         Self {
             format,
             w3c: w3c::Fields::default(),
@@ -143,7 +141,7 @@ impl Reader {
             #[cfg(feature = "proxy")]
             day: time::Day::default(),
             zone: None,
-            now,
+            now: now(),
             switches: 0,
         }
     }
@@ -186,10 +184,17 @@ impl Reader {
         !matches!(self.format, Format::W3c | Format::CloudFront)
     }
 
-    /// As it is, for the lines that come now, in this format and with no switch counted yet.
+    /// As it is, for the lines that come now, in this format and with no switch counted yet. The clock is looked at anew:
+    /// where a log is followed, a reader lives for weeks.
     #[cfg(feature = "proxy")]
     pub(crate) fn resumed(&self, format: Format) -> Self {
-        Self { format, switches: 0, ..self.clone() }
+        Self { format, switches: 0, now: now(), ..self.clone() }
+    }
+
+    /// As if it had been made at this time.
+    #[cfg(all(test, feature = "proxy"))]
+    pub(crate) fn made_at(self, now: Duration) -> Self {
+        Self { now, ..self }
     }
 
     /// As if no line of another format had come.
@@ -305,6 +310,11 @@ impl Reader {
     }
 }
 
+/// Times are compared with the day after tomorrow; far-off ones are told from broken ones, nothing more.
+fn now() -> Duration {
+    crate::clock::Clock::unix(&crate::clock::SystemClock::new())
+}
+
 /// `#Fields: …`; anything else behind a `#` is a comment.
 fn looks_like_directive(text: &str) -> bool {
     let name = text.split_once(':').and_then(|(name, _)| name.strip_prefix('#'));
@@ -382,6 +392,25 @@ impl DeckleFields<'_> {
             rewrite_us: self.rewrite_us,
             complete: self.complete,
             sample: self.sample,
+            brief: self.brief,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(feature = "proxy")]
+    #[test]
+    fn a_reader_of_two_days_ago_reads_what_comes_now() {
+        let stamp = jiff::Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000");
+        let line = format!("203.0.113.7 - - [{stamp}] \"GET /a HTTP/1.1\" 200 512 \"-\" \"curl/8\"");
+        let old = Reader::new(Format::Combined).made_at(now() - Duration::from_secs(2 * 86_400));
+        assert_eq!(old.clone().read(line.as_bytes()), Line::Skipped(Skipped::BadTime));
+        assert!(!old.clone().read_usual(&line, &mut Hit::default()));
+        let mut resumed = old.resumed(old.format());
+        assert!(matches!(resumed.read(line.as_bytes()), Line::Hit(_)));
+        assert!(resumed.read_usual(&line, &mut Hit::default()));
     }
 }

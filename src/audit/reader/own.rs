@@ -316,6 +316,7 @@ fn hit(line: OwnLine<'_>, time: Duration) -> Hit<'_> {
             rewrite_us: line.rewrite_us,
             complete: line.complete,
             sample: line.sample.filter(|share| *share > 0.0 && *share < 1.0),
+            brief: false,
         })),
     }
 }

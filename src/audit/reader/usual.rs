@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::combined::{present, request_line};
+use super::combined::{judged, present, quoted, request_line};
 use super::hit::{Hit, Text};
 use super::time::Day;
 
@@ -25,7 +25,7 @@ pub(super) fn parse<'l>(line: &'l str, day: &mut Day, hit: &mut Hit<'l>) -> Opti
     let (status, rest) = number(rest.strip_prefix(' ')?)?;
     let (bytes, rest) = size(rest.strip_prefix(' ')?)?;
     let (referer, rest) = plain(rest.strip_prefix(" \"")?)?;
-    let (user_agent, _) = plain(rest.strip_prefix(" \"")?)?;
+    let (user_agent, mut rest) = plain(rest.strip_prefix(" \"")?)?;
     let status = u16::try_from(status).ok().filter(|status| (100..1_000).contains(status))?;
     forget(hit);
     hit.time = time;
@@ -36,6 +36,9 @@ pub(super) fn parse<'l>(line: &'l str, day: &mut Day, hit: &mut Hit<'l>) -> Opti
     request_line(Cow::Borrowed(request), hit);
     hit.referer = present(Cow::Borrowed(referer));
     hit.user_agent = present(Cow::Borrowed(user_agent));
+    if let Some(Cow::Borrowed(more)) = quoted(&mut rest) {
+        hit.deckle = judged(more);
+    }
     Some(())
 }
 
@@ -152,6 +155,8 @@ mod tests {
             ("2001:db8::1 - -", "GET http://news.example/x HTTP/2.0", rest),
             ("203.0.113.7 - -", "-", r#"408 - "-" "-""#),
             ("203.0.113.7 - -", "GET /a b HTTP/1.1", r#"999 0 "" "a" "more""#),
+            ("203.0.113.7 - -", "GET / HTTP/1.1", r#"200 1 "-" "a" "ai-train/failed/80/block/k1-0123456789ab""#),
+            ("203.0.113.7 - -", "GET / HTTP/1.1", r#"200 1 "-" "a"  "browser/none/7/allow/-"#),
         ] {
             assert!(agree(&line(prefix, request, rest)), "{prefix} {request} {rest}");
         }

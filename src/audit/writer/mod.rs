@@ -347,7 +347,7 @@ impl Writer {
     /// A line that is no hit.
     fn note(&mut self, kind: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) -> bool {
         let Some(mut draft) = self.draft() else { return false };
-        draft.line(|out, seq| self.write_note(out, seq, kind, fill));
+        self.add_note(&mut draft, kind, fill);
         self.commit(draft).is_ok()
     }
 
@@ -369,7 +369,7 @@ impl Writer {
         None
     }
 
-    /// A line of a batch; a block that is full is closed behind it.
+    /// A line of a block; one that is full is closed behind it.
     fn add(&self, draft: &mut Draft, write: impl FnOnce(&mut Vec<u8>, u64)) {
         draft.line(write);
         if draft.chain.len() >= self.settings.checkpoint_lines {

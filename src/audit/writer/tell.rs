@@ -62,16 +62,22 @@ impl Writer {
         }
     }
 
-    /// An `anchored` line for each head that has left.
+    /// An `anchored` line for each head that has left; those that find no room wait.
     pub(super) fn tell_anchored(&mut self) {
         let sent = std::mem::take(&mut *self.anchored.lock().unwrap_or_else(PoisonError::into_inner));
-        for head in sent {
+        let mut sent = sent.into_iter();
+        while let Some(head) = sent.next() {
             let to = self.settings.anchor.destination();
             let fresh = self.segment.as_ref().is_some_and(|segment| segment.fresh);
-            self.note("anchored", |object| {
+            let told = self.note("anchored", |object| {
                 object.text("segment", &head.segment);
                 head.tell(object, &to);
             });
+            if !told {
+                let mut waiting = self.anchored.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.splice(..0, std::iter::once(head).chain(sent));
+                return;
+            }
             // It asks for no checkpoint by itself: that would be sent away as well, and so on.
             if let Some(segment) = &mut self.segment {
                 segment.fresh = fresh;

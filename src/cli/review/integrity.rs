@@ -70,7 +70,10 @@ pub(super) fn run(args: &ReviewArgs) -> anyhow::Result<Option<Exit>> {
                 pack.unsigned,
                 pack.unproven
             ))?;
-            Ok(Some(Exit::Done))
+            for unread in &pack.unread {
+                output::complain(&anyhow::anyhow!("{unread}: lines of this segment may be missing"));
+            }
+            Ok(Some(if pack.unread.is_empty() { Exit::Done } else { Exit::Partial }))
         }
         Err(error) => fault(error).map(Some),
     }

@@ -73,8 +73,10 @@ fn readme(report: &Report<'_>, packs: &[(String, PackSummary)]) -> String {
     let lines: Vec<String> = packs
         .iter()
         .map(|(name, pack)| {
+            let unread =
+                pack.unread.iter().map(|unread| format!("\n    could not be read: {unread}")).collect::<String>();
             format!(
-                "  {name}/: {} under signed heads, {} under heads that nobody has signed, {} without proof",
+                "  {name}/: {} under signed heads, {} under heads that nobody has signed, {} without proof{unread}",
                 pack.signed, pack.unsigned, pack.unproven
             )
         })

@@ -130,7 +130,33 @@ impl Log {
 
 /// A segment may have been compressed since it was read.
 fn present(segment: &Path) -> PathBuf {
-    let mut name = segment.as_os_str().to_owned();
-    name.push(".zst");
-    if segment.exists() { segment.to_owned() } else { PathBuf::from(name) }
+    let named = |end: &str| {
+        let mut name = segment.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    [".zst", ".gz"].map(named).into_iter().find(|path| !segment.exists() && path.exists()).unwrap_or_else(|| named(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_is_found_again_under_the_name_that_it_has_now() {
+        let dir = std::env::temp_dir().join(format!("deckle-trace-present-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let plain = dir.join("audit-w1-20261120T100000Z-1.ndjson");
+        assert_eq!(present(&plain), plain, "nobody knows another name");
+        for end in ["gz", "zst"] {
+            let compressed = plain.with_extension(format!("ndjson.{end}"));
+            std::fs::write(&compressed, "").unwrap();
+            assert_eq!(present(&plain), compressed);
+            std::fs::write(&plain, "").unwrap();
+            assert_eq!(present(&plain), plain, "half compressed");
+            std::fs::remove_file(&plain).unwrap();
+            std::fs::remove_file(&compressed).unwrap();
+        }
+        std::fs::remove_dir(dir).unwrap();
+    }
 }

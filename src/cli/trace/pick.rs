@@ -1,5 +1,6 @@
 //! Which pages a copy is from, and which responses of a mark had them.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -82,15 +83,23 @@ impl Picked {
             Self::Mark => "mark",
         }
     }
+
+    /// For people.
+    pub(super) fn said(self) -> &'static str {
+        match self {
+            Self::Plan => "form of the page",
+            Self::Path => "path",
+            Self::Mark => "mark only",
+        }
+    }
 }
 
 /// All responses of one mark, as far as they are kept.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OfMark {
     /// Of pages that a copy may be from.
-    near: Vec<MarkedResponse>,
-    /// Some of the others.
-    other: Vec<MarkedResponse>,
+    near: Earliest,
+    other: Earliest,
     pub(super) count: u64,
     first: Option<Duration>,
     last: Option<Duration>,
@@ -107,23 +116,43 @@ const MAX_HOLDERS: usize = 100;
 /// Readers of one form of a page, where many share one.
 const MAX_READERS: usize = 100_000;
 
+/// The earliest of some responses. They come from several threads, in an order that is another one each time.
+#[derive(Debug, Clone, Default)]
+struct Earliest(Vec<MarkedResponse>);
+
+impl Earliest {
+    fn add(&mut self, response: MarkedResponse) {
+        self.0.push(response);
+        if self.0.len() >= 2 * KEPT {
+            self.0.sort_unstable_by(order);
+            self.0.truncate(KEPT);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &MarkedResponse> {
+        let mut all: Vec<&MarkedResponse> = self.0.iter().collect();
+        all.sort_unstable_by(|a, b| order(a, b));
+        all.truncate(KEPT);
+        all.into_iter()
+    }
+}
+
+/// By time; ids tell apart what is of one time.
+fn order(a: &MarkedResponse, b: &MarkedResponse) -> Ordering {
+    a.time.cmp(&b.time).then_with(|| a.request_id.cmp(&b.request_id))
+}
+
 impl OfMark {
     pub(super) fn add(&mut self, response: MarkedResponse, near: bool) {
         self.count += 1;
         self.first = Some(self.first.map_or(response.time, |first| first.min(response.time)));
         self.last = self.last.max(Some(response.time));
-        if self.holders.len() < MAX_HOLDERS {
-            let day = response.time.as_secs() / 86_400;
-            let writer = [response.instance.clone(), response.site.clone()];
-            self.holders.insert((writer, day, response.visitor.clone()));
-        }
-        if self.readers.len() < MAX_READERS {
-            self.readers.insert((response.address.clone(), response.user_agent.clone()));
-        }
+        let day = response.time.as_secs() / 86_400;
+        let writer = [response.instance.clone(), response.site.clone()];
+        insert(&mut self.holders, (writer, day, response.visitor.clone()), MAX_HOLDERS);
+        insert(&mut self.readers, (response.address.clone(), response.user_agent.clone()), MAX_READERS);
         let kept = if near { &mut self.near } else { &mut self.other };
-        if kept.len() < KEPT {
-            kept.push(response);
-        }
+        kept.add(response);
     }
 
     /// Did more than one visitor have it?
@@ -144,20 +173,28 @@ impl OfMark {
         let has_plan =
             |one: &&MarkedResponse| one.plan.as_ref().is_some_and(|plan| pages.found().any(|page| page.plan == *plan));
         let has_path = |one: &&MarkedResponse| pages.found().any(|page| page.path == one.path);
-        let mut picked = (Picked::Plan, self.near.iter().filter(has_plan).collect::<Vec<_>>());
+        let mut picked = (Picked::Plan, self.near.all().filter(has_plan).collect::<Vec<_>>());
         if picked.1.is_empty() {
-            picked = (Picked::Path, self.near.iter().filter(has_path).collect());
+            picked = (Picked::Path, self.near.all().filter(has_path).collect());
         }
         if picked.1.is_empty() {
-            picked = (Picked::Mark, self.near.iter().chain(&self.other).collect());
+            picked = (Picked::Mark, self.near.all().chain(self.other.all()).collect());
+            picked.1.sort_unstable_by(|a, b| order(a, b));
         }
-        picked.1.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.request_id.cmp(&b.request_id)));
         picked
     }
 
     /// When the first and the last of all of them were.
     pub(super) fn times(&self) -> Option<(Duration, Duration)> {
         self.first.zip(self.last)
+    }
+}
+
+/// Keeps the first ones of a set: which these are does not depend on the order in which they come.
+fn insert<T: Ord>(set: &mut BTreeSet<T>, one: T, most: usize) {
+    set.insert(one);
+    if set.len() > most {
+        set.pop_last();
     }
 }
 
@@ -217,6 +254,25 @@ mod tests {
         assert_eq!(picked("third", "/a"), (Picked::Path, vec!["r2", "r3"]));
         assert_eq!(picked("third", "/c"), (Picked::Mark, vec!["r1", "r2", "r3"]));
         assert_eq!(of.pick(&Pages::default()).0, Picked::Mark);
+    }
+
+    #[test]
+    fn what_is_kept_does_not_depend_on_the_order_in_which_it_comes() {
+        let kept = |seconds: &mut dyn Iterator<Item = u64>| {
+            let mut of = OfMark::default();
+            for second in seconds {
+                let mut one = response(&format!("r{second}"), "p", "/a", second);
+                one.visitor = format!("v{second}");
+                of.add(one, second % 2 == 0);
+            }
+            let (by, responses) = of.pick(&Pages::default());
+            let seconds: Vec<u64> = responses.iter().map(|one| one.time.as_secs()).collect();
+            (by, seconds, of.holders, of.count)
+        };
+        let most = 5 * KEPT as u64;
+        let (by, seconds, holders, count) = kept(&mut (0..most));
+        assert_eq!((by, &seconds, count), (Picked::Mark, &(0..2 * KEPT as u64).collect::<Vec<u64>>(), most));
+        assert_eq!(kept(&mut (0..most).rev()), (by, seconds, holders, count));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The answer for people. All of the log may come from strangers.
 
-use super::pick::Page;
+use super::pick::{Page, Picked};
 use super::{Finding, Report, shown};
 use crate::cli::output::clean;
 use crate::watermark::{Channel, ChannelReport, Evidence, Hit, Note};
@@ -9,6 +9,10 @@ use crate::watermark::{Channel, ChannelReport, Evidence, Hit, Note};
 const LIMIT: f64 = 1e-9;
 /// Responses that are shown.
 const SHOWN: usize = 5;
+/// What they are, if it is known which page the copy is from, and if it is not.
+const BY_PAGE: &str = "the text passed through these responses; this does not show who republished it";
+const BY_MARK: &str =
+    "these responses carried this mark; through which of them the text passed is not known, nor who republished it";
 
 pub(super) fn report(report: &Report<'_>) -> String {
     let mut out = String::new();
@@ -73,8 +77,9 @@ fn one(out: &mut String, finding: &Finding<'_>, report: &Report<'_>) {
         finding.pages.all().iter().skip(1).for_each(|page| line(out, "page", &said(page)));
     }
     trace.notes.iter().for_each(|note| line(out, "note", &explain(*note)));
-    if !trace.hits.is_empty() {
-        line(out, "note", "the text passed through these responses; this does not show who republished it");
+    let picked = trace.hits.iter().filter_map(|hit| report.of_marks.get(&hit.mark)).map(|of| of.pick(&finding.pages).0);
+    if let Some(by_mark) = picked.map(|by| by == Picked::Mark).reduce(|one, other| one || other) {
+        line(out, "note", if by_mark { BY_MARK } else { BY_PAGE });
     }
 }
 
@@ -108,7 +113,8 @@ fn dead(out: &mut String, report: &ChannelReport) {
 
 fn responses(out: &mut String, hit: &Hit, finding: &Finding<'_>, report: &Report<'_>) {
     let Some(of) = report.of_marks.get(&hit.mark) else { return };
-    let (_, picked) = of.pick(&finding.pages);
+    let (by, picked) = of.pick(&finding.pages);
+    line(out, "picked by", by.said());
     for one in picked.iter().take(SHOWN) {
         let action = if one.action.is_empty() { String::new() } else { format!(" {}", clean(&one.action)) };
         line(

@@ -56,7 +56,7 @@ pub(super) struct ClickHouseHealth {
     pub(super) rows: u64,
     /// Batches that it did not take at once.
     pub(super) failures: u64,
-    /// Lines that were deleted before they were sent.
+    /// Lines that were deleted before they were sent, or whose segment could not be opened.
     pub(super) lost: u64,
     /// Lines that could not be read.
     pub(super) skipped: u64,

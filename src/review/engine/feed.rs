@@ -1,19 +1,21 @@
 //! Sources in the order of time: each is looked at first, then they are read side by side where they overlap.
 
+mod look;
 mod merge;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::known::Known;
 use super::tails::MAX_TAILS;
-use crate::audit::reader::{Detection, Format, Line, Reader, Zone, detect};
+use crate::audit::reader::{Format, Line, Reader, Zone};
 use crate::review::input::{Chunk, Chunks, InputError, Source};
+use look::{Looked, look};
+pub(super) use look::{reader, tells};
 
 /// Lines by which a format is told.
 const LOOKED_AT: usize = 64;
-/// Bytes by which a file is known again.
-const SAME: usize = 64 * 1024;
 /// Files that are read side by side.
 const SIDE_BY_SIDE: usize = 64;
 /// Parts of chunks that are handed on together, and their bytes.
@@ -100,17 +102,6 @@ impl Open {
     }
 }
 
-/// A source that was looked at.
-struct Looked {
-    number: usize,
-    source: Source,
-    first: Duration,
-    /// Standard input cannot be opened twice; a question would be asked twice.
-    open: Option<(Chunks, Chunk)>,
-    reader: Reader,
-    mark: Option<u64>,
-}
-
 /// All sources.
 pub(crate) struct Feed {
     waiting: Vec<Looked>,
@@ -122,8 +113,10 @@ pub(crate) struct Feed {
     pub(super) ended: Vec<Open>,
     /// Numbers of those in which there was nothing yet.
     pub(crate) empty: Vec<usize>,
-    /// By these the same lines are known again under another name.
-    pub(super) marks: HashSet<u64>,
+    /// Numbers of those that could not be opened.
+    pub(super) closed: Vec<usize>,
+    /// How those begin that somebody follows.
+    pub(super) known: Known,
 }
 
 impl Feed {
@@ -134,28 +127,49 @@ impl Feed {
         spare: Option<Receiver<Vec<u8>>>,
         tell: &mut dyn FnMut(Problem),
     ) -> Self {
-        let (mut waiting, mut seen, mut empty) = (Vec::new(), HashSet::new(), Vec::new());
+        Self::of(sources, reading, (spare, None), tell)
+    }
+
+    /// The same, of what somebody follows: what ends is kept, to be read on later.
+    pub(super) fn followed(sources: &[(usize, Source)], reading: &Reading, tell: &mut dyn FnMut(Problem)) -> Self {
+        Self::of(sources, reading, (None, Some(Known::default())), tell)
+    }
+
+    fn of(
+        sources: &[(usize, Source)],
+        reading: &Reading,
+        (spare, mut known): (Option<Receiver<Vec<u8>>>, Option<Known>),
+        tell: &mut dyn FnMut(Problem),
+    ) -> Self {
+        let (mut waiting, mut empty, mut closed) = (Vec::new(), Vec::new(), Vec::new());
+        // Which files there were, and by how they begin their places among those that wait.
+        let (mut files, mut starts): (HashSet<u64>, HashMap<u64, usize>) = (HashSet::new(), HashMap::new());
         for (number, source) in sources {
             let number = *number;
-            match look(number, source, reading) {
-                Ok((_, same)) if same.iter().any(|hash| seen.contains(hash)) => tell(Problem::Twice(number)),
+            match look(number, source, reading, known.as_mut()) {
+                Ok((_, same)) if same.file.is_some_and(|file| !files.insert(file)) => tell(Problem::Twice(number)),
                 Ok((Some(looked), same)) => {
-                    seen.extend(same);
-                    waiting.push(looked);
+                    let place = same.start.and_then(|start| starts.get(&start).copied());
+                    match place.and_then(|place| waiting.get_mut(place)) {
+                        Some(known) => tell(Looked::keep_longer(known, looked)),
+                        None => {
+                            starts.extend(same.start.map(|start| (start, waiting.len())));
+                            waiting.push(looked);
+                        }
+                    }
                 }
                 Ok((None, _)) => empty.push(number),
-                Err(error) => tell(Problem::Unreadable(error)),
+                Err(error) => {
+                    if let InputError::Io { .. } = error {
+                        closed.push(number);
+                    }
+                    tell(Problem::Unreadable(error));
+                }
             }
         }
         waiting.sort_by_key(|looked| std::cmp::Reverse((looked.first, looked.number)));
-        let marks = waiting.iter().filter_map(|looked| looked.mark).collect();
-        Self { waiting, open: Vec::new(), spare, follows: false, ended: Vec::new(), empty, marks }
-    }
-
-    /// What ends is kept, to be read on later.
-    pub(super) fn follow(mut self) -> Self {
-        self.follows = true;
-        self
+        let (follows, known) = (known.is_some(), known.unwrap_or_default());
+        Self { waiting, open: Vec::new(), spare, follows, ended: Vec::new(), empty, closed, known }
     }
 
     /// The lines that come next: a chunk, or as many parts of chunks as are worth a thread's while.
@@ -235,7 +249,10 @@ impl Feed {
                     time: looked.first,
                     newest: Duration::ZERO,
                 }),
-                Err(error) => tell(Problem::Unreadable(error)),
+                Err(error) => {
+                    self.closed.push(looked.number);
+                    tell(Problem::Unreadable(error));
+                }
             }
         }
     }
@@ -258,89 +275,6 @@ pub(crate) enum Problem {
     Empty(usize),
     /// It cannot be read, or not to its end.
     Unreadable(InputError),
-}
-
-/// With it: what it is known by again.
-fn look(number: usize, source: &Source, reading: &Reading) -> Result<(Option<Looked>, Vec<u64>), InputError> {
-    let mut chunks = Chunks::open(source)?;
-    let Some(chunk) = first_lines(&mut chunks)? else { return Ok((None, Vec::new())) };
-    // Two short files of the same lines are not one.
-    let start = chunk.bytes.get(..SAME).map(twox_hash::XxHash3_64::oneshot);
-    let same = identity(source).into_iter().chain(start).collect();
-    let reader = reader(source, &chunk, reading)?;
-    let Some(reader) = reader else { return Ok((None, same)) };
-    let first = first_time(&chunk, &reader).unwrap_or_default();
-    let mark = mark(&chunk, &reader);
-    let open = (!matches!(source, Source::Path(_))).then_some((chunks, chunk));
-    Ok((Some(Looked { number, source: source.clone(), first, open, reader, mark }), same))
-}
-
-/// The first chunk with a line: the first line may be longer than a chunk.
-fn first_lines(chunks: &mut Chunks) -> Result<Option<Chunk>, InputError> {
-    let (mut too_long, mut too_long_bytes) = (0, 0);
-    while let Some(mut chunk) = chunks.next_chunk().transpose()? {
-        too_long += chunk.too_long;
-        too_long_bytes += chunk.too_long_bytes;
-        if chunk.last || !chunk.bytes.is_empty() {
-            (chunk.too_long, chunk.too_long_bytes) = (too_long, too_long_bytes);
-            return Ok(Some(chunk));
-        }
-    }
-    Ok(None)
-}
-
-/// Device and inode.
-fn identity(source: &Source) -> Option<u64> {
-    #[cfg(unix)]
-    if let Source::Path(path) = source {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-        let both = [metadata.dev().to_le_bytes(), metadata.ino().to_le_bytes()].concat();
-        return Some(twox_hash::XxHash3_64::oneshot(&both));
-    }
-    let _ = source;
-    None
-}
-
-/// The first line that tells of something: a copy of a log has the same one.
-pub(super) fn mark(chunk: &Chunk, reader: &Reader) -> Option<u64> {
-    let mut reader = reader.clone();
-    let mut lines = chunk.lines().map(|(line, _)| line).take(LOOKED_AT);
-    let first = lines.find(|line| matches!(reader.read(line), Line::Hit(_) | Line::Other(_)));
-    first.map(twox_hash::XxHash3_64::oneshot)
-}
-
-/// `None`: there is no line.
-pub(super) fn reader(source: &Source, chunk: &Chunk, reading: &Reading) -> Result<Option<Reader>, InputError> {
-    if let Some(custom) = &reading.custom {
-        return Ok(Some(custom.clone().trust_xff(reading.hop).zone(reading.zone.clone())));
-    }
-    let lines = || chunk.lines().map(|(line, _)| line).filter(|line| !line.trim_ascii().is_empty());
-    if lines().next().is_none() && chunk.too_long == 0 {
-        return Ok(None);
-    }
-    let format = match reading.format {
-        Some(format) => format,
-        None => match detect(lines().take(LOOKED_AT)) {
-            Detection::Found(format) => format,
-            Detection::Ambiguous(first, second) => {
-                let (first, second) = (first.code(), second.code());
-                return Err(InputError::Ambiguous { path: name(source), first, second });
-            }
-            Detection::Unknown => match percent_of_controls(chunk) {
-                // As a server's log is, most of the time; each line says itself what it is not.
-                0..30 => Format::Combined,
-                percent => return Err(InputError::Binary { path: name(source), percent }),
-            },
-        },
-    };
-    Ok(Some(reading.reader(format)))
-}
-
-fn percent_of_controls(chunk: &Chunk) -> u32 {
-    let start = chunk.bytes.get(..SAME).unwrap_or(&chunk.bytes);
-    let odd = |b: &&u8| **b < 0x09 || (0x0E..0x20).contains(*b) || **b >= 0x7F;
-    (start.iter().filter(odd).count() * 100 / start.len().max(1)) as u32
 }
 
 /// The name of a source, for people.

@@ -11,6 +11,7 @@ mod distinct;
 mod facts;
 mod feed;
 mod follow;
+mod known;
 mod parse;
 mod robots;
 mod rolling;
@@ -111,6 +112,7 @@ pub(crate) struct Counts {
     pub(crate) formats: BTreeMap<&'static str, u64>,
     pub(crate) errors: Vec<InputError>,
     pub(crate) bad: Vec<BadLine>,
+    bad_bytes: usize,
     pub(crate) partial: bool,
     /// Of what is followed, everything that was there at the start has been read.
     pub(crate) caught_up: bool,
@@ -139,6 +141,8 @@ const RESERVED: usize = 40 << 20;
 const AGENTS: usize = 8;
 /// Bad lines that are kept.
 const MAX_BAD: usize = 100_000;
+/// Their bytes.
+const MAX_BAD_BYTES: usize = 64 << 20;
 /// Notes that are kept of what is followed for long.
 const MAX_NOTES: usize = 1_000;
 
@@ -196,6 +200,7 @@ impl Counts {
             formats: BTreeMap::new(),
             errors: Vec::new(),
             bad: Vec::new(),
+            bad_bytes: 0,
             partial: false,
             simulation: None,
             events: Vec::new(),
@@ -234,6 +239,9 @@ impl Counts {
         if let articles @ 1.. = left_out.estimate() {
             let so = "what was taken of them is not told (see --memory)";
             notes.push(format!("there was no room for about {articles} articles: {so}"));
+        }
+        if self.numbers.len() >= parse::MAX_NAMES {
+            notes.push(format!("the log names {} writers or more: further ones were not looked at", parse::MAX_NAMES));
         }
         notes
     }
@@ -286,7 +294,7 @@ impl Counts {
             self.quality.sampled |= shard.tally.sampled;
         }
         self.quality.instances = self.numbers.keys().cloned().collect();
-        let holes = self.numbers.values().map(|(first, last, lines)| (last - first + 1).saturating_sub(*lines));
-        self.quality.holes = holes.sum::<u64>().saturating_sub(self.quality.erased);
+        let holes = self.numbers.values().map(|(first, last, lines)| (last - first).saturating_sub(lines - 1));
+        self.quality.holes = holes.fold(0, u64::saturating_add).saturating_sub(self.quality.erased);
     }
 }

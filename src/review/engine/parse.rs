@@ -13,6 +13,10 @@ use crate::review::simulate::{Events, PolicyNote};
 
 /// A server writes a line when the answer is done: this much disorder is usual.
 pub(super) const DISORDER: Duration = Duration::from_secs(300);
+/// Writers, and places that heads were sent to, that are told apart.
+pub(super) const MAX_NAMES: usize = 10_000;
+/// Bytes of their names.
+const MAX_NAME: usize = 256;
 
 /// What one thread has read of a round.
 #[derive(Debug, Default)]
@@ -159,8 +163,10 @@ impl<'c> Parsed<'c> {
         }
         self.dropped = self.dropped.saturating_add(note.dropped);
         self.clock_steps += u64::from(note.clock_step);
-        if let Some(to) = note.to.as_ref().filter(|_| note.kind == "anchored") {
-            *self.anchored.entry(to.clone()).or_default() += 1;
+        if let Some(to) = note.to.as_ref().filter(|_| note.kind == "anchored")
+            && let Some(heads) = place(&mut self.anchored, to)
+        {
+            *heads += 1;
         }
         self.policies.extend(PolicyNote::of(&note).filter(|_| simulates));
         if note.robots_version.is_some() {
@@ -233,11 +239,30 @@ fn count_number(numbers: &mut BTreeMap<String, (u64, u64, u64)>, instance: &str,
     if seq == 0 {
         return;
     }
-    if let Some((first, last, lines)) = numbers.get_mut(instance) {
-        (*first, *last, *lines) = ((*first).min(seq), (*last).max(seq), *lines + 1);
-    } else {
-        numbers.insert(instance.to_owned(), (seq, seq, 1));
+    // Nearly every line has the writer of the one before.
+    if let Some(of) = numbers.get_mut(instance) {
+        count_numbers(of, (seq, seq, 1));
+    } else if let Some(of) = place(numbers, instance) {
+        count_numbers(of, (seq, seq, 1));
     }
+}
+
+/// First and last number, and lines; 0: there was none.
+pub(super) fn count_numbers(of: &mut (u64, u64, u64), (first, last, lines): (u64, u64, u64)) {
+    of.0 = if of.2 == 0 { first } else { of.0.min(first) };
+    (of.1, of.2) = (of.1.max(last), of.2 + lines);
+}
+
+/// What is counted under a name; `None`: there is no room for one more. Whoever wrote the log has chosen the names.
+pub(super) fn place<'m, T: Default>(counts: &'m mut BTreeMap<String, T>, name: &str) -> Option<&'m mut T> {
+    let name = name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or_default();
+    if !counts.contains_key(name) {
+        if counts.len() >= MAX_NAMES {
+            return None;
+        }
+        counts.insert(name.to_owned(), T::default());
+    }
+    counts.get_mut(name)
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use super::crew::work_together;
 use super::feed::Batch;
-use super::parse::{Memory, Parsed};
+use super::parse::{self, Memory, Parsed};
 use super::schedule::{Schedule, Task};
-use super::{AgentCache, AgentTable, Counts, MAX_BAD, Plan, Shard};
+use super::{AgentCache, AgentTable, Counts, MAX_BAD, MAX_BAD_BYTES, Plan, Shard};
 use crate::audit::reader::{Format, Skipped};
 
 /// Chunks, or groups of parts of chunks, that are on the way for each of several threads: one that it counts, and one that is
@@ -117,13 +117,14 @@ impl Counts {
     }
 
     /// Lines by source; the numbers of bad lines count from the beginning of theirs.
-    fn add_lines(&mut self, round: &[&Batch], lines: &[u64], mut bad: Vec<(usize, u64, Skipped, Vec<u8>)>) {
+    pub(super) fn add_lines(&mut self, round: &[&Batch], lines: &[u64], mut bad: Vec<(usize, u64, Skipped, Vec<u8>)>) {
         bad.sort_by_key(|(chunk, line, ..)| (*chunk, *line));
         let mut bad = bad.into_iter().peekable();
         for (at, (batch, of_chunk)) in round.iter().zip(lines).enumerate() {
             let before = self.lines_of.get(batch.source).copied().unwrap_or(0);
             while let Some((_, line, reason, text)) = bad.next_if(|(chunk, ..)| *chunk == at) {
-                if self.bad.len() < MAX_BAD {
+                self.bad_bytes += text.len();
+                if self.bad.len() < MAX_BAD && self.bad_bytes <= MAX_BAD_BYTES {
                     self.bad.push((batch.source, before + line, reason, text));
                 }
             }
@@ -156,7 +157,9 @@ impl Counts {
         quality.clock_steps += parsed.clock_steps;
         quality.erased += parsed.erased;
         for (to, heads) in parsed.anchored {
-            *quality.anchored.entry(to).or_default() += heads;
+            if let Some(sum) = parse::place(&mut quality.anchored, &to) {
+                *sum += heads;
+            }
         }
         for (reason, number) in Skipped::ALL.iter().zip(parsed.skipped) {
             if number > 0 {
@@ -166,9 +169,10 @@ impl Counts {
         for (format, lines) in &parsed.formats {
             *self.formats.entry(Format::code(*format)).or_default() += lines;
         }
-        for (instance, (first, last, lines)) in parsed.numbers {
-            let of = self.numbers.entry(instance).or_insert((first, last, 0));
-            *of = (of.0.min(first), of.1.max(last), of.2 + lines);
+        for (instance, numbers) in parsed.numbers {
+            if let Some(of) = parse::place(&mut self.numbers, &instance) {
+                parse::count_numbers(of, numbers);
+            }
         }
     }
 }

@@ -125,7 +125,7 @@ fn shorten(hit: &mut Hit<'_>) {
 
 fn kind(hit: &Hit<'_>) -> Kind {
     let path = hit.path.as_ref();
-    if let Some(fields) = &hit.deckle {
+    if let Some(fields) = hit.deckle.as_ref().filter(|fields| !fields.brief) {
         return match fields.page_kind.as_ref() {
             "article" => Kind::Article,
             "index" => Kind::Page,

@@ -26,12 +26,18 @@ use crate::visitor::{Ranges, Verification};
 const LET_GO: usize = 4;
 /// One part in so many of its memory is for articles, at most.
 const ARTICLES: usize = 3;
+/// One part in so many is for paths that were not found, at most.
+const MISSING: usize = 16;
 /// Rows that are counted together.
 const BLOCK: usize = 32;
 /// The number of a visitor that is not known yet.
 const UNKNOWN: u32 = u32::MAX;
 /// Fewer than this are never let go.
 const LEAST: usize = 1_024;
+/// Rows between two looks at the memory, at most.
+const LOOK: usize = 1 << 14;
+/// Bytes by which a row may make its visitor grow: an article, an hour, a signal.
+const GROWTH: usize = 128;
 
 /// What is the same for all shards.
 #[derive(Debug, Clone)]
@@ -53,9 +59,11 @@ pub(crate) struct Shard {
     ranges: std::sync::Arc<Ranges>,
     by_key: HashMap<u64, u32, BuildReady>,
     pub(crate) visitors: Vec<Facts>,
-    /// Bytes of `visitors`, about; counted anew from time to time.
+    /// Bytes of `visitors`, as they were when they came; counted anew from time to time.
     bytes: usize,
     looked_at: usize,
+    /// Rows since the last look, and since the bytes were counted anew; about.
+    rows: (usize, usize),
     pub(crate) articles: Articles,
     pub(crate) tally: Tally,
     pub(crate) obedience: Obedience,
@@ -79,7 +87,7 @@ impl Default for LetGo {
 
 impl Shard {
     pub(crate) fn new(bounds: Bounds, ranges: std::sync::Arc<Ranges>, robots: RobotsVersions) -> Self {
-        let articles = Articles::new(bounds.memory / ARTICLES);
+        let (articles, tally) = (Articles::new(bounds.memory / ARTICLES), Tally::new(bounds.memory / MISSING));
         Self {
             bounds,
             ranges,
@@ -87,8 +95,9 @@ impl Shard {
             visitors: Vec::new(),
             bytes: 0,
             looked_at: 0,
+            rows: (0, 0),
             articles,
-            tally: Tally::default(),
+            tally,
             obedience: Obedience::new(robots),
             let_go: LetGo::default(),
         }
@@ -113,7 +122,8 @@ impl Shard {
             for (row, number) in rows.by_ref().take(BLOCK).zip(numbers) {
                 self.add(row, number);
             }
-            if self.visitors.len() >= self.looked_at + LEAST {
+            self.rows = (self.rows.0 + BLOCK, self.rows.1 + BLOCK);
+            if self.visitors.len() >= self.looked_at + LEAST || self.rows.0 >= LOOK {
                 self.mind_memory();
             }
         }
@@ -193,16 +203,26 @@ impl Shard {
     fn mind_memory(&mut self) {
         let new = self.visitors.get(self.looked_at..).unwrap_or_default();
         self.bytes += new.iter().map(Facts::size).sum::<usize>();
-        self.looked_at = self.visitors.len();
-        let memory = self.bounds.memory.saturating_sub(self.articles.bytes());
-        if self.bytes < memory {
+        (self.looked_at, self.rows.0) = (self.visitors.len(), 0);
+        let memory = self.bounds.memory.saturating_sub(self.articles.bytes() + self.tally.path_bytes());
+        // Those that were small when they came grow. To count them all costs less than half a look a row.
+        let may_have_grown = self.rows.1 >= self.visitors.len() / 2 && self.bytes + self.rows.1 * GROWTH >= memory;
+        if self.bytes < memory && !may_have_grown {
             return;
         }
-        // Those that were small when they came may have grown.
-        self.bytes = self.visitors.iter().map(Facts::size).sum::<usize>();
-        if self.bytes < memory || self.visitors.len() < LEAST {
-            return;
+        self.count_bytes();
+        while self.bytes >= memory && self.visitors.len() >= LEAST {
+            self.let_some_go();
+            self.count_bytes();
         }
+    }
+
+    fn count_bytes(&mut self) {
+        self.bytes = self.visitors.iter().map(Facts::size).sum();
+        (self.looked_at, self.rows) = (self.visitors.len(), (0, 0));
+    }
+
+    fn let_some_go(&mut self) {
         let mut weights: Vec<u64> = self.visitors.iter().map(weight).collect();
         let at = weights.len() / LET_GO;
         let (_, bound, _) = weights.select_nth_unstable(at);
@@ -235,8 +255,6 @@ impl Shard {
         self.let_go.short_by += round;
         self.articles.renumber(&moved);
         self.tally.renumber(&moved);
-        self.looked_at = self.visitors.len();
-        self.bytes = self.visitors.iter().map(Facts::size).sum();
     }
 }
 

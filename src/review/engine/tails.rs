@@ -1,14 +1,16 @@
 //! Files that grow: read on where they ended, also when they are rotated, cut short, or not there yet.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::feed::{self, Batch, Feed, Problem, Reading};
+use super::known::{Before, Beginning, Known, bare};
 use crate::audit::reader::{Format, Reader};
-use crate::review::input::{Chunk, Chunks, Now, Source, files};
+use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::review::input::{Chunk, Chunks, Identity, Now, Source, files, identity};
 
 /// Files that are followed at once.
 pub(super) const MAX_TAILS: usize = 256;
@@ -18,6 +20,10 @@ const POLL: Duration = Duration::from_millis(250);
 const LEAVES: u32 = 40;
 /// Chunks that are taken out of one file before the next one has its turn.
 const TURN: usize = 64;
+/// Turns in which what is left of a file is read: 64 GiB.
+const LAST_TURNS: usize = 4_096;
+/// So long after a look, a file may have been replaced twice.
+const LONG: Duration = Duration::from_secs(5);
 
 /// Lines that a thread is to parse at once, or what is to be told.
 pub(super) type News = Result<Vec<Batch>, Problem>;
@@ -41,15 +47,16 @@ pub(super) fn read_on(given: Given, reading: &Reading, over: &AtomicBool, send: 
     let mut tell = |problem| {
         let _ = send.send(Err(problem));
     };
+    let clock = SystemClock::shared();
     let is_there = |source: &Source| !matches!(source, Source::Path(path) if is_missing(path));
     let (there, missing): (Vec<_>, Vec<_>) = given.sources.iter().cloned().partition(|(_, source)| is_there(source));
-    let mut feed = Feed::new(&there, reading, None, &mut tell).follow();
+    let mut feed = Feed::followed(&there, reading, &mut tell);
     while let Some(group) = feed.next_group(&mut tell) {
         if emit(Ok(group)).is_none() {
             return;
         }
     }
-    let mut tails = Tails::new(feed, given, &missing);
+    let mut tails = Tails::new(feed, given, &missing, clock);
     for (_, source) in &missing {
         tell(Problem::Note(format!("waits for `{}`", feed::name(source))));
     }
@@ -63,18 +70,29 @@ fn is_missing(path: &Path) -> bool {
     std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
+fn identity_of(path: &Path) -> Identity {
+    std::fs::metadata(path).ok().and_then(|metadata| identity(&metadata))
+}
+
 /// All files that grow.
 struct Tails {
     files: Vec<Tail>,
     given: Given,
-    /// What was found in the directories, without the ends that compression adds.
-    names: HashSet<PathBuf>,
-    /// First lines of what was read.
-    marks: HashSet<u64>,
+    names: HashMap<PathBuf, Named>,
+    known: Known,
+    /// Since the first file was read.
+    clock: SharedClock,
+}
+
+/// What is known of a name.
+struct Named {
+    number: usize,
+    /// Of the file that was read under it, or passed over: another one is read. `None`: it is followed.
+    was: Identity,
 }
 
 impl Tails {
-    fn new(feed: Feed, given: Given, missing: &[(usize, Source)]) -> Self {
+    fn new(feed: Feed, given: Given, missing: &[(usize, Source)], clock: SharedClock) -> Self {
         let path = |number: usize| match given.sources.iter().find(|(known, _)| *known == number) {
             Some((_, Source::Path(path))) => Some(path.clone()),
             _ => None,
@@ -84,10 +102,14 @@ impl Tails {
             let opened = Opened { chunks: open.chunks, reader: Some(open.reader), first: First::Seen };
             Some(Tail { open: Some(opened), ..tail(open.number)? })
         });
-        let closed = feed.empty.into_iter().chain(missing.iter().map(|(number, _)| *number));
-        let files = ended.chain(closed.filter_map(tail)).collect();
-        let names = given.sources.iter().filter_map(|(number, _)| path(*number)).map(|path| bare(&path)).collect();
-        Self { files, names, marks: feed.marks, given }
+        let awaited = feed.empty.into_iter().chain(missing.iter().map(|(number, _)| *number));
+        let closed = feed.closed.into_iter().filter_map(|number| Some(Tail { is_told: true, ..tail(number)? }));
+        let files: Vec<Tail> = ended.chain(awaited.filter_map(tail)).chain(closed).collect();
+        let named = given.sources.iter().filter_map(|(number, _)| Some((*number, path(*number)?)));
+        let mut names: HashMap<PathBuf, Named> =
+            named.map(|(number, path)| (path.clone(), Named { number, was: identity_of(&path) })).collect();
+        names.extend(files.iter().map(|tail| (tail.path.clone(), Named { number: tail.number, was: None })));
+        Self { files, names, known: feed.known, clock, given }
     }
 
     fn poll(&mut self, reading: &Reading, emit: Emit<'_>) -> Option<()> {
@@ -96,47 +118,53 @@ impl Tails {
             self.given.dirs.push(tail.path);
         }
         self.look_into_directories(emit)?;
-        let mut hands = Hands { marks: &mut self.marks, reading, emit };
+        let mut hands = Hands { known: &mut self.known, clock: &*self.clock, reading, emit };
         for tail in &mut self.files {
             tail.poll(&mut hands)?;
         }
-        for tail in self.files.extract_if(.., |tail| !tail.is_named && tail.is_over()) {
-            // There may be a file of this name again.
-            if is_missing(&tail.path) {
-                self.names.remove(&tail.path);
-            }
-        }
+        let mut over: Vec<Tail> = self.files.extract_if(.., |tail| !tail.is_named && tail.is_over()).collect();
         if self.files.len() > MAX_TAILS {
             // What has been still for longest.
             self.files.sort_by_key(|tail| (!tail.is_named, tail.still));
-            self.files.truncate(MAX_TAILS);
+            over.extend(self.files.drain(MAX_TAILS..));
+        }
+        for tail in over {
+            // There may be another file of this name.
+            match tail.open.filter(|_| !is_missing(&tail.path)) {
+                Some(open) => {
+                    let was = open.chunks.identity();
+                    self.names.insert(tail.path, Named { number: tail.number, was })
+                }
+                None => self.names.remove(&tail.path),
+            };
         }
         Some(())
     }
 
     /// What is compressed was read before somebody closed and compressed it.
     fn look_into_directories(&mut self, emit: Emit<'_>) -> Option<()> {
-        for path in self.given.dirs.iter().flat_map(|dir| files(dir).unwrap_or_default()) {
-            let name = bare(&path);
-            if self.names.insert(name.clone()) && name == path {
-                emit(Err(Problem::Found(Source::Path(path.clone()))))?;
-                self.files.push(Tail::new(self.given.next, path, false));
-                self.given.next += 1;
-            }
+        let all = self.given.dirs.iter().flat_map(|dir| files(dir).unwrap_or_default());
+        for path in all.filter(|path| bare(path) == *path) {
+            let number = match self.names.get(&path) {
+                Some(named) if named.was.is_none() || named.was == identity_of(&path) => continue,
+                Some(named) => named.number,
+                None => {
+                    emit(Err(Problem::Found(Source::Path(path.clone()))))?;
+                    self.given.next += 1;
+                    self.given.next - 1
+                }
+            };
+            self.names.insert(path.clone(), Named { number, was: None });
+            self.files.push(Tail::new(number, path, false));
         }
         Some(())
     }
 }
 
-/// A name without what compression adds to it.
-fn bare(path: &Path) -> PathBuf {
-    let is_compressed = path.extension().is_some_and(|end| end == "gz" || end == "zst");
-    if is_compressed { path.with_extension("") } else { path.to_owned() }
-}
-
 /// Where lines go, and what is to be known for that.
 struct Hands<'h> {
-    marks: &'h mut HashSet<u64>,
+    known: &'h mut Known,
+    clock: &'h dyn Clock,
     reading: &'h Reading,
     emit: Emit<'h>,
 }
@@ -151,6 +179,8 @@ struct Tail {
     leaving: Option<(Opened, u32)>,
     /// How the file before this one was read.
     reader: Option<Reader>,
+    /// The last look.
+    looked: Duration,
     /// Looks without anything new.
     still: u32,
     is_gone: bool,
@@ -167,6 +197,7 @@ impl Tail {
             open: None,
             leaving: None,
             reader: None,
+            looked: Duration::ZERO,
             still: 0,
             is_gone: false,
             is_told: false,
@@ -176,10 +207,16 @@ impl Tail {
     /// Nothing comes any more under a name that nobody has named.
     fn is_over(&self) -> bool {
         let is_left = self.is_gone && self.still >= LEAVES;
-        self.leaving.is_none() && self.open.as_ref().is_none_or(|open| open.first == First::Read || is_left)
+        let is_over = match &self.open {
+            Some(open) => matches!(open.first, First::Read) || is_left,
+            // What cannot be opened now may be opened later.
+            None => is_missing(&self.path),
+        };
+        self.leaving.is_none() && is_over
     }
 
     fn poll(&mut self, hands: &mut Hands<'_>) -> Option<()> {
+        let last_look = std::mem::replace(&mut self.looked, hands.clock.elapsed());
         let of = (self.number, self.path.as_path());
         if let Some((leaving, still)) = &mut self.leaving {
             *still = if leaving.read(of, hands)? { 0 } else { *still + 1 };
@@ -204,6 +241,14 @@ impl Tail {
                 self.open_anew(First::Again, hands)
             }
             Now::Other => {
+                let unseen = self.looked.saturating_sub(last_look);
+                if self.is_named && unseen > LONG {
+                    let (path, seconds) = (self.path.display(), unseen.as_secs());
+                    let told = format!(
+                        "input_changed: `{path}` was replaced, and nobody had looked for {seconds} s: if that happened twice, lines are missing"
+                    );
+                    (hands.emit)(Err(Problem::Note(told)))?;
+                }
                 if let Some((mut before, _)) = self.leaving.take() {
                     before.end(of, hands)?;
                 }
@@ -217,7 +262,7 @@ impl Tail {
     }
 
     /// What is under the name now, if anything is.
-    fn open_anew(&mut self, first: First, hands: &mut Hands<'_>) -> Option<()> {
+    fn open_anew(&mut self, first: fn(Beginning) -> First, hands: &mut Hands<'_>) -> Option<()> {
         if is_missing(&self.path) {
             return Some(());
         }
@@ -225,6 +270,7 @@ impl Tail {
             Ok(mut chunks) => {
                 chunks.follow();
                 (self.is_told, self.is_gone, self.still) = (false, false, 0);
+                let first = first(Beginning::new(&self.path, chunks.identity()));
                 let mut open = Opened { chunks, reader: self.reader.clone(), first };
                 open.read((self.number, self.path.as_path()), hands)?;
                 self.open = Some(open);
@@ -239,17 +285,43 @@ impl Tail {
     }
 }
 
-/// The first line of a file: by it one knows whether the file was read before, under another name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The first lines of a file: by them one knows whether it was read before, under another name.
 enum First {
-    /// It has not come yet.
-    Unseen,
+    /// They have not come yet.
+    Unseen(Beginning),
     /// The same: the file was cut short, and may begin as it did before.
-    Again,
-    /// It was new.
+    Again(Beginning),
+    /// They were new.
     Seen,
-    /// It was read before: nothing of this file counts.
+    /// They were read before: nothing of this file counts.
     Read,
+}
+
+impl First {
+    /// With these lines.
+    fn with(self, chunk: &Chunk, reader: &Reader, hands: &mut Hands<'_>) -> Option<Self> {
+        let (mut file, was_cut) = match self {
+            Self::Unseen(file) => (file, false),
+            Self::Again(file) => (file, true),
+            Self::Seen | Self::Read => return Some(self),
+        };
+        if !file.add(chunk, reader) {
+            return Some(if was_cut { Self::Again(file) } else { Self::Unseen(file) });
+        }
+        match hands.known.find(&file).filter(|_| !was_cut) {
+            Some(Before::Same) => Some(Self::Read),
+            Some(Before::Copy(of)) => {
+                let (path, of) = (file.path.display(), of.display());
+                let told = format!("`{path}` begins as `{of}` did: it is taken for a copy, and not read");
+                (hands.emit)(Err(Problem::Note(told)))?;
+                Some(Self::Read)
+            }
+            None => {
+                hands.known.add(file);
+                Some(Self::Seen)
+            }
+        }
+    }
 }
 
 /// A file.
@@ -265,7 +337,7 @@ impl Opened {
     fn read(&mut self, of: (usize, &Path), hands: &mut Hands<'_>) -> Option<bool> {
         let mut has_grown = false;
         for _ in 0..TURN {
-            if self.first == First::Read {
+            if matches!(self.first, First::Read) {
                 break;
             }
             match self.chunks.next_chunk() {
@@ -278,10 +350,15 @@ impl Opened {
         Some(has_grown)
     }
 
-    /// Nobody will end the last line.
+    /// What is left, and the last line, which nobody will end.
     fn end(&mut self, of: (usize, &Path), hands: &mut Hands<'_>) -> Option<()> {
+        for _ in 0..LAST_TURNS {
+            if !self.read(of, hands)? {
+                break;
+            }
+        }
         match self.chunks.rest() {
-            Some(chunk) if self.first != First::Read => self.hand_on(chunk, of, hands),
+            Some(chunk) if !matches!(self.first, First::Read) => self.hand_on(chunk, of, hands),
             _ => Some(()),
         }
     }
@@ -292,23 +369,204 @@ impl Opened {
             |reader| Ok(Some(reader)),
         );
         let mut reader = match known {
-            Ok(found) => found.unwrap_or_else(|| hands.reading.reader(Format::Combined)),
+            // The lines of a file may come days apart.
+            Ok(Some(found)) => found.resumed(found.format()),
+            Ok(None) => hands.reading.reader(Format::Combined),
             Err(error) => {
                 self.first = First::Read;
                 return (hands.emit)(Err(Problem::Unreadable(error)));
             }
         };
-        if matches!(self.first, First::Unseen | First::Again)
-            && let Some(mark) = feed::mark(&chunk, &reader)
-        {
-            let is_new = hands.marks.insert(mark) || self.first == First::Again;
-            self.first = if is_new { First::Seen } else { First::Read };
-        }
-        if self.first == First::Read {
+        self.first = std::mem::replace(&mut self.first, First::Seen).with(&chunk, &reader, hands)?;
+        if matches!(self.first, First::Read) {
             return Some(());
         }
         let batch = Batch::new(number, chunk, &mut reader);
         self.reader = Some(reader);
         (hands.emit)(Ok(vec![batch]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::fs::{OpenOptions, copy, remove_file, rename};
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    /// A directory that is followed as a whole.
+    struct Rig {
+        dir: PathBuf,
+        tails: Tails,
+        reading: Reading,
+        clock: Arc<ManualClock>,
+    }
+
+    impl Rig {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("deckle-tails-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&dir);
+            std::fs::create_dir_all(&dir).unwrap();
+            let reading = Reading::default();
+            let given = Given { sources: Vec::new(), named: 0, dirs: vec![dir.clone()], next: 0 };
+            let feed = Feed::followed(&[], &reading, &mut |problem| panic!("{problem:?}"));
+            let clock = ManualClock::at(0);
+            Self { tails: Tails::new(feed, given, &[], clock.clone()), dir, reading, clock }
+        }
+
+        /// One file is followed instead, by its name; with it: how often something was told of it.
+        fn name(&mut self, name: &str) -> usize {
+            let sources = vec![(0, Source::Path(self.path(name)))];
+            let mut told = 0;
+            let mut feed = Feed::followed(&sources, &self.reading, &mut |_| told += 1);
+            while feed.next_group(&mut |problem| panic!("{problem:?}")).is_some() {}
+            let given = Given { sources, named: 1, dirs: Vec::new(), next: 1 };
+            self.tails = Tails::new(feed, given, &[], self.clock.clone());
+            told
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.join(name)
+        }
+
+        fn append(&self, name: &str, text: &str) {
+            let mut file = OpenOptions::new().create(true).append(true).open(self.path(name)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        }
+
+        /// The paths that were asked for in the lines that are new, and what is told.
+        fn poll(&mut self) -> (Vec<String>, Vec<String>) {
+            let (asked, told) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+            let emit = |news: News| {
+                match news {
+                    Ok(group) => asked.borrow_mut().extend(group.iter().flat_map(paths)),
+                    Err(Problem::Found(_)) => {}
+                    Err(Problem::Note(text)) => told.borrow_mut().push(text),
+                    Err(problem) => told.borrow_mut().push(format!("{problem:?}")),
+                }
+                Some(())
+            };
+            self.tails.poll(&self.reading, &emit).unwrap();
+            (asked.into_inner(), told.into_inner())
+        }
+
+        /// The same, where nothing is to be told.
+        fn asked(&mut self) -> Vec<String> {
+            let (asked, told) = self.poll();
+            assert_eq!(told, Vec::<String>::new());
+            asked
+        }
+    }
+
+    impl Drop for Rig {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+
+    fn paths(batch: &Batch) -> Vec<String> {
+        let text = String::from_utf8_lossy(&batch.chunk.bytes);
+        text.lines().map(|line| line.split(' ').nth(6).unwrap_or(line).to_owned()).collect()
+    }
+
+    fn line(path: &str) -> String {
+        format!("203.0.113.9 - - [20/Nov/2025:10:00:00 +0000] \"GET {path} HTTP/1.1\" 200 1 \"-\" \"curl/8\"\n")
+    }
+
+    #[test]
+    fn two_logs_that_begin_alike_are_both_read() {
+        let mut rig = Rig::new("alike");
+        let probe = line("/health");
+        rig.append("a.access.log", &(probe.clone() + &line("/a")));
+        rig.append("b.access.log", &(probe.clone() + &line("/b")));
+        let mut asked = rig.asked();
+        asked.sort();
+        assert_eq!(asked, ["/a", "/b", "/health", "/health"]);
+        // Renamed, it is the same file; what takes its name is another.
+        rename(rig.path("b.access.log"), rig.path("b.access.log.1")).unwrap();
+        rig.append("b.access.log.1", &line("/b2"));
+        rig.append("b.access.log", &(probe + &line("/c")));
+        assert_eq!(rig.asked(), ["/b2", "/health", "/c"]);
+    }
+
+    #[test]
+    fn a_copy_is_told_of_and_its_name_is_not_lost() {
+        let mut rig = Rig::new("copy");
+        rig.append("access.log", &(line("/1") + &line("/2")));
+        assert_eq!(rig.asked(), ["/1", "/2"]);
+        copy(rig.path("access.log"), rig.path("access.log.1")).unwrap();
+        let (asked, told) = rig.poll();
+        assert_eq!(asked, Vec::<String>::new());
+        assert!(told.len() == 1 && told[0].contains("access.log.1` begins as `"), "{told:?}");
+        assert_eq!(rig.asked(), Vec::<String>::new(), "it is told once");
+        // Another file of that name: the number of the copy is still in use, so that it gets another one.
+        rename(rig.path("access.log.1"), rig.path("kept")).unwrap();
+        rig.append("access.log.1", &line("/3"));
+        assert_eq!(rig.asked(), ["/3"]);
+        remove_file(rig.path("kept")).unwrap();
+    }
+
+    /// It is a file that every system call but reading takes for one.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_cannot_be_opened_at_first_is_read_later() {
+        let mut rig = Rig::new("unreadable");
+        std::os::unix::fs::symlink("/proc/self/mem", rig.path("access.log")).unwrap();
+        let (asked, told) = rig.poll();
+        assert!(asked.is_empty() && told.len() == 1 && told[0].contains("access.log"), "{told:?}");
+        assert_eq!(rig.asked(), Vec::<String>::new(), "it is told once");
+        remove_file(rig.path("access.log")).unwrap();
+        rig.append("access.log", &line("/1"));
+        assert_eq!(rig.asked(), ["/1"]);
+    }
+
+    /// The same, of a file that was there at the start.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_cannot_be_opened_at_the_start_is_read_later() {
+        let mut rig = Rig::new("unreadable-start");
+        let path = rig.path("access.log");
+        std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
+        assert_eq!((rig.name("access.log"), rig.asked()), (1, vec![]), "it is told once");
+        remove_file(&path).unwrap();
+        rig.append("access.log", &line("/1"));
+        assert_eq!(rig.asked(), ["/1"]);
+    }
+
+    #[test]
+    fn a_file_that_is_rotated_twice_is_read_to_its_end() {
+        let mut rig = Rig::new("twice");
+        rig.append("access.log", &line("/0"));
+        assert_eq!(rig.name("access.log"), 0);
+        // More than is read in the turns that it has until then.
+        let long = line(&format!("/{}", "x".repeat(1_000)));
+        let lines = 5 * TURN * (1 << 18) / (2 * long.len());
+        rig.append("access.log", &long.repeat(lines));
+        let mut asked = 0;
+        for name in ["access.log.2", "access.log.1"] {
+            rename(rig.path("access.log"), rig.path(name)).unwrap();
+            rig.append("access.log", &line(&format!("/behind/{name}")));
+            asked += rig.asked().len();
+        }
+        assert_eq!(asked, lines + 2);
+    }
+
+    #[test]
+    fn what_may_be_missing_after_a_long_time_is_told() {
+        let mut rig = Rig::new("long");
+        rig.append("access.log", &line("/0"));
+        assert_eq!((rig.name("access.log"), rig.asked()), (0, vec![]));
+        for (seconds, number) in [(5, 1), (6, 2)] {
+            rename(rig.path("access.log"), rig.path(&format!("access.log.{number}"))).unwrap();
+            rig.append("access.log", &line(&format!("/{number}")));
+            rig.clock.advance(Duration::from_secs(seconds));
+            let (asked, told) = rig.poll();
+            assert_eq!(asked, [format!("/{number}")]);
+            assert_eq!(told.len(), usize::from(seconds > 5), "{told:?}");
+            assert!(told.iter().all(|told| told.contains("nobody had looked for 6 s")), "{told:?}");
+        }
     }
 }

@@ -16,6 +16,8 @@ use crate::visitor::Category;
 const MAX_NAMES: usize = 65_536;
 /// Longest name of a host (RFC 1035 §2.3.4), and a port.
 const MAX_ORIGIN: usize = 261;
+/// Bytes of a path beside its own, with its place in the table, about.
+const ONE: usize = 2 * size_of::<(Box<str>, u64)>() + 16;
 /// Visitors of one referrer that are remembered.
 const MAX_VISITORS: usize = 32;
 
@@ -58,9 +60,22 @@ pub(crate) struct Tally {
     /// Some hits stand for many.
     pub(crate) sampled: bool,
     hour: (u32, [Requests; 2]),
+    /// Bytes that the paths take, about, and may take.
+    path_bytes: usize,
+    path_bound: usize,
 }
 
 impl Tally {
+    /// `path_bound`: bytes that paths which were not found may take.
+    pub(super) fn new(path_bound: usize) -> Self {
+        Self { path_bound, ..Self::default() }
+    }
+
+    /// Bytes that they take, about.
+    pub(super) fn path_bytes(&self) -> usize {
+        self.path_bytes
+    }
+
     pub(super) fn add(&mut self, row: &Row<'_>, visitor: u32) {
         let hit = &row.hit;
         self.hits += row.weight;
@@ -134,11 +149,13 @@ impl Tally {
     fn add_missing(&mut self, path: &str) {
         let probe = is_probe(path);
         let names = if probe { &mut self.probes } else { &mut self.not_found };
-        let room = names.len() < MAX_NAMES;
+        let size = ONE + path.len();
+        let room = names.len() < MAX_NAMES && self.path_bytes + size <= self.path_bound;
         match names.get_mut(path) {
             Some(hits) => *hits += 1,
             None if room => {
                 names.insert(path.into(), 1);
+                self.path_bytes += size;
             }
             None => {}
         }
@@ -168,5 +185,23 @@ impl Tally {
                 *visitor = moved.get(*visitor as usize).copied().unwrap_or(u32::MAX);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_paths_take_no_more_memory_than_they_may() {
+        let mut tally = Tally::new(100_000);
+        let path = |at: u32| format!("/{at}/{}", "x".repeat(2_000));
+        (0..1_000).for_each(|at| tally.add_missing(&path(at)));
+        (0..1_000).for_each(|at| tally.add_missing(&format!("/{at}.php")));
+        tally.add_missing(&path(0));
+        let names = || tally.not_found.keys().chain(tally.probes.keys());
+        let held: usize = names().map(|name| name.len()).sum();
+        assert!(names().count() > 20 && held < 100_000 && tally.path_bytes() <= 100_000, "{held}");
+        assert_eq!(tally.not_found.get(path(0).as_str()), Some(&2), "what is known is counted");
     }
 }

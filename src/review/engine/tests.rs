@@ -1,5 +1,7 @@
 //! Whole logs, read by one thread or several.
 
+mod odd;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -70,7 +70,7 @@ pub fn verify_evidence(dir: &Path, keys: &[PublicKey]) -> Result<PackVerified, E
     let proofs: Proofs =
         serde_json::from_slice(&json).map_err(|error| unproved(format!("proofs.json cannot be read: {error}")))?;
     let path = dir.join("proofs.txt");
-    if std::fs::read(&path).map_err(io(&path))? != proofs.text().as_bytes() {
+    if std::fs::read(&path).map_err(io(&path))? != proofs.to_string().as_bytes() {
         return Err(unproved("proofs.txt and proofs.json differ".to_owned()));
     }
     if let Some(list) = proofs.subject.list() {

@@ -20,7 +20,9 @@ pub(super) struct Collector<'s, W: Write> {
     needle: Needle<'s>,
     /// Lines that can be proved, and those that cannot.
     lines: W,
-    pub(super) unproven: Vec<u8>,
+    unproven: W,
+    /// Segments that could not be read, or not to their end, and why.
+    pub(super) unread: Vec<(PathBuf, io::Error)>,
     pub(super) proved: u64,
     /// Lines that no checkpoint covers, and lines in blocks that were changed.
     pub(super) unsealed: u64,
@@ -45,11 +47,12 @@ pub(super) struct Collector<'s, W: Write> {
 }
 
 impl<'s, W: Write> Collector<'s, W> {
-    pub(super) fn new(subject: &'s Subject, lines: W) -> Self {
+    pub(super) fn new(subject: &'s Subject, lines: W, unproven: W) -> Self {
         Self {
             needle: Needle::new(subject),
             lines,
-            unproven: Vec::new(),
+            unproven,
+            unread: Vec::new(),
             proved: 0,
             unsealed: 0,
             changed: 0,
@@ -68,8 +71,11 @@ impl<'s, W: Write> Collector<'s, W> {
         }
     }
 
-    /// Reads segments in the order of their chain.
-    pub(super) fn read(&mut self, segments: &[PathBuf]) -> Result<(), (PathBuf, io::Error)> {
+    /// Reads segments in the order of their chain. What one of them does not give is missing, and told.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(super) fn read(&mut self, segments: &[PathBuf]) -> io::Result<()> {
         let mut before = String::new();
         for path in segments {
             let name = bare_name(path);
@@ -77,18 +83,30 @@ impl<'s, W: Write> Collector<'s, W> {
             if name == before {
                 continue;
             }
-            self.segment(path, &name).map_err(|error| (path.clone(), error))?;
-            before = name;
+            match SegmentLines::open(path) {
+                Ok(lines) => {
+                    self.segment(path, &name, lines)?;
+                    before = name;
+                }
+                Err(error) => self.unread.push((path.clone(), error)),
+            }
         }
         self.give_up();
         Ok(())
     }
 
-    fn segment(&mut self, path: &Path, name: &str) -> io::Result<()> {
+    fn segment(&mut self, path: &Path, name: &str, mut lines: SegmentLines) -> io::Result<()> {
         let keyring = Keyring::beside(path, &[]);
-        let mut lines = SegmentLines::open(path)?;
         let mut is_first = true;
-        while let Some(line) = lines.next_line()? {
+        loop {
+            let line = match lines.next_line() {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) => {
+                    self.unread.push((path.to_owned(), error));
+                    break;
+                }
+            };
             if line.last() != Some(&b'\n') {
                 break;
             }
@@ -109,7 +127,7 @@ impl<'s, W: Write> Collector<'s, W> {
         }
         // No checkpoint covers what is left.
         self.block = OpenBlock::default();
-        let left = self.leave_unproven();
+        let left = self.leave_unproven()?;
         self.unsealed += left;
         Ok(())
     }
@@ -151,7 +169,7 @@ impl<'s, W: Write> Collector<'s, W> {
         let sealed = seal.as_ref().and_then(|seal| block.sealed(seal, line, &self.head));
         let (Some(seal), Some(block)) = (&seal, sealed) else {
             // Not as it was written: nothing in this block can be proved, nor what waits for a head behind it.
-            let left = self.leave_unproven();
+            let left = self.leave_unproven()?;
             self.changed += left;
             self.give_up();
             self.head = seal.as_ref().map_or(self.head, |seal| seal.head);
@@ -210,10 +228,12 @@ impl<'s, W: Write> Collector<'s, W> {
     }
 
     /// How many lines that were.
-    fn leave_unproven(&mut self) -> u64 {
+    fn leave_unproven(&mut self) -> io::Result<u64> {
         let left = self.found.len() as u64;
-        self.found.drain(..).for_each(|(_, _, line)| self.unproven.extend(line));
-        left
+        for (_, _, line) in self.found.drain(..) {
+            self.unproven.write_all(&line)?;
+        }
+        Ok(left)
     }
 
     /// No signature comes any more: the proof ends at the head of the last block with a line.
@@ -224,8 +244,8 @@ impl<'s, W: Write> Collector<'s, W> {
         self.steps.extend(stretch);
     }
 
-    /// The writer, for what is still buffered.
-    pub(super) fn lines(&mut self) -> &mut W {
-        &mut self.lines
+    /// The writers, for what is still buffered: of lines that can be proved, and of those that cannot.
+    pub(super) fn writers(&mut self) -> [&mut W; 2] {
+        [&mut self.lines, &mut self.unproven]
     }
 }

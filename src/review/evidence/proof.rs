@@ -67,11 +67,21 @@ pub(super) struct Proofs {
 }
 
 impl Proofs {
-    /// `proofs.txt`.
-    pub(super) fn text(&self) -> String {
-        let mut text = self.subject.step();
-        self.steps.iter().for_each(|step| text.push_str(&format!("{step}\n")));
-        text
+    /// The segments that a proof goes through: their files in the pack.
+    pub(super) fn segments(&self) -> BTreeSet<&str> {
+        let files = self.steps.iter().filter_map(|step| match step {
+            Step::Segment { file } => Some(file.as_str()),
+            _ => None,
+        });
+        files.collect()
+    }
+}
+
+/// `proofs.txt`.
+impl fmt::Display for Proofs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.subject.step())?;
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
     }
 }
 

@@ -61,6 +61,7 @@ pub(super) fn html(pack: &PackSummary, facts: &Facts) -> String {
         ("Under signed heads", pack.signed.to_string()),
         ("Under heads that nobody has signed", pack.unsigned.to_string()),
         ("Without proof", pack.unproven.to_string()),
+        ("Segments that could not be read", pack.unread.join("; ")),
         ("Keys", pack.keys.join(", ")),
         ("Heads that were sent away", pack.anchors.join("; ")),
     ] {

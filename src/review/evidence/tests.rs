@@ -83,6 +83,34 @@ fn a_pack_holds_one_visitor_and_proves_it() {
 }
 
 #[test]
+fn a_segment_that_cannot_be_read_is_named_and_the_others_are_evidence() {
+    let unreadable = |name: &str, spoil: &dyn Fn(&SampleLog)| {
+        let log = log(name);
+        spoil(&log);
+        let out = log.dir.join("pack");
+        let summary = write_pack(&log.dir, "ann", &out).unwrap();
+        assert_eq!((summary.signed, summary.unsigned, summary.unproven), (3, 1, 2), "all but the first segment");
+        assert!(summary.unread.len() == 1 && summary.unread[0].starts_with(&log.name(1)), "{:?}", summary.unread);
+        assert_eq!(verify_evidence(&out, &[log.public()]).unwrap().signed, 3);
+        let readme = std::fs::read_to_string(out.join("README.txt")).unwrap();
+        assert!(readme.contains(&format!("Not read: {}", summary.unread[0])), "{readme}");
+    };
+    unreadable("evidence-unread", &|log| {
+        std::fs::remove_file(log.path(1)).unwrap();
+        std::fs::create_dir(log.path(1)).unwrap();
+    });
+    unreadable("evidence-cut", &|log| {
+        let path = log.compress(1);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..20]).unwrap();
+    });
+    // What is not there may be in what cannot be read.
+    let log = SampleLog::new("evidence-unread-alone");
+    std::fs::create_dir(log.path(1)).unwrap();
+    assert!(matches!(write_pack(&log.dir, "ann", &log.dir.join("pack")), Err(EvidenceError::Io { .. })));
+}
+
+#[test]
 fn whoever_changes_a_byte_is_found_out() {
     let log = log("evidence-tamper");
     let out = pack(&log);
@@ -133,7 +161,7 @@ fn a_new_manifest_does_not_help() {
     let mut cut: Proofs = serde_json::from_str(&proofs).unwrap();
     cut.steps.retain(|step| !matches!(step, proof::Step::Signed { .. }));
     std::fs::write(out.join("proofs.json"), serde_json::to_string(&cut).unwrap()).unwrap();
-    std::fs::write(out.join("proofs.txt"), cut.text()).unwrap();
+    std::fs::write(out.join("proofs.txt"), cut.to_string()).unwrap();
     renew();
     assert!(matches!(verify_evidence(&out, &[]), Err(EvidenceError::Unproved { .. })));
 }

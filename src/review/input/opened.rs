@@ -18,10 +18,13 @@ pub(crate) enum Now {
     Gone,
 }
 
+/// Device and inode, where the system has them.
+pub(crate) type Identity = Option<(u64, u64)>;
+
 /// A file that was opened: its name, and by what it is told from others of this name.
 pub(super) struct Opened {
     pub(super) path: PathBuf,
-    pub(super) identity: Option<(u64, u64)>,
+    pub(super) identity: Identity,
 }
 
 impl Opened {
@@ -32,9 +35,9 @@ impl Opened {
     }
 }
 
-/// Device and inode.
+/// By what the system tells files apart.
 #[cfg_attr(unix, expect(clippy::unnecessary_wraps, reason = "elsewhere there is none"))]
-pub(super) fn identity(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
+pub(crate) fn identity(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;

@@ -117,7 +117,7 @@ impl Events {
             weight: row.weight,
             method: Method::from_bytes(hit.method.as_bytes()).ok(),
             bytes: hit.bytes,
-            own: hit.deckle.as_deref().map(|fields| Box::new(own(fields))),
+            own: hit.deckle.as_deref().filter(|fields| !fields.brief).map(|fields| Box::new(own(fields))),
             chunk,
             agent: self.number(&row.agent),
             start: start as u32,

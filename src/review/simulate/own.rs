@@ -15,8 +15,10 @@ use crate::suspicion::cells::CellKey;
 use crate::suspicion::{Assessment, Fired, Signal, State, Widened, Width, cost_of_page};
 use crate::visitor::{Agent, ClientAddress, Pass, RouteClass, Settings, Standing, Visitor};
 
-/// Writers whose policies are kept.
+/// Writers whose policies are known.
 const WRITERS: usize = 64;
+/// Policies that are in force somewhere at a time: the tables of each take some MiB.
+const POLICIES: usize = 16;
 /// Decided by one of the challenge's own addresses, which no policy changes.
 const CHALLENGE: &str = "action.challenge";
 
@@ -26,7 +28,9 @@ pub(super) struct Own {
     clock: SharedClock,
     new: Rules,
     /// What was in force, by writer; `None`: it cannot be read.
-    then: HashMap<String, Option<Rules>>,
+    then: HashMap<String, Option<Arc<Rules>>>,
+    /// The same by their texts: writers of one policy share it.
+    policies: Vec<(String, Arc<Rules>)>,
     carry: Carry,
     blank: Visitor,
     changes: u64,
@@ -52,6 +56,7 @@ impl Own {
             new: Rules::new(&clock, policy)?,
             clock,
             then: HashMap::new(),
+            policies: Vec::new(),
             carry: Carry::default(),
             blank: Visitor::from_head(&head, &Settings::default(), Duration::ZERO)?,
             changes: 0,
@@ -70,18 +75,32 @@ impl Own {
 
     /// From here on, this writer's lines follow from another policy.
     pub(super) fn follow(&mut self, note: &PolicyNote) {
-        let rules = Rules::of_log(&self.clock, &note.text, &self.new.policy);
+        let rules = self.rules_of(&note.text);
         self.changes += u64::from(rules.is_some());
         if self.then.len() < WRITERS || self.then.contains_key(&note.instance) {
             self.then.insert(note.instance.clone(), rules);
         }
     }
 
+    fn rules_of(&mut self, text: &str) -> Option<Arc<Rules>> {
+        // Those that are in force nowhere any more.
+        self.policies.retain(|(_, rules)| Arc::strong_count(rules) > 1);
+        if let Some((_, rules)) = self.policies.iter().find(|(known, _)| known == text) {
+            return Some(Arc::clone(rules));
+        }
+        if self.policies.len() >= POLICIES {
+            return None;
+        }
+        let rules = Arc::new(Rules::of_log(&self.clock, text, &self.new.policy)?);
+        self.policies.push((text.to_owned(), Arc::clone(&rules)));
+        Some(rules)
+    }
+
     /// `None`: nothing was decided about it.
     pub(super) fn decide(&mut self, event: &Event<'_>, line: &OwnLine) -> Option<Outcome> {
         let done = line.action.filter(|_| !line.rule.is_empty())?;
         let Self { state, new, then, carry, blank, .. } = self;
-        let (new, old) = (&*new, then.get(&*line.instance).and_then(Option::as_ref));
+        let (new, old) = (&*new, then.get(&*line.instance).and_then(Option::as_deref));
         let current = as_carried_out(done, line, old.unwrap_or(new));
         let visitor = visitor_of(event, line, blank);
         let logged = as_logged(line, state, &visitor);
@@ -261,4 +280,29 @@ fn reclassed(mut case: Case, event: &Event<'_>, old: Option<&Rules>, new: &Rules
         case.assessment.counts_as_page = will.route == RouteClass::Page;
     }
     case
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_of_many_writers_take_no_more_memory_than_they_may() {
+        let (clock, policy) = (ManualClock::at(0), Arc::new(SimulatedPolicy::default()));
+        let state = Arc::new(State::with_size(clock.clone(), policy.suspicion.state.size));
+        let mut own = Own::new(&state, &clock, &policy).unwrap();
+        let mut follow = |writer: usize, score: usize| {
+            let text = format!("[suspicion.score.signals]\nclaim_library = {score}\n");
+            own.follow(&PolicyNote { time: Duration::ZERO, instance: format!("w{writer}"), text });
+            let known = own.then.get(&format!("w{writer}")).is_some_and(Option::is_some);
+            (known, own.policies.len())
+        };
+        for writer in 0..WRITERS {
+            assert_eq!(follow(writer, 10), (true, 1), "they share it");
+        }
+        for writer in 0..WRITERS {
+            let (known, policies) = follow(writer, 11 + writer);
+            assert_eq!((known, policies <= POLICIES), (writer < POLICIES - 1, true), "{writer}");
+        }
+    }
 }

@@ -321,6 +321,15 @@ fn lines_without_a_decision_and_of_older_versions_are_read() {
     assert_eq!((of.requests, of.undecided, cell(&of, "tag", "limit")), (2, 1, 1), "{:?}", of.matrix);
 }
 
+/// `combined+deckle` says what was thought, and not on what it hung.
+#[test]
+fn an_access_log_of_deckle_is_judged_from_nothing() {
+    let judged = site().replace("\"\n", "\" \"browser/none/7/allow/-\"\n");
+    let (of, plain) = (simulated(&judged, ""), simulated(&site(), ""));
+    assert_eq!((of.requests, of.undecided), (plain.requests, 0));
+    assert_eq!(format!("{:?}", of.matrix), format!("{:?}", plain.matrix));
+}
+
 #[test]
 fn a_policy_that_does_not_hold_is_refused() {
     let refused = |text: &str| Review::default().simulate(policy(text)).unwrap_err().to_string();

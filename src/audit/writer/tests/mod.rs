@@ -1,5 +1,6 @@
 //! Disks that are slow, full or faulty, and what the log says about them.
 
+mod notes;
 mod told;
 
 use std::io::{self, ErrorKind, Write};

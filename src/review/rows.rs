@@ -230,6 +230,7 @@ mod tests {
         let dir = Dir::new("judged");
         let text = combined(3).replace(")\"\n", ")\" \"search/verified/7/tag/k1-0123456789ab\"\n");
         let (rows, read) = rows(&dir.file("access.log", text.as_bytes()));
+        assert_eq!(rows.len(), 3, "{read:?}");
         assert_eq!((read.rows, rows[2].seq, rows[2].site.as_str()), (3, 3, "news"));
         let row = &rows[0];
         assert!(row.instance.starts_with("foreign-") && row.request_id.is_nil(), "{row:?}");

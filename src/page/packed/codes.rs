@@ -145,7 +145,9 @@ mod tests {
 
     fn channels(of: &[Channel]) -> Channels {
         let mut channels = Channels::default();
-        of.iter().for_each(|channel| channels.insert(*channel));
+        for channel in of {
+            channels.insert(*channel);
+        }
         channels
     }
 
@@ -199,7 +201,7 @@ mod tests {
         for round in 0..40 {
             let counts = random_counts(&mut random, LITERALS);
             let present = [White, Seal, Nonce];
-            let present = channels(&present[..1 + round % 3]);
+            let present = channels(&present[..=round % 3]);
             let code = Code::of(&counts, MAX_LENGTH, present);
             assert!(is_complete(&code.lengths) && code.lengths.iter().all(|length| *length <= MAX_LENGTH));
             let (mut merged, mut below) = (counts.clone(), 0);
@@ -239,7 +241,7 @@ mod tests {
     fn there_are_always_two_codes() {
         for counts in [[0, 0, 0, 0], [0, 0, 7, 0], [7, 0, 0, 0], [0, 3, 3, 0]] {
             let code = Code::of(&counts, MAX_LENGTH, Channels::default());
-            assert_eq!(code.lengths.iter().filter(|length| **length == 1).count(), 2, "{counts:?}");
+            assert_eq!(code.lengths.iter().map(|length| u32::from(*length == 1)).sum::<u32>(), 2, "{counts:?}");
             assert!(counts.iter().zip(&code.lengths).all(|(count, length)| *count == 0 || *length == 1));
         }
     }

@@ -93,7 +93,7 @@ mod tests {
     #[repr(C)]
     struct Seen {
         tag: u64,
-        last_seen: Tick,
+        at: Tick,
         times: u32,
         rest: [u64; 6],
     }
@@ -104,11 +104,11 @@ mod tests {
         }
 
         fn last_seen(&self) -> Tick {
-            self.last_seen
+            self.at
         }
 
         fn begin(tag: u64, now: Tick) -> Self {
-            Self { tag, last_seen: now, ..Self::default() }
+            Self { tag, at: now, ..Self::default() }
         }
     }
 
@@ -125,7 +125,7 @@ mod tests {
             let key = ((key / 5) << 20) | (key % 5);
             let times = sets.with(CellKey(key), now, |record| {
                 record.times += 1;
-                record.last_seen = if quiet { record.last_seen } else { now };
+                record.at = if quiet { record.at } else { now };
                 record.times
             });
             let found = plain.iter().position(|(tag, ..)| *tag == key);

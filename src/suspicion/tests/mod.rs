@@ -336,7 +336,7 @@ fn requests_inside_a_wait_are_charged_once() {
 #[test]
 fn a_muted_signal_counts_no_more() {
     let rig = Rig::new();
-    (1..=200u64).for_each(|net| _ = rig.judge.state.standings.enter(net, true, state::Tick(0)));
+    (1..=200u64).for_each(|net| _ = rig.judge.state.standings.enter(net, true, Tick(0)));
     let bit = 1 << state::bit(Signal::NoAccept).unwrap();
     (0..5).for_each(|_| _ = rig.judge.state.standings.fired(bit).count());
     let first = rig.get(Client { ip: [203, 0, 113, 1], fields: GO }, "/");

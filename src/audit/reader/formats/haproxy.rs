@@ -22,7 +22,10 @@ fn fields(line: &str) -> Option<(Hit<'_>, &str)> {
     let client = head.rsplit_once(' ').map_or(head, |(_, client)| client);
     word(&mut rest)?;
     word(&mut rest).filter(|server| server.contains('/'))?;
-    let timers = word(&mut rest).filter(|timers| timers.contains('/'))?;
+    // Else the protocol of a request line in another format would pass for them.
+    let is_timer =
+        |timer: &str| !timer.is_empty() && timer.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'+'));
+    let timers = word(&mut rest).filter(|timers| timers.contains('/') && timers.split('/').all(is_timer))?;
     let mut hit = Hit { address: Cow::Borrowed(before_port(client)), ..Hit::default() };
     hit.duration_us = timers.rsplit('/').next().and_then(milliseconds);
     hit.upstream_us = timers.split('/').nth(3).and_then(milliseconds);

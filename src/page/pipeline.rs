@@ -10,7 +10,8 @@ use super::charset::Charset;
 use super::encoding::{Coding, Decoder, Encoder};
 use super::opening::Opening;
 use super::output::Output;
-use super::plan::{Confirm, Known, Log, PlanCache, Skip};
+use super::packed::PackedBody;
+use super::plan::{Confirm, End, Known, Log, Place, PlanCache, Skip};
 use super::report::{PageFacts, Rewrite};
 use super::rewrite::{Job, Outcome, Rewriter};
 use crate::slot::{Carriers, Choose, Unmarked};
@@ -33,17 +34,6 @@ pub(crate) struct Work {
     pub(crate) choose: Box<dyn Choose>,
     /// Where its plan is, if it may have one.
     pub(crate) place: Option<Place>,
-}
-
-/// The place of a page in the cache of plans.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) cache: Arc<PlanCache>,
-    pub(crate) key: u128,
-    /// Seconds since 1970.
-    pub(crate) now: u64,
-    /// The key tells all of the address.
-    pub(crate) exact: bool,
 }
 
 /// Told once, at the end, what was found in the page.
@@ -72,6 +62,8 @@ enum Stage {
 pub(crate) struct Pipeline {
     /// The last coding that was put on comes off first.
     decoders: Vec<Decoder>,
+    outgoing: Coding,
+    /// Made with the first byte for it: a packed page needs none.
     encoder: Option<Encoder>,
     stage: Stage,
     opening: Opening,
@@ -92,7 +84,8 @@ impl Pipeline {
     ) -> Self {
         Self {
             decoders: codings.iter().rev().map(|coding| Decoder::new(*coding, max_decoded)).collect(),
-            encoder: Encoder::new(outgoing),
+            outgoing,
+            encoder: None,
             stage: Stage::Start { held: Bytes::new(), start: Some(start) },
             opening: Opening::new(header_charset, fallback),
             on_end: Some(on_end),
@@ -126,7 +119,7 @@ impl Pipeline {
             // Coded bytes may become many: the step is smaller, and nothing waits for the next one.
             _ if !self.decoders.is_empty() => CODED_STEP,
             // To be compared, not parsed.
-            Stage::Confirm { .. } if self.encoder.is_none() => KNOWN_STEP,
+            Stage::Confirm { confirm, .. } if self.outgoing == Coding::Identity || confirm.holds() => KNOWN_STEP,
             _ => STEP,
         }
     }
@@ -145,21 +138,18 @@ impl Pipeline {
         }
         let mut page = Output::default();
         self.begin(true, &mut page);
-        if let Stage::Confirm { confirm, work } = &mut self.stage {
-            if confirm.finish(work.choose.as_mut(), &mut page) {
-                if let Some(place) = &work.place {
-                    place.cache.confirm(place.key);
-                }
-            } else {
-                self.scan_instead(&mut page);
-            }
-        }
+        let packed = self.finish_known(&mut page);
         self.finish_scan(&mut page);
         if let (Some(outcome), Some(tell)) = (self.outcome(), self.on_end.take()) {
             tell(&outcome);
         }
+        if let Some((body, length)) = packed {
+            self.written += length;
+            out.pack(body);
+            return Ok(());
+        }
         self.encode(page, out)?;
-        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        let Some(encoder) = self.encoder() else { return Ok(()) };
         let mut coded = Vec::new();
         encoder.finish(&mut coded)?;
         out.own(coded);
@@ -170,13 +160,39 @@ impl Pipeline {
         self.written += page.len() as u64;
         let mut coded = Vec::new();
         while let Some(frame) = page.take() {
-            match &mut self.encoder {
+            match self.encoder() {
                 Some(encoder) => encoder.push(&frame, &mut coded)?,
                 None => out.share(frame),
             }
         }
         out.own(coded);
         Ok(())
+    }
+
+    fn encoder(&mut self) -> Option<&mut Encoder> {
+        if self.encoder.is_none() {
+            self.encoder = Encoder::new(self.outgoing);
+        }
+        self.encoder.as_mut()
+    }
+
+    /// A known page is over. The answer is its packed form, if it leaves in that, and its length before.
+    fn finish_known(&mut self, page: &mut Output) -> Option<(PackedBody, u64)> {
+        let Stage::Confirm { confirm, work } = &mut self.stage else { return None };
+        let work = &mut **work;
+        let end = confirm.finish(work.choose.as_mut(), page);
+        if matches!(end, End::Other) {
+            self.scan_instead(page);
+            return None;
+        }
+        if let Some(place) = &work.place {
+            place.cache.confirm(place.key);
+            confirm.offer(place.key, place.reader, work.choose.as_mut());
+        }
+        match end {
+            End::Packed(body, length) => Some((body, length)),
+            End::Spliced | End::Other => None,
+        }
     }
 
     fn rewrite(&mut self, source: Bytes, page: &mut Output) {
@@ -215,10 +231,16 @@ impl Pipeline {
         if let Stage::Start { .. } = self.stage {
             self.opening.patient = false;
             self.begin(false, &mut page);
-        } else {
+        } else if !self.release(&mut page) {
             self.scan_instead(&mut page);
         }
         self.encode(page, out)
+    }
+
+    /// A page that was held until its end goes on as others do. False: it was not held, or nothing of it is certain yet.
+    fn release(&mut self, page: &mut Output) -> bool {
+        let Stage::Confirm { confirm, work } = &mut self.stage else { return false };
+        confirm.release(work.choose.as_mut(), page)
     }
 
     /// It is not the page that is known, or does not come on: the scanner reads what has come, and goes on.
@@ -270,7 +292,9 @@ impl Pipeline {
             && let Log::Draft(draft) = rewriter.take_log()
         {
             let learn = if place.exact { PlanCache::learn } else { PlanCache::learn_first };
-            learn(&place.cache, place.key, draft.finish(outcome), place.now);
+            let mut plan = draft.finish(outcome);
+            plan.first_seen_by(place.reader);
+            learn(&place.cache, place.key, plan, place.now);
         }
     }
 
@@ -288,7 +312,7 @@ impl Pipeline {
         let Some(opened) = self.opening.read(held, last) else { return };
         let held = std::mem::take(held);
         self.stage = match (opened, start.take()) {
-            (Ok(charset), Some(start)) => start(charset, self.opening.room(&held)).begin(),
+            (Ok(charset), Some(start)) => start(charset, self.opening.room(&held)).begin(self.outgoing),
             (Ok(_), None) => Stage::Copy(Skip::NotMarkup),
             (Err(skip), _) => Stage::Copy(skip),
         };
@@ -334,11 +358,14 @@ impl Pipeline {
 }
 
 impl Work {
-    fn begin(self) -> Stage {
+    fn begin(mut self, outgoing: Coding) -> Stage {
         let known = self.place.as_ref().map(|place| place.cache.look_up(place.key, place.now));
         let (place, log) = match (&self.place, known) {
             (Some(place), Some(Known::Plans(plans))) => {
-                if let Some(confirm) = Confirm::new(Arc::clone(&place.cache), plans, self.job.marks.clone()) {
+                if let Some(mut confirm) = Confirm::new(Arc::clone(&place.cache), plans, self.job.marks.clone()) {
+                    if outgoing == Coding::Gzip {
+                        confirm.hold(self.choose.as_mut());
+                    }
                     return Stage::Confirm { confirm: Box::new(confirm), work: Box::new(self) };
                 }
                 (None, Log::Nothing)
@@ -406,7 +433,7 @@ mod tests {
     }
 
     fn of_codings(codings: &[Coding], cache: Option<&Arc<PlanCache>>, job: fn(Charset) -> Job) -> Pipeline {
-        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true });
+        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true, reader: None });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
         let utf_8 = encoding_rs::UTF_8;
         Pipeline::new(codings, Coding::Identity, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}))
@@ -485,7 +512,7 @@ mod tests {
 
     /// With a cache and without one, known or not, changed or not, in any pieces: the same bytes.
     fn check(name: &str, page: &[u8], changed: &[Vec<u8>], pieces: &[usize]) {
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         let plain = sent(None, page, pieces, None);
         let first = sent(Some(&cache), page, pieces, None);
         same(name, &first, &plain);
@@ -563,7 +590,7 @@ mod tests {
         let page = format!("<!doctype html><html><head><title>t</title></head><body><article>{paragraphs}");
         let length = page.len() as u64;
         assert!((640 << 10..1 << 20).contains(&length), "{length}");
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         let steps: Vec<u64> = (1..=16u64).map(|n| n * (64 << 10)).take_while(|n| *n < length).chain([length]).collect();
         assert_eq!(reads(&[], page.as_bytes(), &cache), steps, "new");
         assert_eq!(reads(&[], page.as_bytes(), &cache), [64 << 10, (64 + 512) << 10, length], "known");
@@ -579,7 +606,7 @@ mod tests {
         }
         steps.dedup();
         assert!(steps.len() > 20, "{steps:?}");
-        assert_eq!(reads(&[Coding::Gzip], &coded, &PlanCache::new(8 << 20).unwrap()), steps, "coded");
+        assert_eq!(reads(&[Coding::Gzip], &coded, &PlanCache::new(8 << 20, None).unwrap()), steps, "coded");
     }
 
     #[test]
@@ -597,7 +624,7 @@ mod tests {
             let text = String::from_utf8(copy.to_vec()).unwrap();
             text.replace("<script src=guard></script>", "").replace("<seal/>", "").replace(['\n', ' '], "")
         };
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         let (_, first) = sent_with(small, Some(&cache), page("<p>the end").as_bytes(), &[1], None);
         assert_eq!(first.rewrite, Rewrite::Done);
         for pieces in [1_000, 16_384, 40_000, usize::MAX] {
@@ -646,9 +673,9 @@ mod tests {
         let words =
             "<p>one two\tthree  four five six seven eight nine ten eleven twelve thirteen fourteen, and no end. </p>\n";
         let page = format!("<!doctype html><title>t</title><article>{}", words.repeat(400));
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         let copy = |choose: Box<dyn Choose>| {
-            let place = Some(Place { cache: Arc::clone(&cache), key: 1, now: 0, exact: true });
+            let place = Some(Place { cache: Arc::clone(&cache), key: 1, now: 0, exact: true, reader: None });
             let start = Box::new(move |charset, _| Work { job: bare(charset), choose, place });
             let utf_8 = encoding_rs::UTF_8;
             let mut pipeline =
@@ -690,7 +717,7 @@ mod tests {
             (facts.plan.expect("the page was read to its end"), facts.known)
         };
         let (page, other) = (article(600, "<p>the end"), article(600, "<p>another end of it all"));
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         let (expected, _) = plan(None, &page, &[usize::MAX], None);
         assert_eq!(expected.words, 600 * 16 + 1, "the last word is not certain");
         assert!(!expected.sketch.is_empty());
@@ -702,7 +729,7 @@ mod tests {
         assert!(!known && different.id != expected.id);
         assert_eq!(different, plan(None, &other, &[333], None).0);
         // Another process has another cache, whose hashes have other keys.
-        let restarted = PlanCache::new(8 << 20).unwrap();
+        let restarted = PlanCache::new(8 << 20, None).unwrap();
         assert_eq!(plan(Some(&restarted), &page, &[16_384], None).0, expected);
         assert_eq!(sent(None, page.as_bytes(), &[999], None).1.plan, None, "not asked for");
     }
@@ -716,7 +743,7 @@ mod tests {
             Job { marks: MarkRules::shutting(true, true), ..job(charset) }
         }
         let (page, other) = (article(600, "<p>the end"), article(600, "<p>another end of it all"));
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         // The plan is that of an open page: what is shut out is decided anew for each copy.
         let (open, facts) = sent(Some(&cache), page.as_bytes(), &[999], None);
         assert_eq!((facts.carriers.seals, facts.mark_off.len()), (60, 0));

@@ -135,6 +135,10 @@ impl Choose for Filled {
             Fill::Foot => self.fills.foot.clone(),
         }
     }
+
+    fn has_fills(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

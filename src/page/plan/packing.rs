@@ -219,14 +219,18 @@ fn packed(job: &Job) -> Result<PackedPage, NotPacked> {
 }
 
 /// Compares a packed copy with the ordinary one, beside the answers.
-pub(super) fn compare(cache: Arc<PlanCache>, plan: Arc<Plan>, page: Arc<PackedPage>, marks: Marks, mut plain: Output) {
+pub(super) fn compare(cache: Arc<PlanCache>, plan: Arc<Plan>, page: Arc<PackedPage>, marks: Marks, plain: Output) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
     runtime.spawn_blocking(move || {
-        let frames: Vec<Bytes> = std::iter::from_fn(|| plain.take()).collect();
-        if !page.packed.makes(&frames.concat(), &marks) {
+        if !is_right(&page, &marks, plain) {
             cache.tell_wrong(&plan);
         }
     });
+}
+
+fn is_right(page: &PackedPage, marks: &Marks, mut plain: Output) -> bool {
+    let frames: Vec<Bytes> = std::iter::from_fn(|| plain.take()).collect();
+    page.packed.makes(&frames.concat(), marks)
 }
 
 /// The time that may be spent, as a bucket that is filled while time passes.
@@ -280,6 +284,27 @@ mod tests {
         assert!(budget.wait(now + Duration::from_secs(1_000)).is_zero());
         budget.spend(Duration::from_secs(3));
         assert_eq!(budget.wait(now + Duration::from_secs(1_000)), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_copy_that_is_wrong_ends_the_packed_form_of_its_page() {
+        let cache = PlanCache::new(1 << 20, Some(0)).unwrap();
+        let text = b"<!doctype html><p>a page";
+        let plan = Arc::new(super::super::cache::plan_of(&cache, text));
+        let source = Source::of(&cache, Bytes::from_static(text));
+        let (channels, effort) = (Channels::default(), Effort::Quick);
+        let page = packed(&Job { key: 1, plan: Arc::clone(&plan), source, channels, effort }).unwrap();
+        let marks = Marks { row: Arc::new([0; COLUMNS / 64]), seal: [0; SEAL_SYMBOLS], nonce: None };
+        for (copy, right) in [(&text[..], true), (&text[1..], false), (b"", false)] {
+            let mut plain = Output::default();
+            plain.copy(copy);
+            assert_eq!(is_right(&page, &marks, plain), right);
+        }
+        plan.shelf.put(page);
+        assert!(plan.shelf.page().is_some());
+        cache.tell_wrong(&plan);
+        assert!(plan.shelf.page().is_none());
+        assert_eq!(cache.wrong(), 1);
     }
 
     #[test]

@@ -528,7 +528,7 @@ mod tests {
         }
         fn seal(&mut self) -> Option<Bytes> {
             let symbols: String =
-                (0..25_u32).filter_map(|at| char::from_u32(0xFE06 + (self.0 as u32 * 5 + at) % 8)).collect();
+                (0..25_u32).filter_map(|at| char::from_u32(0xFE06 + (u32::from(self.0 as u8) * 5 + at) % 8)).collect();
             Some(format!("<span inert=\"\">{symbols}</span>").into())
         }
         fn token(&mut self) -> Option<Bytes> {
@@ -578,7 +578,7 @@ mod tests {
         assert_eq!(packed, 0);
         assert!(!zipped(job, &cache, 2, page, &[5_000], None), "on the path of a request nothing is packed");
         let (packed, after) = cache.packed(1);
-        assert!(packed == 1 && after > before + 1_000, "{before} {after}");
+        assert!(packed == 1 && after > before + 500, "{before} {after}");
         for reader in 1..30 {
             assert!(zipped(job, &cache, reader, page, &[5_000, 1, usize::MAX], None), "{reader}");
         }

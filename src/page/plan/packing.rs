@@ -295,7 +295,7 @@ mod tests {
         let (channels, effort) = (Channels::default(), Effort::Quick);
         let page = packed(&Job { key: 1, plan: Arc::clone(&plan), source, channels, effort }).unwrap();
         let marks = Marks { row: Arc::new([0; COLUMNS / 64]), seal: [0; SEAL_SYMBOLS], nonce: None };
-        for (copy, right) in [(&text[..], true), (&text[1..], false), (b"", false)] {
+        for (copy, right) in [(&text[..], true), (&text[1..], false), (&b""[..], false)] {
             let mut plain = Output::default();
             plain.copy(copy);
             assert_eq!(is_right(&page, &marks, plain), right);

@@ -43,7 +43,6 @@ pub mod notice;
 mod opening;
 mod outcome;
 mod output;
-#[cfg_attr(not(test), expect(dead_code, reason = "no page leaves in packed form yet"))]
 mod packed;
 mod pipeline;
 mod plain;
@@ -129,6 +128,11 @@ pub struct Settings {
     pub window: Size,
     /// Memory for the plans of pages that were seen before; 0: every page is parsed.
     pub plan_cache: Size,
+    /// A page that several visitors get in gzip is compressed once, and marked in compressed form. `false`: each answer is
+    /// compressed.
+    pub packed: bool,
+    /// Of so many answers in that form one is inflated and compared with the page; 0: none.
+    pub packed_check: u32,
     /// The copy guard.
     pub guard: GuardSettings,
     /// The notice.
@@ -161,6 +165,8 @@ impl Default for Settings {
             max_memory: Size(2 << 20),
             window: Size(64 << 10),
             plan_cache: Size(64 << 20),
+            packed: true,
+            packed_check: 4_096,
             guard: GuardSettings::default(),
             notice: NoticeSettings::default(),
             csp: CspSettings::default(),

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::packed::PackedBody;
+
 /// From this length on a piece is passed on without being copied.
 const SHARED: usize = 8 * 1024;
 
@@ -16,6 +18,8 @@ pub(crate) struct Output {
     frames: VecDeque<Bytes>,
     /// Behind the frames.
     gathered: Vec<u8>,
+    /// Behind all of them; its pieces are made when they are taken.
+    packed: Option<PackedBody>,
     len: usize,
 }
 
@@ -48,6 +52,12 @@ impl Output {
         self.share(Bytes::from(bytes));
     }
 
+    /// A body that is compressed already; nothing follows it.
+    pub(crate) fn pack(&mut self, body: PackedBody) {
+        self.len += body.remaining() as usize;
+        self.packed = Some(body);
+    }
+
     /// All bytes, also those that have been taken.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -55,7 +65,8 @@ impl Output {
 
     /// Has all been taken?
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.gathered.is_empty()
+        let packed = self.packed.as_ref().is_some_and(|body| body.remaining() > 0);
+        self.frames.is_empty() && self.gathered.is_empty() && !packed
     }
 
     /// The next frame.
@@ -63,7 +74,12 @@ impl Output {
         if self.frames.is_empty() {
             self.close();
         }
-        self.frames.pop_front()
+        self.frames.pop_front().or_else(|| self.packed.as_mut()?.next())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_packed(&self) -> bool {
+        self.packed.is_some()
     }
 
     fn close(&mut self) {

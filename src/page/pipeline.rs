@@ -10,7 +10,8 @@ use super::charset::Charset;
 use super::encoding::{Coding, Decoder, Encoder};
 use super::opening::Opening;
 use super::output::Output;
-use super::plan::{Confirm, Known, Log, PlanCache, Skip};
+use super::packed::PackedBody;
+use super::plan::{Confirm, End, Known, Log, Place, PlanCache, Skip};
 use super::report::{PageFacts, Rewrite};
 use super::rewrite::{Job, Outcome, Rewriter};
 use crate::slot::{Carriers, Choose, Unmarked};
@@ -33,17 +34,6 @@ pub(crate) struct Work {
     pub(crate) choose: Box<dyn Choose>,
     /// Where its plan is, if it may have one.
     pub(crate) place: Option<Place>,
-}
-
-/// The place of a page in the cache of plans.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) cache: Arc<PlanCache>,
-    pub(crate) key: u128,
-    /// Seconds since 1970.
-    pub(crate) now: u64,
-    /// The key tells all of the address.
-    pub(crate) exact: bool,
 }
 
 /// Told once, at the end, what was found in the page.
@@ -72,6 +62,8 @@ enum Stage {
 pub(crate) struct Pipeline {
     /// The last coding that was put on comes off first.
     decoders: Vec<Decoder>,
+    outgoing: Coding,
+    /// Made with the first byte for it: a packed page needs none.
     encoder: Option<Encoder>,
     stage: Stage,
     opening: Opening,
@@ -92,7 +84,8 @@ impl Pipeline {
     ) -> Self {
         Self {
             decoders: codings.iter().rev().map(|coding| Decoder::new(*coding, max_decoded)).collect(),
-            encoder: Encoder::new(outgoing),
+            outgoing,
+            encoder: None,
             stage: Stage::Start { held: Bytes::new(), start: Some(start) },
             opening: Opening::new(header_charset, fallback),
             on_end: Some(on_end),
@@ -126,7 +119,7 @@ impl Pipeline {
             // Coded bytes may become many: the step is smaller, and nothing waits for the next one.
             _ if !self.decoders.is_empty() => CODED_STEP,
             // To be compared, not parsed.
-            Stage::Confirm { .. } if self.encoder.is_none() => KNOWN_STEP,
+            Stage::Confirm { confirm, .. } if self.outgoing == Coding::Identity || confirm.holds() => KNOWN_STEP,
             _ => STEP,
         }
     }
@@ -145,21 +138,18 @@ impl Pipeline {
         }
         let mut page = Output::default();
         self.begin(true, &mut page);
-        if let Stage::Confirm { confirm, work } = &mut self.stage {
-            if confirm.finish(work.choose.as_mut(), &mut page) {
-                if let Some(place) = &work.place {
-                    place.cache.confirm(place.key);
-                }
-            } else {
-                self.scan_instead(&mut page);
-            }
-        }
+        let packed = self.finish_known(&mut page);
         self.finish_scan(&mut page);
         if let (Some(outcome), Some(tell)) = (self.outcome(), self.on_end.take()) {
             tell(&outcome);
         }
+        if let Some((body, length)) = packed {
+            self.written += length;
+            out.pack(body);
+            return Ok(());
+        }
         self.encode(page, out)?;
-        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        let Some(encoder) = self.encoder() else { return Ok(()) };
         let mut coded = Vec::new();
         encoder.finish(&mut coded)?;
         out.own(coded);
@@ -170,13 +160,38 @@ impl Pipeline {
         self.written += page.len() as u64;
         let mut coded = Vec::new();
         while let Some(frame) = page.take() {
-            match &mut self.encoder {
+            match self.encoder() {
                 Some(encoder) => encoder.push(&frame, &mut coded)?,
                 None => out.share(frame),
             }
         }
         out.own(coded);
         Ok(())
+    }
+
+    fn encoder(&mut self) -> Option<&mut Encoder> {
+        if self.encoder.is_none() {
+            self.encoder = Encoder::new(self.outgoing);
+        }
+        self.encoder.as_mut()
+    }
+
+    /// A known page is over. The answer is its packed form, if it leaves in that, and its length before.
+    fn finish_known(&mut self, page: &mut Output) -> Option<(PackedBody, u64)> {
+        let Stage::Confirm { confirm, work } = &mut self.stage else { return None };
+        let end = confirm.finish(work.choose.as_mut(), page);
+        if matches!(end, End::Other) {
+            self.scan_instead(page);
+            return None;
+        }
+        if let Some(place) = &work.place {
+            place.cache.confirm(place.key);
+            if self.outgoing == Coding::Gzip {
+                confirm.offer(place.key, place.reader, work.choose.as_mut());
+            }
+        }
+        let End::Packed(body, length) = end else { return None };
+        Some((body, length))
     }
 
     fn rewrite(&mut self, source: Bytes, page: &mut Output) {
@@ -215,10 +230,16 @@ impl Pipeline {
         if let Stage::Start { .. } = self.stage {
             self.opening.patient = false;
             self.begin(false, &mut page);
-        } else {
+        } else if !self.release(&mut page) {
             self.scan_instead(&mut page);
         }
         self.encode(page, out)
+    }
+
+    /// A page that was held until its end goes on as others do. False: it was not held, or nothing of it is certain yet.
+    fn release(&mut self, page: &mut Output) -> bool {
+        let Stage::Confirm { confirm, work } = &mut self.stage else { return false };
+        confirm.release(work.choose.as_mut(), page)
     }
 
     /// It is not the page that is known, or does not come on: the scanner reads what has come, and goes on.
@@ -270,7 +291,9 @@ impl Pipeline {
             && let Log::Draft(draft) = rewriter.take_log()
         {
             let learn = if place.exact { PlanCache::learn } else { PlanCache::learn_first };
-            learn(&place.cache, place.key, draft.finish(outcome), place.now);
+            let mut plan = draft.finish(outcome);
+            plan.first_seen_by(place.reader);
+            learn(&place.cache, place.key, plan, place.now);
         }
     }
 
@@ -288,7 +311,7 @@ impl Pipeline {
         let Some(opened) = self.opening.read(held, last) else { return };
         let held = std::mem::take(held);
         self.stage = match (opened, start.take()) {
-            (Ok(charset), Some(start)) => start(charset, self.opening.room(&held)).begin(),
+            (Ok(charset), Some(start)) => start(charset, self.opening.room(&held)).begin(self.outgoing),
             (Ok(_), None) => Stage::Copy(Skip::NotMarkup),
             (Err(skip), _) => Stage::Copy(skip),
         };
@@ -334,11 +357,14 @@ impl Pipeline {
 }
 
 impl Work {
-    fn begin(self) -> Stage {
+    fn begin(mut self, outgoing: Coding) -> Stage {
         let known = self.place.as_ref().map(|place| place.cache.look_up(place.key, place.now));
         let (place, log) = match (&self.place, known) {
             (Some(place), Some(Known::Plans(plans))) => {
-                if let Some(confirm) = Confirm::new(Arc::clone(&place.cache), plans, self.job.marks.clone()) {
+                if let Some(mut confirm) = Confirm::new(Arc::clone(&place.cache), plans, self.job.marks.clone()) {
+                    if outgoing == Coding::Gzip {
+                        confirm.hold(self.choose.as_mut());
+                    }
                     return Stage::Confirm { confirm: Box::new(confirm), work: Box::new(self) };
                 }
                 (None, Log::Nothing)
@@ -406,7 +432,7 @@ mod tests {
     }
 
     fn of_codings(codings: &[Coding], cache: Option<&Arc<PlanCache>>, job: fn(Charset) -> Job) -> Pipeline {
-        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true });
+        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true, reader: None });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
         let utf_8 = encoding_rs::UTF_8;
         Pipeline::new(codings, Coding::Identity, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}))
@@ -452,7 +478,12 @@ mod tests {
         pieces: &[usize],
         late: Option<usize>,
     ) -> (Vec<u8>, PageFacts) {
-        let mut pipeline = of_codings(&[], cache, job);
+        let (out, facts, _) = run(of_codings(&[], cache, job), page, pieces, late);
+        (out, facts)
+    }
+
+    /// What leaves, and whether it does so in packed form.
+    fn run(mut pipeline: Pipeline, page: &[u8], pieces: &[usize], late: Option<usize>) -> (Vec<u8>, PageFacts, bool) {
         let (mut out, mut rest) = (Vec::new(), page);
         for number in 0.. {
             let piece = pieces.get(number).or(pieces.last()).copied().unwrap_or(usize::MAX).clamp(1, rest.len().max(1));
@@ -470,10 +501,195 @@ mod tests {
         }
         let mut frames = Output::default();
         pipeline.finish(&mut frames).unwrap();
+        let packed = frames.is_packed();
         out.extend(std::iter::from_fn(|| frames.take()).flatten());
+        assert!(frames.is_empty());
         let report = PageReport::new(Rewrite::Done, None);
         pipeline.report(&mut report.facts_mut());
-        (out, report.facts())
+        (out, report.facts(), packed)
+    }
+
+    /// Marks copies in white space and with seals in the form of characters.
+    struct Visit(u64);
+
+    impl Choose for Visit {
+        fn hash(&self, kind: PlaceKind, context: &[u8]) -> Option<PlaceHash> {
+            Row.hash(kind, context)
+        }
+        fn gap(&mut self, column: u16) -> Option<u8> {
+            let bit = u64::from(column).wrapping_mul(self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1) >> 40 & 1;
+            Some(if bit == 1 { b'\n' } else { b' ' })
+        }
+        fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
+            Some(form.written(column.is_multiple_of(2)))
+        }
+        fn variant(&mut self, column: u16) -> usize {
+            usize::from(column % 2)
+        }
+        fn seal(&mut self) -> Option<Bytes> {
+            let symbols: String =
+                (0..25_u32).filter_map(|at| char::from_u32(0xFE06 + (u32::from(self.0 as u8) * 5 + at) % 8)).collect();
+            Some(format!("<span inert=\"\">{symbols}</span>").into())
+        }
+        fn token(&mut self) -> Option<Bytes> {
+            Some(Bytes::from_static(b"easgrlhrgvt2q5s"))
+        }
+    }
+
+    /// The way of a copy of this reader.
+    fn visit(job: fn(Charset) -> Job, cache: Option<&Arc<PlanCache>>, outgoing: Coding, reader: u64) -> Pipeline {
+        let place =
+            cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true, reader: Some(reader) });
+        let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Visit(reader)), place });
+        let utf_8 = encoding_rs::UTF_8;
+        Pipeline::new(&[], outgoing, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}))
+    }
+
+    /// The copy that a reader gets in gzip is the one that they would get without a cache. Was it packed?
+    fn zipped(
+        job: fn(Charset) -> Job,
+        cache: &Arc<PlanCache>,
+        reader: u64,
+        page: &[u8],
+        pieces: &[usize],
+        late: Option<usize>,
+    ) -> bool {
+        let (plain, expected, _) = run(visit(job, None, Coding::Identity, reader), page, &[usize::MAX], None);
+        let (body, facts, packed) = run(visit(job, Some(cache), Coding::Gzip, reader), page, pieces, late);
+        let mut copy = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*body), &mut copy).unwrap();
+        assert_eq!((&facts.mark_off, facts.mark_skip), (&expected.mark_off, expected.mark_skip));
+        assert_eq!((&facts.plan, facts.mark_late), (&expected.plan, expected.mark_late));
+        assert!(facts.known || !packed);
+        same("in gzip", &(copy, facts), &(plain, expected));
+        cache.settle();
+        packed
+    }
+
+    #[test]
+    fn a_page_is_packed_when_two_readers_got_it_and_one_is_never_enough() {
+        let (page, other) = (article(60, "<p>the end"), article(60, "<p>another end of it all"));
+        let (page, other) = (page.as_bytes(), other.as_bytes());
+        let cache = PlanCache::new(8 << 20, Some(4_096)).unwrap();
+        for _ in 0..20 {
+            assert!(!zipped(job, &cache, 1, page, &[5_000], None));
+        }
+        let (packed, before) = cache.packed(1);
+        assert_eq!(packed, 0);
+        assert!(!zipped(job, &cache, 2, page, &[5_000], None), "on the path of a request nothing is packed");
+        let (packed, after) = cache.packed(1);
+        assert!(packed == 1 && after > before + 500, "{before} {after}");
+        for reader in 1..30 {
+            assert!(zipped(job, &cache, reader, page, &[5_000, 1, usize::MAX], None), "{reader}");
+        }
+        // Another form of the page, and both.
+        for (reader, is_packed) in [(1, false), (1, false), (2, false), (3, true), (1, true)] {
+            assert_eq!(zipped(job, &cache, reader, other, &[7_000], None), is_packed);
+        }
+        assert!(zipped(job, &cache, 4, page, &[7_000], None));
+        // Without gzip it is what it was.
+        let (copy, facts, packed) = run(visit(job, Some(&cache), Coding::Identity, 5), page, &[9_000], None);
+        let (plain, expected, _) = run(visit(job, None, Coding::Identity, 5), page, &[9_000], None);
+        assert!(facts.known && !packed);
+        same("identity", &(copy, facts), &(plain, expected));
+    }
+
+    #[test]
+    fn a_page_that_does_not_come_to_its_end_or_has_another_one_leaves_in_the_ordinary_way() {
+        let page = article(600, "<p>the end");
+        let cache = PlanCache::new(8 << 20, Some(1)).unwrap();
+        for reader in 1..4 {
+            assert_eq!(zipped(job, &cache, reader, page.as_bytes(), &[usize::MAX], None), reader == 3);
+        }
+        for late in 0..4 {
+            assert!(!zipped(job, &cache, 4, page.as_bytes(), &[10_000, 12_000, 9_000], Some(late)), "{late}");
+        }
+        assert!(zipped(job, &cache, 5, page.as_bytes(), &[10_000, 12_000], None), "it was not forgotten");
+        for kind in 0..5 {
+            for at in [10, 700, 17_000, 40_000] {
+                let other = change(page.as_bytes(), at, kind);
+                let cache = PlanCache::new(8 << 20, Some(1)).unwrap();
+                (1..3).for_each(|reader| _ = zipped(job, &cache, reader, page.as_bytes(), &[usize::MAX], None));
+                for late in [None, Some(1)] {
+                    assert!(!zipped(job, &cache, 3, &other, &[6_000], late), "{kind} {at} {late:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_another_length_in_another_copy_is_never_packed() {
+        fn spelled(charset: Charset) -> Job {
+            let marks = MarkRules { forms: crate::slot::FormKinds::ALL, ..MarkRules::default() };
+            Job { marks, language: Some("en".to_owned()), ..job(charset) }
+        }
+        fn tagged(charset: Charset) -> Job {
+            Job {
+                marks: MarkRules { tokens: true, host: "news.example".into(), ..MarkRules::default() },
+                ..job(charset)
+            }
+        }
+        let words = "<p>one two three don't can't won't isn't five six seven eight nine ten eleven twelve.</p>\n";
+        let page = format!("<!doctype html><html lang=en><title>t</title><body><article>{}", words.repeat(20));
+        for (job, channel) in [(spelled as fn(Charset) -> Job, 't'), (tagged as fn(Charset) -> Job, 'm')] {
+            let (_, facts, _) = run(visit(job, None, Coding::Identity, 1), page.as_bytes(), &[999], None);
+            assert!(facts.carriers.codes().iter().any(|code| code.starts_with(channel)), "{facts:?}");
+            let cache = PlanCache::new(8 << 20, Some(1)).unwrap();
+            for reader in (1..4).cycle().take(20) {
+                assert!(!zipped(job, &cache, reader, page.as_bytes(), &[2_000], None));
+            }
+            assert_eq!(cache.packed(1).0, 0);
+        }
+    }
+
+    #[test]
+    fn a_channel_that_is_shut_out_is_not_in_the_packed_page() {
+        fn shut(charset: Charset) -> Job {
+            Job { marks: MarkRules::shutting(true, false), ..job(charset) }
+        }
+        fn closed(charset: Charset) -> Job {
+            Job { marks: MarkRules::shutting(true, true), ..job(charset) }
+        }
+        let page = article(60, "<p>the end");
+        for packs in [job as fn(Charset) -> Job, shut, closed] {
+            let cache = PlanCache::new(8 << 20, Some(1)).unwrap();
+            let seen: Vec<bool> =
+                (1..5).map(|reader| zipped(packs, &cache, reader, page.as_bytes(), &[5_000], None)).collect();
+            assert_eq!(seen, [false, false, true, true]);
+            // Copies that use other channels do not fit.
+            for other in [job as fn(Charset) -> Job, shut, closed] {
+                let (_, facts, _) = run(visit(other, None, Coding::Identity, 9), page.as_bytes(), &[999], None);
+                let (_, own, _) = run(visit(packs, None, Coding::Identity, 9), page.as_bytes(), &[999], None);
+                let fits = facts.mark_off == own.mark_off;
+                assert_eq!(zipped(other, &cache, 9, page.as_bytes(), &[5_000], None), fits, "{:?}", facts.mark_off);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(25))]
+        #[test]
+        fn any_packed_copy_is_the_ordinary_one(
+            parts in proptest::collection::vec((prop_oneof![
+                Just("<p>one two three four five six seven eight nine ten eleven twelve thirteen.</p>"),
+                Just("<p>one two\tthree  four five six seven eight nine ten eleven twelve, and so on \u{FE06} it was. </p>\n"),
+                Just("<li>one <b>two</b> three "), Just("<script>x</script>"), Just("<div id=wpcp-error-message>m</div>"),
+                Just("text "), Just("wörd "), Just("</article>"), Just("<article>"), Just("</body></html>"), Just("<pre>a b</pre>"),
+            ], 1usize..60), 0..8),
+            pieces in proptest::collection::vec(1usize..30_000, 1..6),
+            readers in proptest::collection::vec(3u64.., 1..4),
+        ) {
+            let body: String = parts.iter().map(|(part, times)| part.repeat(*times)).collect();
+            let page = format!("<!doctype html><html><head><title>t</title></head><body><article>{body}");
+            let cache = PlanCache::new(8 << 20, Some(2)).unwrap();
+            for reader in [1, 2] {
+                prop_assert!(!zipped(job, &cache, reader, page.as_bytes(), &pieces, None));
+            }
+            let known = run(visit(job, Some(&cache), Coding::Identity, 1), page.as_bytes(), &[usize::MAX], None).1.known;
+            for reader in readers {
+                prop_assert_eq!(zipped(job, &cache, reader, page.as_bytes(), &pieces, None), known);
+            }
+        }
     }
 
     fn same(name: &str, got: &(Vec<u8>, PageFacts), expect: &(Vec<u8>, PageFacts)) {
@@ -485,7 +701,7 @@ mod tests {
 
     /// With a cache and without one, known or not, changed or not, in any pieces: the same bytes.
     fn check(name: &str, page: &[u8], changed: &[Vec<u8>], pieces: &[usize]) {
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         let plain = sent(None, page, pieces, None);
         let first = sent(Some(&cache), page, pieces, None);
         same(name, &first, &plain);
@@ -563,7 +779,7 @@ mod tests {
         let page = format!("<!doctype html><html><head><title>t</title></head><body><article>{paragraphs}");
         let length = page.len() as u64;
         assert!((640 << 10..1 << 20).contains(&length), "{length}");
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         let steps: Vec<u64> = (1..=16u64).map(|n| n * (64 << 10)).take_while(|n| *n < length).chain([length]).collect();
         assert_eq!(reads(&[], page.as_bytes(), &cache), steps, "new");
         assert_eq!(reads(&[], page.as_bytes(), &cache), [64 << 10, (64 + 512) << 10, length], "known");
@@ -579,7 +795,7 @@ mod tests {
         }
         steps.dedup();
         assert!(steps.len() > 20, "{steps:?}");
-        assert_eq!(reads(&[Coding::Gzip], &coded, &PlanCache::new(8 << 20).unwrap()), steps, "coded");
+        assert_eq!(reads(&[Coding::Gzip], &coded, &PlanCache::new(8 << 20, None).unwrap()), steps, "coded");
     }
 
     #[test]
@@ -598,7 +814,7 @@ mod tests {
             let put_in = ["<script src=guard></script>", "<link rel=fill>", "<a hidden></a>", "<seal/>", "\n", " "];
             put_in.iter().fold(text, |text, part| text.replace(part, ""))
         };
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         let (_, first) = sent_with(small, Some(&cache), page("<p>the end").as_bytes(), &[1], None);
         assert_eq!(first.rewrite, Rewrite::Done);
         for pieces in [1_000, 16_384, 40_000, usize::MAX] {
@@ -647,9 +863,9 @@ mod tests {
         let words =
             "<p>one two\tthree  four five six seven eight nine ten eleven twelve thirteen fourteen, and no end. </p>\n";
         let page = format!("<!doctype html><title>t</title><article>{}", words.repeat(400));
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         let copy = |choose: Box<dyn Choose>| {
-            let place = Some(Place { cache: Arc::clone(&cache), key: 1, now: 0, exact: true });
+            let place = Some(Place { cache: Arc::clone(&cache), key: 1, now: 0, exact: true, reader: None });
             let start = Box::new(move |charset, _| Work { job: bare(charset), choose, place });
             let utf_8 = encoding_rs::UTF_8;
             let mut pipeline =
@@ -691,7 +907,7 @@ mod tests {
             (facts.plan.expect("the page was read to its end"), facts.known)
         };
         let (page, other) = (article(600, "<p>the end"), article(600, "<p>another end of it all"));
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         let (expected, _) = plan(None, &page, &[usize::MAX], None);
         assert_eq!(expected.words, 600 * 16 + 1, "the last word is not certain");
         assert!(!expected.sketch.is_empty());
@@ -703,7 +919,7 @@ mod tests {
         assert!(!known && different.id != expected.id);
         assert_eq!(different, plan(None, &other, &[333], None).0);
         // Another process has another cache, whose hashes have other keys.
-        let restarted = PlanCache::new(8 << 20).unwrap();
+        let restarted = PlanCache::new(8 << 20, None).unwrap();
         assert_eq!(plan(Some(&restarted), &page, &[16_384], None).0, expected);
         assert_eq!(sent(None, page.as_bytes(), &[999], None).1.plan, None, "not asked for");
     }
@@ -717,7 +933,7 @@ mod tests {
             Job { marks: MarkRules::shutting(true, true), ..job(charset) }
         }
         let (page, other) = (article(600, "<p>the end"), article(600, "<p>another end of it all"));
-        let cache = PlanCache::new(8 << 20).unwrap();
+        let cache = PlanCache::new(8 << 20, None).unwrap();
         // The plan is that of an open page: what is shut out is decided anew for each copy.
         let (open, facts) = sent(Some(&cache), page.as_bytes(), &[999], None);
         assert_eq!((facts.carriers.seals, facts.mark_off.len()), (60, 0));

@@ -234,6 +234,10 @@ pub trait Choose: Send {
     fn fill(&mut self, _: Fill) -> Option<Bytes> {
         None
     }
+    /// May something stand in this copy alone? Asking is not placing it.
+    fn has_fills(&self) -> bool {
+        false
+    }
 }
 
 /// What stands between two words in each column of gaps.
@@ -244,6 +248,11 @@ impl GapRow {
     /// One bit a column, from the lowest one of the first word on: a set one is a line feed, else it is a space.
     pub fn new(bits: [u64; 64]) -> Self {
         Self(bits)
+    }
+
+    /// The bits that it was made of.
+    pub fn bits(&self) -> &[u64; 64] {
+        &self.0
     }
 
     /// The byte of a column.

@@ -96,12 +96,17 @@ impl Packed {
     /// Does the body of this copy inflate to what the template says, checksum and length included? It takes as long as
     /// inflating the page.
     pub(crate) fn check(&self, template: &Template, marks: &Marks) -> bool {
+        self.makes(&template.splice(marks), marks)
+    }
+
+    /// The same, for a copy that was made in another way.
+    pub(crate) fn makes(&self, copy: &[u8], marks: &Marks) -> bool {
         let body = self.piece(0..self.bytes.len(), marks, self.crc(marks));
         let mut decoder = GzDecoder::new(&*body);
-        let mut page = Vec::with_capacity(template.bytes.len());
+        let mut page = Vec::with_capacity(copy.len());
         // No more than one byte too many is read.
-        let read = decoder.by_ref().take(template.bytes.len() as u64 + 1).read_to_end(&mut page);
-        read.is_ok() && page == template.splice(marks) && decoder.into_inner().is_empty()
+        let read = decoder.by_ref().take(copy.len() as u64 + 1).read_to_end(&mut page);
+        read.is_ok() && page == copy && decoder.into_inner().is_empty()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Copies of a packed page: the bytes of state 0, with some bits flipped.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -68,6 +69,12 @@ impl PackedBody {
     /// Bytes that are to come, exactly.
     pub(crate) fn remaining(&self) -> u64 {
         (self.packed.bytes.len() - self.at) as u64
+    }
+}
+
+impl fmt::Debug for PackedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PackedBody").field("remaining", &self.remaining()).finish_non_exhaustive()
     }
 }
 

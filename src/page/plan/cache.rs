@@ -11,6 +11,7 @@ use twox_hash::XxHash3_64;
 
 use super::draft::Draft;
 use super::edits::{CHUNK, Plan};
+use super::packing::{Job, Packer};
 
 /// Forms of one page that are remembered: with and without a banner, and the like.
 const MAX_FORMS: usize = 4;
@@ -26,6 +27,21 @@ pub(crate) struct PlanCache {
     key: [u8; 16],
     hash: ChunkHash,
     held: Arc<AtomicUsize>,
+    /// `None`: no page is packed.
+    packer: Option<Packer>,
+}
+
+/// The place of a page in the cache of plans.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) cache: Arc<PlanCache>,
+    pub(crate) key: u128,
+    /// Seconds since 1970.
+    pub(crate) now: u64,
+    /// The key tells all of the address.
+    pub(crate) exact: bool,
+    /// Who asks, by a keyed hash; `None`: nobody knows, and the page is not packed for it.
+    pub(crate) reader: Option<u64>,
 }
 
 /// Hashes chunks of source. Its key is random, so no page can be made that passes for another.
@@ -46,6 +62,15 @@ struct Entry {
     misses: u8,
     /// Seconds since 1970.
     paused_until: u64,
+    /// Bytes of its plans when it was put in: what is packed later counts when it is put in anew.
+    weight: usize,
+}
+
+impl Entry {
+    fn new(plans: Vec<Arc<Plan>>, misses: u8, paused_until: u64) -> Self {
+        let weight = plans.iter().map(|plan| plan.size()).sum();
+        Self { plans, misses, paused_until, weight }
+    }
 }
 
 #[derive(Clone)]
@@ -53,8 +78,7 @@ struct Bytes;
 
 impl Weighter<u128, Arc<Entry>> for Bytes {
     fn weight(&self, _: &u128, entry: &Arc<Entry>) -> u64 {
-        let plans: usize = entry.plans.iter().map(|plan| plan.size()).sum();
-        (size_of::<Entry>() + plans) as u64
+        (size_of::<Entry>() + entry.weight) as u64
     }
 }
 
@@ -68,15 +92,19 @@ pub(crate) enum Known {
 }
 
 impl PlanCache {
-    /// `None`: no cache, or no random bytes to key it with.
-    pub(crate) fn new(bytes: u64) -> Option<Arc<Self>> {
+    /// `packed`: pages that several readers get are packed, and of so many copies one is compared (0: none). The answer is
+    /// `None` for no cache, or no random bytes to key it with.
+    pub(crate) fn new(bytes: u64, packed: Option<u32>) -> Option<Arc<Self>> {
         let (mut key, mut secret) = ([0; 16], [0; 192]);
         getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut secret)).ok()?;
         // A secret that is too short would be refused; this one is not.
         XxHash3_64::oneshot_with_secret(&secret, &[]).ok()?;
         let hash = ChunkHash(Arc::new(secret));
         let entries = || Cache::with_weighter(USUAL_PLANS, bytes, Bytes);
-        (bytes > 0).then(|| Arc::new(Self { entries: entries(), key, hash, held: Arc::default() }))
+        (bytes > 0).then(|| {
+            let packer = packed.map(Packer::new);
+            Arc::new(Self { entries: entries(), key, hash, held: Arc::default(), packer })
+        })
     }
 
     /// The key of a page: where it is, and everything but its source that shapes it. A path with many queries has many keys,
@@ -123,16 +151,21 @@ impl PlanCache {
     /// A page was read to its end. One that is known, and came too slowly or in several hands at once, is no other page.
     pub(crate) fn learn(&self, key: u128, plan: Plan, now: u64) {
         let known = self.entries.get(&key);
-        let mut entry = known.as_deref().cloned().unwrap_or_default();
-        let other = !entry.plans.is_empty() && !entry.plans.iter().any(|old| old.is_of(&plan));
-        entry.misses = if other { entry.misses.saturating_add(1) } else { 0 };
-        if entry.misses >= MAX_MISSES {
-            entry = Entry { paused_until: now.saturating_add(PAUSE_SECONDS), ..Entry::default() };
+        let Entry { mut plans, misses, paused_until, .. } = known.as_deref().cloned().unwrap_or_default();
+        let old = plans.iter().position(|old| old.is_of(&plan));
+        let misses = if old.is_none() && !plans.is_empty() { misses.saturating_add(1) } else { 0 };
+        let entry = if misses >= MAX_MISSES {
+            Entry::new(Vec::new(), 0, now.saturating_add(PAUSE_SECONDS))
         } else {
-            entry.plans.retain(|old| !old.is_of(&plan));
-            entry.plans.insert(0, Arc::new(plan));
-            entry.plans.truncate(MAX_FORMS);
-        }
+            if let Some(packer) = &self.packer {
+                packer.has_seen(door_key(key, &plan));
+            }
+            // The one that is known has its readers and its packed form.
+            let plan = old.map_or_else(|| Arc::new(plan), |at| plans.remove(at));
+            plans.insert(0, plan);
+            plans.truncate(MAX_FORMS);
+            Entry::new(plans, misses, paused_until)
+        };
         self.entries.insert(key, Arc::new(entry));
     }
 
@@ -147,8 +180,77 @@ impl PlanCache {
     /// A page was one of those that are known.
     pub(crate) fn confirm(&self, key: u128) {
         if let Some(entry) = self.entries.get(&key).filter(|entry| entry.misses > 0) {
-            self.entries.insert(key, Arc::new(Entry { misses: 0, ..(*entry).clone() }));
+            self.entries.insert(key, Arc::new(Entry::new(entry.plans.clone(), 0, entry.paused_until)));
         }
+    }
+
+    /// A reader, so that another one is told from them and nobody is named. The key is that of this process.
+    pub(crate) fn reader(&self, visitor: &[u8]) -> u64 {
+        SipHasher13::new_with_key(&self.key).hash(visitor).h1
+    }
+
+    /// May this page be packed? It was asked for lately, too.
+    pub(super) fn admits(&self, key: u128, plan: &Plan) -> bool {
+        self.packer.as_ref().is_some_and(|packer| packer.has_seen(door_key(key, plan)))
+    }
+
+    /// Packs a page soon.
+    pub(super) fn pack(self: &Arc<Self>, job: Job) {
+        if let Some(packer) = &self.packer {
+            packer.submit(self, job);
+        }
+    }
+
+    /// Is this plan here still?
+    pub(super) fn holds(&self, key: u128, plan: &Arc<Plan>) -> bool {
+        self.entries.get(&key).is_some_and(|entry| entry.plans.iter().any(|other| Arc::ptr_eq(other, plan)))
+    }
+
+    /// A plan of this page has grown.
+    pub(super) fn weigh(&self, key: u128) {
+        if let Some(entry) = self.entries.get(&key) {
+            let entry = Entry::new(entry.plans.clone(), entry.misses, entry.paused_until);
+            self.entries.insert(key, Arc::new(entry));
+        }
+    }
+
+    /// Is a packed copy that leaves now one of those that are compared?
+    pub(super) fn is_sample(&self) -> bool {
+        self.packer.as_ref().is_some_and(Packer::is_sample)
+    }
+
+    /// A packed copy was not what it should have been.
+    pub(super) fn tell_wrong(&self, plan: &Plan) {
+        if let Some(packer) = &self.packer {
+            packer.tell_wrong(plan);
+        }
+    }
+}
+
+/// What the doorkeeper knows a page by: both are keyed hashes.
+fn door_key(key: u128, plan: &Plan) -> u64 {
+    key as u64 ^ plan.tail
+}
+
+#[cfg(test)]
+pub(crate) use tests::plan as plan_of;
+
+#[cfg(test)]
+impl PlanCache {
+    /// Waits until all is packed that was asked for.
+    pub(crate) fn settle(&self) {
+        self.packer.iter().for_each(Packer::settle);
+    }
+
+    /// Plans of a page that are packed, and the bytes that the cache counts for all.
+    pub(crate) fn packed(&self, key: u128) -> (usize, u64) {
+        let Known::Plans(plans) = self.look_up(key, 0) else { return (0, self.entries.weight()) };
+        (plans.iter().filter(|plan| plan.shelf.page().is_some()).count(), self.entries.weight())
+    }
+
+    /// Packed copies that were wrong.
+    pub(crate) fn wrong(&self) -> u64 {
+        self.packer.as_ref().map_or(0, Packer::wrong)
     }
 }
 
@@ -158,7 +260,7 @@ mod tests {
     use crate::page::plan::edits::CHUNK;
     use crate::page::rewrite::Outcome;
 
-    fn plan(cache: &PlanCache, source: &[u8]) -> Plan {
+    pub(crate) fn plan(cache: &PlanCache, source: &[u8]) -> Plan {
         let mut log = super::super::Log::Draft(Box::new(cache.draft()));
         for piece in source.chunks(1_000) {
             let mut rest = piece;
@@ -174,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_hash_is_the_same_in_pieces_and_at_once_and_keyed() {
-        let (cache, other) = (PlanCache::new(1 << 20).unwrap(), PlanCache::new(1 << 20).unwrap());
+        let (cache, other) = (PlanCache::new(1 << 20, None).unwrap(), PlanCache::new(1 << 20, None).unwrap());
         for len in [0, 1, 100, 240, 241, 1_000, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7] {
             let source: Vec<u8> = (0..len).map(|i| (i * 31 % 251) as u8).collect();
             let made = plan(&cache, &source);
@@ -192,7 +294,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_by_bytes() {
-        let cache = PlanCache::new(256 << 10).unwrap();
+        let cache = PlanCache::new(256 << 10, None).unwrap();
         for page in 0..5_000_u32 {
             let source = page.to_le_bytes().repeat(CHUNK);
             cache.learn(cache.key(&page), plan(&cache, &source), 0);
@@ -203,7 +305,7 @@ mod tests {
 
     #[test]
     fn four_forms_of_a_page_are_known_and_a_restless_one_is_left_alone() {
-        let cache = PlanCache::new(1 << 20).unwrap();
+        let cache = PlanCache::new(1 << 20, None).unwrap();
         let key = cache.key(&("news.example", "/a"));
         for form in 0..6_u8 {
             cache.learn(key, plan(&cache, &[form; 100]), 1_000);
@@ -219,7 +321,7 @@ mod tests {
         cache.learn(key, plan(&cache, &[9; 50]), 1_000);
         assert!(matches!(cache.look_up(key, 1_599), Known::Restless));
         assert!(matches!(cache.look_up(key, 1_600), Known::New));
-        assert!(PlanCache::new(0).is_none());
+        assert!(PlanCache::new(0, None).is_none());
         // What shows another address does not count, but where nothing is known.
         cache.learn_first(key, plan(&cache, b"the same"), 1_600);
         for form in 0..20_u8 {

@@ -2,20 +2,41 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
 use super::cache::PlanCache;
 use super::edits::{CHUNK, Kind, Plan, PlanEdit};
+use super::packing::{Job, compare};
+use super::shelf::PackedPage;
+use super::source::Source;
+use super::template::Chosen;
 use crate::page::marks::{Gate, MarkRules};
 use crate::page::output::Output;
+use crate::page::packed::PackedBody;
 use crate::page::rewrite::Outcome;
 use crate::page::splice::places;
 use crate::slot::{Carriers, Choose, GapRow};
 
-/// Most bytes of source that are held at once for pages that may turn out to be others.
-const MAX_HELD: usize = 128 << 20;
+/// What [`Confirm::waits_at`] says while the whole page is waited for; no page begins a chunk there.
+const WHOLE: usize = usize::MAX - 1;
+
+/// How a page has ended.
+pub(crate) enum End {
+    /// It is another page.
+    Other,
+    /// It has left.
+    Spliced,
+    /// It leaves in packed form; with its length before it was compressed.
+    Packed(PackedBody, u64),
+}
+
+/// Until the whole source agrees nothing leaves: then it is all there, in packed form.
+struct Hold {
+    chosen: Chosen,
+    /// Packed forms that fit this copy.
+    pages: Vec<(Arc<Plan>, Arc<PackedPage>)>,
+}
 
 /// A page on its way while it agrees with a plan.
 pub(crate) struct Confirm {
@@ -38,6 +59,7 @@ pub(crate) struct Confirm {
     off: Option<Gate>,
     /// What stands in gaps; `None`: the source does.
     gaps: Option<GapRow>,
+    hold: Option<Hold>,
 }
 
 /// It is another page.
@@ -74,13 +96,43 @@ impl Confirm {
             rules,
             off: None,
             gaps: None,
+            hold: None,
         })
+    }
+
+    /// The client takes gzip. If the page is packed for copies like this one, it is held until its end.
+    pub(crate) fn hold(&mut self, choose: &mut dyn Choose) {
+        if choose.has_fills() || self.plans.iter().all(|plan| plan.shelf.page().is_none()) {
+            return;
+        }
+        let Some(chosen) = Chosen::of(choose) else { return };
+        let fitting = |plan: &Arc<Plan>| {
+            let channels = chosen.channels(self.rules.judge(&plan.outcome.sheets));
+            let page = plan.shelf.page().filter(|page| page.channels == channels);
+            page.map(|page| (Arc::clone(plan), page))
+        };
+        let pages: Vec<_> = self.plans.iter().filter_map(fitting).collect();
+        self.hold = (!pages.is_empty()).then_some(Hold { chosen, pages });
+    }
+
+    /// Is the page held until its end?
+    pub(crate) fn holds(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// The end does not come: what agrees so far leaves in the ordinary way. False: there is nothing of that kind.
+    pub(crate) fn release(&mut self, choose: &mut dyn Choose, out: &mut Output) -> bool {
+        if self.hold.take().is_none() || self.confirmed == 0 {
+            return false;
+        }
+        self.splice_confirmed(choose, out);
+        true
     }
 
     /// Takes a piece of the source and gives what may leave. False: it is another page.
     pub(crate) fn push(&mut self, piece: Bytes, choose: &mut dyn Choose, out: &mut Output) -> bool {
         self.source.push(piece);
-        while self.source.len >= self.confirmed + CHUNK {
+        while self.source.len() >= self.confirmed + CHUNK {
             let hash = self.cache.hash(self.source.slices(self.confirmed..self.confirmed + CHUNK));
             let index = self.confirmed / CHUNK;
             self.plans.retain(|plan| plan.chunks.get(index).is_some_and(|chunk| chunk.hash == hash));
@@ -89,23 +141,64 @@ impl Confirm {
             }
             self.confirmed += CHUNK;
         }
-        let last = (self.confirmed / CHUNK).checked_sub(1).and_then(|index| self.plan.chunks.get(index));
-        if let Some(chunk) = last.copied() {
-            self.splice(chunk.left as usize, chunk.edits as usize, choose, out);
+        self.hold = self.hold.take().filter(|hold| self.plans.iter().any(|plan| hold.page(plan).is_some()));
+        if self.hold.is_none() {
+            self.splice_confirmed(choose, out);
         }
         true
     }
 
-    /// The source is over. False: it is another page.
-    pub(crate) fn finish(&mut self, choose: &mut dyn Choose, out: &mut Output) -> bool {
-        let len = self.source.len;
+    /// The source is over.
+    pub(crate) fn finish(&mut self, choose: &mut dyn Choose, out: &mut Output) -> End {
+        let len = self.source.len();
         let hash = self.cache.hash(self.source.slices(self.confirmed..len));
         self.plans.retain(|plan| plan.len == len && plan.tail == hash);
         if !self.follow() {
-            return false;
+            return End::Other;
+        }
+        if let Some((body, length)) = self.packed(choose) {
+            return End::Packed(body, length);
         }
         self.splice(len, self.plan.edits.len(), choose, out);
-        true
+        End::Spliced
+    }
+
+    /// The packed form, if the page was held for it. Afterwards all is as if the edits had been applied.
+    fn packed(&mut self, choose: &mut dyn Choose) -> Option<(PackedBody, u64)> {
+        let hold = self.hold.take()?;
+        let page = Arc::clone(hold.page(&self.plan)?);
+        // It may have turned out to be wrong meanwhile.
+        self.plan.shelf.page()?;
+        let marks = hold.chosen.marks();
+        let (len, edits) = (self.source.len(), self.plan.edits.len());
+        if self.cache.is_sample() {
+            let mut plain = Output::default();
+            self.splice(len, edits, choose, &mut plain);
+            let (cache, plan) = (Arc::clone(&self.cache), Arc::clone(&self.plan));
+            compare(cache, plan, Arc::clone(&page), marks.clone(), plain);
+        }
+        let gated = self.plan.edits.iter().any(|edit| edit.kind.is_gated());
+        self.off = gated.then(|| self.rules.judge(&self.plan.outcome.sheets));
+        self.carriers = page.carriers;
+        (self.left, self.applied) = (len, edits);
+        Some((page.packed.body(marks), page.length))
+    }
+
+    /// The whole page was seen, by this reader: it may be worth packing. Its source is not needed any more.
+    pub(crate) fn offer(&mut self, key: u128, reader: Option<u64>, choose: &mut dyn Choose) {
+        let Some(effort) = self.plan.shelf.see(reader).filter(|_| self.cache.admits(key, &self.plan)) else { return };
+        let Some(chosen) = Chosen::of(choose) else { return };
+        let channels = chosen.channels(self.rules.judge(&self.plan.outcome.sheets));
+        let (plan, source) = (Arc::clone(&self.plan), self.source.take());
+        self.cache.pack(Job { key, plan, source, channels, effort });
+    }
+
+    /// Passes on what may leave of the chunks that agree.
+    fn splice_confirmed(&mut self, choose: &mut dyn Choose, out: &mut Output) {
+        let last = (self.confirmed / CHUNK).checked_sub(1).and_then(|index| self.plan.chunks.get(index));
+        if let Some(chunk) = last.copied() {
+            self.splice(chunk.left as usize, chunk.edits as usize, choose, out);
+        }
     }
 
     /// Goes on with a plan that agrees still.
@@ -228,7 +321,8 @@ impl Confirm {
 
     /// Where the chunk begins whose rest is waited for. `None`: there is nothing that has not left yet.
     pub(crate) fn waits_at(&self) -> Option<usize> {
-        (self.left < self.source.len).then_some(self.confirmed)
+        let at = if self.holds() { WHOLE } else { self.confirmed };
+        (self.left < self.source.len()).then_some(at)
     }
 
     /// What the scan said of the page, with what this copy carries.
@@ -242,64 +336,8 @@ impl Confirm {
     }
 }
 
-/// The source in the pieces in which it came; they are shared, not copied.
-pub(crate) struct Source {
-    /// With the offset behind each.
-    pieces: Vec<(usize, Bytes)>,
-    len: usize,
-    /// Bytes that all sources hold together.
-    held: Arc<AtomicUsize>,
-}
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        self.held.fetch_sub(self.len, Ordering::Relaxed);
-    }
-}
-
-impl Source {
-    /// `None`: readers who take their time hold enough already.
-    fn new(cache: &PlanCache) -> Option<Self> {
-        let held = cache.held();
-        (held.load(Ordering::Relaxed) < MAX_HELD).then(|| Self { pieces: Vec::new(), len: 0, held })
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.len += piece.len();
-            self.held.fetch_add(piece.len(), Ordering::Relaxed);
-            self.pieces.push((self.len, piece));
-        }
-    }
-
-    /// The pieces of a range, each cut to it, with the offset in the source of the cut.
-    fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (&Bytes, Range<usize>, usize)> {
-        let first = self.pieces.partition_point(|(end, _)| *end <= range.start);
-        let pieces = self.pieces.get(first..).unwrap_or_default().iter();
-        pieces.map_while(move |(end, piece)| {
-            let start = end - piece.len();
-            let cut = range.start.max(start) - start..range.end.min(*end).saturating_sub(start);
-            let at = start + cut.start;
-            (start < range.end && !cut.is_empty()).then_some((piece, cut, at))
-        })
-    }
-
-    fn slices(&self, range: Range<usize>) -> impl Iterator<Item = &[u8]> {
-        self.parts(range).filter_map(|(piece, cut, _)| piece.get(cut))
-    }
-
-    fn pass(&self, range: Range<usize>, out: &mut Output) {
-        for (piece, cut, _) in self.parts(range) {
-            out.share(piece.slice(cut));
-        }
-    }
-
-    /// Passes on all from `at` on.
-    pub(crate) fn pass_from(&self, at: usize, out: &mut Output) {
-        self.pass(at..self.len, out);
-    }
-
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = &Bytes> {
-        self.pieces.iter().map(|(_, piece)| piece)
+impl Hold {
+    fn page(&self, plan: &Arc<Plan>) -> Option<&Arc<PackedPage>> {
+        self.pages.iter().find(|(of, _)| Arc::ptr_eq(of, plan)).map(|(_, page)| page)
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::cache::ChunkHash;
 use super::edits::{CHUNK, Chunk, Kind, MAX_PAGE, Plan, PlanEdit};
+use super::shelf::Shelf;
 use crate::page::rewrite::Outcome;
 use crate::slot::{Edit, Slot, What};
 
@@ -125,6 +126,7 @@ impl Draft {
             fixed: self.fixed.into(),
             variants: self.variants.into(),
             outcome,
+            shelf: Shelf::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::shelf::Shelf;
 use crate::page::rewrite::Outcome;
 use crate::slot::{Fill, Form, PlanNote, Token};
 
@@ -26,6 +27,8 @@ pub(crate) struct Plan {
     pub(super) variants: Box<[[Bytes; 2]]>,
     /// What the scan said of the page.
     pub(super) outcome: Outcome,
+    /// Its packed form, and who has seen it.
+    pub(super) shelf: Shelf,
 }
 
 /// A chunk of the source, and what may leave once it is confirmed.
@@ -82,6 +85,11 @@ impl Kind {
 }
 
 impl Plan {
+    /// The reader, by a keyed hash, to whom it was given first; before it is shared.
+    pub(crate) fn first_seen_by(&mut self, reader: Option<u64>) {
+        self.shelf.first_seen_by(reader);
+    }
+
     /// Bytes in memory.
     pub(super) fn size(&self) -> usize {
         let note = self.outcome.note.as_deref();
@@ -91,6 +99,7 @@ impl Plan {
         size_of::<Self>()
             + note.map_or(0, |note| size_of::<PlanNote>() + size_of_val(&*note.sketch))
             + self.outcome.sheets.size()
+            + self.shelf.size()
             + size_of_val(&*self.chunks)
             + size_of_val(&*self.edits)
             + texts.map(|bytes| bytes.len() + size_of::<Bytes>()).sum::<usize>()

@@ -4,11 +4,19 @@
 //! A plan holds the edits of a page and hashes of its source in chunks of 16 KiB, nothing of the source itself. While the
 //! source of an answer agrees, it leaves with the plan's edits and this visitor's choices, and nothing is parsed. At the
 //! first difference a scanner reads what has come so far, and goes on; what has left is what it would have sent.
+//!
+//! A plan that two readers have used is packed on a thread of its own (`packing.rs`). From then on its gzip copies are the
+//! packed body with the bits of the mark, once the whole source agrees; in any doubt they take the ordinary way.
 
 mod cache;
 mod confirm;
+mod doorkeeper;
 mod draft;
 mod edits;
+mod packing;
+mod shelf;
+mod source;
+mod template;
 
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
@@ -16,8 +24,8 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use super::charset;
 use super::encoding::{Coding, CodingError, content_codings};
 use super::signature;
-pub(crate) use cache::{Known, PlanCache};
-pub(crate) use confirm::Confirm;
+pub(crate) use cache::{Known, Place, PlanCache};
+pub(crate) use confirm::{Confirm, End};
 pub(crate) use draft::Log;
 
 /// Why a response is not rewritten, or not to its end. The codes go to the audit.

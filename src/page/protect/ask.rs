@@ -14,7 +14,7 @@ use crate::page::encoding::{Coding, preferred};
 use crate::page::etag::EntityTag;
 use crate::page::headers::{self, Expected};
 use crate::visitor::trap::Offers;
-use crate::visitor::{ASSET_EXTENSIONS, RouteClass, Visitor, normalise};
+use crate::visitor::{ASSET_EXTENSIONS, RouteClass, Visitor, VisitorKey, normalise};
 use crate::watermark::{Mark, MarkSubject};
 
 const DAY: u64 = 86_400;
@@ -50,6 +50,8 @@ pub(super) struct Ask {
     pub(super) unmarked: Option<&'static str>,
     /// What the copy may carry for this visitor alone.
     pub(super) offers: Option<Offers>,
+    /// What tells the visitor from others.
+    pub(super) visitor: Option<VisitorKey>,
     /// The tags that the client sent, for a 304 to name the one that it confirms.
     pub(super) sent_tags: Arc<[EntityTag]>,
 }
@@ -113,6 +115,7 @@ impl Site {
             personal: document.is_some() && is_personal(head),
             document,
             offers: head.extensions.get::<Offers>().cloned(),
+            visitor: visitor.map(|visitor| visitor.key.clone()),
             sent_tags,
             method: head.method.clone(),
             host,

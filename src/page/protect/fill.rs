@@ -135,6 +135,10 @@ impl Choose for Filled {
             Fill::Foot => self.fills.foot.clone(),
         }
     }
+
+    fn has_fills(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +157,7 @@ mod tests {
         let offer = Some(BeaconOffer { path: "/b/0.css".to_owned(), placed });
         let fills = Fills { head: Some("<link/>".into()), foot: Some("<a></a>".into()), offer };
         let mut filled = fills.around(Box::new(Unmarked));
+        assert!(filled.has_fills() && !Unmarked.has_fills());
         assert!(filled.fill(Fill::Foot).is_some() && told.load(Ordering::Relaxed) == 0);
         assert_eq!(filled.fill(Fill::Head).as_deref(), Some(&b"<link/>"[..]));
         let _ = filled.fill(Fill::Head);

@@ -25,8 +25,8 @@ use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Expected, Made};
 use crate::page::marks::MarkRules;
 use crate::page::notice::Notice;
-use crate::page::pipeline::{Pipeline, Place, Work, unmarked};
-use crate::page::plan::{Log, Obeys, PlanCache};
+use crate::page::pipeline::{Pipeline, Work, unmarked};
+use crate::page::plan::{Log, Obeys, Place, PlanCache};
 use crate::page::replace::{ENOUGH_PAGES, ReplaceWatch, Replacer};
 use crate::page::rewrite::{Job, Outcome, Rewriter};
 use crate::page::splice::survey;
@@ -84,7 +84,7 @@ impl Site {
             notice: Notice::new(&settings.notice, &settings.guard.lang, rights).map_err(value)?,
             robots: Arc::default(),
             replaced: Arc::default(),
-            plans: PlanCache::new(settings.plan_cache.0),
+            plans: PlanCache::new(settings.plan_cache.0, settings.packed.then_some(settings.packed_check)),
             skip: globs("page.skip.paths", &settings.skip.paths)?,
             unguarded: globs("page.guard.skip.paths", &settings.guard.skip.paths)?,
             exempt: settings.guard.skip.selectors.iter().filter_map(|s| s.parse().ok()).collect(),
@@ -310,6 +310,7 @@ impl Site {
             key: cache.key(&shape),
             now: ask.arrived,
             exact,
+            reader: ask.visitor.as_ref().map(|visitor| cache.reader(&visitor.0)),
         });
         let choose = match (&self.marking, ask.mark) {
             (Some(marks), Some(mark)) if no_slots.is_none() => {

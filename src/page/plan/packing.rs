@@ -1,0 +1,337 @@
+//! Packs pages on a thread of its own: never on the path of a request, a quarter of one core at most, and only what was
+//! asked for twice.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::cache::PlanCache;
+use super::doorkeeper::Doorkeeper;
+use super::edits::Plan;
+use super::shelf::PackedPage;
+use super::source::Source;
+use super::template::{Channels, template};
+use crate::page::output::Output;
+use crate::page::packed::{COLUMNS, Effort, Marks, Refused, SEAL_SYMBOLS, pack};
+
+/// Pages that wait; the newest one is dropped when there are more.
+const MAX_JOBS: usize = 64;
+/// Bytes of source that they hold together.
+const MAX_WAITING: usize = 16 << 20;
+/// Share of one core, and over which time.
+const SHARE: f64 = 0.25;
+const SPAN_SECONDS: f64 = 10.0;
+
+/// A page to be packed.
+pub(super) struct Job {
+    pub(super) key: u128,
+    pub(super) plan: Arc<Plan>,
+    /// The whole of it.
+    pub(super) source: Source,
+    pub(super) channels: Channels,
+    pub(super) effort: Effort,
+}
+
+/// Why a page is not packed.
+#[derive(Debug, thiserror::Error)]
+enum NotPacked {
+    #[error("variable_length")]
+    VariableLength,
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("a copy does not inflate to the page")]
+    Wrong,
+}
+
+/// Of one cache. Its thread is started with the first page, and ends with the cache.
+pub(super) struct Packer {
+    queue: Arc<Queue>,
+    doorkeeper: Mutex<Doorkeeper>,
+    /// Of so many copies one is compared; 0: none.
+    check: u32,
+    /// Copies that were not what they should have been.
+    wrong: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    /// What is being packed.
+    busy: Option<Arc<Plan>>,
+    started: bool,
+    closed: bool,
+}
+
+impl Packer {
+    /// `check`: of so many copies one is compared with the page; 0: none.
+    pub(super) fn new(check: u32) -> Self {
+        Self { queue: Arc::default(), doorkeeper: Mutex::default(), check, wrong: AtomicU64::new(0) }
+    }
+
+    /// Was this page seen lately? From now on it was.
+    pub(super) fn has_seen(&self, page: u64) -> bool {
+        self.doorkeeper.lock().unwrap_or_else(PoisonError::into_inner).see(page)
+    }
+
+    /// Packs a page soon, if there is room for it and nobody has asked for it before.
+    pub(super) fn submit(&self, cache: &Arc<PlanCache>, job: Job) {
+        let mut state = self.queue.lock();
+        let waiting: usize = state.jobs.iter().map(|waiting| waiting.source.len()).sum();
+        let full = state.jobs.len() >= MAX_JOBS || waiting + job.source.len() > MAX_WAITING;
+        let mut plans = state.busy.iter().chain(state.jobs.iter().map(|waiting| &waiting.plan));
+        if full || state.closed || plans.any(|plan| Arc::ptr_eq(plan, &job.plan)) {
+            return;
+        }
+        state.jobs.push_back(job);
+        if !std::mem::replace(&mut state.started, true) {
+            let (queue, cache) = (Arc::clone(&self.queue), Arc::downgrade(cache));
+            let thread = std::thread::Builder::new().name("deckle-pack".to_owned());
+            if let Err(error) = thread.spawn(move || work(&queue, &cache)) {
+                tracing::warn!(target: "deckle", %error, "Pages are not packed: there is no thread for it.");
+                state.closed = true;
+                state.jobs.clear();
+            }
+        }
+        drop(state);
+        self.queue.changed.notify_all();
+    }
+
+    /// Is this copy one of those that are compared?
+    pub(super) fn is_sample(&self) -> bool {
+        self.check > 0 && fastrand::u32(..self.check) == 0
+    }
+
+    /// A copy of this plan was wrong: no other one leaves in packed form.
+    pub(super) fn tell_wrong(&self, plan: &Plan) {
+        plan.shelf.give_up();
+        let wrong = self.wrong.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::error!(
+            target: "deckle",
+            wrong,
+            "A packed page does not inflate to the page: it is compressed for each answer from now on. Please report this."
+        );
+    }
+
+    #[cfg(test)]
+    pub(super) fn wrong(&self) -> u64 {
+        self.wrong.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all is packed that was asked for.
+    #[cfg(test)]
+    pub(super) fn settle(&self) {
+        let works = |state: &mut State| !state.jobs.is_empty() || state.busy.is_some();
+        drop(self.queue.changed.wait_while(self.queue.lock(), works).unwrap());
+    }
+}
+
+impl Drop for Packer {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        state.closed = true;
+        state.jobs.clear();
+        drop(state);
+        self.queue.changed.notify_all();
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next page; waits for it, and for the time to pack it. `None`: there will be no more.
+    fn next(&self, budget: &mut Budget, start: Instant) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            let wait = budget.wait(start.elapsed());
+            if !wait.is_zero() {
+                state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            } else if let Some(job) = state.jobs.pop_front() {
+                state.busy = Some(Arc::clone(&job.plan));
+                return Some(job);
+            } else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+fn work(queue: &Queue, cache: &Weak<PlanCache>) {
+    let start = Instant::now();
+    let mut budget = Budget::default();
+    while let Some(job) = queue.next(&mut budget, start) {
+        let begun = start.elapsed();
+        if let Some(cache) = cache.upgrade() {
+            run(&job, &cache);
+        }
+        budget.spend(start.elapsed().saturating_sub(begun));
+        drop(job);
+        queue.lock().busy = None;
+        queue.changed.notify_all();
+    }
+}
+
+fn run(job: &Job, cache: &PlanCache) {
+    if !cache.holds(job.key, &job.plan) {
+        return;
+    }
+    match packed(job) {
+        Ok(page) => {
+            tracing::debug!(target: "deckle", bytes = page.packed.length(), effort = ?job.effort, "A page is packed.");
+            job.plan.shelf.put(page);
+            cache.weigh(job.key);
+        }
+        Err(NotPacked::Wrong) => cache.tell_wrong(&job.plan),
+        Err(reason) => {
+            job.plan.shelf.give_up();
+            tracing::debug!(target: "deckle", %reason, "A page is not packed.");
+        }
+    }
+}
+
+/// The packed form of a page, when two copies of it are right.
+fn packed(job: &Job) -> Result<PackedPage, NotPacked> {
+    let (template, carriers) = template(&job.plan, &job.source, &job.channels).ok_or(NotPacked::VariableLength)?;
+    let packed = pack(&template, job.effort)?;
+    let mut random = Marks { row: Arc::new([0; COLUMNS / 64]), seal: [0; SEAL_SYMBOLS], nonce: None };
+    let first = packed.check(&template, &random);
+    random.row = Arc::new(std::array::from_fn(|_| fastrand::u64(..)));
+    random.seal = std::array::from_fn(|_| fastrand::u8(..8));
+    if !first || !packed.check(&template, &random) {
+        return Err(NotPacked::Wrong);
+    }
+    let length = template.bytes.len() as u64;
+    Ok(PackedPage { packed: Arc::new(packed), channels: job.channels.clone(), carriers, length, effort: job.effort })
+}
+
+/// Compares a packed copy with the ordinary one, beside the answers.
+pub(super) fn compare(cache: Arc<PlanCache>, plan: Arc<Plan>, page: Arc<PackedPage>, marks: Marks, plain: Output) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    runtime.spawn_blocking(move || {
+        if !is_right(&page, &marks, plain) {
+            cache.tell_wrong(&plan);
+        }
+    });
+}
+
+fn is_right(page: &PackedPage, marks: &Marks, mut plain: Output) -> bool {
+    let frames: Vec<Bytes> = std::iter::from_fn(|| plain.take()).collect();
+    page.packed.makes(&frames.concat(), marks)
+}
+
+/// The time that may be spent, as a bucket that is filled while time passes.
+struct Budget {
+    /// Seconds; what has taken longer than was left is owed.
+    left: f64,
+    /// When that was so.
+    at: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: SHARE * SPAN_SECONDS, at: Duration::ZERO }
+    }
+}
+
+impl Budget {
+    /// How long to wait until something may be done.
+    fn wait(&mut self, now: Duration) -> Duration {
+        let passed = now.saturating_sub(self.at).as_secs_f64();
+        self.at = now;
+        self.left = (self.left + passed * SHARE).min(SHARE * SPAN_SECONDS);
+        Duration::from_secs_f64((-self.left / SHARE).max(0.0))
+    }
+
+    fn spend(&mut self, cost: Duration) {
+        self.left -= cost.as_secs_f64();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_one_core_is_spent_at_most() {
+        let (mut budget, mut now, mut spent) = (Budget::default(), Duration::ZERO, Duration::ZERO);
+        let cost = Duration::from_millis(300);
+        while now < Duration::from_secs(100) {
+            now += budget.wait(now);
+            if budget.wait(now).is_zero() {
+                budget.spend(cost);
+                now += cost;
+                spent += cost;
+            }
+        }
+        // What may be spent at once, a quarter of the time, and a page that had begun.
+        assert!(spent <= Duration::from_millis(2_500 + 25_000 + 300 + 300), "{spent:?}");
+        assert!(spent >= Duration::from_secs(25), "{spent:?}");
+        // Who has waited long may not spend more.
+        assert!(budget.wait(now + Duration::from_secs(1_000)).is_zero());
+        budget.spend(Duration::from_secs(3));
+        assert_eq!(budget.wait(now + Duration::from_secs(1_000)), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_copy_that_is_wrong_ends_the_packed_form_of_its_page() {
+        let cache = PlanCache::new(1 << 20, Some(0)).unwrap();
+        let text = b"<!doctype html><p>a page";
+        let plan = Arc::new(super::super::cache::plan_of(&cache, text));
+        let source = Source::of(&cache, Bytes::from_static(text));
+        let (channels, effort) = (Channels::default(), Effort::Quick);
+        let page = packed(&Job { key: 1, plan: Arc::clone(&plan), source, channels, effort }).unwrap();
+        let marks = Marks { row: Arc::new([0; COLUMNS / 64]), seal: [0; SEAL_SYMBOLS], nonce: None };
+        for (copy, right) in [(&text[..], true), (&text[1..], false), (&b""[..], false)] {
+            let mut plain = Output::default();
+            plain.copy(copy);
+            assert_eq!(is_right(&page, &marks, plain), right);
+        }
+        plan.shelf.put(page);
+        assert!(plan.shelf.page().is_some());
+        cache.tell_wrong(&plan);
+        assert!(plan.shelf.page().is_none());
+        assert_eq!(cache.wrong(), 1);
+    }
+
+    #[test]
+    fn what_waits_has_a_bound_and_is_asked_for_once() {
+        let cache = PlanCache::new(1 << 20, Some(0)).unwrap();
+        let packer = Packer::new(0);
+        // As if a thread was there, and busy.
+        packer.queue.lock().started = true;
+        let job = |plan: &Arc<Plan>, length: usize| {
+            let source = Source::of(&cache, Bytes::from(vec![b'x'; length]));
+            let channels = Channels::default();
+            Job { key: 1, plan: Arc::clone(plan), source, channels, effort: Effort::Quick }
+        };
+        let plan = || Arc::new(super::super::cache::plan_of(&cache, b"x"));
+        let first = plan();
+        packer.submit(&cache, job(&first, 1));
+        packer.submit(&cache, job(&first, 1));
+        assert_eq!(packer.queue.lock().jobs.len(), 1);
+        for _ in 0..100 {
+            packer.submit(&cache, job(&plan(), 1));
+        }
+        let queued = packer.queue.lock().jobs.len();
+        assert!(queued == MAX_JOBS && Arc::ptr_eq(&packer.queue.lock().jobs[0].plan, &first));
+        packer.queue.lock().jobs.clear();
+        for _ in 0..100 {
+            packer.submit(&cache, job(&plan(), 1 << 20));
+        }
+        assert_eq!(packer.queue.lock().jobs.len(), 16);
+    }
+}

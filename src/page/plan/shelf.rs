@@ -1,0 +1,125 @@
+//! What goes with a plan while it is used: its packed form, and who has seen the page.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use arc_swap::ArcSwapOption;
+
+use super::template::Channels;
+use crate::page::packed::{Effort, Packed};
+use crate::slot::Carriers;
+
+/// From so many sights on a smaller body is worth its work.
+const FULL_HITS: u32 = 16;
+
+/// A page that is packed, for the copies that use these channels.
+#[derive(Debug)]
+pub(super) struct PackedPage {
+    pub(super) packed: Arc<Packed>,
+    pub(super) channels: Channels,
+    /// What each copy carries.
+    pub(super) carriers: Carriers,
+    /// Bytes of a copy before it is compressed.
+    pub(super) length: u64,
+    pub(super) effort: Effort,
+}
+
+/// Of one plan.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    /// The reader to whom the page was given first, by a keyed hash.
+    first: Option<u64>,
+    /// Another one has got the same bytes: they hold nothing that is meant for one reader.
+    shared: AtomicBool,
+    hits: AtomicU32,
+    /// It cannot be packed, or was packed wrongly.
+    never: AtomicBool,
+    page: ArcSwapOption<PackedPage>,
+}
+
+impl Shelf {
+    pub(super) fn first_seen_by(&mut self, reader: Option<u64>) {
+        self.first = reader;
+    }
+
+    /// The page was seen again. The answer is how it should be packed now; `None`: not at all, or it is.
+    pub(super) fn see(&self, reader: Option<u64>) -> Option<Effort> {
+        let hits = self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if self.first.zip(reader).is_some_and(|(first, reader)| first != reader) {
+            self.shared.store(true, Ordering::Relaxed);
+        }
+        if !self.shared.load(Ordering::Relaxed) || self.never.load(Ordering::Relaxed) {
+            return None;
+        }
+        match self.page.load().as_deref() {
+            None => Some(Effort::Quick),
+            Some(page) => (page.effort == Effort::Quick && hits >= FULL_HITS).then_some(Effort::Full),
+        }
+    }
+
+    pub(super) fn page(&self) -> Option<Arc<PackedPage>> {
+        if self.never.load(Ordering::Relaxed) { None } else { self.page.load_full() }
+    }
+
+    pub(super) fn put(&self, page: PackedPage) {
+        self.page.store(Some(Arc::new(page)));
+    }
+
+    /// Never again.
+    pub(super) fn give_up(&self) {
+        self.never.store(true, Ordering::Relaxed);
+        self.page.store(None);
+    }
+
+    /// Bytes in memory, its own size not counted.
+    pub(super) fn size(&self) -> usize {
+        let size = |page: &PackedPage| size_of::<PackedPage>() + page.packed.size() + page.channels.size();
+        self.page.load().as_deref().map_or(0, size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::packed::{Template, pack};
+
+    fn page(effort: Effort) -> PackedPage {
+        let template = Template { bytes: b"a page".to_vec(), places: Vec::new() };
+        PackedPage {
+            packed: Arc::new(pack(&template, effort).unwrap()),
+            channels: Channels::default(),
+            carriers: Carriers::default(),
+            length: 6,
+            effort,
+        }
+    }
+
+    #[test]
+    fn only_what_two_readers_got_is_packed() {
+        for first in [None, Some(7)] {
+            let mut shelf = Shelf::default();
+            shelf.first_seen_by(first);
+            for _ in 0..100 {
+                assert_eq!((shelf.see(Some(7)), shelf.see(None)), (None, None));
+            }
+            assert_eq!(shelf.see(Some(8)), first.map(|_| Effort::Quick));
+            assert_eq!(shelf.see(Some(7)), first.map(|_| Effort::Quick), "it has been dropped from the queue");
+        }
+    }
+
+    #[test]
+    fn what_is_seen_often_is_packed_once_more() {
+        let mut shelf = Shelf::default();
+        shelf.first_seen_by(Some(1));
+        assert_eq!((shelf.see(Some(2)), shelf.size()), (Some(Effort::Quick), 0));
+        shelf.put(page(Effort::Quick));
+        assert!(shelf.size() > size_of::<PackedPage>());
+        let wishes: Vec<_> = (2..=17).map(|_| shelf.see(Some(1))).collect();
+        assert!(wishes[..14].iter().all(Option::is_none) && wishes[14..] == [Some(Effort::Full); 2], "{wishes:?}");
+        shelf.put(page(Effort::Full));
+        assert_eq!(shelf.see(Some(1)), None);
+        shelf.give_up();
+        shelf.put(page(Effort::Full));
+        assert!(shelf.page().is_none() && shelf.see(Some(2)).is_none());
+    }
+}

@@ -6,20 +6,21 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use lol_html::Selector;
-use lol_html::html_content::{EndTag, SourceLocation};
+use lol_html::html_content::SourceLocation;
 use lol_html::send::{Element, ElementContentHandlers, Settings};
 
 use super::ambiguity::Ambiguity;
 use super::chunks::{on_style, on_text};
 use super::deletion::Deletions;
 use super::element::{self, Effect, Kind};
+use super::ending::{Ending, on_end};
 use super::hydration::Calls;
 use super::marks::MarkRules;
 use super::regions;
 use super::replace::Replacer;
 use super::scan::{Border, Reading, Scanner};
 use super::style::NamedStyle;
-use super::text::{Region, Text};
+use super::text::Text;
 use super::tokens::Tokens;
 use super::variants::OpenVariants;
 use super::window::Window;
@@ -55,12 +56,12 @@ pub(crate) struct Shared {
     footer: Option<Bytes>,
     /// Something may be filled in behind it.
     foot: bool,
-    ambiguity: Ambiguity,
+    pub(super) ambiguity: Ambiguity,
     /// Source offset = scanner's offset + this, as two parts because the scan starts with tags of its own.
     start: u64,
     prefix: Vec<u8>,
     blocks: u64,
-    border: Arc<Border>,
+    pub(super) border: Arc<Border>,
 }
 
 impl Shared {
@@ -130,7 +131,7 @@ impl Shared {
         holds.into_iter().flatten().fold(settled, u64::min)
     }
 
-    fn place_footer(&mut self, at: u64) {
+    pub(super) fn place_footer(&mut self, at: u64) {
         if let Some(footer) = self.footer.take() {
             // It stands inside an element that may go: that one was never closed, and stays.
             self.deletions.give_up();
@@ -324,86 +325,4 @@ fn deletion(state: &mut Shared, element: &Element<'_, '_>, name: &str) -> Option
         .filter_map(|a| Some((source(a.name_source_location()?), a.value_source_location().map(source))));
     let Shared { window, deletions, edits, .. } = state;
     deletions.start_tag(name, source(place), attributes, window, edits)
-}
-
-/// What ends with an element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "an element can be any of these at once")]
-struct Ending {
-    root: bool,
-    skip: bool,
-    preserve: bool,
-    unsealed: bool,
-    foreign: bool,
-    ambiguity: bool,
-    page: bool,
-    /// It is a script that starts here.
-    script: Option<u64>,
-    /// It may be taken out, by this name.
-    deletion: Option<u64>,
-    /// One of its alternatives may take its place; it is named by its start.
-    variant: Option<u64>,
-    block: Option<u64>,
-}
-
-impl Ending {
-    fn regions(self) -> impl Iterator<Item = Region> {
-        let all = [
-            (self.root, Region::Root),
-            (self.skip, Region::Skip),
-            (self.preserve, Region::Preserve),
-            (self.unsealed, Region::Unsealed),
-            (self.foreign, Region::Foreign),
-        ];
-        all.into_iter().filter(|(is, _)| *is).map(|(_, region)| region)
-    }
-}
-
-/// Asks for the element's end tag, or an ancestor's that takes it along. False: it has none.
-fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: Ending) -> bool {
-    let Some(handlers) = element.end_tag_handlers() else { return false };
-    let shared = Arc::clone(shared);
-    let named = ending.page || ending.deletion.is_some() || ending.variant.is_some();
-    let own = named.then(|| name.to_owned());
-    handlers.push(Box::new(move |end: &mut EndTag<'_>| {
-        let mut state = lock(&shared);
-        let place = end.source_location().bytes();
-        state.border.event(place.start as u64);
-        if !state.ambiguous {
-            let at = state.source(place.start);
-            if let Some(name) = ending.deletion {
-                let tag = at..state.source(place.end);
-                let own = own.as_deref() == Some(end.name().as_str());
-                let Shared { window, deletions, edits, .. } = &mut *state;
-                deletions.end_tag(name, tag, own, window, edits);
-            }
-            if let Some(name) = ending.variant {
-                let own = own.as_deref() == Some(end.name().as_str());
-                let end = state.source(place.end);
-                state.variant_end(name, end, own);
-            }
-            end_tag(&mut state, ending, own.as_deref(), &end.name(), at);
-        }
-        Ok(())
-    }));
-    true
-}
-
-fn end_tag(state: &mut Shared, ending: Ending, own: Option<&str>, name: &str, at: u64) {
-    if ending.script.is_some_and(|start| state.calls.in_script(start..at)) {
-        state.see_hydration();
-    }
-    for region in ending.regions() {
-        state.text.leave(region);
-    }
-    if ending.ambiguity {
-        state.ambiguity.end(name);
-    }
-    if ending.page && own == Some(name) {
-        state.place_footer(at);
-    }
-    if let Some(id) = ending.block {
-        let Shared { window, text, edits, .. } = state;
-        text.block_end(id, name, at, window, edits);
-    }
 }

@@ -29,6 +29,7 @@ mod decode;
 mod deletion;
 mod element;
 pub mod encoding;
+mod ending;
 mod etag;
 mod forms;
 pub mod guard;

@@ -557,7 +557,7 @@ mod tests {
         let (plain, expected, _) = run(visit(job, None, Coding::Identity, reader), page, &[usize::MAX], None);
         let (body, facts, packed) = run(visit(job, Some(cache), Coding::Gzip, reader), page, pieces, late);
         let mut copy = Vec::new();
-        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*body), &mut copy).unwrap();
+        io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*body), &mut copy).unwrap();
         assert_eq!((&facts.mark_off, facts.mark_skip), (&expected.mark_off, expected.mark_skip));
         assert_eq!((&facts.plan, facts.mark_late), (&expected.plan, expected.mark_late));
         assert!(facts.known || !packed);

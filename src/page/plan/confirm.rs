@@ -222,14 +222,16 @@ impl Confirm {
         let edits = plan.edits.get(..edits).unwrap_or_default();
         // Where the source stays it goes on with what follows, in one piece, with the gaps in it.
         let (mut at, mut passed) = (self.left, self.applied);
-        for (number, edit) in edits.iter().enumerate().skip(self.applied) {
-            if edit.kind.is_gated() && self.off.is_none() {
-                // The sheets stand before the first of these edits: whatever follows, the answer is that of a scan.
-                let off = self.rules.judge(&plan.outcome.sheets);
-                self.gaps = if off.white.is_none() { choose.gaps() } else { None };
-                self.off = Some(off);
-            }
-            if edit.is_short_gap() || !self.is_used(edit.kind, choose) {
+        if self.off.is_none() && edits.iter().skip(self.applied).any(|edit| edit.kind.is_gated()) {
+            // The sheets stand before the first of these edits: whatever follows, the answer is that of a scan.
+            let off = self.rules.judge(&plan.outcome.sheets);
+            self.gaps = if off.white.is_none() { choose.gaps() } else { None };
+            self.off = Some(off);
+        }
+        let from = plan.others.partition_point(|number| (*number as usize) < self.applied);
+        let others = plan.others.get(from..).unwrap_or_default().iter().map(|number| *number as usize);
+        for (number, edit) in others.map_while(|number| Some((number, edits.get(number)?))) {
+            if !self.is_used(edit.kind, choose) {
                 continue;
             }
             let start = edit.at as usize;

@@ -252,9 +252,7 @@ impl Pipeline {
         let Work { job, mut choose, place } = *work;
         let carriers = confirm.outcome().carriers;
         let difference = confirm.into_difference();
-        if let Some(place) = &place {
-            place.cache.miss();
-        }
+        place.iter().for_each(|place| place.cache.miss());
         let log = place.as_ref().map_or(Log::Nothing, |place| Log::Draft(Box::new(place.cache.draft())));
         let mut rewriter = Box::new(Rewriter::new(job).keep(log));
         let mut text = Vec::new();
@@ -375,9 +373,7 @@ impl Work {
             (Some(place), Some(Known::New)) => (Some(place.clone()), Log::Draft(Box::new(place.cache.draft()))),
             _ => (None, Log::Nothing),
         };
-        if let Some(place) = &self.place {
-            place.cache.miss();
-        }
+        self.place.iter().for_each(|place| place.cache.miss());
         let rewriter = Box::new(Rewriter::new(self.job).keep(log));
         Stage::Rewrite { rewriter, choose: self.choose, sent: 0, place }
     }

@@ -181,6 +181,7 @@ impl Confirm {
         self.off = gated.then(|| self.rules.judge(&self.plan.outcome.sheets));
         self.carriers = page.carriers;
         (self.left, self.applied) = (len, edits);
+        self.cache.counters().count_answer();
         Some((page.packed.body(marks), page.length))
     }
 

@@ -10,6 +10,7 @@
 
 mod cache;
 mod confirm;
+mod counters;
 mod doorkeeper;
 mod draft;
 mod edits;
@@ -26,6 +27,7 @@ use super::encoding::{Coding, CodingError, content_codings};
 use super::signature;
 pub(crate) use cache::{Known, Place, PlanCache};
 pub(crate) use confirm::{Confirm, End};
+pub use counters::{PlanCounters, PlanCounts};
 pub(crate) use draft::Log;
 
 /// Why a response is not rewritten, or not to its end. The codes go to the audit.

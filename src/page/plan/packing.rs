@@ -2,7 +2,6 @@
 //! asked for twice.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -53,8 +52,6 @@ pub(super) struct Packer {
     doorkeeper: Mutex<Doorkeeper>,
     /// Of so many copies one is compared; 0: none.
     check: u32,
-    /// Copies that were not what they should have been.
-    wrong: AtomicU64,
 }
 
 #[derive(Default)]
@@ -75,7 +72,7 @@ struct State {
 impl Packer {
     /// `check`: of so many copies one is compared with the page; 0: none.
     pub(super) fn new(check: u32) -> Self {
-        Self { queue: Arc::default(), doorkeeper: Mutex::default(), check, wrong: AtomicU64::new(0) }
+        Self { queue: Arc::default(), doorkeeper: Mutex::default(), check }
     }
 
     /// Was this page seen lately? From now on it was.
@@ -109,22 +106,6 @@ impl Packer {
     /// Is this copy one of those that are compared?
     pub(super) fn is_sample(&self) -> bool {
         self.check > 0 && fastrand::u32(..self.check) == 0
-    }
-
-    /// A copy of this plan was wrong: no other one leaves in packed form.
-    pub(super) fn tell_wrong(&self, plan: &Plan) {
-        plan.shelf.give_up();
-        let wrong = self.wrong.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::error!(
-            target: "deckle",
-            wrong,
-            "A packed page does not inflate to the page: it is compressed for each answer from now on. Please report this."
-        );
-    }
-
-    #[cfg(test)]
-    pub(super) fn wrong(&self) -> u64 {
-        self.wrong.load(Ordering::Relaxed)
     }
 
     /// Waits until all is packed that was asked for.
@@ -194,6 +175,7 @@ fn run(job: &Job, cache: &PlanCache) {
             tracing::debug!(target: "deckle", bytes = page.packed.length(), effort = ?job.effort, "A page is packed.");
             job.plan.shelf.put(page);
             cache.weigh(job.key);
+            cache.counters().count_packed(job.effort);
         }
         Err(NotPacked::Wrong) => cache.tell_wrong(&job.plan),
         Err(reason) => {
@@ -304,7 +286,7 @@ mod tests {
         assert!(plan.shelf.page().is_some());
         cache.tell_wrong(&plan);
         assert!(plan.shelf.page().is_none());
-        assert_eq!(cache.wrong(), 1);
+        assert_eq!(cache.counts().packed_mismatches, 1);
     }
 
     #[test]

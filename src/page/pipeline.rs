@@ -190,6 +190,7 @@ impl Pipeline {
                 confirm.offer(place.key, place.reader, work.choose.as_mut());
             }
         }
+        confirm.forget_source();
         let End::Packed(body, length) = end else { return None };
         Some((body, length))
     }

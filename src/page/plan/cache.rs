@@ -256,6 +256,17 @@ impl PlanCache {
         self.packer.as_ref().is_some_and(Packer::is_sample)
     }
 
+    pub(super) fn compared(&self) {
+        if let Some(packer) = &self.packer {
+            packer.compared();
+        }
+    }
+
+    /// Bytes that one page may take: a heavier one would push out others, or itself.
+    pub(super) fn room_for_one(&self) -> u64 {
+        self.entries.capacity() / 64
+    }
+
     /// A packed copy of this plan was not what it should have been: no other one leaves in packed form.
     pub(super) fn tell_wrong(&self, plan: &Plan) {
         plan.shelf.give_up();

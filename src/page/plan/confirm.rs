@@ -187,11 +187,17 @@ impl Confirm {
 
     /// The whole page was seen, by this reader: it may be worth packing. Its source is not needed any more.
     pub(crate) fn offer(&mut self, key: u128, reader: Option<u64>, choose: &mut dyn Choose) {
-        let Some(effort) = self.plan.shelf.see(reader).filter(|_| self.cache.admits(key, &self.plan)) else { return };
         let Some(chosen) = Chosen::of(choose) else { return };
         let channels = chosen.channels(self.rules.judge(&self.plan.outcome.sheets));
+        let wish = self.plan.shelf.see(reader, &channels);
+        let Some(effort) = wish.filter(|_| self.cache.admits(key, &self.plan)) else { return };
         let (plan, source) = (Arc::clone(&self.plan), self.source.take());
         self.cache.pack(Job { key, plan, source, channels, effort });
+    }
+
+    /// The page is over: nothing asks for its source any more, however long its reader takes.
+    pub(crate) fn forget_source(&mut self) {
+        drop(self.source.take());
     }
 
     /// Passes on what may leave of the chunks that agree.

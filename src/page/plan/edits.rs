@@ -1,4 +1,4 @@
-//! The plan of a page: its edits, and hashes by which its source is known again. It holds nothing of the source.
+//! The plan of a page: its edits, and hashes by which its source is known again. Nothing of the source is in it until it is packed.
 
 use bytes::Bytes;
 

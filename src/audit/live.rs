@@ -87,6 +87,8 @@ pub struct Snapshot {
     pub rewrites: Vec<Count>,
     /// Why not further.
     pub skips: Vec<Count>,
+    /// Pages whose text a script compares, as was seen when marks had been placed.
+    pub mark_late: u64,
     /// Kinds of what was asked for.
     pub kinds: Vec<Count>,
     /// What became of challenges.
@@ -146,6 +148,7 @@ struct Figures {
     statuses: Tally,
     rewrites: Tally,
     skips: Tally,
+    mark_late: u64,
     kinds: Tally,
     challenges: Tally,
     clamps: Tally,
@@ -219,6 +222,7 @@ impl Figures {
             statuses: Tally::of(["2xx", "3xx", "4xx", "5xx", "1xx", "none"]),
             rewrites: Tally::of(["done", "headers", "skipped", "partial", "aborted"]),
             skips: Tally::default(),
+            mark_late: 0,
             kinds: Tally::default(),
             challenges: Tally::of([Issued, Early, Passed, Refused, Spared].map(ChallengeStep::code)),
             clamps: Tally::default(),
@@ -291,6 +295,7 @@ impl Figures {
         self.kinds.add(record.page_kind());
         let Some(page) = &record.page else { return };
         self.rewrites.add(page.rewrite);
+        self.mark_late += u64::from(page.mark_late);
         if let Some(skip) = page.skip {
             self.skips.add(skip);
         }
@@ -311,6 +316,7 @@ impl Figures {
             statuses: self.statuses.counts(),
             rewrites: self.rewrites.counts(),
             skips: self.skips.counts(),
+            mark_late: self.mark_late,
             kinds: self.kinds.counts(),
             challenges: self.challenges.counts(),
             clamps: self.clamps.counts(),

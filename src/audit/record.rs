@@ -100,6 +100,8 @@ pub struct PageSummary {
     pub mark_skip: Option<&'static str>,
     /// Channels that were not used here, and why: `w:css_unknown`.
     pub mark_off: Vec<&'static str>,
+    /// That a script compares the text of the page was seen when marks had been placed. It is counted, and not in the log.
+    pub mark_late: bool,
     /// The mark of another copy, which the request brought along.
     pub mark_seen: Option<String>,
     /// What the upstream did wrong.

@@ -30,6 +30,12 @@ pub(super) fn meaning(code: &str) -> &'static str {
         "encoding" => "its charset holds no marks",
         "level_off" => "marks are off",
         "amp" => "AMP",
+        "stream_type" => "a stream without an end",
+        "handler" => "it could not be read any further",
+        "path" => "watermark.paths leaves it out",
+        "channels_off" => "all channels of marks are off",
+        "policy" => "the site wants no marks in it",
+        "too_large" => "behind watermark.max_page nothing is marked",
         _ => "see the log",
     }
 }

@@ -18,13 +18,14 @@ pub(super) fn run(args: &ProxyArgs) -> anyhow::Result<Exit> {
 }
 
 async fn serve(args: ProxyArgs, config: Config) -> anyhow::Result<Exit> {
+    let scheme = if config.proxy.tls.cert.is_some() { "https" } else { "http" };
     let proxy = Proxy::bind(config).await?;
     let address = proxy.local_addr()?;
     // Signals are caught before anybody can know that we listen.
     let (stop, stopped) = oneshot::channel();
     let (reload, reloads) = mpsc::channel(1);
     watch_signals(stop, reload)?;
-    output::print(&format!("deckle: listening on http://{address}\n"))?;
+    output::print(&format!("deckle: listening on {scheme}://{address}\n"))?;
     let stopped = async {
         let _ = stopped.await;
     };

@@ -8,7 +8,7 @@ use super::Config;
 
 const PREFIX: &str = "DECKLE_";
 /// Variables that are no keys: the secrets themselves, and what the tests of the project read.
-const NOT_KEYS: [&str; 8] = [
+const NOT_KEYS: [&str; 14] = [
     "DECKLE_SECRET",
     "DECKLE_SECRET_FILE",
     "DECKLE_ADMIN_TOKEN",
@@ -17,6 +17,12 @@ const NOT_KEYS: [&str; 8] = [
     "DECKLE_VECTORS",
     "DECKLE_BROWSER",
     "DECKLE_CHDB_PYTHON",
+    "DECKLE_ALL",
+    "DECKLE_GZIP",
+    "DECKLE_LOAD_CLIENTS",
+    "DECKLE_LOAD_SECONDS",
+    "DECKLE_LONG",
+    "DECKLE_MARK_PAGES",
 ];
 /// A name this close to a known one is taken for a slip.
 const NEAR: usize = 3;

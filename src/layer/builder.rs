@@ -1,9 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-#[cfg(feature = "proxy")]
-use arc_swap::ArcSwap;
-
 use super::DeckleLayer;
 use crate::action::{ActionError, EnforceLayer, Mode};
 use crate::audit::{AuditLayer, OnFailure, Sink, SinkError, SinkKind, Sinks};
@@ -39,12 +36,14 @@ pub struct Builder {
     #[cfg(feature = "web-bot-auth")]
     directories: Option<Arc<Directories>>,
     #[cfg(feature = "proxy")]
-    ranges: Option<Arc<ArcSwap<Ranges>>>,
+    ranges: Option<Arc<arc_swap::ArcSwap<Ranges>>>,
     check: Arc<ProxyCheck>,
     #[cfg(feature = "html")]
     findings: Option<Arc<crate::page::Findings>>,
     #[cfg(feature = "html")]
     styles: Option<Arc<crate::page::Styles>>,
+    #[cfg(feature = "html")]
+    plan_counters: Arc<crate::page::PlanCounters>,
     robots: Arc<RobotsMemory>,
     activated: u64,
 }
@@ -123,6 +122,8 @@ impl Builder {
             findings: None,
             #[cfg(feature = "html")]
             styles: None,
+            #[cfg(feature = "html")]
+            plan_counters: Arc::default(),
             robots: Arc::default(),
             activated: 0,
         }
@@ -179,7 +180,7 @@ impl Builder {
 
     /// Ranges of operators that somebody keeps up to date.
     #[cfg(feature = "proxy")]
-    pub(crate) fn ranges(mut self, ranges: Arc<ArcSwap<Ranges>>) -> Self {
+    pub(crate) fn ranges(mut self, ranges: Arc<arc_swap::ArcSwap<Ranges>>) -> Self {
         self.ranges = Some(ranges);
         self
     }
@@ -209,6 +210,13 @@ impl Builder {
     #[cfg(feature = "html")]
     pub fn styles(mut self, styles: Arc<crate::page::Styles>) -> Self {
         self.styles = Some(styles);
+        self
+    }
+
+    /// Where the use of plans of known pages is counted, to outlive this layer.
+    #[cfg(feature = "html")]
+    pub fn plan_counters(mut self, counters: Arc<crate::page::PlanCounters>) -> Self {
+        self.plan_counters = counters;
         self
     }
 
@@ -360,6 +368,7 @@ impl Builder {
         let protect = ProtectLayer::new(&config.page, &self.rights(keys), &config.visitor.routes.mount)?
             .activated(self.activated);
         let protect = protect.robots(Arc::clone(&self.robots)).links(config.suspicion.trap.links);
+        let protect = protect.plan_counters(Arc::clone(&self.plan_counters));
         let is_off = config.watermark.level == Some(Level::Off);
         match (secrets, config.watermark.level) {
             (None, None) => Ok(protect),

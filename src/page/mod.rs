@@ -80,7 +80,7 @@ pub(crate) use headers::is_html;
 pub use learn::{Finding, Findings};
 pub use notice::NoticeSettings;
 pub use plain::plain_text;
-pub use plan::Skip;
+pub use plan::{PlanCounters, PlanCounts, Skip};
 pub use policy::PagePolicy;
 pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture};
 pub use replace::Replace;

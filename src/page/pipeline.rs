@@ -190,6 +190,7 @@ impl Pipeline {
                 confirm.offer(place.key, place.reader, work.choose.as_mut());
             }
         }
+        confirm.forget_source();
         let End::Packed(body, length) = end else { return None };
         Some((body, length))
     }
@@ -252,6 +253,7 @@ impl Pipeline {
         let Work { job, mut choose, place } = *work;
         let carriers = confirm.outcome().carriers;
         let difference = confirm.into_difference();
+        place.iter().for_each(|place| place.cache.miss());
         let log = place.as_ref().map_or(Log::Nothing, |place| Log::Draft(Box::new(place.cache.draft())));
         let mut rewriter = Box::new(Rewriter::new(job).keep(log));
         let mut text = Vec::new();
@@ -372,6 +374,7 @@ impl Work {
             (Some(place), Some(Known::New)) => (Some(place.clone()), Log::Draft(Box::new(place.cache.draft()))),
             _ => (None, Log::Nothing),
         };
+        self.place.iter().for_each(|place| place.cache.miss());
         let rewriter = Box::new(Rewriter::new(self.job).keep(log));
         Stage::Rewrite { rewriter, choose: self.choose, sent: 0, place }
     }
@@ -587,6 +590,10 @@ mod tests {
             assert_eq!(zipped(job, &cache, reader, other, &[7_000], None), is_packed);
         }
         assert!(zipped(job, &cache, 4, page, &[7_000], None));
+        let counts = cache.counts();
+        // The first reader, the second one, 29 packed copies, and all of the last six but the first sight of the other page.
+        assert_eq!((counts.hits, counts.misses, counts.packed_answers), (19 + 1 + 29 + 5, 2, 29 + 3), "{counts:?}");
+        assert_eq!((counts.packed_quick, counts.packed_full, counts.packed_mismatches), (2, 1, 0), "{counts:?}");
         // Without gzip it is what it was.
         let (copy, facts, packed) = run(visit(job, Some(&cache), Coding::Identity, 5), page, &[9_000], None);
         let (plain, expected, _) = run(visit(job, None, Coding::Identity, 5), page, &[9_000], None);

@@ -32,7 +32,6 @@ mod upstream;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -58,7 +57,7 @@ use crate::audit::{self, FileSink, PolicyText, SinkKind, Sinks};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, LoadError, ProxySettings};
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
-use crate::page::notice::Where;
+use crate::page::{PlanCounters, notice::Where};
 use crate::rights::{Pref, RobotsMemory, Uses};
 use crate::secret::Secrets;
 use crate::suspicion::State;
@@ -138,6 +137,7 @@ struct Parts {
     state: Arc<State>,
     check: Arc<ProxyCheck>,
     learned: Learned,
+    plan_counters: Arc<PlanCounters>,
     robots: Arc<RobotsMemory>,
     clock: SharedClock,
     secrets: Secrets,
@@ -156,7 +156,7 @@ impl Proxy {
     pub async fn bind(config: Config) -> Result<Self, ProxyError> {
         start::raise_open_files();
         let clock = SystemClock::shared();
-        let dir = Path::new(&config.audit.dir);
+        let dir = std::path::Path::new(&config.audit.dir);
         let figures = Arc::new(audit::Live::new(&config.audit, clock.clone()));
         let secrets = start::secret(&config, dir)?;
         let live = Some(Arc::clone(&figures));
@@ -178,6 +178,7 @@ impl Proxy {
             state: Arc::new(State::with_size(clock.clone(), config.suspicion.state.size)),
             check: Arc::new(ProxyCheck::new()),
             learned,
+            plan_counters: Arc::default(),
             robots: Arc::default(),
             clock,
             secrets,
@@ -190,6 +191,7 @@ impl Proxy {
             live: figures,
             sinks: parts.sinks.clone(),
             state: Arc::clone(&parts.state),
+            plans: Arc::clone(&parts.plan_counters),
             lookups,
             ready: Arc::default(),
             clock: parts.clock.clone(),
@@ -309,6 +311,7 @@ impl Parts {
                 .proxy_check(Arc::clone(&self.check))
                 .findings(Arc::clone(&self.learned.findings))
                 .styles(Arc::clone(&self.learned.styles))
+                .plan_counters(Arc::clone(&self.plan_counters))
                 .robots(Arc::clone(&self.robots))
                 .clock(self.clock.clone())
                 .activated(activated)

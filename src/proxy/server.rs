@@ -111,7 +111,9 @@ fn connection_builder(settings: &ProxySettings, streams: Streams) -> auto::Build
         .max_header_list_size(u32::try_from(settings.max_header_bytes.0 * 2).unwrap_or(u32::MAX))
         .max_concurrent_streams(STREAMS)
         .max_send_buf_size(LENT)
-        .keep_alive_interval(Some(Duration::from_secs(30)));
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        // A ping waits behind all that is on its way already: who is slow has as long for its answer as for the bytes.
+        .keep_alive_timeout(settings.timeouts.write.0);
     builder
 }
 

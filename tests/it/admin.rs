@@ -325,6 +325,7 @@ fn off_is_off() {
 mod metrics {
     use std::collections::BTreeMap;
     use std::net::{SocketAddr, TcpListener};
+    use std::process::Command;
 
     use super::{Program, dashboard_of, get, text, until};
 
@@ -397,6 +398,31 @@ mod metrics {
         assert_eq!(of("deckle_responses_total"), REQUESTS);
         assert_eq!(of("deckle_verifications_total"), REQUESTS);
         assert!(of("deckle_response_bytes_total") > 0 && of("deckle_audit_bytes_total") > 0);
+    }
+
+    /// Hits, misses, and bytes of plans.
+    fn plans(series: &BTreeMap<String, f64>) -> [u64; 3] {
+        ["hits_total", "misses_total", "bytes"].map(|what| sum(series, &format!("deckle_plan_{what}")))
+    }
+
+    #[test]
+    fn pages_that_were_seen_before_are_counted_over_a_reload() {
+        let program = Program::start(&[], &[]);
+        let admin = program.admin();
+        assert_eq!(plans(&scrape(admin))[..2], [0, 0]);
+        let ask = || assert_eq!(get(program.site(), "/", "").status, 200);
+        // What the first copies teach about the site shapes the next ones: they are parsed, too.
+        (0..5).for_each(|_| ask());
+        let [hits, misses, bytes] = plans(&scrape(admin));
+        assert!(hits > 0 && misses > 0 && bytes > 0, "{hits} {misses} {bytes}");
+        assert_eq!(hits + misses, 5);
+
+        assert!(Command::new("kill").args(["-HUP", &program.child.id().to_string()]).status().unwrap().success());
+        program.hears("The configuration was reloaded.");
+        assert_eq!(plans(&scrape(admin))[..2], [hits, misses]);
+        // The new stack has no plans yet, and counts on.
+        ask();
+        assert_eq!(plans(&scrape(admin))[..2], [hits, misses + 1]);
     }
 
     #[test]

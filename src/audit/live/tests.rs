@@ -50,7 +50,8 @@ fn what_comes_in_is_counted_once_everywhere() {
     live.note(&record("192.0.2.1", "Mozilla/5.0 Firefox/140.0", 0));
     live.note(&record("192.0.2.2", "Wget/1.21", 25));
     let mut robot = record("192.0.2.3", "Wget/1.21", 45);
-    robot.page = Some(PageSummary { rewrite: "skipped", skip: Some("status"), ..PageSummary::default() });
+    robot.page =
+        Some(PageSummary { rewrite: "skipped", skip: Some("status"), mark_late: true, ..PageSummary::default() });
     live.note(&robot);
     let now = live.snapshot();
     assert_eq!((now.requests, now.bytes, now.suspected, now.refused, now.taken), (3, 30, 1, 0, 1));
@@ -61,6 +62,7 @@ fn what_comes_in_is_counted_once_everywhere() {
     assert_eq!((row("browser").requests, row("library").requests, row("library").bytes), (1, 2, 20));
     assert_eq!(now.actions.last(), Some(&ActionRow { action: "none", done: 3, would: 0 }));
     assert_eq!(now.skips, [Count { name: "status", count: 1 }]);
+    assert_eq!(now.mark_late, 1);
     assert_eq!(now.statuses[0], Count { name: "2xx", count: 3 });
     assert_eq!(now.judging.counts.iter().sum::<u64>(), 3);
     assert_eq!(now.articles[0].path, "/2026/11/20/a-b-c");

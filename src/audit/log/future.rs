@@ -133,6 +133,7 @@ fn summary(report: &crate::page::PageReport) -> crate::audit::PageSummary {
         carriers: facts.carriers,
         plan: facts.plan,
         mark_off: facts.mark_off,
+        mark_late: facts.mark_late,
         mark_seen: facts.mark_seen,
         error: facts.error,
         robots: facts.robots,

@@ -60,7 +60,7 @@ struct Report {
     carriers: Vec<String>,
     bytes: Sizes,
     nanoseconds: Times,
-    /// `None`: not in this build.
+    /// `None`: not measured.
     packed: Option<Packed>,
 }
 
@@ -290,7 +290,7 @@ mod tests {
         assert!(times.known > Some(0) && times.known_gzip_6 > Some(0), "it is known: {times:?}");
         let text = text::text(&report);
         assert!(
-            text.contains("60 seals") && text.contains(" × a copy") && text.contains("not in this build"),
+            text.contains("60 seals") && text.contains(" × a copy") && text.contains("packed form: not measured"),
             "{text}"
         );
     }

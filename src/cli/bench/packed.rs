@@ -21,7 +21,7 @@ pub(super) struct Packed {
     pub(super) held_bytes: u64,
 }
 
-/// Figures of the packed form of the page in `stage`; `None`: this build has no such form. The one place to fill in:
+/// Figures of the packed form of the page in `stage`; `None`: they are not measured yet. The one place to fill in:
 /// the text, the JSON and the goals of `scripts/bench` follow.
 pub(super) fn figures(_: &Stage<'_>) -> Option<Packed> {
     None

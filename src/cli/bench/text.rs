@@ -44,7 +44,7 @@ pub(super) fn text(report: &Report) -> String {
     }
     let packed = match &report.packed {
         Some(packed) => format!("A plan with its packed form takes {} bytes.", grouped(packed.held_bytes, ',')),
-        None => "packed form: not in this build".to_owned(),
+        None => "packed form: not measured by this program".to_owned(),
     };
     let _ = writeln!(out, "\n{packed}");
     out

@@ -4,11 +4,12 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use twox_hash::XxHash3_64;
 
+use super::counters::PlanCounters;
 use super::draft::Draft;
 use super::edits::{CHUNK, Plan};
 use super::packing::{Job, Packer};
@@ -23,12 +24,13 @@ const USUAL_PLANS: usize = 256;
 
 /// Bounded by bytes; one walk through the archive does not push out what is read every day (S3-FIFO).
 pub(crate) struct PlanCache {
-    entries: Cache<u128, Arc<Entry>, Bytes>,
+    entries: Cache<u128, Arc<Entry>, Bytes, DefaultHashBuilder, Evictions>,
     key: [u8; 16],
     hash: ChunkHash,
     held: Arc<AtomicUsize>,
     /// `None`: no page is packed.
     packer: Option<Packer>,
+    counters: Arc<PlanCounters>,
 }
 
 /// The place of a page in the cache of plans.
@@ -82,6 +84,18 @@ impl Weighter<u128, Arc<Entry>> for Bytes {
     }
 }
 
+/// Counts the plans that leave the cache to make room.
+#[derive(Clone)]
+struct Evictions(Arc<PlanCounters>);
+
+impl Lifecycle<u128, Arc<Entry>> for Evictions {
+    type RequestState = ();
+
+    fn on_evict(&self, _: &mut (), _: u128, entry: Arc<Entry>) {
+        self.0.count_evicted(entry.plans.len());
+    }
+}
+
 /// What is known about a page before its source is here.
 pub(crate) enum Known {
     /// It may be one of these.
@@ -95,15 +109,23 @@ impl PlanCache {
     /// `packed`: pages that several readers get are packed, and of so many copies one is compared (0: none). The answer is
     /// `None` for no cache, or no random bytes to key it with.
     pub(crate) fn new(bytes: u64, packed: Option<u32>) -> Option<Arc<Self>> {
+        Self::counting(bytes, packed, Arc::default())
+    }
+
+    /// The same, with counters that outlive it.
+    pub(crate) fn counting(bytes: u64, packed: Option<u32>, counters: Arc<PlanCounters>) -> Option<Arc<Self>> {
         let (mut key, mut secret) = ([0; 16], [0; 192]);
         getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut secret)).ok()?;
         // A secret that is too short would be refused; this one is not.
         XxHash3_64::oneshot_with_secret(&secret, &[]).ok()?;
         let hash = ChunkHash(Arc::new(secret));
-        let entries = || Cache::with_weighter(USUAL_PLANS, bytes, Bytes);
         (bytes > 0).then(|| {
+            let evictions = Evictions(Arc::clone(&counters));
+            let entries = Cache::with(USUAL_PLANS, bytes, Bytes, DefaultHashBuilder::default(), evictions);
             let packer = packed.map(Packer::new);
-            Arc::new(Self { entries: entries(), key, hash, held: Arc::default(), packer })
+            let cache = Arc::new(Self { entries, key, hash, held: Arc::default(), packer, counters });
+            cache.counters.watch(&cache);
+            cache
         })
     }
 
@@ -179,9 +201,24 @@ impl PlanCache {
 
     /// A page was one of those that are known.
     pub(crate) fn confirm(&self, key: u128) {
+        self.counters.count_hit();
         if let Some(entry) = self.entries.get(&key).filter(|entry| entry.misses > 0) {
             self.entries.insert(key, Arc::new(Entry::new(entry.plans.clone(), 0, entry.paused_until)));
         }
+    }
+
+    /// A page is parsed, whether it is known or not.
+    pub(crate) fn miss(&self) {
+        self.counters.count_miss();
+    }
+
+    /// Bytes of all plans.
+    pub(super) fn bytes(&self) -> u64 {
+        self.entries.weight()
+    }
+
+    pub(super) fn counters(&self) -> &PlanCounters {
+        &self.counters
     }
 
     /// A reader, so that another one is told from them and nobody is named. The key is that of this process.
@@ -219,11 +256,26 @@ impl PlanCache {
         self.packer.as_ref().is_some_and(Packer::is_sample)
     }
 
-    /// A packed copy was not what it should have been.
-    pub(super) fn tell_wrong(&self, plan: &Plan) {
+    pub(super) fn compared(&self) {
         if let Some(packer) = &self.packer {
-            packer.tell_wrong(plan);
+            packer.compared();
         }
+    }
+
+    /// Bytes that one page may take: a heavier one would push out others, or itself.
+    pub(super) fn room_for_one(&self) -> u64 {
+        self.entries.capacity() / 64
+    }
+
+    /// A packed copy of this plan was not what it should have been: no other one leaves in packed form.
+    pub(super) fn tell_wrong(&self, plan: &Plan) {
+        plan.shelf.give_up();
+        let wrong = self.counters.count_mismatch();
+        tracing::error!(
+            target: "deckle",
+            wrong,
+            "A packed page does not inflate to the page: it is compressed for each answer from now on. Please report this."
+        );
     }
 }
 
@@ -248,9 +300,9 @@ impl PlanCache {
         (plans.iter().filter(|plan| plan.shelf.page().is_some()).count(), self.entries.weight())
     }
 
-    /// Packed copies that were wrong.
-    pub(crate) fn wrong(&self) -> u64 {
-        self.packer.as_ref().map_or(0, Packer::wrong)
+    /// What was counted.
+    pub(crate) fn counts(&self) -> super::PlanCounts {
+        self.counters.counts()
     }
 }
 

@@ -181,16 +181,23 @@ impl Confirm {
         self.off = gated.then(|| self.rules.judge(&self.plan.outcome.sheets));
         self.carriers = page.carriers;
         (self.left, self.applied) = (len, edits);
+        self.cache.counters().count_answer();
         Some((page.packed.body(marks), page.length))
     }
 
     /// The whole page was seen, by this reader: it may be worth packing. Its source is not needed any more.
     pub(crate) fn offer(&mut self, key: u128, reader: Option<u64>, choose: &mut dyn Choose) {
-        let Some(effort) = self.plan.shelf.see(reader).filter(|_| self.cache.admits(key, &self.plan)) else { return };
         let Some(chosen) = Chosen::of(choose) else { return };
         let channels = chosen.channels(self.rules.judge(&self.plan.outcome.sheets));
+        let wish = self.plan.shelf.see(reader, &channels);
+        let Some(effort) = wish.filter(|_| self.cache.admits(key, &self.plan)) else { return };
         let (plan, source) = (Arc::clone(&self.plan), self.source.take());
         self.cache.pack(Job { key, plan, source, channels, effort });
+    }
+
+    /// The page is over: nothing asks for its source any more, however long its reader takes.
+    pub(crate) fn forget_source(&mut self) {
+        drop(self.source.take());
     }
 
     /// Passes on what may leave of the chunks that agree.
@@ -222,14 +229,16 @@ impl Confirm {
         let edits = plan.edits.get(..edits).unwrap_or_default();
         // Where the source stays it goes on with what follows, in one piece, with the gaps in it.
         let (mut at, mut passed) = (self.left, self.applied);
-        for (number, edit) in edits.iter().enumerate().skip(self.applied) {
-            if edit.kind.is_gated() && self.off.is_none() {
-                // The sheets stand before the first of these edits: whatever follows, the answer is that of a scan.
-                let off = self.rules.judge(&plan.outcome.sheets);
-                self.gaps = if off.white.is_none() { choose.gaps() } else { None };
-                self.off = Some(off);
-            }
-            if edit.is_short_gap() || !self.is_used(edit.kind, choose) {
+        if self.off.is_none() && edits.iter().skip(self.applied).any(|edit| edit.kind.is_gated()) {
+            // The sheets stand before the first of these edits: whatever follows, the answer is that of a scan.
+            let off = self.rules.judge(&plan.outcome.sheets);
+            self.gaps = if off.white.is_none() { choose.gaps() } else { None };
+            self.off = Some(off);
+        }
+        let from = plan.others.partition_point(|number| (*number as usize) < self.applied);
+        let others = plan.others.get(from..).unwrap_or_default().iter().map(|number| *number as usize);
+        for (number, edit) in others.map_while(|number| Some((number, edits.get(number)?))) {
+            if !self.is_used(edit.kind, choose) {
                 continue;
             }
             let start = edit.at as usize;

@@ -118,10 +118,12 @@ impl Draft {
 
     /// The page was read to its end.
     pub(crate) fn finish(self, outcome: Outcome) -> Plan {
+        let others = self.edits.iter().zip(0..).filter(|(edit, _)| !edit.is_short_gap()).map(|(_, number)| number);
         Plan {
             tail: self.hash.of(&self.chunk),
             len: self.len,
             chunks: self.chunks.into(),
+            others: others.collect(),
             edits: self.edits.into(),
             fixed: self.fixed.into(),
             variants: self.variants.into(),

@@ -1,4 +1,4 @@
-//! The plan of a page: its edits, and hashes by which its source is known again. It holds nothing of the source.
+//! The plan of a page: its edits, and hashes by which its source is known again. Nothing of the source is in it until it is packed.
 
 use bytes::Bytes;
 
@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(super) tail: u64,
     pub(super) len: usize,
     pub(super) edits: Box<[PlanEdit]>,
+    /// Those of them that are no short gaps, by their number: a copy is made from one to the next.
+    pub(super) others: Box<[u32]>,
     /// What is the same for everybody.
     pub(super) fixed: Box<[Bytes]>,
     /// Alternatives of the author.
@@ -102,6 +104,7 @@ impl Plan {
             + self.shelf.size()
             + size_of_val(&*self.chunks)
             + size_of_val(&*self.edits)
+            + size_of_val(&*self.others)
             + texts.map(|bytes| bytes.len() + size_of::<Bytes>()).sum::<usize>()
     }
 

@@ -1,7 +1,7 @@
 //! What is done with a response, decided once, when its head is here: a pure function; and the plans of pages that were
 //! seen before.
 //!
-//! A plan holds the edits of a page and hashes of its source in chunks of 16 KiB, nothing of the source itself. While the
+//! A plan holds the edits of a page and hashes of its source in chunks of 16 KiB, nothing of the source itself until it is packed. While the
 //! source of an answer agrees, it leaves with the plan's edits and this visitor's choices, and nothing is parsed. At the
 //! first difference a scanner reads what has come so far, and goes on; what has left is what it would have sent.
 //!
@@ -10,6 +10,7 @@
 
 mod cache;
 mod confirm;
+mod counters;
 mod doorkeeper;
 mod draft;
 mod edits;
@@ -26,6 +27,7 @@ use super::encoding::{Coding, CodingError, content_codings};
 use super::signature;
 pub(crate) use cache::{Known, Place, PlanCache};
 pub(crate) use confirm::{Confirm, End};
+pub use counters::{PlanCounters, PlanCounts};
 pub(crate) use draft::Log;
 
 /// Why a response is not rewritten, or not to its end. The codes go to the audit.

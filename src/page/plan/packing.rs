@@ -2,7 +2,8 @@
 //! asked for twice.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -53,8 +54,8 @@ pub(super) struct Packer {
     doorkeeper: Mutex<Doorkeeper>,
     /// Of so many copies one is compared; 0: none.
     check: u32,
-    /// Copies that were not what they should have been.
-    wrong: AtomicU64,
+    /// One is being compared: a whole page is held for it.
+    comparing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -75,7 +76,7 @@ struct State {
 impl Packer {
     /// `check`: of so many copies one is compared with the page; 0: none.
     pub(super) fn new(check: u32) -> Self {
-        Self { queue: Arc::default(), doorkeeper: Mutex::default(), check, wrong: AtomicU64::new(0) }
+        Self { queue: Arc::default(), doorkeeper: Mutex::default(), check, comparing: AtomicBool::new(false) }
     }
 
     /// Was this page seen lately? From now on it was.
@@ -106,25 +107,13 @@ impl Packer {
         self.queue.changed.notify_all();
     }
 
-    /// Is this copy one of those that are compared?
+    /// Is this copy one of those that are compared? One at a time is, until [`Packer::compared`].
     pub(super) fn is_sample(&self) -> bool {
-        self.check > 0 && fastrand::u32(..self.check) == 0
+        self.check > 0 && fastrand::u32(..self.check) == 0 && !self.comparing.swap(true, Ordering::Relaxed)
     }
 
-    /// A copy of this plan was wrong: no other one leaves in packed form.
-    pub(super) fn tell_wrong(&self, plan: &Plan) {
-        plan.shelf.give_up();
-        let wrong = self.wrong.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::error!(
-            target: "deckle",
-            wrong,
-            "A packed page does not inflate to the page: it is compressed for each answer from now on. Please report this."
-        );
-    }
-
-    #[cfg(test)]
-    pub(super) fn wrong(&self) -> u64 {
-        self.wrong.load(Ordering::Relaxed)
+    pub(super) fn compared(&self) {
+        self.comparing.store(false, Ordering::Relaxed);
     }
 
     /// Waits until all is packed that was asked for.
@@ -176,7 +165,9 @@ fn work(queue: &Queue, cache: &Weak<PlanCache>) {
     while let Some(job) = queue.next(&mut budget, start) {
         let begun = start.elapsed();
         if let Some(cache) = cache.upgrade() {
-            run(&job, &cache);
+            if catch_unwind(AssertUnwindSafe(|| run(&job, &cache))).is_err() {
+                cache.tell_wrong(&job.plan);
+            }
         }
         budget.spend(start.elapsed().saturating_sub(begun));
         drop(job);
@@ -191,9 +182,14 @@ fn run(job: &Job, cache: &PlanCache) {
     }
     match packed(job) {
         Ok(page) => {
+            if page.packed.size() as u64 > cache.room_for_one() {
+                // The cache would let go of the plan, too.
+                return job.plan.shelf.give_up();
+            }
             tracing::debug!(target: "deckle", bytes = page.packed.length(), effort = ?job.effort, "A page is packed.");
             job.plan.shelf.put(page);
             cache.weigh(job.key);
+            cache.counters().count_packed(job.effort);
         }
         Err(NotPacked::Wrong) => cache.tell_wrong(&job.plan),
         Err(reason) => {
@@ -220,11 +216,12 @@ fn packed(job: &Job) -> Result<PackedPage, NotPacked> {
 
 /// Compares a packed copy with the ordinary one, beside the answers.
 pub(super) fn compare(cache: Arc<PlanCache>, plan: Arc<Plan>, page: Arc<PackedPage>, marks: Marks, plain: Output) {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return cache.compared() };
     runtime.spawn_blocking(move || {
         if !is_right(&page, &marks, plain) {
             cache.tell_wrong(&plan);
         }
+        cache.compared();
     });
 }
 
@@ -304,7 +301,7 @@ mod tests {
         assert!(plan.shelf.page().is_some());
         cache.tell_wrong(&plan);
         assert!(plan.shelf.page().is_none());
-        assert_eq!(cache.wrong(), 1);
+        assert_eq!(cache.counts().packed_mismatches, 1);
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub(super) struct PackedPage {
 pub(super) struct Shelf {
     /// The reader to whom the page was given first, by a keyed hash.
     first: Option<u64>,
-    /// Another one has got the same bytes: they hold nothing that is meant for one reader.
+    /// Another one has got the same bytes: a sign that they are meant for all. What keeps the page from whoever should not have
+    /// it is that the source of each answer is compared first.
     shared: AtomicBool,
     hits: AtomicU32,
     /// It cannot be packed, or was packed wrongly.
@@ -42,8 +43,9 @@ impl Shelf {
         self.first = reader;
     }
 
-    /// The page was seen again. The answer is how it should be packed now; `None`: not at all, or it is.
-    pub(super) fn see(&self, reader: Option<u64>) -> Option<Effort> {
+    /// The page was seen again, in a copy with these channels. The answer is how it should be packed now; `None`: not at all, or
+    /// it is.
+    pub(super) fn see(&self, reader: Option<u64>, channels: &Channels) -> Option<Effort> {
         let hits = self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if self.first.zip(reader).is_some_and(|(first, reader)| first != reader) {
             self.shared.store(true, Ordering::Relaxed);
@@ -53,6 +55,8 @@ impl Shelf {
         }
         match self.page.load().as_deref() {
             None => Some(Effort::Quick),
+            // A style sheet was read meanwhile.
+            Some(page) if page.channels != *channels => Some(Effort::Quick),
             Some(page) => (page.effort == Effort::Quick && hits >= FULL_HITS).then_some(Effort::Full),
         }
     }
@@ -100,10 +104,17 @@ mod tests {
             let mut shelf = Shelf::default();
             shelf.first_seen_by(first);
             for _ in 0..100 {
-                assert_eq!((shelf.see(Some(7)), shelf.see(None)), (None, None));
+                assert_eq!(
+                    (shelf.see(Some(7), &Channels::default()), shelf.see(None, &Channels::default())),
+                    (None, None)
+                );
             }
-            assert_eq!(shelf.see(Some(8)), first.map(|_| Effort::Quick));
-            assert_eq!(shelf.see(Some(7)), first.map(|_| Effort::Quick), "it has been dropped from the queue");
+            assert_eq!(shelf.see(Some(8), &Channels::default()), first.map(|_| Effort::Quick));
+            assert_eq!(
+                shelf.see(Some(7), &Channels::default()),
+                first.map(|_| Effort::Quick),
+                "it has been dropped from the queue"
+            );
         }
     }
 
@@ -111,15 +122,15 @@ mod tests {
     fn what_is_seen_often_is_packed_once_more() {
         let mut shelf = Shelf::default();
         shelf.first_seen_by(Some(1));
-        assert_eq!((shelf.see(Some(2)), shelf.size()), (Some(Effort::Quick), 0));
+        assert_eq!((shelf.see(Some(2), &Channels::default()), shelf.size()), (Some(Effort::Quick), 0));
         shelf.put(page(Effort::Quick));
         assert!(shelf.size() > size_of::<PackedPage>());
-        let wishes: Vec<_> = (2..=17).map(|_| shelf.see(Some(1))).collect();
+        let wishes: Vec<_> = (2..=17).map(|_| shelf.see(Some(1), &Channels::default())).collect();
         assert!(wishes[..14].iter().all(Option::is_none) && wishes[14..] == [Some(Effort::Full); 2], "{wishes:?}");
         shelf.put(page(Effort::Full));
-        assert_eq!(shelf.see(Some(1)), None);
+        assert_eq!(shelf.see(Some(1), &Channels::default()), None);
         shelf.give_up();
         shelf.put(page(Effort::Full));
-        assert!(shelf.page().is_none() && shelf.see(Some(2)).is_none());
+        assert!(shelf.page().is_none() && shelf.see(Some(2), &Channels::default()).is_none());
     }
 }

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use super::service::Protect;
 use super::site::Site;
 use super::spare::KnownCodings;
-use crate::page::{Findings, PageError, Settings, Styles};
+use crate::page::{Findings, PageError, PlanCounters, Settings, Styles};
 use crate::rights;
 use crate::rights::RobotsMemory;
 use crate::secret::Secrets;
@@ -102,6 +102,13 @@ impl ProtectLayer {
     pub fn robots(self, memory: Arc<RobotsMemory>) -> Self {
         let mut site = Arc::unwrap_or_clone(self.site);
         site.robots = memory;
+        Self { site: Arc::new(site), codings: self.codings }
+    }
+
+    /// What plans of known pages do is counted here, to outlive this layer. Plans that it has are forgotten.
+    pub fn plan_counters(self, counters: Arc<PlanCounters>) -> Self {
+        let mut site = Arc::unwrap_or_clone(self.site);
+        site.count_plans(counters);
         Self { site: Arc::new(site), codings: self.codings }
     }
 

@@ -26,7 +26,7 @@ use crate::page::headers::{self, Expected, Made};
 use crate::page::marks::MarkRules;
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, Work, unmarked};
-use crate::page::plan::{Log, Obeys, Place, PlanCache};
+use crate::page::plan::{Log, Obeys, Place, PlanCache, PlanCounters};
 use crate::page::replace::{ENOUGH_PAGES, ReplaceWatch, Replacer};
 use crate::page::rewrite::{Job, Outcome, Rewriter};
 use crate::page::splice::survey;
@@ -122,6 +122,12 @@ impl Site {
         self.rules = marks::rules(settings, &self.mount)?;
         self.max_page = settings.max_page.0;
         Ok(())
+    }
+
+    /// What plans do is counted here from now on, in a new cache.
+    pub(super) fn count_plans(&mut self, counters: Arc<PlanCounters>) {
+        let packed = self.settings.packed.then_some(self.settings.packed_check);
+        self.plans = PlanCache::counting(self.settings.plan_cache.0, packed, counters);
     }
 
     /// This shapes pages, too.

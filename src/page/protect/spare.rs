@@ -1,7 +1,7 @@
 //! Codings that a site nearby need not put on.
 //!
 //! A page that comes coded is taken apart here and coded again. Where the site is on the same machine or network, nothing is
-//! gained by its coding: of a page that was rewritten the coding is remembered, by host, path and what the client accepts, and
+//! gained by its coding: of a page that was rewritten the coding is remembered, by host, address and what the client accepts, and
 //! the next time the site is asked for none. The page then leaves in the coding that it came in before. So whatever left coded
 //! leaves coded, and what comes without a coding of its own accord leaves without one (`page.compress`).
 
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use super::ask::Ask;
+use super::shape::Address;
 use crate::page::PageReport;
 use crate::page::encoding::{Coding, NearSite};
 use crate::page::headers::Expected;
@@ -45,7 +46,7 @@ impl KnownCodings {
     pub(super) fn ask(self: &Arc<Self>, ask: &mut Ask, headers: &mut HeaderMap) -> Option<Question> {
         let page = ask.enabled && ask.expected == Expected::Page && !ask.card && ask.document.is_none();
         let accepted = headers.get(header::ACCEPT_ENCODING).filter(|_| page && ask.method == Method::GET)?;
-        let hash = self.hasher.hash_one((&ask.host, &ask.path, accepted));
+        let hash = self.hasher.hash_one((&ask.host, Address::of(ask), accepted));
         let known = self.known(hash);
         if let Some(coding) = known {
             ask.preferred = coding;

@@ -95,7 +95,7 @@ const suspect = (one) => {
   ];
 };
 
-const health = ({ log, safety, figures, state_bytes: state }) => {
+const health = ({ log, safety, figures, plans, state_bytes: state }) => {
   const pair = ([name, value]) => [head(name), cell(value)];
   const lines = log && [
     ["written", number(log.written)],
@@ -111,6 +111,7 @@ const health = ({ log, safety, figures, state_bytes: state }) => {
     ["share", `${(safety.share * 100).toFixed(1)}\u00a0%`],
     ["responses cut off", number(figures.incomplete)],
     ["memory of visitors", size(state)],
+    ["memory of plans", size(plans.bytes)],
   ];
   rows("safety", readers, pair, "");
 };
@@ -124,7 +125,7 @@ const tell = (verdict, suspects) => {
 };
 
 const show = (all) => {
-  const { figures, log, lookups } = all;
+  const { figures, log, lookups, plans } = all;
   tell(all.verdict, figures.suspects_known);
   say("since", clock(figures.since));
   $("no-log").hidden = Boolean(log);
@@ -147,6 +148,9 @@ const show = (all) => {
     say("lookups-queued", number(lookups.queued));
     say("lookups-dropped", number(lookups.dropped));
   }
+  say("plan-hits", number(plans.hits));
+  say("packed-answers", number(plans.packed_answers));
+  say("plan-misses", number(plans.misses));
   health(all);
 };
 

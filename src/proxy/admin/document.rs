@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Sources;
 use crate::audit::clickhouse::Health;
 use crate::audit::{Count, Sinks, Snapshot};
+use crate::page::PlanCounts;
 
 /// Everything at one moment.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,8 @@ pub(super) struct Document {
     pub(super) safety: Safety,
     /// Bytes of the tables of visitors.
     pub(super) state_bytes: usize,
+    /// What plans of known pages do.
+    pub(super) plans: PlanCounts,
 }
 
 /// How the log does: the main sink, and what the others lost.
@@ -100,6 +103,7 @@ impl Document {
             lookups: sources.lookups.as_ref().and_then(|lookups| lookups()),
             safety: safety(sources),
             state_bytes: sources.state.bytes(),
+            plans: sources.plans.counts(),
             figures,
         }
     }

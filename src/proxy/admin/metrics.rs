@@ -8,6 +8,7 @@ use std::fmt::{Display, Write};
 
 use super::document::{ClickHouseHealth, Document, LogHealth};
 use crate::audit::{ACTIONS, Count, Histogram, Snapshot};
+use crate::page::PlanCounts;
 
 /// What `/metrics` is sent as.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -17,6 +18,7 @@ pub(super) fn exposition(document: &Document) -> String {
     let mut out = Exposition(String::with_capacity(32 << 10));
     requests(&mut out, &document.figures);
     pages(&mut out, &document.figures);
+    plans(&mut out, &document.plans);
     times(&mut out, &document.figures);
     if let Some(log) = &document.log {
         audit(&mut out, log);
@@ -56,12 +58,33 @@ fn requests(out: &mut Exposition, figures: &Snapshot) {
 fn pages(out: &mut Exposition, figures: &Snapshot) {
     out.counts("deckle_rewrites_total", "Pages by how far they were rewritten.", "result", &figures.rewrites);
     out.counts("deckle_rewrite_skips_total", "Why pages were not rewritten further.", "reason", &figures.skips);
+    out.counter("deckle_page_mark_late_total", "Pages that were found not to bear marks when these had been placed.");
+    out.sample("deckle_page_mark_late_total", &[], figures.mark_late);
     out.counter("deckle_suspect_requests_total", "Requests of suspects.");
     out.sample("deckle_suspect_requests_total", &[], figures.suspected);
     out.counter("deckle_suspect_articles_total", "Articles that suspects got.");
     out.sample("deckle_suspect_articles_total", &[], figures.taken);
     out.gauge("deckle_suspects", "Suspects that are remembered.");
     out.sample("deckle_suspects", &[], figures.suspects_known);
+}
+
+fn plans(out: &mut Exposition, plans: &PlanCounts) {
+    out.counter("deckle_plan_hits_total", "Pages that were like their plan, and were not parsed.");
+    out.sample("deckle_plan_hits_total", &[], plans.hits);
+    out.counter("deckle_plan_misses_total", "Pages that were parsed and may have a plan.");
+    out.sample("deckle_plan_misses_total", &[], plans.misses);
+    out.counter("deckle_plan_evicted_total", "Plans that were dropped to make room.");
+    out.sample("deckle_plan_evicted_total", &[], plans.evicted);
+    out.counter("deckle_plan_packed_total", "Pages that were packed, by effort.");
+    for (effort, count) in [("quick", plans.packed_quick), ("full", plans.packed_full)] {
+        out.sample("deckle_plan_packed_total", &[("effort", effort)], count);
+    }
+    out.counter("deckle_packed_answers_total", "Answers in packed form.");
+    out.sample("deckle_packed_answers_total", &[], plans.packed_answers);
+    out.counter("deckle_packed_mismatch_total", "Pages whose packed form was found wrong.");
+    out.sample("deckle_packed_mismatch_total", &[], plans.packed_mismatches);
+    out.gauge("deckle_plan_bytes", "Bytes of plans, packed forms included.");
+    out.sample("deckle_plan_bytes", &[], plans.bytes);
 }
 
 fn times(out: &mut Exposition, figures: &Snapshot) {

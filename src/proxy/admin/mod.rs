@@ -47,6 +47,7 @@ pub(crate) use listen::AdminListener;
 
 use crate::audit::{Live, Sinks};
 use crate::clock::SharedClock;
+use crate::page::PlanCounters;
 use crate::suspicion::State;
 use access::{Access, Entry};
 use document::Document;
@@ -79,6 +80,8 @@ pub(crate) struct Sources {
     pub(crate) sinks: Option<Arc<Sinks>>,
     /// The tables of visitors.
     pub(crate) state: Arc<State>,
+    /// What plans of known pages do.
+    pub(crate) plans: Arc<PlanCounters>,
     /// The checks by DNS.
     pub(crate) lookups: Option<AskLookups>,
     /// The site behind can be reached, and nobody has asked for a stop.

@@ -13,6 +13,7 @@ fn admin(token: Option<&str>) -> Arc<Admin> {
         live: Arc::new(Live::new(&Settings::default(), clock.clone())),
         sinks: None,
         state: Arc::new(State::with_size(clock.clone(), StateSize::Small)),
+        plans: Arc::default(),
         lookups: Some(Box::new(|| Some(Lookups { queued: 3, dropped: 1 }))),
         ready: Arc::new(AtomicBool::new(false)),
         clock,
@@ -68,6 +69,7 @@ fn losses_of_every_sink_are_shown_by_its_name() {
         live: Arc::new(Live::new(&Settings::default(), clock.clone())),
         sinks: Some(Arc::new(sinks)),
         state: Arc::new(State::with_size(clock.clone(), StateSize::Small)),
+        plans: Arc::default(),
         lookups: None,
         ready: Arc::default(),
         clock,
@@ -171,6 +173,7 @@ async fn metrics_are_in_the_text_format_and_few() {
     assert!(text.contains("deckle_requests_total{category=\"none\",action=\"none\"} 1\n"));
     assert!(text.contains("deckle_request_duration_seconds_bucket{le=\"+Inf\"} 1\n"));
     assert!(text.contains("deckle_verify_queue 3\n"));
+    assert!(text.contains("deckle_plan_packed_total{effort=\"full\"} 0\n"));
 }
 
 #[cfg(feature = "metrics")]

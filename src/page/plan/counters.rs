@@ -1,0 +1,159 @@
+//! What the plans of known pages are worth, in numbers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use serde::Serialize;
+
+use super::cache::PlanCache;
+use crate::page::packed::Effort;
+
+/// Counts what plans and packed pages do. It is handed from one layer to the next
+/// ([`ProtectLayer::plan_counters`](crate::page::ProtectLayer::plan_counters)), so that a reload counts on.
+///
+/// ```
+/// use deckle::page::PlanCounters;
+/// assert_eq!(PlanCounters::default().counts().hits, 0);
+/// ```
+#[derive(Debug, Default)]
+pub struct PlanCounters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evicted: AtomicU64,
+    packed_quick: AtomicU64,
+    packed_full: AtomicU64,
+    packed_answers: AtomicU64,
+    packed_mismatches: AtomicU64,
+    /// That of an old layer lives until its last answer has left.
+    caches: Mutex<Vec<Weak<PlanCache>>>,
+}
+
+/// All of them at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlanCounts {
+    /// Pages that were like their plan to the end, and were not parsed.
+    pub hits: u64,
+    /// Pages that may have a plan and were parsed: they were new, different, came too slowly, or are different each time.
+    pub misses: u64,
+    /// Plans that were dropped to make room, or are too large to be kept.
+    pub evicted: u64,
+    /// Pages that were packed with little effort.
+    pub packed_quick: u64,
+    /// Pages that were packed for a smaller body, because many ask for them.
+    pub packed_full: u64,
+    /// Answers in packed form; they are hits, too.
+    pub packed_answers: u64,
+    /// Pages whose packed form was found wrong, before its first use or in an answer that was compared.
+    pub packed_mismatches: u64,
+    /// Bytes of all plans, packed forms included.
+    pub bytes: u64,
+}
+
+impl PlanCounters {
+    /// The figures as they are now.
+    pub fn counts(&self) -> PlanCounts {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        PlanCounts {
+            hits: of(&self.hits),
+            misses: of(&self.misses),
+            evicted: of(&self.evicted),
+            packed_quick: of(&self.packed_quick),
+            packed_full: of(&self.packed_full),
+            packed_answers: of(&self.packed_answers),
+            packed_mismatches: of(&self.packed_mismatches),
+            bytes: caches.iter().filter_map(Weak::upgrade).map(|cache| cache.bytes()).sum(),
+        }
+    }
+
+    /// The bytes of this cache count as long as it lives.
+    pub(super) fn watch(&self, cache: &Arc<PlanCache>) {
+        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        caches.retain(|cache| cache.strong_count() > 0);
+        caches.push(Arc::downgrade(cache));
+    }
+
+    pub(super) fn count_hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_miss(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_evicted(&self, plans: usize) {
+        self.evicted.fetch_add(plans as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_packed(&self, effort: Effort) {
+        let counter = match effort {
+            Effort::Quick => &self.packed_quick,
+            Effort::Full => &self.packed_full,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_answer(&self) {
+        self.packed_answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The answer is how many there have been, this one included.
+    pub(super) fn count_mismatch(&self) -> u64 {
+        self.packed_mismatches.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::plan::cache::plan_of;
+
+    #[test]
+    fn each_event_has_its_counter() {
+        let counters = PlanCounters::default();
+        counters.count_hit();
+        (0..2).for_each(|_| counters.count_miss());
+        counters.count_evicted(3);
+        (0..4).for_each(|_| counters.count_packed(Effort::Quick));
+        (0..5).for_each(|_| counters.count_packed(Effort::Full));
+        (0..6).for_each(|_| counters.count_answer());
+        assert_eq!((1..=7).map(|_| counters.count_mismatch()).collect::<Vec<_>>(), (1..=7).collect::<Vec<_>>());
+        let expected = PlanCounts {
+            hits: 1,
+            misses: 2,
+            evicted: 3,
+            packed_quick: 4,
+            packed_full: 5,
+            packed_answers: 6,
+            packed_mismatches: 7,
+            bytes: 0,
+        };
+        assert_eq!(counters.counts(), expected);
+    }
+
+    #[test]
+    fn what_makes_room_is_counted_and_bytes_are_those_of_living_caches() {
+        const PLANS: u64 = 5_000;
+        let counters = Arc::<PlanCounters>::default();
+        let make = || PlanCache::counting(64 << 10, None, Arc::clone(&counters)).unwrap();
+        let full = make();
+        for page in 0..PLANS {
+            full.learn(full.key(&page), plan_of(&full, &page.to_le_bytes()), 0);
+        }
+        let counts = counters.counts();
+        assert!(counts.bytes > 0 && counts.bytes <= 64 << 10, "{counts:?}");
+        assert!(counts.evicted > 0 && counts.evicted < PLANS, "{counts:?}");
+        // A reload: what was counted stays, and the bytes of both count while both are there.
+        let next = make();
+        next.learn(next.key(&1), plan_of(&next, b"a page"), 0);
+        let both = counters.counts();
+        assert!(both.bytes > counts.bytes && both.evicted == counts.evicted, "{both:?}");
+        drop(full);
+        assert_eq!(counters.counts().bytes, both.bytes - counts.bytes);
+        drop(next);
+        assert_eq!(counters.counts().bytes, 0);
+        drop(make());
+        assert_eq!(counters.caches.lock().unwrap().len(), 1, "those that have gone are forgotten");
+    }
+}

@@ -91,7 +91,7 @@ struct Evictions(Arc<PlanCounters>);
 impl Lifecycle<u128, Arc<Entry>> for Evictions {
     type RequestState = ();
 
-    fn on_evict(&self, _: &mut (), _: u128, entry: Arc<Entry>) {
+    fn on_evict(&self, (): &mut (), _: u128, entry: Arc<Entry>) {
         self.0.count_evicted(entry.plans.len());
     }
 }

@@ -164,10 +164,10 @@ fn work(queue: &Queue, cache: &Weak<PlanCache>) {
     let mut budget = Budget::default();
     while let Some(job) = queue.next(&mut budget, start) {
         let begun = start.elapsed();
-        if let Some(cache) = cache.upgrade() {
-            if catch_unwind(AssertUnwindSafe(|| run(&job, &cache))).is_err() {
-                cache.tell_wrong(&job.plan);
-            }
+        if let Some(cache) = cache.upgrade()
+            && catch_unwind(AssertUnwindSafe(|| run(&job, &cache))).is_err()
+        {
+            cache.tell_wrong(&job.plan);
         }
         budget.spend(start.elapsed().saturating_sub(begun));
         drop(job);

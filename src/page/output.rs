@@ -89,6 +89,13 @@ impl Output {
     }
 }
 
+/// Takes out of `text` what has left before.
+pub(super) fn drop_sent(text: &mut Vec<u8>, sent: &mut usize) {
+    let again = text.len().min(*sent);
+    text.drain(..again);
+    *sent -= again;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

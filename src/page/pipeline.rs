@@ -9,7 +9,7 @@ use encoding_rs::Encoding;
 use super::charset::Charset;
 use super::encoding::{Coding, Decoder, Encoder};
 use super::opening::Opening;
-use super::output::Output;
+use super::output::{Output, drop_sent};
 use super::packed::PackedBody;
 use super::plan::{Confirm, End, Known, Log, Place, PlanCache, Skip};
 use super::report::{PageFacts, Rewrite};
@@ -380,13 +380,6 @@ impl Work {
         let rewriter = Box::new(Rewriter::new(self.job).keep(log));
         Stage::Rewrite { rewriter, choose: self.choose, sent: 0, place }
     }
-}
-
-/// Takes out of `text` what has left before.
-fn drop_sent(text: &mut Vec<u8>, sent: &mut usize) {
-    let again = text.len().min(*sent);
-    text.drain(..again);
-    *sent -= again;
 }
 
 impl std::fmt::Debug for Pipeline {

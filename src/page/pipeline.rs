@@ -663,7 +663,7 @@ mod tests {
                 let (_, facts, _) = run(visit(other, None, Coding::Identity, 9), page.as_bytes(), &[999], None);
                 let (_, own, _) = run(visit(packs, None, Coding::Identity, 9), page.as_bytes(), &[999], None);
                 let fits = facts.mark_off == own.mark_off;
-                let mut zip = || zipped(other, &cache, 9, page.as_bytes(), &[5_000], None);
+                let zip = || zipped(other, &cache, 9, page.as_bytes(), &[5_000], None);
                 assert_eq!((zip(), zip()), (fits, true), "{:?}", facts.mark_off);
             }
         }

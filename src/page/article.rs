@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use lol_html::Selector;
-use lol_html::html_content::SourceLocation;
-use lol_html::send::{Element, ElementContentHandlers, Settings};
+use lol_html::html_content::{Doctype, SourceLocation};
+use lol_html::send::{DocumentContentHandlers, Element, ElementContentHandlers, Settings};
 
 use super::ambiguity::Ambiguity;
 use super::chunks::{on_style, on_text};
@@ -186,6 +186,9 @@ fn handlers(settings: Settings<'static, 'static>, shared: &Handle) -> Settings<'
         ElementContentHandlers::default().text(on_text(shared)),
         ElementContentHandlers::default().text(on_style(shared)),
     ];
+    // Nobody asks for it: but as long as somebody may, each tag is read once, and not first to see whether it matters.
+    let doctype = |_: &mut Doctype<'_>| Ok(());
+    settings = settings.append_document_content_handler(DocumentContentHandlers::default().doctype(doctype));
     // Where nothing is marked nobody asks for the text of style elements.
     let wanted = if lock(shared).style.is_active() { all.len() } else { all.len() - 1 };
     for (selector, handlers) in PARSED.iter().zip(all).take(wanted) {

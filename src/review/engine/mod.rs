@@ -48,7 +48,9 @@ pub(crate) use agents::{AgentCache, AgentTable, KnownAgent};
 pub(in crate::review) use crew::both;
 pub(crate) use distinct::{BuildReady, Sketch};
 pub(crate) use facts::Facts;
-pub(crate) use feed::{Feed, Problem, Reading, name};
+#[cfg(feature = "clickhouse")]
+pub(crate) use feed::Feed;
+pub(crate) use feed::{Problem, Reading, name};
 pub(crate) use follow::{Followed, follow};
 #[cfg(feature = "clickhouse")]
 pub(crate) use row::Kind;

@@ -94,12 +94,14 @@ pub(super) struct Safety {
 
 impl Document {
     pub(super) fn now(sources: &Sources) -> Self {
+        // The log before the figures: a record is noted before it is written, so no document shows more written than counted.
+        let log = sources.sinks.as_deref().and_then(|sinks| log_health(sinks, sources.clock.unix()));
         let figures = sources.live.snapshot();
         Self {
             verdict: verdict(&figures),
             version: env!("CARGO_PKG_VERSION"),
             ready: sources.is_ready(),
-            log: sources.sinks.as_deref().and_then(|sinks| log_health(sinks, sources.clock.unix())),
+            log,
             lookups: sources.lookups.as_ref().and_then(|lookups| lookups()),
             safety: safety(sources),
             state_bytes: sources.state.bytes(),

@@ -16,6 +16,7 @@ mod demo;
 mod dns;
 mod error;
 mod failure;
+mod front;
 mod headers;
 mod idle;
 mod operators;
@@ -235,7 +236,7 @@ impl Proxy {
             let (parts, live, tls, config) = (Arc::clone(&parts), live.clone(), tls.clone(), config.clone());
             let read = Arc::new(read);
             tokio::spawn(async move {
-                parts.learn_front_page(&config).await;
+                parts.read_front_page(&config).await;
                 let mut save = tokio::time::interval(SAVE_EVERY);
                 loop {
                     let parts = Arc::clone(&parts);
@@ -364,22 +365,6 @@ impl Parts {
         }
         if let Some(sinks) = &self.sinks {
             sinks.reopen();
-        }
-    }
-
-    /// One page is read before the first reader comes, so that copies are marked from the start. A failure is no error:
-    /// the first page that a reader asks for teaches the same.
-    async fn learn_front_page(&self, config: &Config) {
-        if self.learned.findings.knows_any() {
-            return;
-        }
-        let page = match site(config, &self.secrets) {
-            Ok(Site::Upstream(upstream)) => upstream.fetch("/").await,
-            Ok(Site::Demo(demo, _)) => demo.page("/"),
-            Err(_) => None,
-        };
-        if let Some(page) = page {
-            self.learned.findings.learn_page(&page);
         }
     }
 }

@@ -80,23 +80,38 @@ impl Upstream {
         Ok(Self { shared: Arc::new(Shared { client, base, prefix, settings: settings.clone(), pseudonym, via }) })
     }
 
-    /// One page, whole; for learning about the site. Failures are nothing.
-    pub(super) async fn fetch(&self, path: &str) -> Option<Bytes> {
+    /// The page at `/`, whole; for learning about the site. Failures are nothing.
+    pub(super) async fn front_page(&self) -> Option<Bytes> {
         const MOST: usize = 4 << 20;
+        let answer = self.ask("identity", false).await?;
+        let body = Limited::new(answer.into_body(), MOST).collect();
+        let whole = tokio::time::timeout(self.shared.settings.timeouts.response_idle.0, body).await.ok()?.ok()?;
+        Some(whole.to_bytes())
+    }
+
+    /// Does that page come in a coding for whoever takes gzip, and comes through a proxy or not?
+    pub(super) async fn compresses(&self, through_proxy: bool) -> Option<bool> {
+        let answer = self.ask("gzip", through_proxy).await?;
+        Some(answer.headers().contains_key(header::CONTENT_ENCODING))
+    }
+
+    /// Asks for `/`. `None`: there is no page.
+    async fn ask(&self, codings: &'static str, through_proxy: bool) -> Option<Response<Incoming>> {
         let mut parts = uri::Parts::default();
         parts.scheme = self.shared.base.scheme().cloned();
         parts.authority = self.shared.base.authority().cloned();
-        parts.path_and_query = path.parse().ok();
-        let request = Request::builder()
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
+        let mut request = Request::builder()
             .uri(Uri::from_parts(parts).ok()?)
             .header(header::ACCEPT, "text/html")
-            .header(header::ACCEPT_ENCODING, "identity")
-            .body(empty());
-        let answer = self.shared.send(request.ok()?, None).await.ok()?;
-        let html = is_html(answer.headers());
-        let body = Limited::new(answer.into_body(), MOST).collect();
-        let whole = tokio::time::timeout(self.shared.settings.timeouts.response_idle.0, body).await.ok()?.ok()?;
-        html.then(|| whole.to_bytes())
+            .header(header::ACCEPT_ENCODING, codings)
+            .body(empty())
+            .ok()?;
+        if through_proxy {
+            headers::append_via(request.headers_mut(), self.shared.via.as_ref());
+        }
+        let answer = self.shared.send(request, None).await.ok()?;
+        (answer.status().is_success() && is_html(answer.headers())).then_some(answer)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::support::{Answer, PATIENCE, TempDir, read_answer, request_from};
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// `deckle proxy`, and what it says on its two outputs.
-struct Program {
+pub(crate) struct Program {
     child: Child,
     /// The first line of standard output; empty: it ended without one.
     first_line: String,
@@ -23,7 +23,7 @@ struct Program {
 }
 
 impl Program {
-    fn start(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+    pub(crate) fn start(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let dir = TempDir::new();
         std::fs::write(dir.path().join("deckle.toml"), "").unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_deckle"))
@@ -56,7 +56,7 @@ impl Program {
     }
 
     /// What follows these words in the log, which are waited for.
-    fn hears(&self, words: &str) -> String {
+    pub(crate) fn hears(&self, words: &str) -> String {
         loop {
             let line = self.told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the log does not say `{words}`"));
             if let Some((_, rest)) = line.split_once(words) {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use deckle::config::Config;
 use deckle::proxy::{Proxy, Reload};
 
+use crate::admin::Program;
 use crate::support::{
     Answer, Deckle, PATIENCE, Seen, TempDir, Upstream, get, has, hits, read_answer, read_log, request_from,
 };
@@ -460,6 +461,35 @@ fn a_site_nearby_is_not_asked_to_compress_what_is_taken_apart_here() {
         let (passed, coding, _) = ask("/page", "br");
         assert_eq!((passed.as_str(), coding.as_str()), ("br", ""), "the site has no such coding");
     }
+}
+
+/// As nginx is by its defaults.
+#[test]
+fn a_site_that_compresses_nothing_for_a_proxy_is_named_in_the_log() {
+    let answers = |hides: bool, seen: &Arc<Mutex<Vec<Seen>>>| {
+        let memory = Arc::clone(seen);
+        Upstream::start(move |request, stream| {
+            memory.lock().unwrap().push(request.clone());
+            let gzip = request.headers.get("accept-encoding").is_some_and(|accepts| accepts.contains("gzip"));
+            let coded = gzip && !(hides && request.headers.contains_key("via"));
+            let coding = if coded { "Content-Encoding: gzip\r\n" } else { "" };
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{coding}Connection: close\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes());
+        })
+    };
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let program = Program::start(&[], &["--upstream", &answers(true, &seen).url()]);
+    program.hears("Set `gzip_proxied any;` where the site is nginx");
+
+    // Whoever has it in the log that all is well was asked once for gzip: the second question is for those that hide it.
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let _program = Program::start(&[], &["--upstream", &answers(false, &seen).url()]);
+    let of_gzip = |seen: &[Seen]| {
+        let is_gzip = |request: &&Seen| request.headers["accept-encoding"] == "gzip";
+        seen.iter().filter(is_gzip).map(|request| request.headers.contains_key("via")).collect::<Vec<_>>()
+    };
+    wait_until(|| !of_gzip(&seen.lock().unwrap()).is_empty());
+    assert_eq!(of_gzip(&seen.lock().unwrap()), [true]);
 }
 
 #[test]

@@ -22,19 +22,25 @@ BROWSERS = [
 WORDS = """the a of in on for council harbour committee report morning budget night market bridge ferry minister teacher
 hospital season water price village museum school said told asked would could after before between against under about
 people year week family city river train winter summer storm answer letter paper""".split()
+# What all pages of a site share, and what is by far the most of them.
+FRAME = "".join(
+    f'<nav class="menu menu--{number % 7}"><ul><li class="menu__item" data-track="m{number}"><a class="link link--{number % 5}" '
+    f'href="/{number:02}/{number * 37}.html" aria-label="{WORDS[number % len(WORDS)]}">{WORDS[number % len(WORDS)]}</a></li></ul></nav>\n'
+    for number in range(250)
+)
 MISMATCH = "deckle_packed_mismatch_total"
 PLANS = ["deckle_plan_hits_total", "deckle_plan_misses_total", "deckle_plan_evicted_total", "deckle_packed_answers_total"]
 
 
 def article(number, edition):
-    """An article of 8 to 40 kB. The edition stands in its text, so that an old one is known."""
+    """An article of 300 to 1,200 words on a page of 50 to 80 kB. The edition stands in its text, so that an old one is known."""
     rng = random.Random(number * 1_000_003 + edition)
     paragraphs = "\n".join(
-        f"<p>{' '.join(rng.choices(WORDS, k=60)).capitalize()}, edition {edition}.</p>" for _ in range(rng.randint(20, 100))
+        f"<p>{' '.join(rng.choices(WORDS, k=30)).capitalize()}, edition {edition}.</p>" for _ in range(rng.randint(10, 40))
     )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Article {number}</title></head>\n'
-        f'<body><main><article id="a{number}"><h1>Article {number}</h1>\n{paragraphs}\n</article></main></body></html>\n'
+        f'<body>{FRAME}<main><article id="a{number}"><h1>Article {number}</h1>\n{paragraphs}\n</article></main></body></html>\n'
     )
 
 

@@ -7,25 +7,21 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 
 use super::appended::Appended;
 use super::card::Card;
 use super::headers::strip_digests;
 use super::output::Output;
+use super::patience::Patience;
 use super::pipeline::Pipeline;
 use super::report::{PageReport, Rewrite};
 use super::tee::Tee;
-
-/// How long a part of a known page waits for the rest of its chunk, to be confirmed, and the start of a page for its charset.
-const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -109,8 +105,8 @@ pub(crate) struct Page {
     /// What may leave.
     out: Output,
     trailers: Option<HeaderMap>,
-    /// Runs while something is waited for, by where that begins.
-    patience: Option<(usize, Pin<Box<Sleep>>)>,
+    /// Runs while something is waited for.
+    patience: Option<Patience>,
     ended: bool,
     done: bool,
 }
@@ -197,16 +193,13 @@ impl Page {
         }
     }
 
-    /// Has what is held waited too long? Without a tokio runtime there is no clock, and nothing waits.
+    /// Has what is held waited too long?
     fn has_waited(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(at) = self.pipeline.waits_at() else { return false };
-        if self.patience.as_ref().is_none_or(|(chunk, _)| *chunk != at) {
-            if tokio::runtime::Handle::try_current().is_err() {
-                return true;
-            }
-            self.patience = Some((at, Box::pin(sleep(PATIENCE))));
+        if self.patience.as_ref().is_none_or(|patience| !patience.is_for(at)) {
+            self.patience = Patience::new(at);
         }
-        self.patience.as_mut().is_some_and(|(_, sleep)| sleep.as_mut().poll(cx).is_ready())
+        self.patience.as_mut().is_none_or(|patience| patience.poll(cx).is_ready())
     }
 
     fn coding_error<E>(&mut self, error: io::Error) -> BodyError<E> {

@@ -45,6 +45,7 @@ mod opening;
 mod outcome;
 mod output;
 mod packed;
+mod patience;
 mod pipeline;
 mod plain;
 pub mod plan;

@@ -253,6 +253,7 @@ impl AuditRecord {
             if visitor.address.hops > 0 {
                 object.number("deckle.client.hops", visitor.address.hops.into());
             }
+            object.number_if("client.asn", visitor.asn.map(u64::from));
         }
         object.text_if("user_agent.original", self.user_agent_text(notes).as_deref());
         object.text_if("http.request.header.referer", self.referer_text(notes, settings).as_deref());
@@ -494,6 +495,16 @@ mod tests {
         let json = line(&record(&visitor, &none));
         assert_eq!(json["deckle.circumstances"], serde_json::json!(["warm_up"]));
         assert_eq!(json["deckle.visitor.token"], "shared", "it goes around");
+    }
+
+    #[test]
+    fn the_system_of_an_address_is_told_where_it_is_known() {
+        let (head, ()) = http::Request::new(()).into_parts();
+        let visitor = Visitor::from_head(&head, &crate::visitor::Settings::default(), Duration::ZERO).unwrap();
+        let known = Visitor { asn: Some(64_500), ..visitor.clone() };
+        let of = |visitor: Visitor| line(&AuditRecord { visitor: Some(visitor), ..blank() });
+        assert_eq!(of(known)["client.asn"], 64_500);
+        assert_eq!(of(visitor).get("client.asn"), None);
     }
 
     #[test]

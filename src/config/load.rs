@@ -118,6 +118,7 @@ impl Config {
             &mut self.proxy.tls.key,
             &mut self.proxy.admin_token_file,
             &mut self.visitor.ranges.file,
+            &mut self.visitor.asn_db,
             &mut self.action.templates,
         ];
         for file in named.into_iter().flatten() {
@@ -217,10 +218,15 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("deckle-config-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("deckle.toml");
-        std::fs::write(&path, "secret_file = \"key\"\n[visitor.ranges]\nfile = \"r.json\"\n").unwrap();
+        std::fs::write(
+            &path,
+            "secret_file = \"key\"\n[visitor]\nasn_db = \"a.mmdb\"\n[visitor.ranges]\nfile = \"r.json\"\n",
+        )
+        .unwrap();
         let config = Config::from_path(&path).unwrap();
         assert_eq!(config.secret_file.as_deref(), Some(dir.join("key").to_str().unwrap()));
         assert_eq!(config.visitor.ranges.file.as_deref(), Some(dir.join("r.json").to_str().unwrap()));
+        assert_eq!(config.visitor.asn_db.as_deref(), Some(dir.join("a.mmdb").to_str().unwrap()));
         std::fs::write(&path, "nonsense").unwrap();
         let error = Config::from_path(&path).unwrap_err().to_string();
         assert!(error.starts_with(path.to_str().unwrap()), "{error}");

@@ -1,16 +1,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::DeckleLayer;
+use super::{BuildError, DeckleLayer};
 use crate::action::{ActionError, EnforceLayer, Mode};
-use crate::audit::{AuditLayer, OnFailure, Sink, SinkError, SinkKind, Sinks};
+use crate::audit::{AuditLayer, OnFailure, Sink, SinkKind, Sinks};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::rights::RobotsMemory;
 #[cfg(feature = "html")]
 use crate::rights::{Pref, ScopeSettings, Uses};
-use crate::secret::{SecretError, Secrets};
-use crate::suspicion::{AssessLayer, SharedError, State, SuspicionError};
+use crate::secret::Secrets;
+use crate::suspicion::{AssessLayer, State};
 #[cfg(feature = "web-bot-auth")]
 use crate::visitor::Directories;
 #[cfg(feature = "verify-dns")]
@@ -20,7 +20,7 @@ use crate::visitor::Ranges;
 use crate::visitor::proxy_check::ProxyCheck;
 #[cfg(feature = "html")]
 use crate::visitor::trap::TrapPaths;
-use crate::visitor::{Agents, IdentifyLayer, VisitorError};
+use crate::visitor::{Agents, IdentifyLayer, Systems};
 
 /// Builds a [`DeckleLayer`]. Setters beat the configuration.
 #[derive(Clone)]
@@ -37,6 +37,7 @@ pub struct Builder {
     directories: Option<Arc<Directories>>,
     #[cfg(feature = "proxy")]
     ranges: Option<Arc<arc_swap::ArcSwap<Ranges>>>,
+    systems: Option<Systems>,
     check: Arc<ProxyCheck>,
     #[cfg(feature = "html")]
     findings: Option<Arc<crate::page::Findings>>,
@@ -46,61 +47,6 @@ pub struct Builder {
     plan_counters: Arc<crate::page::PlanCounters>,
     robots: Arc<RobotsMemory>,
     activated: u64,
-}
-
-/// Why a layer could not be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// Section `[visitor]`.
-    #[error(transparent)]
-    Visitor(#[from] VisitorError),
-    /// Section `[suspicion]`.
-    #[error(transparent)]
-    Suspicion(#[from] SuspicionError),
-    /// Section `[shared]`.
-    #[error(transparent)]
-    Shared(#[from] SharedError),
-    /// Names in the shared store are made with the secret.
-    #[error("`shared.url` is set, but the builder was given no secret")]
-    SharedNoSecret,
-    /// Section `[action]`.
-    #[error(transparent)]
-    Action(#[from] ActionError),
-    /// Section `[page]` or `[rights]`.
-    #[cfg(feature = "html")]
-    #[error(transparent)]
-    Page(#[from] crate::page::PageError),
-    /// Section `[audit]`.
-    #[error(transparent)]
-    Sink(#[from] SinkError),
-    /// The secret.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// Nobody would put keys into the list.
-    #[error(
-        "`visitor.botauth.directories` is set, but a layer fetches no keys: hand them in by `Builder::directories`; `deckle proxy` fetches them itself"
-    )]
-    NoDirectories,
-    /// A signature that covers the host proves nothing if any host will do.
-    #[error("`visitor.botauth.directories` is set, but no name of the site: set `proxy.hosts` or `page.origin`")]
-    NoHost,
-    /// A level of marking without a secret to derive marks from.
-    #[error("`watermark.level` is set, but the builder was given no secret")]
-    NoSecret,
-    /// Marks behind a shared cache.
-    #[error(
-        "`page.shared_cache` is set, and copies are marked: the cache would hand one visitor's copy to all; set `watermark.level = \"off\"`"
-    )]
-    SharedCache,
-    /// A section whose feature is not compiled in.
-    #[error("section `[{section}]` needs feature `{feature}`")]
-    Feature {
-        /// The section.
-        section: &'static str,
-        /// The feature.
-        feature: &'static str,
-    },
 }
 
 impl Builder {
@@ -117,6 +63,7 @@ impl Builder {
             directories: None,
             #[cfg(feature = "proxy")]
             ranges: None,
+            systems: None,
             check: Arc::new(ProxyCheck::new()),
             #[cfg(feature = "html")]
             findings: None,
@@ -185,6 +132,13 @@ impl Builder {
         self
     }
 
+    /// A database of autonomous systems that is open already, instead of the file that `visitor.asn_db` names.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn systems(mut self, systems: Systems) -> Self {
+        self.systems = Some(systems);
+        self
+    }
+
     /// The directories whose keys are believed, instead of those that `visitor.botauth.directories` names; their keys are
     /// put in by whoever holds them. `deckle proxy` fetches them itself, a layer never does.
     #[cfg(feature = "web-bot-auth")]
@@ -248,7 +202,9 @@ impl Builder {
         // Without a secret passes are good until the next start.
         let keys = secrets.clone().map_or_else(Secrets::random, Ok)?;
         let mount = &config.visitor.routes.mount;
-        let identify = IdentifyLayer::with_check(&config.visitor, clock.clone(), self.check.clone())?.secret(&keys);
+        let systems = self.systems.clone().map_or_else(|| Systems::configured(&config.visitor), Ok)?;
+        let identify = IdentifyLayer::with_systems(&config.visitor, clock.clone(), self.check.clone(), systems)?;
+        let identify = identify.secret(&keys);
         #[cfg(feature = "verify-dns")]
         let identify = match self.dns.clone().filter(|_| config.visitor.verify.dns) {
             Some(dns) => identify.dns(dns),

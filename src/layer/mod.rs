@@ -32,13 +32,15 @@
 
 mod body;
 mod builder;
+mod error;
 mod future;
 #[allow(clippy::module_inception)] // The file set of every layer folder.
 mod layer;
 mod service;
 
 pub use body::{BodyError, ResponseBody};
-pub use builder::{BuildError, Builder};
+pub use builder::Builder;
+pub use error::BuildError;
 pub use future::ResponseFuture;
 pub use layer::DeckleLayer;
 pub use service::Deckle;

@@ -58,12 +58,11 @@ use crate::audit::{self, FileSink, PolicyText, SinkKind, Sinks};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, LoadError, ProxySettings};
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
-use crate::page::{PlanCounters, notice::Where};
-use crate::rights::{Pref, RobotsMemory, Uses};
+use crate::page::PlanCounters;
+use crate::rights::RobotsMemory;
 use crate::secret::Secrets;
 use crate::suspicion::State;
-use crate::unit::Span;
-use crate::visitor::{self, proxy_check::ProxyCheck};
+use crate::visitor::{Systems, proxy_check::ProxyCheck};
 use admin::AdminListener;
 use operators::Operators;
 use plans::{Learned, Plans};
@@ -293,17 +292,11 @@ impl Parts {
         let site = site(config, &self.secrets)?;
         let mut config = config.clone();
         if matches!(site, Site::Demo(..)) {
-            // All clients of the demo are on this machine.
-            config.visitor.proxy_check = visitor::Switch::Off;
-            config.visitor.ranges.refresh = Span::seconds(0);
-            if config.rights.holder.is_empty() {
-                demo::HOLDER.clone_into(&mut config.rights.holder);
-                // As a news site would have it: found by search engines, no food for models.
-                config.rights.uses = Uses { search: Pref::Allow, ai_train: Pref::Deny, ..config.rights.uses };
-                config.page.notice.places = vec![Where::Footer, Where::Meta];
-            }
+            demo::adapt(&mut config);
         }
         let known = self.operators.next(&config.visitor).map_err(BuildError::from)?;
+        // Read once for all layers that are built.
+        let systems = Systems::configured(&config.visitor).map_err(BuildError::from)?;
         let builder = |activated| {
             let builder = DeckleLayer::builder()
                 .config(config.clone())
@@ -316,6 +309,7 @@ impl Parts {
                 .robots(Arc::clone(&self.robots))
                 .clock(self.clock.clone())
                 .activated(activated)
+                .systems(systems.clone())
                 .ranges(Arc::clone(&known.ranges));
             #[cfg(feature = "web-bot-auth")]
             let builder = builder.directories(Arc::clone(&known.directories));

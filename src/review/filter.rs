@@ -225,9 +225,10 @@ enum Get {
     Text(for<'a> fn(&Subject<'a>) -> Option<&'a str>),
 }
 
-static FIELDS: [Field; 27] = [
+static FIELDS: [Field; 28] = [
     Field("time", "time", Get::Time),
     Field("address", "client.address", Get::Text(|s| Some(&s.hit.address))),
+    Field("asn", "client.asn", Get::Number(|s| s.hit.deckle.as_deref().and_then(|own| own.asn).map(f64::from))),
     Field("method", "http.request.method", Get::Text(|s| Some(&s.hit.method))),
     Field("host", "server.address", Get::Text(|s| Some(&s.hit.host))),
     Field("path", "url.path", Get::Text(|s| Some(&s.hit.path))),
@@ -402,6 +403,7 @@ mod tests {
             deckle: Some(Box::new(DeckleFields {
                 site: "news".into(),
                 visitor: "7vxuxkzrciownrc37liq".into(),
+                asn: Some(64_500),
                 score: 70,
                 signals: vec!["no_assets:20".into(), "seq_ids:10".into()],
                 action: "limit".into(),
@@ -538,6 +540,7 @@ mod tests {
             (r#"visitor.id == "v1" && visitor.agent == "GPTBot" && visitor.category ~ "ai-""#, true),
             (r#"visitor.verification == "verified" && site == "news" && host == "news.example""#, true),
             (r#"path >= "/news" && path < "/nexs" && method == "GET" && address ~ "203.0""#, true),
+            ("asn == 64500 && client.asn < 64501", true),
             ("duration_us > 1499.5 && duration_us < 1501", true),
             // What is not there is unequal to everything.
             (r#"referer == "x" || referer < "x" || referer ~ """#, false),
@@ -549,7 +552,13 @@ mod tests {
         let foreign = Hit { time: AT, ..Hit::default() };
         let keeps =
             |text: &str| filters(|args| args.expression = Some(text.to_owned())).unwrap().keeps(&subject(&foreign));
-        assert!(!keeps("score < 100") && keeps("score != 100") && !keeps("status < 600") && keeps("complete != true"));
+        assert!(
+            !keeps("score < 100")
+                && keeps("score != 100")
+                && !keeps("asn > 0")
+                && !keeps("status < 600")
+                && keeps("complete != true")
+        );
     }
 
     #[test]

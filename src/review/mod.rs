@@ -65,6 +65,7 @@ pub use verify::{Erased, KeySource, Segment, Signatures, Verdict, Verification, 
 
 use crate::audit::integrity::Anchored;
 use crate::audit::reader::{Format, LogFormatError, Reader, Skipped, Zone};
+use crate::visitor::Systems;
 use engine::{Counts, Plan, Reading, RobotsVersions};
 use reports::Reported;
 
@@ -73,6 +74,7 @@ use reports::Reported;
 pub struct Review {
     plan: Plan,
     cost_per_gb: Option<f64>,
+    systems: Systems,
     stop: Arc<AtomicBool>,
 }
 
@@ -133,6 +135,7 @@ impl Default for Review {
                 simulated: None,
             },
             cost_per_gb: None,
+            systems: Systems::default(),
             stop: Arc::default(),
         }
     }
@@ -209,6 +212,13 @@ impl Review {
     #[must_use]
     pub fn cost_per_gb(mut self, cost: f64) -> Self {
         self.cost_per_gb = Some(cost);
+        self
+    }
+
+    /// Names who runs the networks of suspects, and their numbers where the log has none.
+    #[must_use]
+    pub fn systems(mut self, systems: Systems) -> Self {
+        self.systems = systems;
         self
     }
 
@@ -330,6 +340,7 @@ impl Review {
             gap: self.plan.gap,
             cost_per_gb: self.cost_per_gb,
             simulated: self.plan.simulated.as_deref(),
+            systems: self.systems.clone(),
         };
         let Reported { mut report, most_by_one, windowed } = reports::report(counts, &about);
         add_indexes(&mut report.quality.anchored, given);

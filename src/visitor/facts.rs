@@ -23,7 +23,7 @@ use super::route::{self, Routes, bare_host, normalise};
 #[cfg(feature = "web-bot-auth")]
 use super::signature;
 use super::trap::TrapPaths;
-use super::{AddressSource, Agents, ClientAddress, Peer, RouteClass, Settings, Standing, TrustedProxies};
+use super::{AddressSource, Agents, ClientAddress, Peer, RouteClass, Settings, Standing, Systems, TrustedProxies};
 #[cfg(any(feature = "verify-dns", feature = "web-bot-auth"))]
 use super::{Agent, verify};
 use super::{Visitor, VisitorError, VisitorKey, ranges};
@@ -40,6 +40,7 @@ pub(crate) struct Facts {
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
     ja4: Option<HeaderName>,
+    systems: Systems,
     keys: Option<Keys>,
     #[cfg(feature = "verify-dns")]
     dns: Option<DnsVerifier>,
@@ -73,12 +74,18 @@ impl Facts {
             allow: settings.allow.clone(),
             deny: settings.deny.clone(),
             ja4: ja4_header(settings)?,
+            systems: Systems::default(),
             keys: None,
             #[cfg(feature = "verify-dns")]
             dns: None,
             #[cfg(feature = "web-bot-auth")]
             signatures: None,
         })
+    }
+
+    /// Systems of addresses are looked up, too. What only judges a log has no use for them.
+    pub(crate) fn with_systems(self, systems: Systems) -> Self {
+        Self { systems, ..self }
     }
 
     /// Signatures are checked, too.
@@ -142,6 +149,7 @@ impl Facts {
             traps: traps.cloned(),
             prefetch: route::is_prefetch(head.headers),
             foreign_hello: self.ja4(head).is_some_and(is_foreign),
+            asn: ip.and_then(|ip| self.systems.number(ip)),
             cloud: ip.is_some_and(|ip| self.clouds.holds(ip)),
             host,
             key: visitor_key(&address, head.headers),

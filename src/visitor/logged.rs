@@ -59,6 +59,7 @@ impl Facts {
             traps: None,
             prefetch: false,
             foreign_hello: false,
+            asn: None,
             cloud: rents,
             host: head.host,
             key: head.key,

@@ -44,6 +44,7 @@ pub mod route;
 mod settings;
 #[cfg(feature = "web-bot-auth")]
 mod signature;
+mod systems;
 pub(crate) mod trap;
 mod verify;
 
@@ -80,6 +81,7 @@ pub use settings::{RouteSettings, Settings, Switch, VisitorError};
 pub use signature::{BotAuthSettings, Directories, Directory, DirectoryError};
 #[cfg(all(feature = "web-bot-auth", feature = "proxy"))]
 pub(crate) use signature::{KEYS_MAX_BYTES, KEYS_PATH};
+pub use systems::{System, Systems, SystemsError};
 pub use trap::{Trap, TrapForm};
 #[cfg(feature = "proxy")]
 pub(crate) use verify::is_public;
@@ -148,6 +150,8 @@ pub struct Visitor {
     pub host: Arc<str>,
     /// The path in its normal form.
     pub path: Arc<str>,
+    /// Number of the autonomous system that the address belongs to, where `visitor.asn_db` knows it.
+    pub asn: Option<u32>,
     /// The address is that of a rented machine.
     pub cloud: bool,
     /// A trusted proxy says that TLS was greeted as no browser of today does.
@@ -174,7 +178,7 @@ impl Visitor {
     /// # Errors
     /// [`VisitorError`] for settings that do not hold.
     pub fn from_head(head: &request::Parts, settings: &Settings, arrived: Duration) -> Result<Self, VisitorError> {
-        let facts = Facts::new(settings)?;
+        let facts = Facts::new(settings)?.with_systems(Systems::configured(settings)?);
         let view = HeadView::of(&head.method, &head.uri, &head.headers, &head.extensions);
         Ok(facts.visitor(&view, arrived, true))
     }

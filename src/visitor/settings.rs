@@ -22,6 +22,9 @@ pub struct Settings {
     /// A field in which a trusted proxy says how the client has greeted TLS (JA4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ja4_header: Option<String>,
+    /// A database of autonomous systems (MMDB), read whole at a start and at a reload; needs feature `asn`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asn_db: Option<String>,
     /// `on` or `off`: refuse to enforce while the addresses look like an unknown proxy's.
     pub proxy_check: Switch,
     /// Prefixes that are always let through.
@@ -54,6 +57,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             forwarded: None,
             ja4_header: None,
+            asn_db: None,
             proxy_check: Switch::On,
             allow: Vec::new(),
             deny: Vec::new(),
@@ -144,6 +148,12 @@ pub enum VisitorError {
     Ja4 {
         /// The value.
         value: String,
+    },
+    /// The database of autonomous systems.
+    #[error("`visitor.asn_db`: {message}")]
+    Systems {
+        /// File, and what is wrong.
+        message: String,
     },
     /// The ranges of operators.
     #[error("{message}")]

@@ -27,6 +27,8 @@ mod injection;
 mod integrity;
 mod layers;
 mod leaks;
+#[cfg(feature = "asn")]
+mod mmdb;
 mod neighbours;
 mod pages;
 mod program;
@@ -43,6 +45,8 @@ mod streaming;
 mod styles;
 mod support;
 mod survive;
+#[cfg(feature = "asn")]
+mod systems;
 mod trace;
 mod traps;
 mod undo;

@@ -606,7 +606,8 @@ fn a_reload_takes_effect_and_a_bad_one_does_not() {
     assert!(!guarded(&deckle), "the old configuration stays in force");
 }
 
-fn newest(deckle: &Deckle) -> usize {
+/// Segments of its log.
+pub(crate) fn newest(deckle: &Deckle) -> usize {
     std::fs::read_dir(deckle.log_dir())
         .unwrap()
         .flatten()

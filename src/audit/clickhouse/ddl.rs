@@ -27,7 +27,7 @@ const ADDRESS: &str = "if(address_precision = 'none', '', concat(\
                        if(address_precision = 'full', '', address_precision)))";
 
 /// All columns, in the order of the table. New ones come at the end, so that an older table takes an `ADD COLUMN` each.
-pub const COLUMNS: [Column; 37] = [
+pub const COLUMNS: [Column; 38] = [
     column(
         "ts",
         "time",
@@ -75,6 +75,7 @@ pub const COLUMNS: [Column; 37] = [
     column("content_type", "http.response.header.content-type", "LowCardinality(String)", "nullIf(content_type, '')"),
     column("challenge", "deckle.challenge", "LowCardinality(String)", "nullIf(challenge, '')"),
     column("robots_version", "deckle.robots.version", "LowCardinality(String)", "nullIf(robots_version, '')"),
+    column("client_asn", "client.asn", "UInt32", "nullIf(client_asn, 0)"),
 ];
 
 /// Can this be a database or a table? Letters, digits and `_`, so that nothing needs an escape.

@@ -50,6 +50,7 @@ pub(crate) struct Row {
     pub(crate) content_type: String,
     pub(crate) challenge: String,
     pub(crate) robots_version: String,
+    pub(crate) client_asn: u32,
 }
 
 /// What a review finds out about a hit of a foreign log.
@@ -99,6 +100,7 @@ impl Row {
             sample_rate: fields.sample.unwrap_or(1.0),
             challenge: text(fields.challenge.as_deref()),
             robots_version: text(fields.robots_version.as_deref()),
+            client_asn: fields.asn.unwrap_or(0),
             ..Self::any(hit)
         })
     }
@@ -164,6 +166,7 @@ impl Row {
             rewrite_us: 0,
             challenge: String::new(),
             robots_version: String::new(),
+            client_asn: 0,
         }
     }
 
@@ -226,7 +229,7 @@ mod tests {
     #[test]
     fn a_line_of_the_log_fills_its_columns() {
         let row = row(
-            r#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.seq":7,"deckle.instance":"w1","deckle.site":"news","deckle.request.id":"0193b1c2-5a31-7c44-9d10-6f2b8e7a1c55","http.request.method":"GET","server.address":"news.example","url.path":"/a","url.query":"p=1","http.response.status_code":200,"http.response.body.size":48213,"http.response.header.content-type":"text/html","client.address":"203.0.113.0/24","user_agent.original":"curl/8","deckle.visitor.id":"q7k2","deckle.visitor.category":"library","deckle.visitor.agent":"curl","deckle.visitor.verification":"failed","deckle.visitor.verification_method":"range","deckle.score":70,"deckle.signals":["a:1","b:2"],"deckle.action":"allow","deckle.would_action":"block","deckle.page.kind":"article","deckle.page.article":"/a","deckle.robots":"allowed","deckle.mark.id":"k1-0123456789ab","deckle.rewrite.skip":"route","deckle.duration_us":5000000000,"deckle.upstream_us":15320,"deckle.rewrite_us":611,"deckle.complete":true,"deckle.sample":0.5}"#,
+            r#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.seq":7,"deckle.instance":"w1","deckle.site":"news","deckle.request.id":"0193b1c2-5a31-7c44-9d10-6f2b8e7a1c55","http.request.method":"GET","server.address":"news.example","url.path":"/a","url.query":"p=1","http.response.status_code":200,"http.response.body.size":48213,"http.response.header.content-type":"text/html","client.address":"203.0.113.0/24","client.asn":64500,"user_agent.original":"curl/8","deckle.visitor.id":"q7k2","deckle.visitor.category":"library","deckle.visitor.agent":"curl","deckle.visitor.verification":"failed","deckle.visitor.verification_method":"range","deckle.score":70,"deckle.signals":["a:1","b:2"],"deckle.action":"allow","deckle.would_action":"block","deckle.page.kind":"article","deckle.page.article":"/a","deckle.robots":"allowed","deckle.mark.id":"k1-0123456789ab","deckle.rewrite.skip":"route","deckle.duration_us":5000000000,"deckle.upstream_us":15320,"deckle.rewrite_us":611,"deckle.complete":true,"deckle.sample":0.5}"#,
         );
         assert_eq!((row.ts, row.seq, row.site.as_str(), row.instance.as_str()), (1_795_466_712_345, 7, "news", "w1"));
         assert_eq!(row.request_id.to_string(), "0193b1c2-5a31-7c44-9d10-6f2b8e7a1c55");
@@ -235,6 +238,7 @@ mod tests {
             ("::ffff:203.0.113.0".into(), "/24")
         );
         assert_eq!((row.status, row.response_bytes, row.score, row.signals.len()), (200, 48_213, 70, 2));
+        assert_eq!(row.client_asn, 64_500);
         assert_eq!((row.verification.as_str(), row.verification_method.as_str()), ("failed", "range"));
         assert_eq!((row.action.as_str(), row.would_action.as_str()), ("allow", "block"));
         assert_eq!((row.robots.as_str(), row.rewrite_skip.as_str()), ("allowed", "route"));

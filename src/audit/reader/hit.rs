@@ -70,6 +70,8 @@ pub struct DeckleFields<'l> {
     pub verification_method: Option<Text<'l>>,
     /// Age of the list of addresses that was asked, in days.
     pub ranges_age_d: Option<u32>,
+    /// Number of the autonomous system of the address, where the log says so.
+    pub asn: Option<u32>,
     /// 0–100.
     pub score: u8,
     /// Signals, `id:weight`.

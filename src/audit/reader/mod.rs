@@ -375,6 +375,7 @@ impl DeckleFields<'_> {
             verification: own(self.verification),
             verification_method: self.verification_method.map(own),
             ranges_age_d: self.ranges_age_d,
+            asn: self.asn,
             score: self.score,
             signals: self.signals.into_iter().map(own).collect(),
             action: own(self.action),

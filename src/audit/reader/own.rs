@@ -71,6 +71,8 @@ struct OwnLine<'l> {
     content_type: Option<Borrowed<'l>>,
     #[serde(borrow, rename = "client.address", default)]
     address: Borrowed<'l>,
+    #[serde(rename = "client.asn")]
+    asn: Option<u32>,
     #[serde(borrow, rename = "user_agent.original")]
     user_agent: Option<Borrowed<'l>>,
     #[serde(borrow, rename = "http.request.header.referer")]
@@ -299,6 +301,7 @@ fn hit(line: OwnLine<'_>, time: Duration) -> Hit<'_> {
             verification: line.verification.0,
             verification_method: own(line.verification_method),
             ranges_age_d: line.ranges_age_d,
+            asn: line.asn,
             score: line.score,
             signals: line.signals.into_iter().map(|signal| signal.0).collect(),
             action: line.action.0,
@@ -378,13 +381,14 @@ mod tests {
 
     #[test]
     fn lines_of_the_own_log() {
-        let line = r#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.request.id":"x","http.request.method":"GET","url.path":"/a\"b","http.response.status_code":200,"client.address":"203.0.113.0/24","deckle.mark.id":"k0-0123456789ab","deckle.score":40,"deckle.signals":["a:1"],"future.key":[1]}"#;
+        let line = r#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.request.id":"x","http.request.method":"GET","url.path":"/a\"b","http.response.status_code":200,"client.address":"203.0.113.0/24","client.asn":64500,"deckle.mark.id":"k0-0123456789ab","deckle.score":40,"deckle.signals":["a:1"],"future.key":[1]}"#;
         let Line::Hit(hit) = parse(line) else { panic!("{line}") };
         assert_eq!(hit.time, Duration::from_millis(1_795_466_712_345));
         assert_eq!((hit.path.as_ref(), hit.address.as_ref()), ("/a\"b", "203.0.113.0/24"));
         assert!(matches!(hit.address, Cow::Borrowed(_)), "nothing is copied without need");
         let deckle = hit.deckle.unwrap();
         assert_eq!((deckle.mark.as_deref(), deckle.score, deckle.signals.len()), (Some("k0-0123456789ab"), 40, 1));
+        assert_eq!(deckle.asn, Some(64_500));
         let gap =
             r#"{"v":1,"time":"2026-11-23T20:45:12.345Z","deckle.kind":"gap","dropped.channel_full":7,"dropped.io":1}"#;
         let Line::Other(note) = parse(gap) else { panic!("{gap}") };

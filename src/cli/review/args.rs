@@ -14,6 +14,7 @@ use crate::cli::table::TableArgs;
 use crate::config::Config;
 use crate::review::{Condition, FilterArgs, Filters, Review, SimulatedPolicy, Source};
 use crate::unit::{Size, Span};
+use crate::visitor::Systems;
 
 #[derive(clap::Args)]
 #[command(
@@ -111,6 +112,9 @@ pub(super) struct ReadingArgs {
     /// Silence after which a session is over.
     #[arg(long, value_name = "TIME", default_value = "30m")]
     session_gap: Span,
+    /// Database (MMDB) that says who runs the networks of suspects: GeoLite2 ASN, IPinfo, or another of their form.
+    #[arg(long, value_name = "FILE")]
+    asn_db: Option<String>,
     /// Memory that it takes, about; beyond, the visitors that matter least are let go, further articles are left out, and
     /// the report says so.
     #[arg(long, value_name = "SIZE", default_value = "384MiB")]
@@ -284,7 +288,7 @@ impl ReviewArgs {
     }
 
     fn review_of(&self, filters: Filters) -> anyhow::Result<Review> {
-        let ReadingArgs { lines, robots, session_gap, memory, jobs, .. } = &self.reading;
+        let ReadingArgs { lines, robots, session_gap, asn_db, memory, jobs, .. } = &self.reading;
         let mut review = lines
             .apply(Review::default())?
             .session_gap(session_gap.0)
@@ -295,6 +299,9 @@ impl ReviewArgs {
             .filters(filters);
         if let Some(jobs) = jobs {
             review = review.jobs(*jobs);
+        }
+        if let Some(path) = asn_db {
+            review = review.systems(Systems::open(path).context("--asn-db")?);
         }
         if let Some(cost) = self.output.cost_per_gb {
             review = review.cost_per_gb(cost);

@@ -18,9 +18,27 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use sha2::{Digest, Sha256};
 
 use super::body::SiteBody;
+use crate::config::Config;
+use crate::page::notice::Where;
+use crate::rights::{Pref, Uses};
+use crate::unit::Span;
+use crate::visitor::Switch;
 
 /// Who holds the rights, where the configuration does not say.
-pub(super) const HOLDER: &str = "The Harbour Ledger";
+const HOLDER: &str = "The Harbour Ledger";
+
+/// What the configuration leaves open, as this site has it.
+pub(super) fn adapt(config: &mut Config) {
+    // All clients of the demo are on this machine.
+    config.visitor.proxy_check = Switch::Off;
+    config.visitor.ranges.refresh = Span::seconds(0);
+    if config.rights.holder.is_empty() {
+        HOLDER.clone_into(&mut config.rights.holder);
+        // As a news site would have it: found by search engines, no food for models.
+        config.rights.uses = Uses { search: Pref::Allow, ai_train: Pref::Deny, ..config.rights.uses };
+        config.page.notice.places = vec![Where::Footer, Where::Meta];
+    }
+}
 
 /// The demo site, rendered once and shared.
 #[derive(Clone, Debug)]

@@ -113,6 +113,8 @@ pub(crate) struct DeckleFacts {
     pub(crate) done: [u32; Action::ALL.len()],
     pub(crate) would: [u32; Action::ALL.len()],
     pub(crate) marks: Distinct,
+    /// The last one that was told.
+    pub(crate) asn: Option<u32>,
     pub(crate) passed: u32,
     pub(crate) disturbed: u32,
     /// Signals, and how often each fired.

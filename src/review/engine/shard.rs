@@ -363,6 +363,7 @@ fn add_deckle(of: &mut DeckleFacts, fields: &crate::audit::reader::DeckleFields<
     }
     let disturbs = Action::from_code(&fields.action).is_some_and(|action| action.is_at_least(Action::Slow));
     let was_refused = fields.challenge.as_deref() == Some("issued") || disturbs;
+    of.asn = fields.asn.or(of.asn);
     of.disturbed += u32::from(was_refused);
     of.passed += u32::from(fields.challenge.as_deref().is_some_and(|step| step.starts_with("passed")));
     if let Some(mark) = &fields.mark {

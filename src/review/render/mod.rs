@@ -11,6 +11,7 @@ mod markdown;
 mod sample;
 mod sections;
 mod simulation;
+mod suspects;
 mod terminal;
 mod text;
 

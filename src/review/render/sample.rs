@@ -105,6 +105,8 @@ pub(crate) fn suspect(verification: &str, agent: Option<&str>) -> Suspect {
         verification: verification.into(),
         user_agent: Some(hostile("suspect.user_agent")),
         address: hostile("suspect.address"),
+        asn: Some(64_500),
+        organisation: Some(hostile("suspect.organisation")),
         hits: 2_408,
         pages: 1_204,
         articles: 1_190,

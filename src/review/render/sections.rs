@@ -1,13 +1,14 @@
 //! What each section holds, said once.
 
 use super::cells::Cell::{self, Bytes, Count, Decimal, Share, Shown};
-use super::cells::{Section, Table, fact, name, not_evaluated, warnings};
+use super::cells::{Section, Table, fact, not_evaluated, warnings};
 use super::difference::difference;
 use super::simulation::simulation;
+use super::suspects::suspects;
 use super::text;
 use crate::review::report::{
     Actions, AgentRow, Approximate, BandwidthRow, Content, Marks, NewAgents, Quality, ReferrerRow, Report, Robots,
-    RobotsRow, SeriesRow, ShapeRow, SourceInfo, StatusTable, Suspect, Times, Verdict,
+    RobotsRow, SeriesRow, ShapeRow, SourceInfo, StatusTable, Times, Verdict,
 };
 
 /// Points of a line that people can still tell apart.
@@ -56,60 +57,6 @@ fn verdict(report: &Report) -> Section {
     let verdict = &report.verdict;
     let notes = verdict.sentences.iter().cloned().chain(warnings(&report.source)).collect();
     Section::new("Verdict", "", vec![Table::facts("", "", numbers(verdict)).for_people()]).noting(notes)
-}
-
-fn suspects(suspects: &[Suspect]) -> Section {
-    const COLUMNS: &[&str] = &[
-        "rank",
-        "name",
-        "visitor",
-        "agent",
-        "category",
-        "verification",
-        "user_agent",
-        "address",
-        "hits",
-        "pages",
-        "articles",
-        "bytes",
-        "score",
-        "reasons",
-        "action",
-        "would_action",
-        "first",
-        "last",
-        "sessions",
-        "marks",
-        "sparkline",
-    ];
-    let rows = suspects.iter().zip(1..).map(|(suspect, rank)| {
-        vec![
-            Count(rank),
-            Cell::Text(name(suspect)),
-            Cell::text(&suspect.visitor),
-            Cell::maybe(suspect.agent.as_deref()),
-            Cell::text(suspect.category),
-            Cell::state(&suspect.verification, None),
-            Cell::maybe(suspect.user_agent.as_deref()),
-            Cell::text(&suspect.address),
-            Count(suspect.hits),
-            Count(suspect.pages),
-            Count(suspect.articles),
-            Bytes(suspect.bytes),
-            Count(suspect.score.into()),
-            Cell::list(&suspect.reasons),
-            Cell::maybe(suspect.action.as_deref()),
-            Cell::maybe(suspect.would_action.as_deref()),
-            Cell::time(&suspect.first),
-            Cell::time(&suspect.last),
-            Count(suspect.sessions.into()),
-            Count(suspect.marks),
-            Cell::series(suspect.sparkline.iter().copied().map(u64::from).collect()),
-        ]
-    });
-    let table = Table::new("suspects.csv", "", COLUMNS, rows);
-    let quiet = &["agent", "user_agent", "pages", "sessions", "marks"];
-    Section::new("Suspected scrapers", "No visitor is suspected.", vec![table.without(quiet)])
 }
 
 fn agents(agents: &[AgentRow]) -> Section {

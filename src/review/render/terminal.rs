@@ -6,6 +6,7 @@ use super::difference::notes;
 use super::grid::{GAP, Grid, INDENT, Line, Style, bold, dim, marked, pad, paint, paragraph, plain, shown};
 use super::sections::sections;
 use super::simulation::{COLUMNS, summary};
+use super::suspects::system;
 use super::text::{ascii, clean, columns, cut, group, moment, size, wrap};
 use crate::review::report::{Quality, Report, Suspect};
 
@@ -219,6 +220,10 @@ fn who(rank: usize, suspect: &Suspect, look: Look) -> Line {
     if 5 + columns(&name) + columns(&rest) + columns(&category) <= look.width {
         rest.push_str(&category);
     }
+    let system = suspect.asn.map(|number| format!("  AS{number}")).unwrap_or_default();
+    if 5 + columns(&name) + columns(&rest) + columns(&system) <= look.width {
+        rest.push_str(&system);
+    }
     let mut line = plain(format!("{rank:>3}. "));
     line.extend(marked(&cut(&name, look.width.saturating_sub(5 + columns(&rest)).max(10)), Style::Bold));
     line.extend(plain(rest));
@@ -254,6 +259,7 @@ fn portrait(rank: usize, suspect: &Suspect, look: Look) -> Vec<Line> {
     let verification = Cell::state(&suspect.verification, None).shown();
     let mut facts = vec![period, format!("{}, {verification}", clean(suspect.category))];
     facts.push(format!("visitor: {}", clean(&suspect.visitor)));
+    facts.extend(system(suspect).map(|text| format!("network: {}", clean(&text))));
     facts.extend(suspect.user_agent.as_deref().map(|text| format!("user agent: {}", clean(text))));
     facts.push(format!("over time: {}", drawing(suspect)));
     for fact in facts {

@@ -138,6 +138,12 @@ pub struct Suspect {
     pub user_agent: Option<String>,
     /// As the log has it.
     pub address: String,
+    /// Number of the autonomous system of the address, if the log or a database ([`Review::systems`]) says it.
+    ///
+    /// [`Review::systems`]: crate::review::Review::systems
+    pub asn: Option<u32>,
+    /// Who runs that system, if a database says it.
+    pub organisation: Option<String>,
     /// Requests.
     pub hits: u64,
     /// Pages.

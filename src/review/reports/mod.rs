@@ -19,6 +19,7 @@ use super::engine::{Counts, Facts, Requests, both, name};
 use super::input::Source;
 use super::report::{Approximate, Quality, Report, SourceInfo};
 use super::simulate::SimulatedPolicy;
+use crate::visitor::Systems;
 pub(super) use profile::profile;
 use survey::{Program, Survey, surveys};
 use suspects::Ranked;
@@ -36,6 +37,7 @@ pub(super) struct About<'a> {
     pub(super) gap: Duration,
     pub(super) cost_per_gb: Option<f64>,
     pub(super) simulated: Option<&'a SimulatedPolicy>,
+    pub(super) systems: Systems,
 }
 
 /// A report, and what conditions ask for beyond it.
@@ -120,7 +122,7 @@ pub(super) fn report(counts: &Counts, about: &About<'_>) -> Reported {
         actions: tables::actions(&everybody),
         simulation: about.simulated.and_then(|policy| simulation::simulation(&everybody, policy)),
         quality: Quality { notes: counts.notes(), ..counts.quality.clone() },
-        suspects: suspects::rows(&everybody),
+        suspects: suspects::rows(&everybody, &about.systems),
     };
     let mut reported = Reported { report, most_by_one: [0; 3], windowed: BTreeMap::new() };
     for survey in &everybody.surveys {

@@ -1,12 +1,16 @@
 //! Suspected scrapers, by what they did.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::{Everybody, SUSPECTS, time, visitor};
 use crate::action::Action;
 use crate::review::engine::Facts;
 use crate::review::findings::{findings, points};
 use crate::review::report::Suspect;
+use crate::visitor::Systems;
 
 /// Points from which somebody is a suspect.
 const SUSPECT: u32 = 40;
@@ -38,18 +42,19 @@ pub(super) fn ranked(shard: usize, number: u32, facts: &Facts) -> Option<Ranked<
 }
 
 /// The section.
-pub(super) fn rows(everybody: &Everybody<'_>) -> Vec<Suspect> {
+pub(super) fn rows(everybody: &Everybody<'_>, systems: &Systems) -> Vec<Suspect> {
     let period = everybody.period();
-    everybody.ranked.iter().take(SUSPECTS).map(|one| row(one, period)).collect()
+    everybody.ranked.iter().take(SUSPECTS).map(|one| row(one, period, systems)).collect()
 }
 
-fn row(one: &Ranked<'_>, period: (Duration, Duration)) -> Suspect {
+fn row(one: &Ranked<'_>, period: (Duration, Duration), systems: &Systems) -> Suspect {
     let facts = one.facts;
     let strongest = |counts: &[u32]| {
         let done = Action::ALL.iter().zip(counts).filter(|(_, times)| **times > 0);
         done.map(|(action, _)| *action).max().map(|action| action.code().to_owned())
     };
     let deckle = facts.deckle.as_ref();
+    let (asn, organisation) = system(&facts.address, deckle.and_then(|deckle| deckle.asn), systems);
     Suspect {
         visitor: visitor(facts),
         agent: facts.agent.agent.name.as_deref().map(str::to_owned),
@@ -57,6 +62,8 @@ fn row(one: &Ranked<'_>, period: (Duration, Duration)) -> Suspect {
         verification: facts.verification.code().to_owned(),
         user_agent: facts.agent.user_agent.as_deref().map(str::to_owned),
         address: facts.address.to_string(),
+        asn,
+        organisation,
         hits: facts.hits.count(),
         pages: facts.pages.into(),
         articles: facts.articles.count(),
@@ -70,6 +77,18 @@ fn row(one: &Ranked<'_>, period: (Duration, Duration)) -> Suspect {
         sessions: facts.sessions,
         marks: deckle.map_or(0, |deckle| deckle.marks.count()),
         sparkline: sparkline(facts, period),
+    }
+}
+
+/// Number and organisation. The log is right about the number: the database may be one of another day, and is then not
+/// asked for the name.
+fn system(address: &str, logged: Option<u32>, systems: &Systems) -> (Option<u32>, Option<String>) {
+    let one = || address.parse::<IpAddr>().ok().map(|ip| IpNet::from(ip.to_canonical()));
+    let net = address.parse::<IpNet>().ok().or_else(one);
+    let found = net.and_then(|net| systems.of(net));
+    match found.filter(|found| logged.is_none_or(|number| number == found.number)) {
+        Some(found) => (Some(found.number), found.organisation),
+        None => (logged, None),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::visitor::proxy_check::ProxyCheck;
 use crate::visitor::signature::Verifier;
 #[cfg(feature = "web-bot-auth")]
 use crate::visitor::{BotAuthSettings, Directories};
-use crate::visitor::{Facts, Keys, Settings, Switch, VisitorError};
+use crate::visitor::{Facts, Keys, Settings, Switch, Systems, VisitorError};
 
 /// Layer that puts a [`Visitor`](crate::visitor::Visitor) into the extensions of every request.
 ///
@@ -56,7 +56,17 @@ impl IdentifyLayer {
     /// # Errors
     /// As [`IdentifyLayer::new`].
     pub fn with_check(settings: &Settings, clock: SharedClock, check: Arc<ProxyCheck>) -> Result<Self, VisitorError> {
-        let facts = Facts::new(settings)?;
+        Self::with_systems(settings, clock, check, Systems::configured(settings)?)
+    }
+
+    /// The same with a database that is open already.
+    pub(crate) fn with_systems(
+        settings: &Settings,
+        clock: SharedClock,
+        check: Arc<ProxyCheck>,
+        systems: Systems,
+    ) -> Result<Self, VisitorError> {
+        let facts = Facts::new(settings)?.with_systems(systems);
         let check = (settings.proxy_check == Switch::On && facts.proxies.is_empty()).then_some(check);
         Ok(Self { shared: Arc::new(Shared { facts, check, clock }) })
     }

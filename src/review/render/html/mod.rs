@@ -10,6 +10,7 @@ mod words;
 use charts::{bytes, count, number, percent, time};
 use words::{action_words, category_words, skip_words, verification_words};
 
+use super::suspects::system;
 use crate::audit::is_hidden;
 use crate::review::report::{Report, Suspect, Verdict};
 
@@ -262,6 +263,9 @@ fn suspect_origin(suspect: &Suspect, has_ids: bool) -> String {
         verification_words(&suspect.verification, None),
         format!("address <span class=\"raw\">{}</span>", text(&suspect.address)),
     ];
+    if let Some(system) = system(suspect) {
+        parts.push(format!("network <span class=\"raw\">{}</span>", text(&system)));
+    }
     if has_ids {
         parts.push(format!("visitor <span class=\"raw\">{}</span>", text(&suspect.visitor)));
     }

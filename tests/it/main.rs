@@ -27,6 +27,7 @@ mod injection;
 mod integrity;
 mod layers;
 mod leaks;
+mod memory;
 mod neighbours;
 mod pages;
 mod program;

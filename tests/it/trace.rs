@@ -64,7 +64,7 @@ fn page(path: &str, plan: &str, words: &[String]) -> String {
 }
 
 /// A response that carried a mark.
-fn hit(id: &str, time: &str, who: u64, path: &str, plan: &str, mark: u64) -> String {
+pub(crate) fn hit(id: &str, time: &str, who: u64, path: &str, plan: &str, mark: u64) -> String {
     format!(
         "{{\"v\":1,\"time\":\"{time}\",\"deckle.seq\":2,\"deckle.instance\":\"w1\",\"deckle.site\":\"news\",\
          \"deckle.request.id\":\"{id}\",\"http.request.method\":\"GET\",\"url.path\":\"{path}\",\
@@ -76,7 +76,7 @@ fn hit(id: &str, time: &str, who: u64, path: &str, plan: &str, mark: u64) -> Str
     )
 }
 
-const DAY: &str = "2026-11-20T10:00:00.000Z";
+pub(crate) const DAY: &str = "2026-11-20T10:00:00.000Z";
 
 /// A log of these lines, and of responses to many others.
 fn log(lines: &[String]) -> TempDir {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use super::{InputError, Progress};
 use crate::audit::reader::{Format, Line, PlanLine, Reader, rfc3339};
 use crate::watermark::{Candidates, Mark, VariantNote};
-use lines::{Finders, raw_value, value};
+use lines::Finders;
 
 /// Authored alternatives that are kept.
 const MAX_VARIANTS: usize = 100_000;
@@ -37,9 +37,9 @@ pub struct MarkFilter {
 
 impl MarkFilter {
     /// Does a line count? What does not say its time was not at a time that is asked for.
-    fn takes(&self, line: &[u8]) -> bool {
+    fn takes(&self, line: &[u8], finders: &Finders) -> bool {
         if self.since.is_some() || self.until.is_some() {
-            let time = raw_value(line, b"\"time\":\"").and_then(|text| rfc3339(std::str::from_utf8(text).ok()?));
+            let time = finders.time.raw(line).and_then(|text| rfc3339(std::str::from_utf8(text).ok()?));
             let inside = |time: Duration| {
                 self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
             };
@@ -47,7 +47,7 @@ impl MarkFilter {
                 return false;
             }
         }
-        self.page.as_deref().is_none_or(|page| value(line, b"\"url.path\":\"").is_some_and(|path| path == page))
+        self.page.as_deref().is_none_or(|page| finders.path.value(line).is_some_and(|path| path == page))
     }
 }
 
@@ -58,6 +58,8 @@ pub struct MarkReading<'r> {
     pub filter: &'r MarkFilter,
     /// Marks are told apart by who had them, too: the address and the user agent, as the log has them.
     pub by_visitor: bool,
+    /// Threads; 0: one for each core. Several may work on one segment.
+    pub jobs: usize,
     /// Ends it early.
     pub stop: &'r AtomicBool,
     /// Hears how far it is; called by any thread.
@@ -69,6 +71,7 @@ impl fmt::Debug for MarkReading<'_> {
         f.debug_struct("MarkReading")
             .field("filter", &self.filter)
             .field("by_visitor", &self.by_visitor)
+            .field("jobs", &self.jobs)
             .finish_non_exhaustive()
     }
 }
@@ -126,7 +129,6 @@ pub struct MarkedResponse {
 struct Sums {
     candidates: Candidates,
     variants: HashSet<(Bytes, [Bytes; 2])>,
-    visitors: HashSet<u64>,
 }
 
 /// A panic elsewhere leaves nothing half done here.
@@ -134,7 +136,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads the marks of log directories or segments. `each_page` hears what the log says of each page, from any thread.
+/// Reads the marks of log directories or segments. What it holds of them grows with the marks that are distinct, and not
+/// with the lines. `each_page` hears what the log says of each page, from any thread.
 pub fn read_marks(dirs: &[PathBuf], reading: &MarkReading<'_>, each_page: &(dyn Fn(&PlanLine) + Sync)) -> LogMarks {
     let finders = Finders::new();
     let pass = First { reading, finders: &finders, each_page, hash: RandomState::new(), sums: Mutex::default() };
@@ -142,17 +145,12 @@ pub fn read_marks(dirs: &[PathBuf], reading: &MarkReading<'_>, each_page: &(dyn 
     let errors = scan::scan(dirs, reading, &|_: &Path, bytes: &[u8]| {
         responses.fetch_add(pass.chunk(bytes), Ordering::Relaxed);
     });
-    let Sums { candidates, variants, visitors } = pass.sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Sums { candidates, variants } = pass.sums.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut variants: Vec<VariantNote> =
         variants.into_iter().map(|(context, alternatives)| VariantNote { context, alternatives }).collect();
     variants.sort_by(|a, b| (&a.context, &a.alternatives).cmp(&(&b.context, &b.alternatives)));
-    LogMarks {
-        candidates: candidates.finish(),
-        variants,
-        responses: responses.into_inner(),
-        visitors: visitors.len() as u64,
-        errors,
-    }
+    let candidates = candidates.finish();
+    LogMarks { visitors: candidates.groups(), candidates, variants, responses: responses.into_inner(), errors }
 }
 
 /// Which marks there are.
@@ -174,7 +172,7 @@ impl First<'_> {
             let mut group = 0;
             if whole_lines || self.reading.by_visitor {
                 let line = lines::line_at(bytes, at);
-                if whole_lines && !filter.takes(line) {
+                if whole_lines && !filter.takes(line, self.finders) {
                     continue;
                 }
                 group = self.group(line);
@@ -191,7 +189,6 @@ impl First<'_> {
         for (mark, group) in found.iter().copied() {
             if self.reading.by_visitor {
                 sums.candidates.push_of(mark, group);
-                sums.visitors.insert(group);
             } else {
                 sums.candidates.push(mark);
             }
@@ -200,10 +197,9 @@ impl First<'_> {
 
     /// Who it was: the pseudonym lasts a day, address and user agent longer.
     fn group(&self, line: &[u8]) -> u64 {
-        let agent = raw_value(line, b"\"user_agent.original\":\"");
-        match raw_value(line, b"\"client.address\":\"") {
-            Some(address) => self.hash.hash_one((address, agent)),
-            None => self.hash.hash_one(raw_value(line, b"\"deckle.visitor.id\":\"")),
+        match self.finders.address.raw(line) {
+            Some(address) => self.hash.hash_one((address, self.finders.agent.raw(line))),
+            None => self.hash.hash_one(self.finders.visitor.raw(line)),
         }
     }
 
@@ -239,7 +235,9 @@ pub fn responses_of(
         for (at, mark) in finders.marks(bytes).filter(|(_, mark)| marks.contains(mark)) {
             let line = lines::line_at(bytes, at);
             let reader = reader.get_or_insert_with(|| Reader::new(Format::Deckle));
-            if let Some(response) = reading.filter.takes(line).then(|| response(reader, line, segment)).flatten() {
+            if let Some(response) =
+                reading.filter.takes(line, &finders).then(|| response(reader, line, segment)).flatten()
+            {
                 each(mark, response);
             }
         }

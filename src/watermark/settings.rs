@@ -169,7 +169,7 @@ pub struct Settings {
     pub typographic: TypographicSettings,
     /// The mark in links, images and an attribute.
     pub markup: bool,
-    /// Sentences that only some copies hold; not built yet.
+    /// Authored sentences, of which each copy holds one of several texts; not built yet.
     pub canary: bool,
     /// Selectors of what is the article; empty: `article`, `main`, `[role=main]`, `[itemprop=articleBody]`.
     pub roots: Vec<String>,
@@ -251,7 +251,7 @@ impl Settings {
             return Err(("watermark.typographic.kinds", format!("`{kind}` is none of a, q, e, d")));
         }
         if self.canary {
-            return Err(("watermark.canary", "sentences that only some copies hold are not built yet".to_owned()));
+            return Err(("watermark.canary", "authored sentences of several texts are not built yet".to_owned()));
         }
         Ok(())
     }

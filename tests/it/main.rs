@@ -29,6 +29,7 @@ mod layers;
 mod leaks;
 #[cfg(feature = "asn")]
 mod mmdb;
+mod memory;
 mod neighbours;
 mod pages;
 mod program;

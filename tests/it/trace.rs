@@ -64,7 +64,7 @@ fn page(path: &str, plan: &str, words: &[String]) -> String {
 }
 
 /// A response that carried a mark.
-fn hit(id: &str, time: &str, who: u64, path: &str, plan: &str, mark: u64) -> String {
+pub(crate) fn hit(id: &str, time: &str, who: u64, path: &str, plan: &str, mark: u64) -> String {
     format!(
         "{{\"v\":1,\"time\":\"{time}\",\"deckle.seq\":2,\"deckle.instance\":\"w1\",\"deckle.site\":\"news\",\
          \"deckle.request.id\":\"{id}\",\"http.request.method\":\"GET\",\"url.path\":\"{path}\",\
@@ -76,7 +76,7 @@ fn hit(id: &str, time: &str, who: u64, path: &str, plan: &str, mark: u64) -> Str
     )
 }
 
-const DAY: &str = "2026-11-20T10:00:00.000Z";
+pub(crate) const DAY: &str = "2026-11-20T10:00:00.000Z";
 
 /// A log of these lines, and of responses to many others.
 fn log(lines: &[String]) -> TempDir {
@@ -263,6 +263,25 @@ fn visitors_are_searched_over_the_days() {
     assert_eq!((code, &by_visitor["candidates"]), (0, &(OTHERS + 1).into()), "{by_visitor}");
     assert_eq!(accused(&by_visitor)[0]["address"], "10.0.7.0/24", "{by_visitor}");
     assert!(!notes(&by_visitor).contains(&"collision"));
+}
+
+/// A text mixed from the copies of two: the second one shows in what the first one leaves.
+#[test]
+fn every_visitor_of_a_mixed_text_is_named() {
+    let mut lines = Vec::new();
+    for (day, first, second) in [(20, 0xA1, 0xB1), (21, 0xA2, 0xB2)] {
+        let time = format!("2026-11-{day}T10:00:00.000Z");
+        lines.push(hit(&format!("r-a{day}"), &time, 7, "/a", "aa", first));
+        lines.push(hit(&format!("r-b{day}"), &time, 8, "/b", "bb", second));
+    }
+    let (log, dir) = (log(&lines), TempDir::new());
+    let (long, short) = (marked(&words("alpha", 1_200), 0xA2), marked(&words("beta", 400), 0xB1));
+    let text = copy(&dir, "copy.txt", &format!("{long}\n\n{short}"));
+    let (code, document) = json(log.path(), &[&text, "--by", "visitor"]);
+    assert_eq!((code, &document["candidates"], &document["tests"]), (0, &(OTHERS + 2).into(), &2.into()), "{document}");
+    let named: Vec<[&Value; 2]> = accused(&document).iter().map(|one| [&one["address"], &one["mark"]]).collect();
+    let expected = [["10.0.7.0/24", "k0-0000000000a2"], ["10.0.8.0/24", "k0-0000000000b1"]];
+    assert_eq!(serde_json::json!(named), serde_json::json!(expected), "{document}");
 }
 
 #[test]

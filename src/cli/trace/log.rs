@@ -112,7 +112,7 @@ impl Log {
                 line.show(at);
             }
         };
-        let reading = MarkReading { filter: &self.filter, by_visitor: self.by_visitor, stop, progress: &show };
+        let reading = MarkReading { filter: &self.filter, by_visitor: self.by_visitor, jobs: 0, stop, progress: &show };
         let result = read(self, &reading);
         if let Ok(line) = line.lock() {
             line.clear();

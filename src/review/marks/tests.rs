@@ -10,15 +10,19 @@ fn mark(id: u64) -> Mark {
 }
 
 fn read(dirs: &[PathBuf], filter: &MarkFilter, by_visitor: bool) -> (LogMarks, Vec<PlanLine>) {
+    read_by(0, dirs, filter, by_visitor)
+}
+
+fn read_by(jobs: usize, dirs: &[PathBuf], filter: &MarkFilter, by_visitor: bool) -> (LogMarks, Vec<PlanLine>) {
     let (stop, pages) = (AtomicBool::new(false), Mutex::new(Vec::new()));
-    let reading = MarkReading { filter, by_visitor, stop: &stop, progress: &|_| {} };
+    let reading = MarkReading { filter, by_visitor, jobs, stop: &stop, progress: &|_| {} };
     let marks = read_marks(dirs, &reading, &|page| lock(&pages).push(page.clone()));
     (marks, pages.into_inner().unwrap())
 }
 
 fn responses(dir: &Path, filter: &MarkFilter, marks: &[Mark]) -> BTreeMap<String, MarkedResponse> {
     let (stop, found) = (AtomicBool::new(false), Mutex::new(BTreeMap::new()));
-    let reading = MarkReading { filter, by_visitor: false, stop: &stop, progress: &|_| {} };
+    let reading = MarkReading { filter, by_visitor: false, jobs: 0, stop: &stop, progress: &|_| {} };
     let errors = responses_of(&[dir.to_owned()], &marks.iter().copied().collect(), &reading, &|_, response| {
         lock(&found).insert(response.request_id.clone(), response);
     });
@@ -46,6 +50,33 @@ fn every_segment_is_read_and_every_mark_counts_once() {
     assert_eq!((twice.responses, twice.candidates.len()), (90, 45));
     let (by_visitor, _) = read(std::slice::from_ref(&log.dir), &MarkFilter::default(), true);
     assert_eq!(by_visitor.visitors, 1, "all have one address and one user agent");
+}
+
+/// One segment of several chunks: who has none of their own helps with it, and nothing is read twice or not at all.
+#[test]
+fn any_number_of_threads_reads_one_segment() {
+    let mut log = SampleLog::new("marks-threads");
+    log.open();
+    (0..3_000).for_each(|_| log.hit("ann"));
+    log.crash(0);
+    let read = |jobs| {
+        let (marks, _) = read_by(jobs, std::slice::from_ref(&log.dir), &MarkFilter::default(), true);
+        let told: Vec<String> = marks.errors.iter().map(ToString::to_string).collect();
+        (marks.responses, marks.candidates.len(), marks.visitors, told)
+    };
+    for jobs in [1, 2, 7] {
+        assert_eq!(read(jobs), (3_000, 3_000, 1, vec![]), "{jobs}");
+    }
+    let packed = log.compress(1);
+    let whole = std::fs::read(&packed).unwrap();
+    for jobs in [1, 7] {
+        assert_eq!(read(jobs), (3_000, 3_000, 1, vec![]), "{jobs}");
+    }
+    std::fs::write(&packed, &whole[..whole.len() / 2]).unwrap();
+    for jobs in [1, 7] {
+        let (responses, _, _, told) = read(jobs);
+        assert!(responses < 3_000 && told.len() == 1 && told[0].starts_with("truncated_input"), "{responses} {told:?}");
+    }
 }
 
 #[test]
@@ -123,6 +154,6 @@ fn what_is_torn_or_missing_is_told_and_the_rest_is_read() {
 fn a_stop_ends_it() {
     let log = SampleLog::three("marks-stop");
     let (stop, filter) = (AtomicBool::new(true), MarkFilter::default());
-    let reading = MarkReading { filter: &filter, by_visitor: false, stop: &stop, progress: &|_| {} };
+    let reading = MarkReading { filter: &filter, by_visitor: false, jobs: 0, stop: &stop, progress: &|_| {} };
     assert!(read_marks(std::slice::from_ref(&log.dir), &reading, &|_| {}).candidates.is_empty());
 }

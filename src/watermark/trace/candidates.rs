@@ -91,6 +91,11 @@ impl Candidates {
         self.marks.is_empty()
     }
 
+    /// Groups that marks were pushed with; to be asked after [`finish`](Self::finish).
+    pub fn groups(&self) -> u64 {
+        self.grouped.chunk_by(|a, b| a.0 == b.0).count() as u64
+    }
+
     /// Is it one of them?
     pub fn has(&self, mark: Mark) -> bool {
         let packed = pack(mark);
@@ -143,7 +148,7 @@ mod tests {
         }
         assert!(all.marks.capacity() + all.grouped.capacity() <= 4 * FIRST_ROOM, "{}", all.marks.capacity());
         let all = all.finish();
-        assert_eq!(all.len(), 3_000);
+        assert_eq!((all.len(), all.groups()), (3_000, 7));
         assert_eq!(all.parts().iter().map(|p| p.len()).sum::<usize>(), 21_000);
         assert!(all.parts().iter().all(|p| p.len() <= PART && p.iter().all(|(group, _)| *group == p[0].0)));
         assert!(all.has(Mark { kid: 2, id: 999 }) && !all.has(Mark { kid: 2, id: 1_000 }));

@@ -1,6 +1,6 @@
-//! Searches for marks, and for more of them in what the first ones leave unexplained.
+//! Searches for marks or visitors, and for more of them in what the first ones leave unexplained.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::candidates::{Candidates, unpack};
 use super::score::{Agreement, Ranked, Scorer, Test, score_groups, score_marks, scorer_of};
@@ -57,22 +57,59 @@ pub(super) fn first_tests(scorers: &[Scorer]) -> Vec<Test> {
     Test::all(scorers.first().map_or(0, Scorer::classes))
 }
 
+/// What is searched: each mark by itself, or the marks of each visitor together.
+enum Pool<'c> {
+    Marks(&'c [u64]),
+    Visitors(Vec<&'c [(u64, u64)]>),
+}
+
+impl Pool<'_> {
+    /// The least likely of them; `None`: stopped.
+    fn ranked(&self, scorers: &[Scorer], tests: &[Test], how: &Scoring<'_>) -> Option<Vec<Ranked>> {
+        match self {
+            Self::Marks(marks) => score_marks(scorers, tests, marks, how),
+            Self::Visitors(parts) => score_groups(scorers, tests, parts, how),
+        }
+    }
+
+    fn fit(&self, scorers: &[Scorer], ranked: &Ranked) -> Fit {
+        let (marks, group) = match self {
+            Self::Marks(_) => (vec![unpack(ranked.id)], None),
+            Self::Visitors(parts) => {
+                let part = parts.get(ranked.id as usize).copied().unwrap_or_default();
+                let marks = part.iter().map(|(_, packed)| unpack(*packed)).collect();
+                (best_first(scorers, marks), part.first().map(|(group, _)| *group))
+            }
+        };
+        Fit { evidence: evidence(scorers, &marks), marks, group, ln_p: ranked.ln_p }
+    }
+
+    /// Marks that one of them has at most.
+    fn most_marks(&self) -> usize {
+        match self {
+            Self::Marks(_) => 1,
+            Self::Visitors(parts) => parts.iter().map(|part| part.len()).max().unwrap_or(0),
+        }
+    }
+
+    /// Would one that agrees everywhere pass?
+    fn is_reachable(&self, scorers: &[Scorer], tests: &[Test], trials: Trials, limit: f64) -> bool {
+        let marks = self.most_marks() as f64;
+        let passes = |scorer: &Scorer, test: &Test| trials.allow(marks * scorer.mix(*test).ln_least(), limit);
+        scorers.iter().any(|scorer| tests.iter().any(|test| passes(scorer, test)))
+    }
+}
+
 /// Searches the candidates; `None`: stopped. `trials` counts the tests of the first round, and any beside it.
 pub(super) fn search(scorers: &[Scorer], candidates: &Candidates, trials: Trials, how: &Scoring<'_>) -> Option<Search> {
     let tests = first_tests(scorers);
     let mut search = Search { tests: trials.tests, ..Search::default() };
-    if how.by_visitor {
-        let parts = candidates.parts();
-        let ranked = score_groups(scorers, &tests, &parts, how)?;
-        let fit = |one: &Ranked| group_fit(scorers, parts.get(one.id as usize).copied().unwrap_or_default(), one.ln_p);
-        search.named = within(&ranked, trials, TRACED).map(fit).collect();
-        if search.named.is_empty() {
-            search.close = within(&ranked, trials, INCONCLUSIVE).take(SHORTLIST).map(fit).collect();
-        }
-    } else if reachable(scorers, &tests, trials, INCONCLUSIVE) {
-        let ranked = score_marks(scorers, &tests, candidates.packed(), how)?;
-        search.close = within(&ranked, trials, INCONCLUSIVE).take(SHORTLIST).map(|one| fit(scorers, one)).collect();
-        in_rounds(&mut search, scorers, candidates, ranked, trials, how)?;
+    let pool = if how.by_visitor { Pool::Visitors(candidates.parts()) } else { Pool::Marks(candidates.packed()) };
+    if pool.is_reachable(scorers, &tests, trials, INCONCLUSIVE) {
+        let ranked = pool.ranked(scorers, &tests, how)?;
+        let close = within(&ranked, trials, INCONCLUSIVE).take(SHORTLIST);
+        search.close = close.map(|one| pool.fit(scorers, one)).collect();
+        in_rounds(&mut search, scorers, &pool, ranked, trials, how)?;
         if !search.named.is_empty() {
             search.close.clear();
         }
@@ -84,60 +121,74 @@ pub(super) fn search(scorers: &[Scorer], candidates: &Candidates, trials: Trials
 fn in_rounds(
     search: &mut Search,
     scorers: &[Scorer],
-    candidates: &Candidates,
+    pool: &Pool<'_>,
     mut ranked: Vec<Ranked>,
     mut trials: Trials,
     how: &Scoring<'_>,
 ) -> Option<()> {
-    let mut left = scorers.to_vec();
+    let (mut left, mut known) = (scorers.to_vec(), BTreeSet::new());
     for round in 0..=ROUNDS {
-        let is_new = |one: &&Ranked| search.named.iter().all(|fit| !fit.marks.contains(&unpack(one.id)));
-        let new: Vec<Fit> = within(&ranked, trials, TRACED).filter(is_new).map(|one| fit(&left, one)).collect();
+        let new: Vec<Fit> = within(&ranked, trials, TRACED)
+            .filter(|one| known.insert(one.id))
+            .map(|one| pool.fit(&left, one))
+            .collect();
         if new.is_empty() {
             break;
         }
-        // Under other keys nothing has changed since the last look.
-        left.retain(|scorer| new.iter().any(|fit| fit.marks.iter().any(|mark| mark.kid == scorer.kid())));
-        for mark in new.iter().flat_map(|fit| &fit.marks) {
-            left.iter_mut().filter(|scorer| scorer.kid() == mark.kid).for_each(|scorer| scorer.drop_agreeing(mark.id));
+        // Under other keys nothing has changed since the last look. A visitor may have marks of several.
+        if matches!(pool, Pool::Marks(_)) {
+            left.retain(|scorer| new.iter().any(|fit| fit.marks.iter().any(|mark| mark.kid == scorer.kid())));
         }
+        new.iter().for_each(|fit| drop_explained(&mut left, &fit.marks));
         search.named.extend(new);
         // One more look is one more test for everybody, and whoever was named must stand it, too.
         let more = Trials { tests: trials.tests + 1, ..trials };
         let stands = search.named.iter().all(|fit| more.allow(fit.ln_p, TRACED));
-        if round == ROUNDS || !stands || !reachable(&left, &[Test::Together], more, TRACED) {
+        if round == ROUNDS || !stands || !pool.is_reachable(&left, &[Test::Together], more, TRACED) {
             break;
         }
         trials = more;
         search.tests = trials.tests;
-        ranked = score_marks(&left, &[Test::Together], candidates.packed(), how)?;
+        ranked = pool.ranked(&left, &[Test::Together], how)?;
     }
     Some(())
 }
 
-/// Would a mark that agrees everywhere pass?
-fn reachable(scorers: &[Scorer], tests: &[Test], trials: Trials, limit: f64) -> bool {
-    scorers.iter().any(|scorer| tests.iter().any(|test| trials.allow(scorer.mix(*test).ln_least(), limit)))
+/// Leaves only what the marks of one that was named do not explain; the first of them fits best. Most marks of a visitor have
+/// nothing to do with a copy, and agree with half of what others have brought into it: of these only those are taken away
+/// that still fit better than by accident.
+fn drop_explained(left: &mut [Scorer], marks: &[Mark]) {
+    let Some((best, others)) = marks.split_first() else { return };
+    let (mut next, mut others) = (Some(*best), others.to_vec());
+    let limit = (INCONCLUSIVE / marks.len() as f64).ln();
+    while let Some(mark) = next {
+        left.iter_mut().filter(|scorer| scorer.kid() == mark.kid).for_each(|scorer| scorer.drop_agreeing(mark.id));
+        others.retain(|other| *other != mark);
+        let closest = ln_ps(left, &others).into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
+        next = closest.filter(|(ln_p, _)| *ln_p <= limit).map(|(_, mark)| mark);
+    }
 }
 
 fn within(ranked: &[Ranked], trials: Trials, limit: f64) -> impl Iterator<Item = &Ranked> {
     ranked.iter().filter(move |one| trials.allow(one.ln_p, limit))
 }
 
-fn fit(scorers: &[Scorer], ranked: &Ranked) -> Fit {
-    let marks = vec![unpack(ranked.id)];
-    Fit { evidence: evidence(scorers, &marks), marks, group: None, ln_p: ranked.ln_p }
+/// How likely an innocent mark fits as well as each of these by itself. Marks of keys without a scorer are left out.
+fn ln_ps(scorers: &[Scorer], marks: &[Mark]) -> Vec<(f64, Mark)> {
+    let under = |scorer: &Scorer| {
+        let of_key: Vec<Mark> = marks.iter().copied().filter(|mark| mark.kid == scorer.kid()).collect();
+        let chances = if of_key.is_empty() { Vec::new() } else { scorer.ln_ps(of_key.iter().map(|mark| mark.id)) };
+        chances.into_iter().zip(of_key)
+    };
+    scorers.iter().flat_map(under).collect()
 }
 
-fn group_fit(scorers: &[Scorer], part: &[(u64, u64)], ln_p: f64) -> Fit {
-    let mut marks: Vec<(f64, Mark)> = part
-        .iter()
-        .map(|(_, packed)| unpack(*packed))
-        .map(|mark| (scorer_of(scorers, mark).map_or(0.0, |scorer| scorer.ln_p(mark.id)), mark))
-        .collect();
-    marks.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let marks: Vec<Mark> = marks.into_iter().map(|(_, mark)| mark).collect();
-    Fit { evidence: evidence(scorers, &marks), marks, group: part.first().map(|(group, _)| *group), ln_p }
+fn best_first(scorers: &[Scorer], marks: Vec<Mark>) -> Vec<Mark> {
+    let mut ranked = ln_ps(scorers, &marks);
+    let unknown = marks.into_iter().filter(|mark| scorer_of(scorers, *mark).is_none());
+    ranked.extend(unknown.map(|mark| (0.0, mark)));
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    ranked.into_iter().map(|(_, mark)| mark).collect()
 }
 
 /// What each live class says about marks, taken together.

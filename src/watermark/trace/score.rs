@@ -103,10 +103,9 @@ impl Scorer {
     }
 
     /// The same for many.
-    #[cfg(test)]
-    pub(super) fn ln_p_of(&self, ids: impl Iterator<Item = u64>) -> Vec<f64> {
-        let tail = Tail::new(self.mix(Test::Together));
-        ids.map(|id| tail.ln(Test::Together.pick(&self.scores(id, &mut Rows::new())))).collect()
+    pub(super) fn ln_ps(&self, ids: impl Iterator<Item = u64>) -> Vec<f64> {
+        let (tail, mut rows) = (Tail::new(self.mix(Test::Together)), Rows::new());
+        ids.map(|id| tail.ln(Test::Together.pick(&self.scores(id, &mut rows)))).collect()
     }
 
     pub(super) fn agreements(&self, id: u64) -> BTreeMap<Class, Agreement> {

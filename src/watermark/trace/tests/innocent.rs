@@ -80,7 +80,7 @@ fn chances_are_calibrated() {
         let seen = [observe(&copy)];
         let joint = Joint::new(&seen, &[keys()]);
         let scorer = &joint.scorers[0];
-        let mut chances: Vec<f64> = scorer.ln_p_of(all[1..].iter().map(|mark| mark.id));
+        let mut chances: Vec<f64> = scorer.ln_ps(all[1..].iter().map(|mark| mark.id));
         for ln_p in &mut chances {
             *ln_p = ln_p.exp();
         }

@@ -72,6 +72,29 @@ fn a_second_source_is_found_in_what_the_first_leaves() {
     assert_eq!(tracer().trace(&marked(&article(11, 500), a), &log).tests, 1);
 }
 
+/// By visitor likewise: what the mark of one day explains is taken away, and what the visitor's other days would is not.
+#[test]
+fn a_second_visitor_is_found_in_what_the_first_leaves() {
+    let all = marks(600);
+    let mut log = Candidates::new();
+    for (i, mark) in all.iter().enumerate() {
+        log.push_of(*mark, i as u64 / 2);
+    }
+    let log = log.finish();
+    let (a, b) = (all[101], all[200]);
+    let long = marked(&article(11, 1_200), a);
+    let how = Scoring { by_visitor: true, ..Scoring::default() };
+    let trace = tracer().score(&[observe(&format!("{long}\n\n{}", marked(&article(13, 400), b)))], &log, &how);
+    let groups: Vec<Option<u64>> = trace.hits.iter().map(|hit| hit.group).collect();
+    assert_eq!((trace.verdict, named(&trace), groups), (Verdict::Traced, vec![a, b], vec![Some(50), Some(100)]));
+    assert_eq!(trace.tests, 2, "the second one is not seen at the first look");
+    assert!(trace.hits[1].evidence[0].live < trace.hits[0].evidence[0].live / 4, "{trace:?}");
+    // One visitor of two days explains all of a copy that is from both, and nobody else is named.
+    let both = format!("{long}\n\n{}", marked(&article(13, 400), all[100]));
+    let trace = tracer().score(&[observe(&both)], &log, &how);
+    assert_eq!((trace.verdict, named(&trace), trace.hits[0].group), (Verdict::Traced, vec![a], Some(50)));
+}
+
 #[test]
 fn any_number_of_threads_says_the_same() {
     let log: Candidates = marks(5_000).into_iter().collect();

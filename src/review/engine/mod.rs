@@ -175,6 +175,7 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
             counts.add_round(&round, plan, &mut kept);
             if let Some(simulator) = &simulator {
                 counts.feed(simulator, round.iter().map(Vec::len).sum());
+                kept.reuse(simulator.spare());
             }
             round.drain(..).flatten().for_each(|batch| lines.give_back(batch));
             progress(Progress { bytes: counts.quality.bytes, lines: counts.quality.lines });

@@ -8,7 +8,7 @@ use super::crew::work_together;
 use super::feed::Batch;
 use super::parse::{self, Memory, Parsed};
 use super::schedule::{Schedule, Task};
-use super::{AgentCache, AgentTable, Counts, MAX_BAD, MAX_BAD_BYTES, Plan, Shard};
+use super::{AgentCache, AgentTable, Counts, Events, MAX_BAD, MAX_BAD_BYTES, Plan, Shard};
 use crate::audit::reader::{Format, Skipped};
 
 /// Chunks, or groups of parts of chunks, that are on the way for each of several threads: one that it counts, and one that is
@@ -27,6 +27,17 @@ pub(super) struct Kept<'t> {
 impl<'t> Kept<'t> {
     pub(super) fn new(jobs: usize, agents: &'t AgentTable) -> Self {
         Self { caches: (0..jobs).map(|_| AgentCache::new(agents)).collect(), memory: Vec::new() }
+    }
+
+    /// Memory of events that are decided.
+    pub(super) fn reuse(&mut self, done: impl Iterator<Item = Events>) {
+        let mut places = self.memory.iter_mut();
+        // More than there is room for goes back to the system.
+        for events in done {
+            if let Some(memory) = places.next() {
+                memory.events = events;
+            }
+        }
     }
 }
 

@@ -98,12 +98,17 @@ impl Visitors {
     ) -> Option<&mut KnownVisitor> {
         let place = self.0.get_mut(event.visitor as usize % VISITORS)?;
         if place.as_ref().is_none_or(|known| known.name != event.visitor) {
+            // Whoever stood there leaves memory. The host is that of a line before; it is set before anybody looks at it.
+            let (host, key) = match place.take() {
+                Some(KnownVisitor { visitor, .. }) => (visitor.host, renamed(visitor.key, event.visitor)),
+                None => ("".into(), key_of(event.visitor)),
+            };
             let head = LoggedHead {
-                host: "".into(),
+                host,
                 agent: event.agent.agent.clone(),
                 verification: Verification::None,
                 ip: address_of(event.address(), event.visitor),
-                key: key_of(event.visitor),
+                key,
                 arrived: event.time,
             };
             let visitor = facts.visitor_of_log(head, path);
@@ -156,6 +161,16 @@ pub(super) fn stand_in(visitor: u64) -> IpAddr {
 /// The key of a visitor that has no headers.
 pub(super) fn key_of(visitor: u64) -> VisitorKey {
     VisitorKey(visitor.to_be_bytes().as_slice().into())
+}
+
+/// The same as [`key_of`], in the memory of another one.
+fn renamed(mut key: VisitorKey, visitor: u64) -> VisitorKey {
+    let new = visitor.to_be_bytes();
+    match Arc::get_mut(&mut key.0) {
+        Some(bytes) if bytes.len() == new.len() => bytes.copy_from_slice(&new),
+        _ => return key_of(visitor),
+    }
+    key
 }
 
 /// How a path was asked for. `None`: it was no request.
@@ -281,6 +296,15 @@ mod tests {
         let first = of(0, 1);
         assert_ne!(of(1, 2), first);
         assert_eq!((of(0, 3), of(0, 4)), (first, first));
+    }
+
+    #[test]
+    fn a_key_is_the_same_in_memory_of_another() {
+        let key = key_of(7);
+        let shared = key.clone();
+        assert_eq!((renamed(key, 9), shared), (key_of(9), key_of(7)), "it is another's still");
+        assert_eq!(renamed(key_of(7), u64::MAX), key_of(u64::MAX));
+        assert_eq!(renamed(VisitorKey(b"long".as_slice().into()), 9), key_of(9));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
 use http::{Method, StatusCode, Version};
 
-use super::assess::{AnswerHead, Learn};
+use super::assess::{AnswerHead, Question};
 use super::cells::{CellKey, SharedCells};
 use super::conduct;
 use super::headers::Head;
@@ -41,7 +41,7 @@ pub(crate) fn is_unlogged(signal: Signal) -> bool {
 /// Judges what a log tells of.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    judge: Arc<Judge>,
+    judge: Judge,
     unknown: HeaderMap,
     conditional: HeaderMap,
 }
@@ -86,7 +86,7 @@ impl Replay {
         let score = ScoreSettings { signals, ..settings.score.clone() };
         let judge = Judge::new(state, &Settings { score, ..settings.clone() }, quotas)?;
         let conditional = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static("*"))]);
-        Ok(Self { judge: Arc::new(judge), unknown: HeaderMap::new(), conditional })
+        Ok(Self { judge, unknown: HeaderMap::new(), conditional })
     }
 
     /// Only a conditional request is answered 304 (RFC 9110 §15.4.5).
@@ -114,7 +114,7 @@ impl Replay {
                 soon.client = soon.keys.own;
             }
         }
-        let Judge { page_soft, page_hour, .. } = &*self.judge;
+        let Judge { page_soft, page_hour, .. } = &self.judge;
         let cells = |soon: &Soon| {
             let net = SharedCells::cell(NET_PAGE, soon.keys.net.0);
             [page_soft.cell(soon.client), page_hour.cell(soon.client), net]
@@ -140,7 +140,7 @@ impl Replay {
             return;
         };
         let head = AnswerHead { status, kind: told.kind, has_etag: false };
-        Learn::new(&self.judge, visitor, assessment, self.headers(told)).from(head);
+        Question::of(visitor, assessment, self.headers(told)).answered(&self.judge, &visitor.path, head);
     }
 }
 

@@ -215,6 +215,12 @@ impl Foreign {
             let known = visitors.find(facts, judge, &event, &path.class)?;
             Some(Soon::new(known.keys?, path.class.route == RouteClass::Page))
         }));
+        // Who loads a page loads its files.
+        soon.dedup_by(|next, last| {
+            let is_same = next.keys.own == last.keys.own;
+            last.page |= is_same && next.page;
+            is_same
+        });
         judge.look_ahead(soon);
         rehearsal.look_ahead(soon);
     }

@@ -14,6 +14,9 @@ use crate::audit::reader::{Format, Skipped};
 /// Chunks, or groups of parts of chunks, that are on the way for each of several threads: one that it counts, and one that is
 /// parsed meanwhile.
 const SLOTS: usize = 2;
+/// As many at least, where there are several threads: who is held up, by the thread that reads or by another program, holds
+/// up the others only when these are full.
+const LEAST_SLOTS: usize = 8;
 
 /// What is kept from one round to the next.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ impl Counts {
             start += group.len();
         }
         // Who is alone waits for nobody, and finds in its cache what it has just parsed.
-        let slots = if jobs == 1 { 1 } else { SLOTS * jobs };
+        let slots = if jobs == 1 { 1 } else { LEAST_SLOTS.max(SLOTS * jobs) };
         let schedule = Schedule::new(round.len(), jobs, slots);
         let mut memory = std::mem::take(&mut kept.memory).into_iter();
         let slot = |_| RwLock::new(Parsed::new(jobs, memory.next().unwrap_or_default()));

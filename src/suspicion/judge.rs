@@ -19,6 +19,8 @@ use crate::visitor::{Category, TrapForm, Verification, Visitor};
 
 /// Seconds after which a pass makes good standing.
 const PASS_AGE: u64 = 600;
+/// Where the cells of networks stand.
+pub(super) const NET_PAGE: u64 = 100;
 /// Score from which pages carry our style sheet.
 const SUSPECT: u8 = 20;
 
@@ -65,7 +67,7 @@ impl Judge {
             canary: settings.trap.canary,
             page_soft: Widened::new(&state, quotas.page_soft, quotas.widths, 0),
             page_hour: Widened::new(&state, quotas.page_hour, quotas.widths, 1),
-            net_page: limiter(&state, quotas.net_page, 100),
+            net_page: limiter(&state, quotas.net_page, NET_PAGE),
             wide_page: limiter(&state, quotas.wide_page, 101),
             prefetch: limiter(&state, quotas.prefetch, 102),
             press_cohorts: settings.cohort.challenge,

@@ -173,8 +173,13 @@ pub(crate) fn count(sources: &[Source], plan: &Plan, stop: &AtomicBool, progress
         let stopped = stop.load(Ordering::Relaxed);
         if round.len() >= ROUND.max(plan.jobs) || ((over || stopped) && !round.is_empty()) {
             counts.add_round(&round, plan, &mut kept);
-            if let Some(simulator) = &simulator {
-                counts.feed(simulator, round.iter().map(Vec::len).sum());
+            match &simulator {
+                Some(simulator) => {
+                    counts.feed(simulator, round.iter().map(Vec::len).sum());
+                    kept.reuse(simulator.spare());
+                }
+                // Nobody decides again, for want of a thread.
+                None => (counts.events, counts.policies) = (Vec::new(), Vec::new()),
             }
             round.drain(..).flatten().for_each(|batch| lines.give_back(batch));
             progress(Progress { bytes: counts.quality.bytes, lines: counts.quality.lines });

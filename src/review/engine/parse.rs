@@ -63,13 +63,15 @@ pub(super) struct Parsed<'c> {
 pub(super) struct Memory {
     rows: Vec<Row<'static>>,
     of_shard: Vec<Vec<u32>>,
+    /// That of events is with those who decide, and comes back later.
+    pub(super) events: Events,
 }
 
 impl<'c> Parsed<'c> {
     pub(super) fn new(shards: usize, memory: Memory) -> Self {
-        let Memory { rows, mut of_shard } = memory;
+        let Memory { rows, mut of_shard, events } = memory;
         of_shard.resize_with(shards, Vec::new);
-        Self { rows, of_shard, ..Self::default() }
+        Self { rows, of_shard, events, ..Self::default() }
     }
 
     /// Nobody asks for the rows any more: many are not freed at once.
@@ -81,7 +83,8 @@ impl<'c> Parsed<'c> {
     /// What the rows of other lines may lie in.
     pub(super) fn take_memory(&mut self) -> Memory {
         self.forget_rows();
-        Memory { rows: emptied(std::mem::take(&mut self.rows)), of_shard: std::mem::take(&mut self.of_shard) }
+        let (rows, of_shard) = (emptied(std::mem::take(&mut self.rows)), std::mem::take(&mut self.of_shard));
+        Memory { rows, of_shard, events: Events::default() }
     }
 
     /// The chunk in hand is done.

@@ -8,12 +8,15 @@ use super::crew::work_together;
 use super::feed::Batch;
 use super::parse::{self, Memory, Parsed};
 use super::schedule::{Schedule, Task};
-use super::{AgentCache, AgentTable, Counts, MAX_BAD, MAX_BAD_BYTES, Plan, Shard};
+use super::{AgentCache, AgentTable, Counts, Events, MAX_BAD, MAX_BAD_BYTES, Plan, Shard};
 use crate::audit::reader::{Format, Skipped};
 
 /// Chunks, or groups of parts of chunks, that are on the way for each of several threads: one that it counts, and one that is
 /// parsed meanwhile.
 const SLOTS: usize = 2;
+/// As many at least, where there are several threads: who is held up, by the thread that reads or by another program, holds
+/// up the others only when these are full.
+const LEAST_SLOTS: usize = 8;
 
 /// What is kept from one round to the next.
 #[derive(Debug)]
@@ -27,6 +30,17 @@ pub(super) struct Kept<'t> {
 impl<'t> Kept<'t> {
     pub(super) fn new(jobs: usize, agents: &'t AgentTable) -> Self {
         Self { caches: (0..jobs).map(|_| AgentCache::new(agents)).collect(), memory: Vec::new() }
+    }
+
+    /// Memory of events that are decided.
+    pub(super) fn reuse(&mut self, done: impl Iterator<Item = Events>) {
+        let mut places = self.memory.iter_mut();
+        // More than there is room for goes back to the system.
+        for events in done {
+            if let Some(memory) = places.next() {
+                memory.events = events;
+            }
+        }
     }
 }
 
@@ -50,7 +64,7 @@ impl Counts {
             start += group.len();
         }
         // Who is alone waits for nobody, and finds in its cache what it has just parsed.
-        let slots = if jobs == 1 { 1 } else { SLOTS * jobs };
+        let slots = if jobs == 1 { 1 } else { LEAST_SLOTS.max(SLOTS * jobs) };
         let schedule = Schedule::new(round.len(), jobs, slots);
         let mut memory = std::mem::take(&mut kept.memory).into_iter();
         let slot = |_| RwLock::new(Parsed::new(jobs, memory.next().unwrap_or_default()));

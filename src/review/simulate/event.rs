@@ -147,6 +147,17 @@ impl Events {
         self.kept.is_empty()
     }
 
+    /// The same memory, for other requests: what is new comes from the system page by page.
+    pub(super) fn emptied(mut self) -> Self {
+        self.kept.clear();
+        self.text.clear();
+        self.agents.clear();
+        // These are numbers of agents that are no more.
+        self.recent.clear();
+        self.last = None;
+        self
+    }
+
     pub(super) fn len(&self) -> usize {
         self.kept.len()
     }

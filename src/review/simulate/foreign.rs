@@ -1,5 +1,6 @@
 //! The log of another program: judged from nothing, by the code that judges live requests.
 
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use http::{Method, StatusCode};
 use super::event::{Event, refuses};
 use super::{Outcome, SimulateError, SimulatedPolicy};
 use crate::action::{Action, Rehearsal};
-use crate::suspicion::{Keys, LoggedRequest, PathKind, PathView, Replay, State};
+use crate::suspicion::{Keys, LoggedRequest, PathKind, PathView, Replay, Soon, State};
 use crate::visitor::{Facts, LoggedHead, LoggedPath, Ranges, RouteClass, Verification, Visitor, VisitorKey};
 
 /// Paths and visitors of which it is kept what follows from them alone; powers of two.
@@ -28,6 +29,8 @@ pub(super) struct Foreign {
     visitors: Visitors,
     /// Nearly every line names the same one.
     host: Arc<str>,
+    /// The memory of those that were looked ahead for.
+    soon: Vec<Soon>,
 }
 
 /// A path, and what follows from it.
@@ -80,23 +83,45 @@ impl Visitors {
         event: &Event<'_>,
         path: &LoggedPath,
     ) -> Option<&mut KnownVisitor> {
+        let known = self.find(facts, judge, event, path)?;
+        facts.asks_for(&mut known.visitor, path, event.time);
+        Some(known)
+    }
+
+    /// Who asks, whatever for.
+    fn find(
+        &mut self,
+        facts: &Facts,
+        judge: &Replay,
+        event: &Event<'_>,
+        path: &LoggedPath,
+    ) -> Option<&mut KnownVisitor> {
         let place = self.0.get_mut(event.visitor as usize % VISITORS)?;
         if place.as_ref().is_none_or(|known| known.name != event.visitor) {
+            // Whoever stood there leaves memory. The host is that of a line before; it is set before anybody looks at it.
+            let (host, key) = match place.take() {
+                Some(KnownVisitor { visitor, .. }) => (visitor.host, renamed(visitor.key, event.visitor)),
+                None => ("".into(), key_of(event.visitor)),
+            };
             let head = LoggedHead {
-                host: "".into(),
+                host,
                 agent: event.agent.agent.clone(),
                 verification: Verification::None,
                 ip: address_of(event.address(), event.visitor),
-                key: key_of(event.visitor),
+                key,
                 arrived: event.time,
             };
             let visitor = facts.visitor_of_log(head, path);
             let keys = judge.keys(&visitor);
             *place = Some(KnownVisitor { name: event.visitor, visitor, keys, checked: None });
         }
-        let known = place.as_mut()?;
-        facts.asks_for(&mut known.visitor, path, event.time);
-        Some(known)
+        place.as_mut()
+    }
+
+    /// Reads where these are kept, for all of them at once.
+    fn touch(&self, names: impl Iterator<Item = u64>) {
+        let known = |name: u64| self.0.get(name as usize % VISITORS)?.as_ref();
+        black_box(names.filter_map(known).fold(0, |sum, known| sum ^ known.name));
     }
 }
 
@@ -138,6 +163,21 @@ pub(super) fn key_of(visitor: u64) -> VisitorKey {
     VisitorKey(visitor.to_be_bytes().as_slice().into())
 }
 
+/// The same as [`key_of`], in the memory of another one.
+fn renamed(mut key: VisitorKey, visitor: u64) -> VisitorKey {
+    let new = visitor.to_be_bytes();
+    match Arc::get_mut(&mut key.0) {
+        Some(bytes) if bytes.len() == new.len() => bytes.copy_from_slice(&new),
+        _ => return key_of(visitor),
+    }
+    key
+}
+
+/// How a path was asked for. `None`: it was no request.
+fn asked_for<'e>(event: &Event<'e>) -> Option<&'e Method> {
+    event.method.filter(|_| event.path().starts_with('/'))
+}
+
 /// What a path answers, where the log has no media type.
 fn guess(path: &LoggedPath) -> Option<PathKind> {
     match path.route {
@@ -161,13 +201,34 @@ impl Foreign {
             paths: Paths(vec![None; PATHS]),
             visitors: Visitors(vec![None; VISITORS]),
             host: "".into(),
+            soon: Vec::new(),
         })
+    }
+
+    /// Reads what deciding about these lines will take. Nothing is decided otherwise for it.
+    pub(super) fn look_ahead<'e>(&mut self, events: impl Iterator<Item = Event<'e>> + Clone) {
+        let Self { facts, rehearsal, judge, paths, visitors, soon, .. } = self;
+        visitors.touch(events.clone().map(|event| event.visitor));
+        soon.clear();
+        soon.extend(events.filter_map(|event| {
+            let path = paths.get(facts, judge, asked_for(&event)?, event.path())?;
+            let known = visitors.find(facts, judge, &event, &path.class)?;
+            Some(Soon::new(known.keys?, path.class.route == RouteClass::Page))
+        }));
+        // Who loads a page loads its files.
+        soon.dedup_by(|next, last| {
+            let is_same = next.keys.own == last.keys.own;
+            last.page |= is_same && next.page;
+            is_same
+        });
+        judge.look_ahead(soon);
+        rehearsal.look_ahead(soon);
     }
 
     /// `None`: it was no request.
     pub(super) fn decide(&mut self, event: &Event<'_>) -> Option<Outcome> {
-        let Self { facts, rehearsal, judge, ranges, paths, visitors, host } = self;
-        let method = event.method.filter(|_| event.path().starts_with('/'))?;
+        let Self { facts, rehearsal, judge, ranges, paths, visitors, host, .. } = self;
+        let method = asked_for(event)?;
         let path = paths.get(facts, judge, method, event.path())?;
         let known = visitors.get(facts, judge, event, &path.class)?;
         known.check(ranges, event);
@@ -211,6 +272,7 @@ mod tests {
     use super::super::tests::push;
     use super::*;
     use crate::clock::ManualClock;
+    use crate::suspicion::StateSize;
 
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
@@ -240,6 +302,47 @@ mod tests {
         let first = of(0, 1);
         assert_ne!(of(1, 2), first);
         assert_eq!((of(0, 3), of(0, 4)), (first, first));
+    }
+
+    #[test]
+    fn a_key_is_the_same_in_memory_of_another() {
+        let key = key_of(7);
+        let shared = key.clone();
+        assert_eq!((renamed(key, 9), shared), (key_of(9), key_of(7)), "it is another's still");
+        assert_eq!(renamed(key_of(7), u64::MAX), key_of(u64::MAX));
+        assert_eq!(renamed(VisitorKey(b"long".as_slice().into()), 9), key_of(9));
+    }
+
+    #[test]
+    fn to_look_ahead_changes_no_decision() {
+        let mut events = Events::default();
+        for at in 0..600usize {
+            let address = format!("192.0.{}.{}", at % 3, at * 7 % 31);
+            let agent = [FIREFOX, "Wget/1.21", "GPTBot/1.2"][at % 3];
+            let path = if at % 4 == 0 { "/a/style.css".to_owned() } else { format!("/news/story-of-{}", at % 50) };
+            push(&mut events, 0, (&address, agent, &path), at as u64 / 10);
+        }
+        let decide = |ahead: Option<usize>| -> Vec<(Action, String)> {
+            let clock = ManualClock::at(0);
+            let state = Arc::new(State::with_size(clock.clone(), StateSize::Small).keyed([7; 16]));
+            clock.advance(Duration::from_secs(3_600));
+            let mut foreign = Foreign::new(&state, &SimulatedPolicy::default()).unwrap();
+            let mut one = |at: usize| {
+                if let Some(ahead) = ahead.filter(|ahead| at % ahead == 0) {
+                    foreign.look_ahead((at..at + ahead).filter_map(|at| events.get(at)));
+                }
+                clock.advance(Duration::from_millis(100));
+                let of = foreign.decide(&events.get(at).unwrap()).unwrap();
+                (of.simulated, of.rule.to_string())
+            };
+            (0..events.len()).map(&mut one).collect()
+        };
+        let plain = decide(None);
+        let limited = plain.iter().filter(|(action, _)| *action >= Action::Limit).count();
+        assert!((100..500).contains(&limited), "{limited}");
+        for ahead in [1, 64, 600] {
+            assert_eq!(decide(Some(ahead)), plain, "{ahead}");
+        }
     }
 
     #[test]

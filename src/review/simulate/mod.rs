@@ -17,7 +17,7 @@ mod tests;
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -42,6 +42,9 @@ const KEY: [u8; 16] = *b"deckle simulates";
 const BEFORE: Duration = Duration::from_secs(86_400);
 /// Silence that leaves nothing behind.
 const LONGEST: Duration = Duration::from_secs(40 * 86_400);
+
+/// Lines for which what they take is read at once.
+const AHEAD: usize = 64;
 
 /// The policy that is tried: the sections of a `deckle.toml` that a decision hangs on.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -104,6 +107,7 @@ struct Round {
 #[derive(Debug)]
 pub(crate) struct Simulator {
     send: SyncSender<Round>,
+    done: Receiver<Events>,
     thread: JoinHandle<Tally>,
 }
 
@@ -112,18 +116,23 @@ impl Simulator {
     pub(crate) fn start(policy: &Arc<SimulatedPolicy>) -> Result<Option<Self>, SimulateError> {
         let replay = Replay::new(policy)?;
         // Whoever reads waits while a round is being decided: there are two in memory, and not more.
-        let (send, receive) = sync_channel(0);
+        let ((send, receive), (give_back, done)) = (sync_channel(0), channel());
         let spawned = std::thread::Builder::new().name("deckle-simulate".to_owned()).spawn(move || {
             // What is simulated is no news of this site.
             let nobody = tracing::subscriber::NoSubscriber::new();
-            tracing::subscriber::with_default(nobody, || replay.run(&receive))
+            tracing::subscriber::with_default(nobody, || replay.run(&receive, &give_back))
         });
-        Ok(spawned.ok().map(|thread| Self { send, thread }))
+        Ok(spawned.ok().map(|thread| Self { send, done, thread }))
     }
 
     pub(crate) fn feed(&self, events: Vec<Events>, policies: Vec<PolicyNote>, border: Option<Duration>) {
         // If it is gone, `finish` says why.
         let _ = self.send.send(Round { events, policies, border });
+    }
+
+    /// Memory of lines that are decided, for others.
+    pub(crate) fn spare(&self) -> impl Iterator<Item = Events> {
+        self.done.try_iter()
     }
 
     /// Decides what is left. A simulation that lacks requests would be a lie: its fault is passed on.
@@ -155,11 +164,13 @@ impl Replay {
         Ok(Self { clock, at: None, order: Order::default(), foreign, own, tally: Tally::default() })
     }
 
-    fn run(mut self, receive: &Receiver<Round>) -> Tally {
+    fn run(mut self, receive: &Receiver<Round>, give_back: &Sender<Events>) -> Tally {
         for Round { events, policies, border } in receive {
             self.order.add(events, policies);
             // Without a border what does not find room is decided all the same.
             self.step(Some(border.unwrap_or_default()));
+            // Whoever reads may be gone.
+            self.order.spare().for_each(|events| _ = give_back.send(events));
         }
         self.step(None);
         self.tally.changed_policies = self.own.changed_policies();
@@ -169,7 +180,12 @@ impl Replay {
     /// Decides what arrived before the border; `None`: everything.
     fn step(&mut self, border: Option<Duration>) {
         let due = self.order.before(border);
-        for place in &due {
+        for (number, place) in due.iter().enumerate() {
+            if number.is_multiple_of(AHEAD) {
+                let next = due.get(number..).unwrap_or_default().iter().take(AHEAD);
+                let events = next.filter_map(|place| self.order.event(*place));
+                self.foreign.look_ahead(events.filter(|event| event.own.is_none()));
+            }
             while let Some(note) = self.order.policy_before(place.time(), |writer| self.own.knows(writer)) {
                 self.own.follow(&note);
             }

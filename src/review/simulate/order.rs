@@ -60,6 +60,8 @@ pub(super) struct Order {
     waiting: Vec<Place>,
     parts: Vec<Part>,
     policies: Vec<PolicyNote>,
+    /// Memory of lines that are done with.
+    spare: Vec<Events>,
 }
 
 impl Order {
@@ -106,7 +108,7 @@ impl Order {
                 part.left = part.left.saturating_sub(1);
             }
         }
-        self.parts.iter_mut().filter(|part| part.left == 0).for_each(|part| *part = Part::default());
+        self.let_go(|part| part.left == 0);
         if self.parts.iter().any(Part::is_sparse) {
             self.gather();
         }
@@ -123,9 +125,23 @@ impl Order {
                 place.part = room;
             }
         }
-        let gone = self.parts.iter_mut().filter(|part| part.is_to_be_gathered());
-        gone.for_each(|part| *part = Part::default());
+        self.let_go(Part::is_to_be_gathered);
         self.keep(room, gathered, false);
+    }
+
+    /// Nothing waits in these any more.
+    fn let_go(&mut self, is_over: impl Fn(&Part) -> bool) {
+        for part in self.parts.iter_mut().filter(|part| is_over(part)) {
+            let Part { events, .. } = std::mem::take(part);
+            if !events.is_empty() {
+                self.spare.push(events.emptied());
+            }
+        }
+    }
+
+    /// Memory for other lines.
+    pub(super) fn spare(&mut self) -> impl Iterator<Item = Events> {
+        self.spare.drain(..)
     }
 
     /// Number of a part that is free.
@@ -225,6 +241,21 @@ mod tests {
         let expected = |at: u64| (1_000 + at / 2, format!("192.0.2.{} /a{}", 100 + at % 2, at / 2));
         assert_eq!(rest, (0..100).map(expected).collect::<Vec<_>>());
         assert!(order.parts.iter().all(|part| part.events.is_empty()));
+    }
+
+    #[test]
+    fn memory_of_what_is_decided_serves_other_lines() {
+        let mut order = Order::default();
+        order.add(vec![lines("a", &[(0, &[1, 2])]), lines("b", &[(1, &[9])])], Vec::new());
+        assert_eq!(decided(&mut order, Some(5)).len(), 2);
+        let mut spare: Vec<Events> = order.spare().collect();
+        assert!(spare.len() == 1 && spare[0].is_empty() && order.spare().next().is_none());
+        let mut events = spare.remove(0);
+        push(&mut events, 3, ("192.0.2.7", "Wget/1.21", "/c"), 4);
+        assert_eq!((events.first_of(0), events.first_of(3)), (None, Some(seconds(4))));
+        order.add(vec![events], Vec::new());
+        let expected = [(4, "192.0.2.7 /c"), (9, "192.0.2.0 /b1")];
+        assert_eq!(decided(&mut order, None), expected.map(|(time, text)| (time, text.to_owned())));
     }
 
     #[test]

@@ -16,9 +16,16 @@ use crate::visitor::{RouteClass, Visitor};
 
 /// What the answer teaches.
 #[derive(Debug)]
-pub(in crate::suspicion) struct Learn {
+pub(super) struct Learn {
     judge: Arc<Judge>,
     path: Arc<str>,
+    question: Question,
+}
+
+/// A request, as far as it matters for what its answer teaches.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::suspicion) struct Question {
+    /// Of its path.
     hash: Option<u64>,
     keys: Option<Keys>,
     /// It names a file, or is one of ours.
@@ -89,16 +96,20 @@ impl Head {
 }
 
 impl Learn {
-    pub(in crate::suspicion) fn new(
-        judge: &Arc<Judge>,
-        visitor: &Visitor,
-        of: &Assessment,
-        headers: &HeaderMap,
-    ) -> Self {
+    pub(super) fn new(judge: &Arc<Judge>, visitor: &Visitor, of: &Assessment, headers: &HeaderMap) -> Self {
+        let question = Question::of(visitor, of, headers);
+        Self { judge: Arc::clone(judge), path: Arc::clone(&visitor.path), question }
+    }
+
+    fn from(&self, head: Head) {
+        self.question.answered(&self.judge, &self.path, head);
+    }
+}
+
+impl Question {
+    pub(in crate::suspicion) fn of(visitor: &Visitor, of: &Assessment, headers: &HeaderMap) -> Self {
         let own = visitor.route == RouteClass::Own;
         Self {
-            judge: Arc::clone(judge),
-            path: Arc::clone(&visitor.path),
             hash: of.path,
             keys: of.keys,
             asset: visitor.asset_path || own,
@@ -112,32 +123,33 @@ impl Learn {
         }
     }
 
-    pub(in crate::suspicion) fn from(&self, head: Head) {
+    /// Learns from the answer. `path` is the one that was asked for, in its normal form.
+    pub(in crate::suspicion) fn answered(&self, judge: &Judge, path: &str, head: Head) {
         let Head { status, kind, .. } = head;
         let html = kind == Some(PathKind::Html);
-        let Some(path) = self.hash else { return };
+        let Some(hash) = self.hash else { return };
         if let Some(kind) = kind.filter(|_| status == StatusCode::OK && !self.own) {
-            self.judge.state.learn_path(path, kind);
+            judge.state.learn_path(hash, kind);
         }
         let Some(keys) = &self.keys else { return };
         // Only a file that went out is an asset: a name that looks like one proves nothing.
         let went_out = matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED);
         if self.asset && went_out && !html {
-            let script = self.own && self.path.ends_with(".js");
-            self.judge.note_asset(keys, script && self.whole && status == StatusCode::OK, self.beacon);
+            let script = self.own && path.ends_with(".js");
+            judge.note_asset(keys, script && self.whole && status == StatusCode::OK, self.beacon);
         }
         if !self.page && !self.free && html && status == StatusCode::OK && !self.own {
-            self.judge.note_late_page(keys, path);
+            judge.note_late_page(keys, hash);
         }
         let missing = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
         let answer = Answer {
             not_found: self.page && missing,
             not_modified: !self.whole && status == StatusCode::NOT_MODIFIED,
             unconditional_revisit: self.revisit && self.whole && head.has_etag,
-            probe: !self.elsewhere && (missing || status == StatusCode::FORBIDDEN) && is_probe(&self.path),
+            probe: !self.elsewhere && (missing || status == StatusCode::FORBIDDEN) && is_probe(path),
         };
         if answer != Answer::default() {
-            self.judge.note_answer(keys, answer);
+            judge.note_answer(keys, answer);
         }
     }
 }

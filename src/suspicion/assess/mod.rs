@@ -6,6 +6,6 @@ mod service;
 
 pub use future::ResponseFuture;
 #[cfg(feature = "proxy")]
-pub(super) use future::{Head as AnswerHead, Learn};
+pub(super) use future::{Head as AnswerHead, Question};
 pub use layer::AssessLayer;
 pub use service::Assess;

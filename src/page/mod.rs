@@ -44,7 +44,7 @@ pub mod notice;
 mod opening;
 mod outcome;
 mod output;
-mod packed;
+pub(crate) mod packed;
 mod pipeline;
 mod plain;
 pub mod plan;

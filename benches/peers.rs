@@ -5,10 +5,11 @@
 //! peers governed PAGE      the same behind one keyed check of governor a request
 //! peers proxy UPSTREAM     a bare proxy
 //! peers page UPSTREAM      the same behind deckle's page stage
-//! peers load ADDRESS PATH CODING SECONDS
+//! peers load ADDRESS PATH CODING SECONDS [EVERY]
 //! ```
 //!
-//! A server says where it listens. `load` prints one line of JSON.
+//! A server says where it listens, and `page` tells at `/metrics` what its plans do, as `deckle proxy` does on a socket of its
+//! own. `load` prints one line of JSON; with `EVERY` each client asks every so many microseconds, else as soon as it is answered.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 #![allow(clippy::disallowed_methods)] // Benches are the place that measures real time.
@@ -30,6 +31,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use client::Client;
+use deckle::page::PlanCounters;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use governor::{Quota, RateLimiter};
@@ -46,24 +48,26 @@ fn main() -> Result<(), String> {
         ["site", page] => servers::serve(site(page)),
         ["governed", page] => servers::serve(governed(site(page))),
         ["proxy", upstream] => servers::serve(servers::proxy((*upstream).to_owned())),
-        ["page", upstream] => servers::serve(servers::protect(servers::proxy((*upstream).to_owned()))),
-        ["load", address, path, coding, seconds] => {
-            load(address.parse().unwrap(), path, coding, Duration::from_secs_f64(seconds.parse().unwrap()));
+        ["page", upstream] => servers::serve(page(servers::proxy((*upstream).to_owned()))),
+        ["load", address, path, coding, seconds, every @ ..] => {
+            let every = every.first().map_or(Duration::ZERO, |every| Duration::from_micros(every.parse().unwrap()));
+            load(address.parse().unwrap(), path, coding, Duration::from_secs_f64(seconds.parse().unwrap()), every);
         }
         other => return Err(format!("{other:?}: see the head of benches/peers.rs")),
     }
     Ok(())
 }
 
-/// One page in four ways: as it is, coded, with a validator, and as if it were a picture.
+/// One page in five ways: as it is, at many addresses, coded, with a validator, and as if it were a picture.
 fn site(page: &str) -> Router {
     let page = Bytes::from(std::fs::read(page).unwrap());
     let mut coded = GzEncoder::new(Vec::new(), Compression::new(6));
     coded.write_all(&page).unwrap();
     let coded = Bytes::from(coded.finish().unwrap());
-    let (plain, validated, picture) = (page.clone(), page.clone(), page);
+    let (plain, many, validated, picture) = (page.clone(), page.clone(), page.clone(), page);
     Router::new()
         .route("/article", get(move || std::future::ready(([HTML], plain.clone()))))
+        .route("/many/{number}", get(move || std::future::ready(([HTML], many.clone()))))
         .route("/coded/article", get(move || std::future::ready(([HTML, ("content-encoding", "gzip")], coded.clone()))))
         .route(
             "/validated/article",
@@ -77,6 +81,19 @@ fn site(page: &str) -> Router {
             }),
         )
         .route("/picture.jpg", get(move || std::future::ready(([("content-type", "image/jpeg")], picture.clone()))))
+}
+
+/// deckle's page stage around `app`, and beside it what its plans do.
+fn page(app: Router) -> Router {
+    let counters = Arc::<PlanCounters>::default();
+    let tell = move |counters: &PlanCounters| {
+        let counts = counters.counts();
+        let packed = [("quick", counts.packed_quick), ("full", counts.packed_full)];
+        let packed = packed.map(|(effort, count)| format!("deckle_plan_packed_total{{effort=\"{effort}\"}} {count}\n"));
+        format!("{}deckle_packed_answers_total {}\n", packed.concat(), counts.packed_answers)
+    };
+    let app = servers::protect(app, Arc::clone(&counters));
+    app.route("/metrics", get(move || std::future::ready(tell(&counters))))
 }
 
 /// What a layer of governor does: one check a request, by the address. Nobody is refused.
@@ -93,14 +110,22 @@ fn governed(site: Router) -> Router {
     }))
 }
 
-/// Clients that ask as fast as they are answered, each from a network of its own.
-fn load(server: SocketAddr, path: &str, coding: &str, time: Duration) {
+/// Clients that ask every so often, or as fast as they are answered; each from a network of its own, that is as another reader.
+fn load(server: SocketAddr, path: &str, coding: &str, time: Duration, every: Duration) {
     let start = Instant::now();
     let ask = |number: u8| {
         let mut client = Client::new(connect(Ipv4Addr::new(127, 0, number, 1), server), path, coding);
         let mut answers = Vec::new();
+        // They take turns.
+        let mut due = every * u32::from(number) / u32::from(CLIENTS);
         while start.elapsed() < time {
-            answers.push(client.get());
+            let now = start.elapsed();
+            std::thread::sleep(due.saturating_sub(now));
+            let (took, bytes) = client.get();
+            // Who was answered too late to ask in time has waited since then.
+            let late = if every.is_zero() { every } else { now.saturating_sub(due) };
+            answers.push((took + late, bytes));
+            due += every;
         }
         answers
     };

@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -32,7 +33,7 @@ fn main() {
         return servers::serve(servers::proxy(upstream));
     }
     if let Some(upstream) = argument("--page-stage") {
-        return servers::serve(servers::protect(servers::proxy(upstream)));
+        return servers::serve(servers::protect(servers::proxy(upstream), Arc::default()));
     }
     if !Path::new("/proc/self/schedstat").exists() {
         println!("skipped: CPU time of other processes is read from /proc");

@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::serve::ListenerExt;
 use deckle::config::Config;
-use deckle::page::{Findings, Marking, ProtectLayer};
+use deckle::page::{Findings, Marking, PlanCounters, ProtectLayer};
 use deckle::secret::Secrets;
 use deckle::visitor::IdentifyLayer;
 use hyper_util::client::legacy;
@@ -28,14 +28,14 @@ pub(crate) fn proxy(upstream: String) -> Router {
     })
 }
 
-/// Identity and page stage, marks included; the environment may set `DECKLE_…` as for the program.
-pub(crate) fn protect(app: Router) -> Router {
+/// Identity and page stage, marks included; what its plans do is counted. The environment may set `DECKLE_…` as for the program.
+pub(crate) fn protect(app: Router, counters: Arc<PlanCounters>) -> Router {
     let config = Config::from_env().unwrap();
     let findings = Arc::new(Findings::default());
     let (secrets, styles) = (Secrets::random().unwrap(), Arc::default());
     let marking = Marking { secrets, settings: config.watermark, findings, styles };
     let layer = ProtectLayer::new(&config.page, &config.rights, "/.deckle").unwrap().marking(marking).unwrap();
-    app.layer(layer).layer(IdentifyLayer::new(&config.visitor).unwrap())
+    app.layer(layer.plan_counters(counters)).layer(IdentifyLayer::new(&config.visitor).unwrap())
 }
 
 /// Serves until it is killed, and says where.

@@ -44,7 +44,7 @@ pub mod notice;
 mod opening;
 mod outcome;
 mod output;
-mod packed;
+pub(crate) mod packed;
 mod patience;
 mod pipeline;
 mod plain;

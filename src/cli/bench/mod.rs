@@ -60,7 +60,7 @@ struct Report {
     carriers: Vec<String>,
     bytes: Sizes,
     nanoseconds: Times,
-    /// `None`: not measured.
+    /// `None`: the page is not packed.
     packed: Option<Packed>,
 }
 
@@ -144,7 +144,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn measure(config: &Config, page: &str, rounds: usize) -> anyhow::Result<Report> {
+fn measure(config: &Config, page: &str, wanted: usize) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let document = runtime.block_on(Document::of(page))?;
     if !document.status.is_success() {
@@ -163,7 +163,7 @@ fn measure(config: &Config, page: &str, rounds: usize) -> anyhow::Result<Report>
         bail!("{page} is left alone: {}", super::doctor::meaning(skip.code()));
     }
     let bench = Bench { stage: &stage, first, known: Some(known).filter(|_| facts.known), marked: &marked };
-    let (rounds, nanoseconds) = bench.all(rounds)?;
+    let (rounds, nanoseconds) = bench.all(wanted)?;
     Ok(Report {
         schema_version: 1,
         address: page.to_owned(),
@@ -177,7 +177,7 @@ fn measure(config: &Config, page: &str, rounds: usize) -> anyhow::Result<Report>
             gzip_6: bare::gzip(&marked, 6)?.len(),
         },
         nanoseconds,
-        packed: packed::figures(&stage),
+        packed: packed::figures(&stage, wanted)?,
     })
 }
 
@@ -290,9 +290,29 @@ mod tests {
         assert!(times.known > Some(0) && times.known_gzip_6 > Some(0), "it is known: {times:?}");
         let text = text::text(&report);
         assert!(
-            text.contains("60 seals") && text.contains(" × a copy") && text.contains("packed form: not measured"),
+            text.contains("60 seals") && text.contains(" × a copy") && text.contains("packed form, made fully"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_packed_form_is_measured_as_it_leaves() {
+        let mut config = Config::default();
+        config.watermark.channels.whitespace = Whitespace::Always;
+        let report = bench("packed", &article(), &config).unwrap();
+        let packed = report.packed.as_ref().unwrap();
+        assert_eq!(packed.rounds, 2);
+        // A copy of this page: it compresses as the one that left.
+        assert!(packed.gzip_6_bytes.abs_diff(report.bytes.gzip_6) < report.bytes.gzip_6 / 4, "{packed:?}");
+        let gzip = packed.gzip_6_bytes as u64;
+        assert!([packed.quick_bytes, packed.full_bytes].iter().all(|bytes| (gzip / 2..gzip * 2).contains(bytes)));
+        assert!(packed.held_bytes as u64 > packed.full_bytes, "{packed:?}");
+        let times = [packed.gzip_6_ns, packed.quick_ns, packed.full_ns, packed.patch_ns, packed.answer_ns];
+        assert!(times.iter().all(|time| *time > 0), "{packed:?}");
+        config.page.packed = false;
+        let report = bench("unpacked", &article(), &config).unwrap();
+        assert!(report.packed.is_none() && report.nanoseconds.known.is_some());
+        assert!(text::text(&report).contains("It is not packed"));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(super) struct Stage<'c> {
     config: &'c Config,
     runtime: Runtime,
     request: request::Parts,
+    /// Two who ask for it.
+    readers: [Visitor; 2],
     response: response::Parts,
     /// The source, without its codings.
     pub(super) source: Bytes,
@@ -52,11 +54,14 @@ impl<'c> Stage<'c> {
         if let Some(host) = document.address.authority().and_then(|host| host.as_str().parse().ok()) {
             request.headers.insert(header::HOST, host);
         }
-        let visitor = Visitor::from_head(&request, &config.visitor, SystemClock::new().unix())?;
-        request.extensions.insert(visitor);
+        let now = SystemClock::new().unix();
+        let first = Visitor::from_head(&request, &config.visitor, now)?;
+        let mut other = request.clone();
+        other.headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static("en"));
+        let readers = [first, Visitor::from_head(&other, &config.visitor, now)?];
         let pieces = (0..source.len()).step_by(PIECE).map(|at| source.slice(at..source.len().min(at + PIECE)));
         let pieces = pieces.collect();
-        Ok(Self { config, runtime, request, response, source, pieces })
+        Ok(Self { config, runtime, request, readers, response, source, pieces })
     }
 
     /// As it is configured, but that what the client accepts decides about the coding. Without `plans` every page is new.
@@ -78,7 +83,19 @@ impl<'c> Stage<'c> {
 
     /// A request that accepts `coding`, and the answer of the site.
     pub(super) fn prepare(&self, coding: &'static str) -> Prepared {
+        let [reader, _] = &self.readers;
+        self.ask(reader, coding)
+    }
+
+    /// The same of the other reader.
+    pub(super) fn prepare_other(&self, coding: &'static str) -> Prepared {
+        let [_, reader] = &self.readers;
+        self.ask(reader, coding)
+    }
+
+    fn ask(&self, reader: &Visitor, coding: &'static str) -> Prepared {
         let mut head = self.request.clone();
+        head.extensions.insert(reader.clone());
         head.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding));
         let body = Pieces(self.pieces.clone().into_iter());
         let answer = Some(Response::from_parts(self.response.clone(), body));

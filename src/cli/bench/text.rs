@@ -43,8 +43,12 @@ pub(super) fn text(report: &Report) -> String {
         let _ = writeln!(out, "{}", line(&row, source).trim_end());
     }
     let packed = match &report.packed {
-        Some(packed) => format!("A plan with its packed form takes {} bytes.", grouped(packed.held_bytes, ',')),
-        None => "packed form: not measured by this program".to_owned(),
+        Some(packed) => format!(
+            "A plan with its packed form takes {} bytes of memory. Figures of that form are medians of {} rounds.",
+            grouped(packed.held_bytes as u64, ','),
+            packed.rounds
+        ),
+        None => "It is not packed: docs/packed.md says which pages are.".to_owned(),
     };
     let _ = writeln!(out, "\n{packed}");
     out
@@ -66,12 +70,15 @@ fn rows(report: &Report) -> Vec<Row> {
         Row::new("known page and gzip 6", times.known_gzip_6).peer(times.gzip_6, "gzip 6"),
     ];
     if let Some(packed) = &report.packed {
-        let (full, quick) = (packed.full_bytes, packed.quick_bytes);
+        let (full, quick, gzip) = (packed.full_bytes, packed.quick_bytes, Some(packed.gzip_6_ns));
         rows.extend([
-            Row::new("packed form, a copy of it", Some(packed.patch_ns))
+            Row::new("gzip 6 of the copy that is packed", gzip).bytes(packed.gzip_6_bytes as u64),
+            Row::new("packed form, made quickly", Some(packed.quick_ns)).bytes(quick).peer(gzip, "gzip 6"),
+            Row::new("packed form, made fully", Some(packed.full_ns)).bytes(full).peer(gzip, "gzip 6"),
+            Row::new("packed form, the body of a copy", Some(packed.patch_ns))
                 .peer(times.known_gzip_6, "known page and gzip 6"),
-            Row::new("packed form, made quickly", Some(packed.quick_ns)).bytes(quick).peer(times.gzip_6, "gzip 6"),
-            Row::new("packed form, made fully", Some(packed.full_ns)).bytes(full).peer(times.gzip_6, "gzip 6"),
+            Row::new("known page in its packed form", Some(packed.answer_ns))
+                .peer(times.known_gzip_6, "known page and gzip 6"),
         ]);
     }
     rows

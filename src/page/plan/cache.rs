@@ -12,7 +12,11 @@ use twox_hash::XxHash3_64;
 use super::counters::PlanCounters;
 use super::draft::Draft;
 use super::edits::{CHUNK, Plan};
+#[cfg(feature = "cli")]
+use super::packing::PackedPlan;
 use super::packing::{Job, Packer};
+#[cfg(feature = "cli")]
+use super::source::Source;
 
 /// Forms of one page that are remembered: with and without a banner, and the like.
 const MAX_FORMS: usize = 4;
@@ -281,6 +285,25 @@ impl PlanCache {
     }
 }
 
+#[cfg(any(test, feature = "cli"))]
+impl PlanCache {
+    /// Waits until all is packed that was asked for, a minute at most.
+    pub(crate) fn settle(&self) {
+        self.packer.iter().for_each(Packer::settle);
+    }
+}
+
+#[cfg(feature = "cli")]
+impl PlanCache {
+    /// What the plan of this page holds. `None`: the page is not packed.
+    pub(crate) fn packed_plan(&self, source: &bytes::Bytes) -> Option<PackedPlan> {
+        let mut whole = Source::new(self)?;
+        whole.push(source.clone());
+        let of = |entry: &Entry| entry.plans.iter().find_map(|plan| PackedPlan::of(plan, &whole, size_of::<Entry>()));
+        self.entries.iter().find_map(|(_, entry)| of(&entry))
+    }
+}
+
 /// What the doorkeeper knows a page by: both are keyed hashes.
 fn door_key(key: u128, plan: &Plan) -> u64 {
     key as u64 ^ plan.tail
@@ -291,11 +314,6 @@ pub(crate) use tests::plan as plan_of;
 
 #[cfg(test)]
 impl PlanCache {
-    /// Waits until all is packed that was asked for.
-    pub(crate) fn settle(&self) {
-        self.packer.iter().for_each(Packer::settle);
-    }
-
     /// Plans of a page that are packed, and the bytes that the cache counts for all.
     pub(crate) fn packed(&self, key: u128) -> (usize, u64) {
         let Known::Plans(plans) = self.look_up(key, 0) else { return (0, self.entries.weight()) };

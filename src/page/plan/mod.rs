@@ -29,6 +29,8 @@ pub(crate) use cache::{Known, Place, PlanCache};
 pub(crate) use confirm::{Confirm, End};
 pub use counters::{PlanCounters, PlanCounts};
 pub(crate) use draft::Log;
+#[cfg(feature = "cli")]
+pub(crate) use packing::PackedPlan;
 
 /// Why a response is not rewritten, or not to its end. The codes go to the audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -17,12 +17,17 @@ use super::shelf::PackedPage;
 use super::source::Source;
 use super::template::{Channels, template};
 use crate::page::output::Output;
+#[cfg(feature = "cli")]
+use crate::page::packed::Template;
 use crate::page::packed::{COLUMNS, Effort, Marks, Refused, SEAL_SYMBOLS, pack};
 
 /// Pages that wait; the newest one is dropped when there are more.
 const MAX_JOBS: usize = 64;
 /// Bytes of source that they hold together.
 const MAX_WAITING: usize = 16 << 20;
+/// How long to wait for all of them.
+#[cfg(any(test, feature = "cli"))]
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Share of one core, and over which time.
 const SHARE: f64 = 0.25;
 const SPAN_SECONDS: f64 = 10.0;
@@ -116,11 +121,12 @@ impl Packer {
         self.comparing.store(false, Ordering::Relaxed);
     }
 
-    /// Waits until all is packed that was asked for.
-    #[cfg(test)]
+    /// Waits until all is packed that was asked for, a minute at most.
+    #[cfg(any(test, feature = "cli"))]
     pub(super) fn settle(&self) {
         let works = |state: &mut State| !state.jobs.is_empty() || state.busy.is_some();
-        drop(self.queue.changed.wait_while(self.queue.lock(), works).unwrap());
+        let settled = self.queue.changed.wait_timeout_while(self.queue.lock(), PATIENCE, works);
+        drop(settled.unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -212,6 +218,25 @@ fn packed(job: &Job) -> Result<PackedPage, NotPacked> {
     }
     let length = template.bytes.len() as u64;
     Ok(PackedPage { packed: Arc::new(packed), channels: job.channels.clone(), carriers, length, effort: job.effort })
+}
+
+/// A page that is packed, for who wants to pack it once more.
+#[cfg(feature = "cli")]
+pub(crate) struct PackedPlan {
+    /// The page as it was packed.
+    pub(crate) template: Template,
+    /// Bytes in memory of its plan, the packed form and the place in the cache included.
+    pub(crate) bytes: usize,
+}
+
+#[cfg(feature = "cli")]
+impl PackedPlan {
+    /// `entry`: bytes of the place in the cache. `None`: the plan is not packed, or is one of another source.
+    pub(super) fn of(plan: &Plan, source: &Source, entry: usize) -> Option<Self> {
+        let page = plan.shelf.page()?;
+        let (template, _) = template(plan, source, &page.channels)?;
+        Some(Self { template, bytes: entry + plan.size() })
+    }
 }
 
 /// Compares a packed copy with the ordinary one, beside the answers.

@@ -6,6 +6,8 @@ use tower_layer::Layer;
 use super::service::Protect;
 use super::site::Site;
 use super::spare::KnownCodings;
+#[cfg(feature = "cli")]
+use crate::page::plan::PackedPlan;
 use crate::page::{Findings, PageError, PlanCounters, Settings, Styles};
 use crate::rights;
 use crate::rights::RobotsMemory;
@@ -116,6 +118,20 @@ impl ProtectLayer {
     /// where. What only its end tells (see [`Finding`](crate::page::Finding)) counts as known.
     pub fn edits(&self, page: &[u8], content_type: &str) -> Vec<Edit> {
         self.site.edits(page, content_type)
+    }
+
+    /// Waits until all pages are packed that wait for it, a minute at most.
+    #[cfg(feature = "cli")]
+    pub(crate) fn settle(&self) {
+        if let Some(plans) = &self.site.plans {
+            plans.settle();
+        }
+    }
+
+    /// What its plan of this page holds. `None`: the page is not packed.
+    #[cfg(feature = "cli")]
+    pub(crate) fn packed_plan(&self, source: &bytes::Bytes) -> Option<PackedPlan> {
+        self.site.plans.as_ref()?.packed_plan(source)
     }
 
     /// The number that stands for everything that shapes a page; it changes with the configuration and the crate.

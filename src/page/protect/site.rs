@@ -52,7 +52,7 @@ pub(super) struct Site {
     pub(super) notice: Notice,
     pub(super) robots: Arc<RobotsMemory>,
     replaced: Arc<ReplaceWatch>,
-    plans: Option<Arc<PlanCache>>,
+    pub(super) plans: Option<Arc<PlanCache>>,
     pub(super) skip: PathGlobs,
     pub(super) unguarded: PathGlobs,
     exempt: Arc<[lol_html::Selector]>,

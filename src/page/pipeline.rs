@@ -186,10 +186,10 @@ impl Pipeline {
         }
         if let Some(place) = &work.place {
             place.cache.confirm(place.key);
+            place.remember(confirm.plan());
             if self.outgoing == Coding::Gzip {
                 confirm.offer(place.key, place.reader, work.choose.as_mut());
             }
-            place.remember(confirm.plan());
         }
         confirm.forget_source();
         let End::Packed(body, length) = end else { return None };

@@ -43,7 +43,7 @@ pub(super) struct Validators {
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) head: Arc<Head>,
-    /// What shapes the page beside its source, by keyed hashes: the wish of the site, and the style sheets.
+    /// What shapes the page beside its source, by their hashes: the wish of the site, and the style sheets.
     pub(crate) wish: u128,
     style: u64,
     key: u128,
@@ -63,7 +63,7 @@ impl Validators {
     /// `bytes`: the room for plans.
     pub(super) fn new(bytes: u64) -> Self {
         Self {
-            heads: Cache::with_weighter(USUAL_HEADS, bytes / SHARE, Bytes),
+            heads: Cache::with_weighter(USUAL_HEADS, (bytes / SHARE).max(1), Bytes),
             hosts: (0..HOSTS).map(|_| AtomicU8::new(0)).collect(),
             asked: AtomicU32::new(0),
         }
@@ -244,11 +244,16 @@ fn style(rules: &MarkRules) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use http::HeaderMap;
 
     use super::*;
+    use crate::page::packed::{Effort, Template, pack};
     use crate::page::plan::cache::plan_of;
     use crate::page::plan::stored::Sent;
+    use crate::page::plan::template::Channels;
+    use crate::slot::{Carriers, Unmarked};
 
     fn place(cache: &Arc<PlanCache>, front: u128, expected: Option<Arc<Stored>>) -> Place {
         let mut parts = http::Response::new(()).into_parts().0;
@@ -283,7 +288,7 @@ mod tests {
         let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
         let plan = Arc::new(plan_of(&cache, b"a page"));
         let stored = stored(&cache, 7, &plan);
-        let held = || Held::of(&cache, &stored, &MarkRules::default(), &mut crate::slot::Unmarked);
+        let held = || Held::of(&cache, &stored, &MarkRules::default(), &mut Unmarked);
         assert!(held().is_none(), "it is not packed");
         drop(plan);
         assert!(held().is_none() && stored.plan.upgrade().is_none());
@@ -293,11 +298,36 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_packed_is_stored() {
+    fn only_what_is_packed_is_stored_and_it_stays_until_it_is_answered() {
         let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
         let plan = Arc::new(plan_of(&cache, b"a page"));
         place(&cache, 7, None).remember(&plan);
         assert!(cache.stored(7).is_none());
+        let template = Template { bytes: b"a page".to_vec(), places: Vec::new() };
+        plan.shelf.put(PackedPage {
+            packed: Arc::new(pack(&template, Effort::Quick).unwrap()),
+            channels: Channels::default(),
+            carriers: Carriers::default(),
+            length: 6,
+            effort: Effort::Quick,
+        });
+        place(&cache, 7, None).remember(&plan);
+        let stored = cache.stored(7).unwrap();
+        let rules = MarkRules::default();
+        let held = Held::of(&cache, &stored, &rules, &mut Unmarked).unwrap();
+        // The plan makes room for others while the site thinks.
+        plan.shelf.give_up();
+        drop(plan);
+        assert!(Held::of(&cache, &stored, &rules, &mut Unmarked).is_none());
+        let confirmed = held.confirm(None);
+        let body: Vec<u8> = confirmed.body.flatten().collect();
+        let mut page = String::new();
+        flate2::read::GzDecoder::new(&*body).read_to_string(&mut page).unwrap();
+        assert_eq!((page.as_str(), confirmed.read, confirmed.written), ("a page", 6, 6));
+        let counts = cache.counts();
+        assert_eq!((counts.hits, counts.packed_answers, counts.packed_confirmed), (1, 1, 1));
+        drop(held);
+        assert!(stored.plan.upgrade().is_none());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::card::Card;
 use super::headers::strip_digests;
 use super::output::Output;
 use super::patience::Patience;
+use super::packed::PackedBody;
 use super::pipeline::Pipeline;
 use super::report::{PageReport, Rewrite};
 use super::tee::Tee;
@@ -50,6 +51,7 @@ pin_project! {
         Inner { #[pin] body: B, length_counts: bool },
         Page { #[pin] body: B, page: Box<Page> },
         Own { #[pin] body: Full<Bytes> },
+        Packed { body: PackedBody },
         Appended { #[pin] body: B, appended: Appended },
         Teed { #[pin] body: B, tee: Tee },
         Card { #[pin] body: B, card: Card },
@@ -75,6 +77,11 @@ impl<B> PageBody<B> {
     /// Made here.
     pub(crate) fn own(body: Full<Bytes>) -> Self {
         Self { kind: Kind::Own { body } }
+    }
+
+    /// A packed page that need not be compared.
+    pub(crate) fn packed(body: PackedBody) -> Self {
+        Self { kind: Kind::Packed { body } }
     }
 }
 
@@ -224,6 +231,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
         match self.project().kind.project() {
             Projected::Inner { body, .. } => body.poll_frame(cx).map_err(BodyError::Inner),
             Projected::Own { body } => body.poll_frame(cx).map_err(|never| match never {}),
+            Projected::Packed { body } => Poll::Ready(body.next().map(|piece| Ok(Frame::data(piece)))),
             Projected::Page { body, page } => page.poll(body, cx),
             Projected::Appended { body, appended } => appended.poll(body, cx).map_err(BodyError::Inner),
             Projected::Teed { body, tee } => tee.poll(body, cx).map_err(BodyError::Inner),
@@ -235,6 +243,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
         match &self.kind {
             Kind::Inner { body, .. } | Kind::Teed { body, .. } => body.is_end_stream(),
             Kind::Own { body } => body.is_end_stream(),
+            Kind::Packed { body } => body.remaining() == 0,
             // Only when the last flush is out: the inner body ends earlier.
             Kind::Page { page, .. } => page.is_done(),
             Kind::Appended { appended, .. } => appended.is_done(),
@@ -246,6 +255,7 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
         match &self.kind {
             Kind::Inner { body, length_counts: true } | Kind::Teed { body, .. } => body.size_hint(),
             Kind::Own { body } => body.size_hint(),
+            Kind::Packed { body } => SizeHint::with_exact(body.remaining()),
             // An exact hint would become a Content-Length that cuts the page.
             Kind::Page { .. } | Kind::Appended { .. } | Kind::Card { .. } | Kind::Inner { .. } => SizeHint::default(),
         }

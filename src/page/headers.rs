@@ -88,6 +88,20 @@ fn map_none_match(headers: &mut HeaderMap, foreign: bool, tags: &TagMap<'_>) {
     }
 }
 
+/// The tags of `If-None-Match`; `None`: it says `*`, or cannot be read.
+pub(crate) fn none_match(headers: &HeaderMap) -> Option<Vec<EntityTag>> {
+    let lines: Vec<&[u8]> = headers.get_all(header::IF_NONE_MATCH).iter().map(HeaderValue::as_bytes).collect();
+    EntityTag::parse_list(&lines.join(&b", "[..]))
+}
+
+/// Asks with these tags and no others.
+pub(crate) fn set_none_match(headers: &mut HeaderMap, tags: &[EntityTag]) {
+    let values: Vec<HeaderValue> = tags.iter().filter_map(EntityTag::to_header).collect();
+    if let Some(line) = join(&values) {
+        headers.insert(header::IF_NONE_MATCH, line);
+    }
+}
+
 fn map_match(headers: &mut HeaderMap, name: HeaderName) {
     let lines: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
     let Some(tags) = EntityTag::parse_list(&lines.join(&b", "[..])).filter(|tags| !tags.is_empty()) else { return };
@@ -235,7 +249,7 @@ pub(crate) fn strip_digests(trailers: &mut HeaderMap) {
 }
 
 /// Seconds since 1970 of an HTTP date (RFC 9110 §5.6.7).
-fn parse_date(text: &str) -> Option<u64> {
+pub(crate) fn parse_date(text: &str) -> Option<u64> {
     let time = jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", text).ok()?.to_datetime().ok()?;
     let time = jiff::tz::TimeZone::UTC.to_timestamp(time).ok()?;
     u64::try_from(time.as_second()).ok()

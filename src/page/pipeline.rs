@@ -186,6 +186,7 @@ impl Pipeline {
         }
         if let Some(place) = &work.place {
             place.cache.confirm(place.key);
+            place.remember(confirm.plan());
             if self.outgoing == Coding::Gzip {
                 confirm.offer(place.key, place.reader, work.choose.as_mut());
             }
@@ -297,6 +298,7 @@ impl Pipeline {
             let learn = if place.exact { PlanCache::learn } else { PlanCache::learn_first };
             let mut plan = draft.finish(outcome);
             plan.first_seen_by(place.reader);
+            place.compare(&plan);
             learn(&place.cache, place.key, plan, place.now);
         }
     }
@@ -340,22 +342,7 @@ impl Pipeline {
                 facts.carriers = *carriers;
             }
             (_, None) => {}
-            (_, Some(outcome)) => {
-                facts.guard_placed = outcome.head_placed;
-                facts.notice_placed = outcome.footer_placed;
-                facts.carriers = outcome.carriers;
-                facts.mark_off = outcome.off.codes();
-                facts.mark_late = outcome.mark_late;
-                facts.plan = outcome.note;
-                facts.mark_skip = facts.mark_skip.or(outcome.no_slots);
-                let ended = outcome.ended.or(outcome.no_slots.filter(|why| *why == "bad_utf8"));
-                facts.skip = ended.map(Skip::from_code);
-                facts.rewrite = match ended {
-                    Some("already" | "signed" | "frameset") => Rewrite::Skipped,
-                    Some(_) => Rewrite::Partial,
-                    None => Rewrite::Done,
-                };
-            }
+            (_, Some(outcome)) => facts.found(outcome),
         }
     }
 }
@@ -430,7 +417,14 @@ mod tests {
     }
 
     fn of_codings(codings: &[Coding], cache: Option<&Arc<PlanCache>>, job: fn(Charset) -> Job) -> Pipeline {
-        let place = cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true, reader: None });
+        let place = cache.map(|cache| Place {
+            cache: Arc::clone(cache),
+            key: 1,
+            now: 0,
+            exact: true,
+            reader: None,
+            memory: None,
+        });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
         let utf_8 = encoding_rs::UTF_8;
         Pipeline::new(codings, Coding::Identity, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}))
@@ -536,8 +530,14 @@ mod tests {
 
     /// The way of a copy of this reader.
     fn visit(job: fn(Charset) -> Job, cache: Option<&Arc<PlanCache>>, outgoing: Coding, reader: u64) -> Pipeline {
-        let place =
-            cache.map(|cache| Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true, reader: Some(reader) });
+        let place = cache.map(|cache| Place {
+            cache: Arc::clone(cache),
+            key: 1,
+            now: 0,
+            exact: true,
+            reader: Some(reader),
+            memory: None,
+        });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Visit(reader)), place });
         let utf_8 = encoding_rs::UTF_8;
         Pipeline::new(&[], outgoing, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}))
@@ -868,7 +868,8 @@ mod tests {
         let page = format!("<!doctype html><title>t</title><article>{}", words.repeat(400));
         let cache = PlanCache::new(8 << 20, None).unwrap();
         let copy = |choose: Box<dyn Choose>| {
-            let place = Some(Place { cache: Arc::clone(&cache), key: 1, now: 0, exact: true, reader: None });
+            let place =
+                Some(Place { cache: Arc::clone(&cache), key: 1, now: 0, exact: true, reader: None, memory: None });
             let start = Box::new(move |charset, _| Work { job: bare(charset), choose, place });
             let utf_8 = encoding_rs::UTF_8;
             let mut pipeline =

@@ -17,6 +17,7 @@ use super::packing::PackedPlan;
 use super::packing::{Job, Packer};
 #[cfg(feature = "cli")]
 use super::source::Source;
+use super::validators::{Memory, Validators};
 
 /// Forms of one page that are remembered: with and without a banner, and the like.
 const MAX_FORMS: usize = 4;
@@ -35,6 +36,7 @@ pub(crate) struct PlanCache {
     /// `None`: no page is packed.
     packer: Option<Packer>,
     counters: Arc<PlanCounters>,
+    pub(super) validators: Validators,
 }
 
 /// The place of a page in the cache of plans.
@@ -48,6 +50,8 @@ pub(crate) struct Place {
     pub(crate) exact: bool,
     /// Who asks, by a keyed hash; `None`: nobody knows, and the page is not packed for it.
     pub(crate) reader: Option<u64>,
+    /// What is remembered of the answer at its end.
+    pub(crate) memory: Option<Arc<Memory>>,
 }
 
 /// Hashes chunks of source. Its key is random, so no page can be made that passes for another.
@@ -129,7 +133,8 @@ impl PlanCache {
             let evictions = Evictions(Arc::clone(&counters));
             let entries = Cache::with(USUAL_PLANS, bytes, Bytes, DefaultHashBuilder::default(), evictions);
             let packer = packed.map(Packer::new);
-            let cache = Arc::new(Self { entries, key, hash, held: Arc::default(), packer, counters });
+            let validators = Validators::new(bytes);
+            let cache = Arc::new(Self { entries, key, hash, held: Arc::default(), packer, counters, validators });
             cache.counters.watch(&cache);
             cache
         })
@@ -218,9 +223,14 @@ impl PlanCache {
         self.counters.count_miss();
     }
 
-    /// Bytes of all plans.
+    /// Is any page packed?
+    pub(crate) fn packs(&self) -> bool {
+        self.packer.is_some()
+    }
+
+    /// Bytes of all plans, and of the heads that are stored with them.
     pub(super) fn bytes(&self) -> u64 {
-        self.entries.weight()
+        self.entries.weight() + self.validators.bytes()
     }
 
     pub(super) fn counters(&self) -> &PlanCounters {

@@ -195,6 +195,11 @@ impl Confirm {
         self.cache.pack(Job { key, plan, source, channels, effort });
     }
 
+    /// The plan of the page, when it is over.
+    pub(crate) fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
     /// The page is over: nothing asks for its source any more, however long its reader takes.
     pub(crate) fn forget_source(&mut self) {
         drop(self.source.take());

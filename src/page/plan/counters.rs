@@ -24,6 +24,8 @@ pub struct PlanCounters {
     packed_full: AtomicU64,
     packed_answers: AtomicU64,
     packed_mismatches: AtomicU64,
+    packed_confirmed: AtomicU64,
+    validator_mismatches: AtomicU64,
     /// That of an old layer lives until its last answer has left.
     caches: Mutex<Vec<Weak<PlanCache>>>,
 }
@@ -46,6 +48,10 @@ pub struct PlanCounts {
     pub packed_answers: u64,
     /// Pages whose packed form was found wrong, before its first use or in an answer that was compared.
     pub packed_mismatches: u64,
+    /// Answers in packed form whose source the site has confirmed and not sent; they are among `packed_answers`.
+    pub packed_confirmed: u64,
+    /// Hosts whose validators do not tell pages apart: there each source is compared.
+    pub validator_mismatches: u64,
     /// Bytes of all plans, packed forms included.
     pub bytes: u64,
 }
@@ -63,6 +69,8 @@ impl PlanCounters {
             packed_full: of(&self.packed_full),
             packed_answers: of(&self.packed_answers),
             packed_mismatches: of(&self.packed_mismatches),
+            packed_confirmed: of(&self.packed_confirmed),
+            validator_mismatches: of(&self.validator_mismatches),
             bytes: caches.iter().filter_map(Weak::upgrade).map(|cache| cache.bytes()).sum(),
         }
     }
@@ -98,6 +106,14 @@ impl PlanCounters {
         self.packed_answers.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count_confirmed(&self) {
+        self.packed_confirmed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_validator_mismatch(&self) {
+        self.validator_mismatches.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The answer is how many there have been, this one included.
     pub(super) fn count_mismatch(&self) -> u64 {
         self.packed_mismatches.fetch_add(1, Ordering::Relaxed) + 1
@@ -119,6 +135,8 @@ mod tests {
         (0..5).for_each(|_| counters.count_packed(Effort::Full));
         (0..6).for_each(|_| counters.count_answer());
         assert_eq!((1..=7).map(|_| counters.count_mismatch()).collect::<Vec<_>>(), (1..=7).collect::<Vec<_>>());
+        (0..8).for_each(|_| counters.count_confirmed());
+        (0..9).for_each(|_| counters.count_validator_mismatch());
         let expected = PlanCounts {
             hits: 1,
             misses: 2,
@@ -127,6 +145,8 @@ mod tests {
             packed_full: 5,
             packed_answers: 6,
             packed_mismatches: 7,
+            packed_confirmed: 8,
+            validator_mismatches: 9,
             bytes: 0,
         };
         assert_eq!(counters.counts(), expected);

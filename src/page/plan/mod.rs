@@ -6,7 +6,8 @@
 //! first difference a scanner reads what has come so far, and goes on; what has left is what it would have sent.
 //!
 //! A plan that two readers have used is packed on a thread of its own (`packing.rs`). From then on its gzip copies are the
-//! packed body with the bits of the mark, once the whole source agrees; in any doubt they take the ordinary way.
+//! packed body with the bits of the mark, once the whole source agrees; in any doubt they take the ordinary way. Where the
+//! site confirms that a page is still the same one, its source need not come at all (`validators.rs`).
 
 mod cache;
 mod confirm;
@@ -17,7 +18,9 @@ mod edits;
 mod packing;
 mod shelf;
 mod source;
+mod stored;
 mod template;
+mod validators;
 
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
@@ -31,6 +34,8 @@ pub use counters::{PlanCounters, PlanCounts};
 pub(crate) use draft::Log;
 #[cfg(feature = "cli")]
 pub(crate) use packing::PackedPlan;
+pub(crate) use stored::{Head, Sent, Validator, is_storable};
+pub(crate) use validators::{Held, Memory, Stored};
 
 /// Why a response is not rewritten, or not to its end. The codes go to the audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

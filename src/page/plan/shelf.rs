@@ -30,7 +30,7 @@ pub(super) struct Shelf {
     /// The reader to whom the page was given first, by a keyed hash.
     first: Option<u64>,
     /// Another one has got the same bytes: a sign that they are meant for all. What keeps the page from whoever should not have
-    /// it is that the source of each answer is compared first.
+    /// it is that the source of each answer is compared first, or confirmed by the site.
     shared: AtomicBool,
     hits: AtomicU32,
     /// It cannot be packed, or was packed wrongly.

@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Uri, header};
 use uuid::Uuid;
 
 use super::document::{self, Document};
+use super::recall::{self, Recall};
 use super::site::Site;
 use crate::action::Action;
 use crate::page::encoding::{Coding, preferred};
@@ -24,6 +25,8 @@ pub(super) struct Ask {
     pub(super) method: Method,
     /// A part was asked for, and the site heard of it.
     pub(super) ranged: bool,
+    /// All of it was asked for, under no condition but `If-None-Match`.
+    pub(super) whole: bool,
     /// The answer may be for this client alone.
     pub(super) personal: bool,
     /// Only the head of a page may leave.
@@ -54,6 +57,8 @@ pub(super) struct Ask {
     pub(super) visitor: Option<VisitorKey>,
     /// The tags that the client sent, for a 304 to name the one that it confirms.
     pub(super) sent_tags: Arc<[EntityTag]>,
+    /// What is stored for it.
+    pub(super) recall: Option<Recall>,
 }
 
 impl Ask {
@@ -111,6 +116,8 @@ impl Site {
             .filter(|document| reads && document.matters(&self.policy));
         let mut ask = Ask {
             ranged: false,
+            whole: recall::asks_for_all(&head.headers),
+            recall: None,
             card: head.extensions.get::<Action>() == Some(&Action::Card),
             personal: document.is_some() && is_personal(head),
             document,

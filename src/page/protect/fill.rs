@@ -24,8 +24,13 @@ pub(super) struct Fills {
 }
 
 impl Fills {
+    /// The copy carries nothing of its own.
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.is_none() && self.foot.is_none()
+    }
+
     pub(super) fn around(self, marks: Box<dyn Choose>) -> Box<dyn Choose> {
-        if self.head.is_none() && self.foot.is_none() { marks } else { Box::new(Filled { marks, fills: self }) }
+        if self.is_empty() { marks } else { Box::new(Filled { marks, fills: self }) }
     }
 }
 

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::ask::Ask;
 use super::document;
+use super::recall::Confirmed;
 use super::site::Site;
 use super::spare::Question;
 use crate::action::CardMade;
@@ -76,6 +77,9 @@ where
 }
 
 fn protect<R: Body<Data = Bytes>>(ask: &Arc<Ask>, site: &Arc<Site>, response: Response<R>) -> Response<PageBody<R>> {
+    if let Some(confirmed) = Confirmed::by(&response, ask, site) {
+        return site.confirmed(ask, &confirmed, response);
+    }
     if let Some(kept) = document::stand_in(ask, site, response.status()) {
         return kept;
     }
@@ -90,6 +94,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Arc<Ask>, site: &Arc<Site>, response: Re
         return card(ask, site, response);
     }
     let (mut head, body) = response.into_parts();
+    let memory = site.memory(ask, &head);
     let mut wish = site.wish(ask, &mut head);
     site.declare(ask, &mut wish, head.status, &mut head.headers);
     let report = |rewrite, skip| PageReport::new(rewrite, Some(skip));
@@ -136,9 +141,11 @@ fn protect<R: Body<Data = Bytes>>(ask: &Arc<Ask>, site: &Arc<Site>, response: Re
             site.amend_policies(&mut wish, &mut head.headers, false);
             let fills = site.fills(ask, &head.headers);
             let (finding, parts) = (site.finding(ask), (head.status, &head.headers));
-            let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, finding, parts, &codings, fills);
-            let report = PageReport::new(Rewrite::Done, None);
             let coding = ask.outgoing(&codings);
+            let memory = memory.filter(|_| coding == Coding::Gzip && !sniff);
+            let memory = memory.and_then(|memory| site.wished(memory, ask, &wish, finding));
+            let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, finding, parts, &codings, (fills, memory));
+            let report = PageReport::new(Rewrite::Done, None);
             {
                 let mut facts = report.facts_mut();
                 facts.coding_in = Some(codings.last().copied().unwrap_or(Coding::Identity));

@@ -2,11 +2,13 @@
 
 mod ask;
 mod beacon;
+mod copy;
 mod document;
 mod fill;
 mod future;
 mod layer;
 mod marks;
+mod recall;
 mod service;
 mod shape;
 mod sheets;

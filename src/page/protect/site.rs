@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use http_body_util::Full;
 use sha2::{Digest, Sha256};
 
@@ -25,10 +25,10 @@ use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Expected, Made};
 use crate::page::marks::MarkRules;
 use crate::page::notice::Notice;
-use crate::page::pipeline::{Pipeline, Work, unmarked};
-use crate::page::plan::{Log, Obeys, Place, PlanCache, PlanCounters};
-use crate::page::replace::{ENOUGH_PAGES, ReplaceWatch, Replacer};
-use crate::page::rewrite::{Job, Outcome, Rewriter};
+use crate::page::pipeline::{Pipeline, Work};
+use crate::page::plan::{Log, Memory, Obeys, Place, PlanCache, PlanCounters};
+use crate::page::replace::{ReplaceWatch, Replacer};
+use crate::page::rewrite::{Job, Rewriter};
 use crate::page::splice::survey;
 use crate::page::{Finding, PageError, Settings};
 use crate::rights;
@@ -51,15 +51,15 @@ pub(super) struct Site {
     beacon: Option<Arc<Beacon>>,
     pub(super) notice: Notice,
     pub(super) robots: Arc<RobotsMemory>,
-    replaced: Arc<ReplaceWatch>,
+    pub(super) replaced: Arc<ReplaceWatch>,
     pub(super) plans: Option<Arc<PlanCache>>,
     pub(super) skip: PathGlobs,
     pub(super) unguarded: PathGlobs,
     exempt: Arc<[lol_html::Selector]>,
     pub(super) marking: Option<Arc<Marks>>,
     /// What of its pages may carry marks.
-    rules: MarkRules,
-    told: Arc<Told>,
+    pub(super) rules: MarkRules,
+    pub(super) told: Arc<Told>,
     /// Marks are only put in before this offset of a page.
     max_page: u64,
     /// Reads the marks that come in.
@@ -190,7 +190,7 @@ impl Site {
     }
 
     /// Is all of the body the article? Where roots are named there are no others.
-    fn body_is_root(&self, finding: Option<Finding>) -> bool {
+    pub(super) fn body_is_root(&self, finding: Option<Finding>) -> bool {
         self.rules.roots.is_empty() && finding.is_some_and(|finding| !finding.has_root)
     }
 
@@ -228,39 +228,19 @@ impl Site {
         finding: Option<Finding>,
         (status, response): (StatusCode, &HeaderMap),
         codings: &[Coding],
-        fills: Fills,
+        (fills, memory): (Fills, Option<Memory>),
     ) -> (Pipeline, Option<Mark>, Option<&'static str>) {
-        let no_slots =
-            wish.unmarked.then_some("policy").or(wish.xhtml.then_some("xhtml")).or(ask.unmarked).or(match finding {
-                None => Some("learning"),
-                Some(finding) if finding.hydrated && !self.rules.hydrated_ok => Some("hydrated"),
-                Some(finding) if finding.amp => Some("amp"),
-                Some(_) => None,
-            });
+        let no_slots = wish.unmarked.then_some("policy").or(wish.xhtml.then_some("xhtml"));
+        let no_slots = no_slots.or_else(|| self.no_slots(ask, finding));
         let body_is_root = self.body_is_root(finding);
         let (site, for_page, wish) = (Arc::clone(self), Arc::clone(ask), wish.clone());
         let start = Box::new(move |charset: Charset, room: usize| {
             let mut work = site.start(&for_page, wish, charset, room, no_slots, body_is_root);
             work.choose = fills.around(work.choose);
+            if let (Some(place), Some(memory)) = (&mut work.place, memory) {
+                place.memory = Some(Arc::new(memory.ruled(&work.job.marks)));
+            }
             work
-        });
-        let (site, for_learning) = (Arc::clone(self), Arc::clone(ask));
-        // Error pages and answers to forms say nothing about the articles beside them.
-        let teaches = status == StatusCode::OK && ask.method == Method::GET;
-        let learn = Box::new(move |outcome: &Outcome| {
-            if let (Some(marks), Some(finding), true) = (&site.marking, outcome.finding, teaches) {
-                marks.findings.learn(&for_learning.host, &for_learning.path, finding);
-                marks.learn_style(&for_learning.host, &outcome.sheets);
-            }
-            if outcome.too_many_alternatives {
-                site.told.too_many_alternatives(&for_learning.path);
-            }
-            if teaches && site.replaced.is_useless(&site.settings.guard.replace, outcome.replaced) {
-                tracing::warn!(
-                    target: "deckle",
-                    "Nothing of what `page.guard.replace` names was found in {ENOUGH_PAGES} pages: has the plugin gone, or changed?"
-                );
-            }
         });
         let pipeline = Pipeline::new(
             codings,
@@ -269,7 +249,7 @@ impl Site {
             charset::from_header(response),
             charset::fallback(&self.settings.fallback_charset),
             start,
-            learn,
+            self.on_end(ask, status),
         );
         (pipeline, ask.mark.filter(|_| no_slots.is_none()), no_slots)
     }
@@ -283,13 +263,7 @@ impl Site {
         no_slots: Option<&'static str>,
         body_is_root: bool,
     ) -> Work {
-        // Behind a proxy the name that was asked for may be another one than readers know.
-        let origin = self.settings.origin.as_deref().and_then(|origin| origin.split_once("://"));
-        let host = origin.map_or(ask.host.as_str(), |(_, host)| host);
-        let mut rules = marks::of_page(&self.rules, host, no_slots.is_some());
-        if let Some(marks) = &self.marking {
-            marks.add_style(&mut rules, ask);
-        }
+        let rules = self.page_rules(ask, no_slots.is_some());
         let address = Address::of(ask);
         let exact = address.is_exact(ask);
         let shape = Shape {
@@ -317,15 +291,11 @@ impl Site {
             now: ask.arrived,
             exact,
             reader: ask.visitor.as_ref().map(|visitor| cache.reader(&visitor.0)),
+            memory: None,
         });
-        let choose = match (&self.marking, ask.mark) {
-            (Some(marks), Some(mark)) if no_slots.is_none() => {
-                let form =
-                    if charset.text_kind() == TextKind::Utf8 { SealForm::Characters } else { SealForm::References };
-                Box::new(marks.marker.choices(mark, marks.channels, form))
-            }
-            _ => unmarked(),
-        };
+        let utf_8 = charset.text_kind() == TextKind::Utf8;
+        let form = if utf_8 { SealForm::Characters } else { SealForm::References };
+        let choose = self.choices(ask, no_slots, form);
         let (site, year) = (Arc::clone(self), ask.year);
         let language = wish.language.clone();
         let job = Job {
@@ -475,7 +445,7 @@ mod tests {
         for (finding, marked) in [(before, false), (site.finding(&ask), true)] {
             let mut headers = response.headers.clone();
             let (_, mark, no_mark) =
-                site.pipeline(&ask, &wish, finding, (StatusCode::OK, &headers), &[], Fills::default());
+                site.pipeline(&ask, &wish, finding, (StatusCode::OK, &headers), &[], (Fills::default(), None));
             site.edit_headers(&ask, &wish, finding, &mut headers, Coding::Identity, false);
             assert_eq!((mark.is_some(), no_mark), (marked, (!marked).then_some("learning")));
             assert_eq!(headers.contains_key("etag"), marked, "an unmarked copy must not be kept: {headers:?}");

@@ -83,6 +83,13 @@ fn plans(out: &mut Exposition, plans: &PlanCounts) {
     out.sample("deckle_packed_answers_total", &[], plans.packed_answers);
     out.counter("deckle_packed_mismatch_total", "Pages whose packed form was found wrong.");
     out.sample("deckle_packed_mismatch_total", &[], plans.packed_mismatches);
+    out.counter(
+        "deckle_packed_confirmed_total",
+        "Answers in packed form whose source the site confirmed and did not send.",
+    );
+    out.sample("deckle_packed_confirmed_total", &[], plans.packed_confirmed);
+    out.counter("deckle_validator_mismatch_total", "Hosts whose validators do not tell pages apart.");
+    out.sample("deckle_validator_mismatch_total", &[], plans.validator_mismatches);
     out.gauge("deckle_plan_bytes", "Bytes of plans, packed forms included.");
     out.sample("deckle_plan_bytes", &[], plans.bytes);
 }

@@ -1,0 +1,324 @@
+//! The head of a page that is packed, for answers that the site confirms by its validator (RFC 9111 §3, §4.3).
+
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::has_directive;
+use crate::page::etag::EntityTag;
+use crate::page::headers::parse_date;
+use crate::page::policy::PagePolicy;
+
+/// A date is a strong validator when the answer came so long after it (RFC 9110 §8.8.2.2, RFC 7232 §2.2.2).
+const SETTLED_SECONDS: u64 = 60;
+/// Fields of one connection or one message, besides those that `Connection` names, and what a signature said of them.
+const OF_ONE_MESSAGE: [&str; 18] = [
+    "age",
+    "authentication-info",
+    "connection",
+    "content-length",
+    "content-range",
+    "date",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-connection",
+    "server-timing",
+    "set-cookie",
+    "signature",
+    "signature-input",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// What the packed page depends on; a 304 changes none of it (RFC 9111 §3.2).
+const OF_THE_BODY: [&str; 8] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "keep-alive",
+    "trailer",
+    "transfer-encoding",
+];
+/// A proxy writes these itself: what the client has sent in them is not what the site gets.
+const CLAIMS: [&str; 10] = [
+    "cf-connecting-ip",
+    "cloudfront-viewer-address",
+    "fastly-client-ip",
+    "forwarded",
+    "host",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-real-ip",
+];
+const CLAIM_PREFIX: &str = "x-forwarded-";
+
+/// By what a site tells whether a page is the same one still. Only strong ones: two pages with one of these are equal
+/// byte by byte (RFC 9110 §8.8.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Validator {
+    /// `ETag`.
+    Tag(EntityTag),
+    /// `Last-Modified`, of an answer without a tag.
+    Date(HeaderValue),
+}
+
+impl Validator {
+    /// That of an answer which came at `now`, in seconds since 1970.
+    pub(crate) fn of(headers: &HeaderMap, now: u64) -> Option<Self> {
+        let mut tags = headers.get_all(header::ETAG).iter();
+        if let Some(value) = tags.next() {
+            let tag = EntityTag::parse(value.as_bytes()).filter(|tag| !tag.weak && tags.next().is_none());
+            return tag.map(Self::Tag);
+        }
+        let read = |value: &HeaderValue| value.to_str().ok().and_then(parse_date);
+        let value = headers.get(header::LAST_MODIFIED)?;
+        let came = headers.get(header::DATE).and_then(read).unwrap_or(now);
+        (came.saturating_sub(read(value)?) >= SETTLED_SECONDS).then(|| Self::Date(value.clone()))
+    }
+}
+
+/// What tells the representations of a page apart: the fields that `Vary` names, as the site got them.
+type Vary = Box<[(HeaderName, Box<[HeaderValue]>)]>;
+
+/// Where the values of those fields are found.
+pub(crate) enum Sent<'a> {
+    /// In the request.
+    Request(&'a HeaderMap),
+    /// The request had those of a head that is stored.
+    Like(&'a Head),
+}
+
+/// The head of a page as the site has sent it, without what belongs to one message.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) validator: Validator,
+    pub(crate) fields: HeaderMap,
+    /// What the site has said in the extensions of the answer.
+    pub(crate) policy: Option<PagePolicy>,
+    vary: Vary,
+}
+
+impl Head {
+    /// `None`: it may not be stored, or its page cannot be confirmed. `now`: seconds since 1970.
+    pub(crate) fn of(answer: &Parts, sent: &Sent<'_>, now: u64) -> Option<Self> {
+        if answer.status != StatusCode::OK || !is_storable(&answer.headers) {
+            return None;
+        }
+        let validator = Validator::of(&answer.headers, now)?;
+        let names = varying(&answer.headers)?.into_iter();
+        let vary = names.map(|name| sent.values(&name).map(|values| (name, values))).collect::<Option<Vary>>()?;
+        let policy = answer.extensions.get::<PagePolicy>().copied();
+        Some(Self { validator, fields: lasting(&answer.headers), policy, vary })
+    }
+
+    /// May an answer to this request be made of it, if the site confirms it?
+    pub(crate) fn fits(&self, request: &HeaderMap) -> bool {
+        // RFC 9111 §3.5.
+        let proves = request.contains_key(header::AUTHORIZATION) && !has_directive(&self.fields, "public");
+        // A date says when a page was changed, and nothing of whom it is for.
+        let personal = matches!(self.validator, Validator::Date(_)) && request.contains_key(header::COOKIE);
+        let same = self.vary.iter().all(|(name, values)| request.get_all(name).iter().eq(values.iter()));
+        !proves && !personal && same
+    }
+
+    /// With the fields of the 304 that confirms it (RFC 9111 §3.2).
+    pub(crate) fn updated(&self, confirmed: &HeaderMap) -> HeaderMap {
+        let mut fields = self.fields.clone();
+        for name in confirmed.keys().filter(|name| !OF_THE_BODY.contains(&name.as_str())) {
+            fields.remove(name);
+            for value in confirmed.get_all(name) {
+                fields.append(name.clone(), value.clone());
+            }
+        }
+        fields
+    }
+
+    /// Bytes in memory, about.
+    pub(super) fn size(&self) -> usize {
+        let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + FIELD_BYTES;
+        let vary = self.vary.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+        size_of::<Self>() + self.fields.iter().chain(vary).map(field).sum::<usize>()
+    }
+}
+
+/// Of a field, besides its name and value.
+const FIELD_BYTES: usize = 104;
+
+impl Sent<'_> {
+    fn values(&self, name: &HeaderName) -> Option<Box<[HeaderValue]>> {
+        match self {
+            Self::Request(fields) => Some(fields.get_all(name).iter().cloned().collect()),
+            Self::Like(head) => head.vary.iter().find(|(other, _)| other == name).map(|(_, values)| values.clone()),
+        }
+    }
+}
+
+/// May deckle store an answer with these fields for others (RFC 9111 §3)?
+pub(crate) fn is_storable(headers: &HeaderMap) -> bool {
+    let forbidden = ["no-store", "private"].iter().any(|directive| has_directive(headers, directive));
+    !forbidden && !headers.contains_key(header::SET_COOKIE)
+}
+
+/// The names in `Vary`. `None`: nobody can tell by what the answer varies.
+fn varying(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
+    let mut names = Vec::new();
+    for line in headers.get_all(header::VARY) {
+        for text in line.to_str().ok()?.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            // `*` is a token, too.
+            let name = text.parse::<HeaderName>().ok().filter(|name| name.as_str() != "*")?;
+            if CLAIMS.contains(&name.as_str()) || name.as_str().starts_with(CLAIM_PREFIX) {
+                return None;
+            }
+            names.push(name);
+        }
+    }
+    Some(names)
+}
+
+fn lasting(headers: &HeaderMap) -> HeaderMap {
+    let mut fields = headers.clone();
+    let named = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
+    for name in named.flat_map(|line| line.split(',')).map(str::trim).chain(OF_ONE_MESSAGE) {
+        // What is no name is no field.
+        if let Ok(name) = name.parse::<HeaderName>() {
+            fields.remove(name);
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    fn head(lines: &[(&'static str, &str)], request: &HeaderMap) -> Option<Head> {
+        let mut parts = http::Response::new(()).into_parts().0;
+        parts.headers = map(lines);
+        Head::of(&parts, &Sent::Request(request), 1_000_000_000)
+    }
+
+    const TAG: (&str, &str) = ("etag", "\"v1\"");
+
+    #[test]
+    fn only_a_strong_validator_stands_for_a_page() {
+        let (date, old) = ("Sun, 01 Feb 2026 00:01:00 GMT", "Sun, 01 Feb 2026 00:00:00 GMT");
+        let young = "Sun, 01 Feb 2026 00:00:01 GMT";
+        let dated = Some(Validator::Date(old.parse().unwrap()));
+        let tagged = EntityTag::parse(b"\"v1\"").map(Validator::Tag);
+        for (lines, expect) in [
+            (vec![TAG], tagged.clone()),
+            (vec![TAG, ("last-modified", young)], tagged),
+            (vec![("etag", "W/\"v1\""), ("last-modified", old)], None),
+            (vec![("etag", "v1")], None),
+            (vec![TAG, TAG], None),
+            (vec![("last-modified", old), ("date", date)], dated.clone()),
+            (vec![("last-modified", young), ("date", date)], None),
+            (vec![("last-modified", "yesterday"), ("date", date)], None),
+            (vec![("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")], {
+                Some(Validator::Date("Thu, 01 Jan 1970 00:00:00 GMT".parse().unwrap()))
+            }),
+            (vec![("last-modified", old)], None),
+            (vec![], None),
+        ] {
+            assert_eq!(Validator::of(&map(&lines), 1_000_000_000), expect, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_stored_is_not() {
+        let request = HeaderMap::new();
+        assert!(head(&[TAG, ("cache-control", "public, max-age=60")], &request).is_some());
+        for line in [
+            ("set-cookie", "a=b"),
+            ("cache-control", "max-age=0, private"),
+            ("cache-control", "no-store"),
+            ("vary", "*"),
+            ("vary", "accept, x-forwarded-proto"),
+            ("vary", "Forwarded"),
+            ("vary", "not a name"),
+        ] {
+            assert!(head(&[TAG, line], &request).is_none(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_for_requests_with_the_same_fields_that_it_varies_by() {
+        let request = map(&[("accept-language", "en"), ("accept-encoding", "gzip")]);
+        let head = head(&[TAG, ("vary", "Accept-Language, accept-encoding"), ("vary", "Origin")], &request).unwrap();
+        assert!(head.fits(&request));
+        let with = |name: &'static str, value: &str| {
+            let mut other = request.clone();
+            other.insert(name, value.parse().unwrap());
+            head.fits(&other)
+        };
+        assert!(with("user-agent", "x") && with("cookie", "a=b"));
+        assert!(!with("accept-language", "de") && !with("origin", "https://a.example"));
+        assert!(!with("authorization", "Basic eDp5"));
+        // Another answer to the same request knows its fields by this one.
+        let mut parts = http::Response::new(()).into_parts().0;
+        for (vary, known) in [("origin", true), ("Accept-Encoding", true), ("accept", false)] {
+            parts.headers = map(&[("etag", "\"v2\""), ("vary", vary)]);
+            assert_eq!(Head::of(&parts, &Sent::Like(&head), 0).is_some(), known, "{vary}");
+        }
+    }
+
+    #[test]
+    fn who_proves_who_they_are_gets_what_is_public_and_a_date_says_nothing_of_whom_a_page_is_for() {
+        let request = HeaderMap::new();
+        let proof = map(&[("authorization", "Basic eDp5")]);
+        let public = head(&[TAG, ("cache-control", "public")], &request).unwrap();
+        assert!(public.fits(&proof));
+        let dated = head(&[("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")], &request).unwrap();
+        assert!(dated.fits(&request) && !dated.fits(&map(&[("cookie", "a=b")])));
+    }
+
+    #[test]
+    fn a_304_replaces_fields_but_those_of_the_body() {
+        let lines = [
+            TAG,
+            ("content-type", "text/html"),
+            ("content-length", "9"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("age", "7"),
+            ("link", "</a>"),
+            ("link", "</b>"),
+            ("cache-control", "max-age=60"),
+        ];
+        let head = head(&lines, &HeaderMap::new()).unwrap();
+        let confirmed = map(&[
+            ("cache-control", "max-age=5"),
+            ("date", "Sun, 01 Feb 2026 00:00:00 GMT"),
+            ("set-cookie", "a=b"),
+            ("set-cookie", "c=d"),
+            ("content-type", "text/plain"),
+            ("content-encoding", "gzip"),
+            ("content-length", "0"),
+        ]);
+        let fields = head.updated(&confirmed);
+        let expect = map(&[
+            TAG,
+            ("content-type", "text/html"),
+            ("link", "</a>"),
+            ("link", "</b>"),
+            ("cache-control", "max-age=5"),
+            ("date", "Sun, 01 Feb 2026 00:00:00 GMT"),
+            ("set-cookie", "a=b"),
+            ("set-cookie", "c=d"),
+        ]);
+        assert_eq!(fields, expect);
+    }
+}

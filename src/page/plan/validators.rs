@@ -1,0 +1,358 @@
+//! Packed pages that need not be fetched: their heads by what is asked for, and hosts that must not be believed.
+//!
+//! A head does not keep its plan alive. Whoever has sent its validator does, until the answer has come.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::cache::{Place, PlanCache};
+use super::edits::Plan;
+use super::shelf::PackedPage;
+use super::stored::Head;
+use super::template::Chosen;
+use crate::page::marks::{Gate, MarkRules};
+use crate::page::outcome::Outcome;
+use crate::page::packed::PackedBody;
+use crate::slot::Choose;
+
+/// Of so many pages that could be confirmed one is fetched, and compared.
+const COMPARED: u32 = 256;
+/// Heads take this part of the room for plans, beside it.
+const SHARE: u64 = 64;
+/// Heads that room is made for at first; it grows.
+const USUAL_HEADS: usize = 64;
+/// What is known of hosts, by their keyed hashes. Two that meet in one place are believed as little as the worse of them.
+const HOSTS: usize = 4_096;
+/// Its validators do not tell pages apart.
+const DISTRUSTED: u8 = 1;
+/// Its 304 says which tag it confirms.
+const NAMES_TAGS: u8 = 2;
+
+/// Bounded by bytes.
+pub(super) struct Validators {
+    heads: Cache<u128, Arc<Stored>, Bytes>,
+    hosts: Box<[AtomicU8]>,
+    /// Pages that could be confirmed.
+    asked: AtomicU32,
+}
+
+/// The head of a packed page, and what it is the head of.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) head: Arc<Head>,
+    /// What shapes the page beside its source, by their hashes: the wish of the site, and the style sheets.
+    pub(crate) wish: u128,
+    style: u64,
+    key: u128,
+    plan: Weak<Plan>,
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<u128, Arc<Stored>> for Bytes {
+    fn weight(&self, _: &u128, stored: &Arc<Stored>) -> u64 {
+        (size_of::<Stored>() + stored.head.size()) as u64
+    }
+}
+
+impl Validators {
+    /// `bytes`: the room for plans.
+    pub(super) fn new(bytes: u64) -> Self {
+        Self {
+            heads: Cache::with_weighter(USUAL_HEADS, (bytes / SHARE).max(1), Bytes),
+            hosts: (0..HOSTS).map(|_| AtomicU8::new(0)).collect(),
+            asked: AtomicU32::new(0),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.heads.weight()
+    }
+}
+
+impl PlanCache {
+    /// What is stored for requests of this key.
+    pub(crate) fn stored(&self, front: u128) -> Option<Arc<Stored>> {
+        self.validators.heads.get(&front)
+    }
+
+    /// It holds no more.
+    pub(crate) fn forget(&self, front: u128, stored: &Arc<Stored>) {
+        self.validators.heads.remove_if(&front, |other| Arc::ptr_eq(other, stored));
+    }
+
+    /// Is the next page that could be confirmed one of those that are compared?
+    pub(crate) fn compares_next(&self) -> bool {
+        self.validators.asked.fetch_add(1, Ordering::Relaxed) % COMPARED == COMPARED - 1
+    }
+
+    /// Do its validators tell pages apart, for all that is known?
+    pub(crate) fn trusts(&self, host: &str) -> bool {
+        self.host(host).is_some_and(|known| known.load(Ordering::Relaxed) & DISTRUSTED == 0)
+    }
+
+    /// Its validators do not tell pages apart: it is not asked by them again.
+    pub(crate) fn distrust(&self, host: &str) {
+        let Some(known) = self.host(host) else { return };
+        if known.fetch_or(DISTRUSTED, Ordering::Relaxed) & DISTRUSTED == 0 {
+            self.counters().count_validator_mismatch();
+            tracing::warn!(
+                target: "deckle",
+                host,
+                "Two pages of this host have come with one ETag or Last-Modified: each page is fetched as a whole from now on."
+            );
+        }
+    }
+
+    /// Has a 304 of this host said which tag it confirms?
+    pub(crate) fn names_tags(&self, host: &str) -> bool {
+        self.host(host).is_some_and(|known| known.load(Ordering::Relaxed) & NAMES_TAGS != 0)
+    }
+
+    /// A 304 of this host has said which tag it confirms.
+    pub(crate) fn learn_that_it_names_tags(&self, host: &str) {
+        if let Some(known) = self.host(host).filter(|known| known.load(Ordering::Relaxed) & NAMES_TAGS == 0) {
+            known.fetch_or(NAMES_TAGS, Ordering::Relaxed);
+        }
+    }
+
+    fn host(&self, name: &str) -> Option<&AtomicU8> {
+        self.validators.hosts.get(self.reader(name.as_bytes()) as usize % HOSTS)
+    }
+}
+
+/// A packed page that the site may confirm: all that its answer takes is held from when its validator was sent.
+pub(crate) struct Held {
+    cache: Arc<PlanCache>,
+    stored: Arc<Stored>,
+    plan: Arc<Plan>,
+    page: Arc<PackedPage>,
+    chosen: Chosen,
+    /// Channels that the page shuts out.
+    off: Gate,
+}
+
+/// A page that was confirmed.
+pub(crate) struct Confirmed {
+    pub(crate) body: PackedBody,
+    /// As of an answer whose source has come.
+    pub(crate) outcome: Outcome,
+    /// Bytes of its source.
+    pub(crate) read: u64,
+    /// Bytes of the copy before it was compressed.
+    pub(crate) written: u64,
+}
+
+impl Held {
+    /// `None`: the page is gone, or its packed form does not fit a copy that is chosen so under these rules.
+    pub(crate) fn of(
+        cache: &Arc<PlanCache>,
+        stored: &Arc<Stored>,
+        rules: &MarkRules,
+        choose: &mut dyn Choose,
+    ) -> Option<Self> {
+        let plan = stored.plan.upgrade().filter(|_| stored.style == style(rules) && !choose.has_fills())?;
+        let chosen = Chosen::of(choose)?;
+        let off = rules.judge(&plan.outcome.sheets);
+        let page = plan.shelf.page().filter(|page| page.channels == chosen.channels(off))?;
+        let (cache, stored) = (Arc::clone(cache), Arc::clone(stored));
+        Some(Self { cache, stored, plan, page, chosen, off })
+    }
+
+    /// The site has confirmed it for this reader.
+    pub(crate) fn confirm(&self, reader: Option<u64>) -> Confirmed {
+        self.cache.confirm(self.stored.key);
+        self.cache.counters().count_answer();
+        self.cache.counters().count_confirmed();
+        // It counts as seen; whatever it should be packed in, its source is not here.
+        let _ = self.plan.shelf.see(reader, &self.page.channels);
+        let gated = self.plan.edits.iter().any(|edit| edit.kind.is_gated());
+        let off = if gated { self.off } else { Gate::default() };
+        Confirmed {
+            body: self.page.packed.body(self.chosen.marks()),
+            outcome: Outcome { carriers: self.page.carriers, off, ..self.plan.outcome.clone() },
+            read: self.plan.len as u64,
+            written: self.page.length,
+        }
+    }
+}
+
+/// What is remembered of an answer when it has come to its end.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    host: Box<str>,
+    front: u128,
+    /// Stored with the validator of this answer: it must be the same page.
+    expected: Option<Arc<Stored>>,
+    /// To be stored.
+    head: Option<Arc<Head>>,
+    wish: u128,
+    style: u64,
+}
+
+impl Memory {
+    /// `front`: by which key the head will be looked for.
+    pub(crate) fn new(host: &str, front: u128, expected: Option<Arc<Stored>>, head: Option<Head>) -> Self {
+        Self { host: host.into(), front, expected, head: head.map(Arc::new), wish: 0, style: 0 }
+    }
+
+    /// What the site wishes of the page, by its hash.
+    pub(crate) fn wished(self, wish: u128) -> Self {
+        Self { wish, ..self }
+    }
+
+    /// The rules by which the page is read.
+    pub(crate) fn ruled(self, rules: &MarkRules) -> Self {
+        Self { style: style(rules), ..self }
+    }
+}
+
+impl Place {
+    /// The page was that of this plan, to its end.
+    pub(crate) fn remember(&self, plan: &Arc<Plan>) {
+        self.compare(plan);
+        let Some(memory) = &self.memory else { return };
+        let Some(head) = memory.head.as_ref().filter(|_| self.exact && plan.shelf.page().is_some()) else { return };
+        let stored = Stored {
+            head: Arc::clone(head),
+            wish: memory.wish,
+            style: memory.style,
+            key: self.key,
+            plan: Arc::downgrade(plan),
+        };
+        self.cache.validators.heads.insert(memory.front, Arc::new(stored));
+    }
+
+    /// The page has come to its end. With the validator of another one it says that those of its host are worth nothing.
+    pub(crate) fn compare(&self, plan: &Plan) {
+        let Some(memory) = &self.memory else { return };
+        let known = memory.expected.as_ref().and_then(|stored| stored.plan.upgrade());
+        if known.is_some_and(|known| !known.is_of(plan)) {
+            self.cache.distrust(&memory.host);
+        }
+    }
+}
+
+/// What the style sheets of a host say, by its hash.
+fn style(rules: &MarkRules) -> u64 {
+    rules.sheets.as_ref().map_or(0, |sheets| sheets.fingerprint())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::page::packed::{Effort, Template, pack};
+    use crate::page::plan::cache::plan_of;
+    use crate::page::plan::stored::Sent;
+    use crate::page::plan::template::Channels;
+    use crate::slot::{Carriers, Unmarked};
+
+    fn place(cache: &Arc<PlanCache>, front: u128, expected: Option<Arc<Stored>>) -> Place {
+        let mut parts = http::Response::new(()).into_parts().0;
+        parts.headers.insert("etag", "\"v1\"".parse().unwrap());
+        let head = Head::of(&parts, &Sent::Request(&HeaderMap::new()), 0);
+        let memory = Some(Arc::new(Memory::new("news.example", front, expected, head)));
+        Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true, reader: None, memory }
+    }
+
+    fn stored(cache: &Arc<PlanCache>, front: u128, plan: &Arc<Plan>) -> Arc<Stored> {
+        let memory = place(cache, front, None).memory.unwrap();
+        let head = Arc::clone(memory.head.as_ref().unwrap());
+        let stored = Arc::new(Stored { head, wish: 0, style: 0, key: 1, plan: Arc::downgrade(plan) });
+        cache.validators.heads.insert(front, Arc::clone(&stored));
+        stored
+    }
+
+    #[test]
+    fn heads_are_bounded_by_bytes_and_counted() {
+        let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
+        let plan = Arc::new(plan_of(&cache, b"a page"));
+        for front in 0..5_000 {
+            stored(&cache, front, &plan);
+        }
+        let bytes = cache.bytes();
+        assert!(bytes > 16 << 10 && bytes <= (8 << 20) / SHARE, "{bytes}");
+        assert!(cache.counts().bytes == bytes);
+    }
+
+    #[test]
+    fn a_head_is_of_no_use_when_its_plan_has_gone() {
+        let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
+        let plan = Arc::new(plan_of(&cache, b"a page"));
+        let stored = stored(&cache, 7, &plan);
+        let held = || Held::of(&cache, &stored, &MarkRules::default(), &mut Unmarked);
+        assert!(held().is_none(), "it is not packed");
+        drop(plan);
+        assert!(held().is_none() && stored.plan.upgrade().is_none());
+        assert!(cache.stored(7).is_some());
+        cache.forget(7, &stored);
+        assert!(cache.stored(7).is_none());
+    }
+
+    #[test]
+    fn only_what_is_packed_is_stored_and_it_stays_until_it_is_answered() {
+        let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
+        let plan = Arc::new(plan_of(&cache, b"a page"));
+        place(&cache, 7, None).remember(&plan);
+        assert!(cache.stored(7).is_none());
+        let template = Template { bytes: b"a page".to_vec(), places: Vec::new() };
+        plan.shelf.put(PackedPage {
+            packed: Arc::new(pack(&template, Effort::Quick).unwrap()),
+            channels: Channels::default(),
+            carriers: Carriers::default(),
+            length: 6,
+            effort: Effort::Quick,
+        });
+        place(&cache, 7, None).remember(&plan);
+        let stored = cache.stored(7).unwrap();
+        let rules = MarkRules::default();
+        let held = Held::of(&cache, &stored, &rules, &mut Unmarked).unwrap();
+        // The plan makes room for others while the site thinks.
+        plan.shelf.give_up();
+        drop(plan);
+        assert!(Held::of(&cache, &stored, &rules, &mut Unmarked).is_none());
+        let confirmed = held.confirm(None);
+        let body: Vec<u8> = confirmed.body.flatten().collect();
+        let mut page = String::new();
+        flate2::read::GzDecoder::new(&*body).read_to_string(&mut page).unwrap();
+        assert_eq!((page.as_str(), confirmed.read, confirmed.written), ("a page", 6, 6));
+        let counts = cache.counts();
+        assert_eq!((counts.hits, counts.packed_answers, counts.packed_confirmed), (1, 1, 1));
+        drop(held);
+        assert!(stored.plan.upgrade().is_none());
+    }
+
+    #[test]
+    fn a_host_that_lies_once_is_not_believed_again() {
+        let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
+        let plan = Arc::new(plan_of(&cache, b"a page"));
+        let first = stored(&cache, 7, &plan);
+        // The same source, read once more.
+        place(&cache, 7, Some(Arc::clone(&first))).compare(&plan_of(&cache, b"a page"));
+        place(&cache, 7, None).compare(&plan_of(&cache, b"another page"));
+        assert!(cache.trusts("news.example") && !cache.names_tags("news.example"));
+        for _ in 0..3 {
+            place(&cache, 7, Some(Arc::clone(&first))).compare(&plan_of(&cache, b"another page"));
+        }
+        cache.learn_that_it_names_tags("news.example");
+        assert!(!cache.trusts("news.example") && cache.names_tags("news.example"));
+        assert_eq!(cache.counts().validator_mismatches, 1, "it is said once");
+        let others = (0..100).filter(|number| cache.trusts(&format!("{number}.example"))).count();
+        assert!(others >= 97, "{others}");
+    }
+
+    #[test]
+    fn one_of_256_is_compared() {
+        let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
+        let compared = (0..2_560).filter(|_| cache.compares_next()).count();
+        assert_eq!(compared, 10);
+    }
+}

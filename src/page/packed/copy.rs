@@ -146,8 +146,10 @@ impl Packed {
         if number.is_multiple_of(2) {
             return Some(Part::Section(section));
         }
-        let fork = self.forks.get(number / 2);
-        Some(Part::Bytes(fork.map_or(trailer, |fork| &*fork.way(marks).block)))
+        Some(match self.forks.get(number / 2) {
+            Some(fork) => Part::Bytes(&fork.way(marks).block),
+            None => Part::Bytes(trailer),
+        })
     }
 
     /// The body of a copy.

@@ -181,7 +181,7 @@ mod tests {
                 row: Arc::new([u64::MAX; 64]),
                 seal: [7; 25],
                 nonce: Some([63; 22]),
-                choices: Arc::new([1; MAX_CHOICES]),
+                choices: Arc::new([1_u8; MAX_CHOICES]),
             };
             for marks in [zero(), ones, marks(1), marks(2), marks(3)] {
                 let copy = packed.body(marks.clone());

@@ -71,7 +71,7 @@ pub(crate) struct Choice {
     pub(crate) texts: [Bytes; 2],
 }
 
-/// Why a template is not packed.
+/// Why a template is not packed. Where it has choices, the offset of a place may be that in its passage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     /// The page is longer than 8 MiB.

@@ -279,6 +279,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::packed::Choice;
 
     #[test]
     fn a_quarter_of_one_core_is_spent_at_most() {
@@ -321,6 +322,19 @@ mod tests {
         cache.tell_wrong(&plan);
         assert!(plan.shelf.page().is_none());
         assert_eq!(cache.counts().packed_mismatches, 1);
+    }
+
+    #[test]
+    fn each_text_of_a_choice_is_looked_at() {
+        let page = |texts: [&'static str; 2]| {
+            let choices = vec![Choice { at: 2, texts: texts.map(Bytes::from) }];
+            Template { bytes: b"a page".to_vec(), choices, ..Template::default() }
+        };
+        let packed = pack(&page(["one", "other"]), Effort::Quick).unwrap();
+        for _ in 0..20 {
+            assert!(is_the_page(&packed, &page(["one", "other"])));
+            assert!(!is_the_page(&packed, &page(["one", "others"])) && !is_the_page(&packed, &page(["once", "other"])));
+        }
     }
 
     #[test]

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use fastrand::Rng;
 
 use crate::generate::{HTML, text};
-use crate::packed::{COLUMNS, Effort, Marks, NONCE_LETTERS, SEAL_SYMBOLS, Template, Variable, pack};
+use crate::packed::{
+    COLUMNS, Choice, Effort, MAX_CHOICES, Marks, NONCE_LETTERS, SEAL_SYMBOLS, Template, Variable, pack,
+};
 use crate::targets::Target;
 
 /// Bytes of a page, more or less.
 const LONGEST: usize = 100_000;
 
-/// Each copy inflates to what its template says, and the bodies of all are equally long; nothing else is packed.
+/// Each copy inflates to what its template says, and its lengths are known before; nothing else is packed.
 pub(crate) fn packed() -> Target {
     Box::new(|random| {
         let template = template(random);
@@ -20,13 +23,16 @@ pub(crate) fn packed() -> Target {
         for _ in 0..3 {
             let marks = marks(random);
             assert!(packed.check(&template, &marks), "{effort:?} {template:?}");
+            let page = template.splice(&marks).len() as u64;
             let body = packed.body(marks);
-            assert_eq!(body.remaining(), packed.length());
-            assert_eq!(body.map(|piece| piece.len() as u64).sum::<u64>(), packed.length());
+            let length = body.remaining();
+            assert_eq!(body.page(), page);
+            assert_eq!(body.map(|piece| piece.len() as u64).sum::<u64>(), length);
         }
         let bytes = template.bytes.iter().take(200).copied().collect();
         let places = (0..random.usize(..5)).map(|_| (random.u32(..300), variable(random))).collect();
-        let other = Template { bytes, places };
+        let choices = (0..random.usize(..4)).map(|_| choice(random, 250)).collect();
+        let other = Template { bytes, places, choices };
         if let Ok(packed) = pack(&other, effort) {
             assert!(packed.check(&other, &marks(random)), "{effort:?} {other:?}");
         }
@@ -41,6 +47,10 @@ fn template(random: &mut Rng) -> Template {
     for _ in 0..random.usize(..60) {
         let Some((bytes, variables)) = random.choice(&parts).filter(|_| template.bytes.len() < longest) else { break };
         for _ in 0..1 << random.u8(..9) {
+            if random.u8(..40) == 0 && template.choices.len() < MAX_CHOICES {
+                let at = template.bytes.len() as u32;
+                template.choices.push(Choice { at, ..choice(random, 1) });
+            }
             template.bytes.extend_from_slice(bytes);
             for variable in variables {
                 template.places.push((template.bytes.len() as u32, *variable));
@@ -69,6 +79,20 @@ fn part(random: &mut Rng) -> (Vec<u8>, Vec<Variable>) {
     (bytes, variables)
 }
 
+/// Two texts, of one length or of two, anywhere before `end`.
+fn choice(random: &mut Rng, end: u32) -> Choice {
+    let longest = if random.u8(..20) == 0 { 2_000 } else { 12 };
+    let mut first = vec![0; random.usize(..longest)];
+    random.fill(&mut first);
+    let mut second = first.clone();
+    match random.u8(..4) {
+        0 => second.truncate(random.usize(..=first.len())),
+        1 => second.extend_from_slice(b"&#8211;"),
+        _ => second.iter_mut().for_each(|byte| *byte ^= random.u8(..)),
+    }
+    Choice { at: random.u32(..end), texts: [first, second].map(Bytes::from) }
+}
+
 fn variable(random: &mut Rng) -> Variable {
     match random.u8(..8) {
         0 => Variable::Seal(random.u8(..SEAL_SYMBOLS as u8)),
@@ -83,5 +107,6 @@ fn marks(random: &mut Rng) -> Marks {
     let (mut seal, mut nonce) = ([0; SEAL_SYMBOLS], [0; NONCE_LETTERS]);
     random.fill(&mut seal);
     random.fill(&mut nonce);
-    Marks { row: Arc::new(row), seal, nonce: random.bool().then_some(nonce) }
+    let choices = (0..random.usize(..=MAX_CHOICES)).map(|_| random.u8(..3)).collect();
+    Marks { row: Arc::new(row), seal, nonce: random.bool().then_some(nonce), choices }
 }

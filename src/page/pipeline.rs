@@ -387,9 +387,9 @@ mod tests {
 
     use super::*;
     use crate::page::PageReport;
-    use crate::page::marks::MarkRules;
+    use crate::page::marks::{MarkRules, Variants};
     use crate::page::replace::{Replace, Replacer};
-    use crate::slot::{Fill, Form, PlaceHash, PlaceKind};
+    use crate::slot::{Fill, Form, FormKinds, PlaceHash, PlaceKind};
 
     /// Chooses by the column, as a row does.
     struct Row;
@@ -501,22 +501,27 @@ mod tests {
         (out, report.facts(), packed)
     }
 
-    /// Marks copies in white space and with seals in the form of characters.
+    /// Marks copies in white space, spellings and alternatives, and with seals in the form of characters.
     struct Visit(u64);
+
+    impl Visit {
+        fn bit(&self, column: u16) -> bool {
+            u64::from(column).wrapping_mul(self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1) >> 40 & 1 == 1
+        }
+    }
 
     impl Choose for Visit {
         fn hash(&self, kind: PlaceKind, context: &[u8]) -> Option<PlaceHash> {
             Row.hash(kind, context)
         }
         fn gap(&mut self, column: u16) -> Option<u8> {
-            let bit = u64::from(column).wrapping_mul(self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1) >> 40 & 1;
-            Some(if bit == 1 { b'\n' } else { b' ' })
+            Some(if self.bit(column) { b'\n' } else { b' ' })
         }
         fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
-            Some(form.written(column.is_multiple_of(2)))
+            Some(form.written(self.bit(column)))
         }
         fn variant(&mut self, column: u16) -> usize {
-            usize::from(column % 2)
+            usize::from(self.bit(column))
         }
         fn seal(&mut self) -> Option<Bytes> {
             let symbols: String =
@@ -619,23 +624,48 @@ mod tests {
         }
     }
 
+    /// Spellings and alternatives of the author are chosen.
+    fn worded(charset: Charset) -> Job {
+        let marks = MarkRules { forms: FormKinds::ALL, variants: Variants::Choose, ..MarkRules::default() };
+        Job { marks, language: Some("en".to_owned()), ..job(charset) }
+    }
+
+    fn english(paragraph: &str, times: usize) -> String {
+        format!("<!doctype html><html lang=en><title>t</title><body><article>{}", paragraph.repeat(times))
+    }
+
     #[test]
-    fn what_has_another_length_in_another_copy_is_never_packed() {
-        fn spelled(charset: Charset) -> Job {
-            let marks = MarkRules { forms: crate::slot::FormKinds::ALL, ..MarkRules::default() };
-            Job { marks, language: Some("en".to_owned()), ..job(charset) }
+    fn a_page_is_packed_though_its_copies_have_different_lengths() {
+        let words = "<p>one two three don't can't \"five six\" seven eight — nine ten... eleven, and \
+            <span data-variant=\"although|though\">although</span> it was <span data-variant=\"very |\">very </span>so.</p>\n";
+        let page = english(words, 7);
+        let cache = PlanCache::new(8 << 20, Some(1)).unwrap();
+        let mut lengths = std::collections::BTreeSet::new();
+        for reader in 1..30 {
+            let (_, facts, _) = run(visit(worded, None, Coding::Identity, reader), page.as_bytes(), &[999], None);
+            assert!(facts.carriers.forms > 0 && facts.carriers.variants > 0, "{facts:?}");
+            lengths.insert(facts.body_out);
+            assert_eq!(zipped(worded, &cache, reader, page.as_bytes(), &[2_000], None), reader > 2);
         }
+        assert!(lengths.len() > 2, "{lengths:?}");
+        let counts = cache.counts();
+        assert_eq!((counts.packed_quick, counts.packed_full, counts.packed_mismatches), (1, 1, 0), "{counts:?}");
+    }
+
+    #[test]
+    fn what_holds_the_mark_in_a_tag_or_has_too_many_choices_is_never_packed() {
         fn tagged(charset: Charset) -> Job {
             Job {
                 marks: MarkRules { tokens: true, host: "news.example".into(), ..MarkRules::default() },
                 ..job(charset)
             }
         }
-        let words = "<p>one two three don't can't won't isn't five six seven eight nine ten eleven twelve.</p>\n";
-        let page = format!("<!doctype html><html lang=en><title>t</title><body><article>{}", words.repeat(20));
-        for (job, channel) in [(spelled as fn(Charset) -> Job, 't'), (tagged as fn(Charset) -> Job, 'm')] {
+        let page =
+            english("<p>one two three don't can't won't isn't five six seven eight nine ten eleven twelve.</p>\n", 40);
+        for (job, channel) in [(worded as fn(Charset) -> Job, 't'), (tagged as fn(Charset) -> Job, 'm')] {
             let (_, facts, _) = run(visit(job, None, Coding::Identity, 1), page.as_bytes(), &[999], None);
             assert!(facts.carriers.codes().iter().any(|code| code.starts_with(channel)), "{facts:?}");
+            assert!(channel == 'm' || facts.carriers.forms > 64, "{facts:?}");
             let cache = PlanCache::new(8 << 20, Some(1)).unwrap();
             for reader in (1..4).cycle().take(20) {
                 assert!(!zipped(job, &cache, reader, page.as_bytes(), &[2_000], None));
@@ -691,6 +721,34 @@ mod tests {
             let known = run(visit(job, Some(&cache), Coding::Identity, 1), page.as_bytes(), &[usize::MAX], None).1.known;
             for reader in readers {
                 prop_assert_eq!(zipped(job, &cache, reader, page.as_bytes(), &pieces, None), known);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(25))]
+        #[test]
+        fn any_packed_copy_is_the_ordinary_one_where_their_lengths_differ(
+            // No more than 64 choices.
+            parts in proptest::collection::vec((prop_oneof![
+                Just("<p>one two three don't four \"five six\" seven — eight nine ten eleven, and it wasn't so... no.</p>"),
+                Just("<p>It was <span data-variant=\"although|though\">although</span> late, he was \
+                    <span data-variant=\"very |\">very </span>tired, and so <span data-variant=\"I|he\">I</span> went.</p>"),
+                Just("<p><span data-variant=\"Ten|10\">Ten</span>"), Just("<li>it's"), Just("<p>\u{2019}tis \"so\" it\u{2019}s.</p>"),
+                Just("text "), Just("</article>"), Just("<article>"), Just("</body></html>"), Just("<pre>don't it</pre>"),
+            ], 1_usize..3), 0..4),
+            pieces in proptest::collection::vec(1_usize..30_000, 1..6),
+            readers in proptest::collection::vec(3_u64.., 1..4),
+        ) {
+            let body: String = parts.iter().map(|(part, times)| part.repeat(*times)).collect();
+            let page = english(&body, 1);
+            let cache = PlanCache::new(8 << 20, Some(2)).unwrap();
+            for reader in [1, 2] {
+                prop_assert!(!zipped(worded, &cache, reader, page.as_bytes(), &pieces, None));
+            }
+            let known = run(visit(worded, Some(&cache), Coding::Identity, 1), page.as_bytes(), &[usize::MAX], None).1.known;
+            for reader in readers {
+                prop_assert_eq!(zipped(worded, &cache, reader, page.as_bytes(), &pieces, None), known);
             }
         }
     }

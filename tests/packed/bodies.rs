@@ -1,7 +1,8 @@
 //! Packed bodies of real pages, for decoders that others wrote. `scripts/packed` runs it.
 //!
 //! `packed_bodies OUT DIR...` reads `DIR/*.html`, and writes `OUT/NAME.bodies` for each: mark by mark the plain copy,
-//! its body of effort `Quick`, and that of `Full`. Before each stands its length, four bytes, the lowest first. What was
+//! its body of effort `Quick`, and that of `Full`. `OUT/NAME-choices.bodies` is the same page with choices between two texts.
+//! Before each stands its length, four bytes, the lowest first. What was
 //! left out is empty. miniz_oxide inflates all of them here. `DECKLE_ALL=1`: more marks, and `Full` for long pages, too.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
@@ -15,7 +16,10 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use packed::{COLUMNS, Effort, Marks, NONCE_LETTERS, Packed, SEAL_SYMBOLS, Template, Variable, pack};
+use bytes::Bytes;
+use packed::{
+    COLUMNS, Choice, Effort, MAX_CHOICES, Marks, NONCE_LETTERS, Packed, SEAL_SYMBOLS, Template, Variable, pack,
+};
 
 /// Bytes from which on `Full` takes too long for each run of the tests.
 const LONG: usize = 150_000;
@@ -42,13 +46,16 @@ fn main() {
     for entry in arguments.flat_map(|dir| std::fs::read_dir(dir).unwrap()) {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "html") {
-            let template = template(&std::fs::read(&path).unwrap());
-            let is_short = template.bytes.len() < LONG;
-            let quick = Arc::new(pack(&template, Effort::Quick).unwrap());
-            let full = (all || is_short).then(|| Arc::new(pack(&template, Effort::Full).unwrap()));
-            tally.left_out += usize::from(full.is_none());
-            let file = out.join(path.with_extension("bodies").file_name().unwrap());
-            write(&file, &template, &marks, [Some(quick), full], &mut tally);
+            let plain = template(&std::fs::read(&path).unwrap());
+            let chosen = with_choices(&plain);
+            let name = path.file_stem().unwrap().to_string_lossy();
+            for (template, name) in [(plain, format!("{name}.bodies")), (chosen, format!("{name}-choices.bodies"))] {
+                let is_short = template.bytes.len() < LONG;
+                let quick = Arc::new(pack(&template, Effort::Quick).unwrap());
+                let full = (all || is_short).then(|| Arc::new(pack(&template, Effort::Full).unwrap()));
+                tally.left_out += usize::from(full.is_none());
+                write(&out.join(name), &template, &marks, [Some(quick), full], &mut tally);
+            }
         }
     }
     let Tally { bodies, bytes, different, left_out } = tally;
@@ -92,21 +99,23 @@ fn inflates_to(body: &[u8], copy: &[u8]) -> bool {
 fn marks(number: u64) -> Marks {
     let mut random = fastrand::Rng::with_seed(number);
     let mut row = [0; COLUMNS / 64];
-    let (mut seal, mut nonce) = ([0; SEAL_SYMBOLS], [0; NONCE_LETTERS]);
+    let (mut seal, mut nonce, mut choices) = ([0; SEAL_SYMBOLS], [0; NONCE_LETTERS], [0; MAX_CHOICES]);
     match number {
         0 => {}
         1 => {
             row.fill(u64::MAX);
             seal.fill(7);
             nonce.fill(63);
+            choices.fill(1);
         }
         _ => {
             row.fill_with(|| random.u64(..));
             random.fill(&mut seal);
             random.fill(&mut nonce);
+            choices.fill_with(|| random.u8(..2));
         }
     }
-    Marks { row: Arc::new(row), seal, nonce: Some(nonce) }
+    Marks { row: Arc::new(row), seal, nonce: Some(nonce), choices: Arc::new(choices) }
 }
 
 /// A column for each space between two words of a paragraph, a seal at its end, and a nonce for each script.
@@ -142,6 +151,21 @@ fn template(source: &[u8]) -> Template {
         is_text |= *byte == b'>';
     }
     template
+}
+
+/// The page with choices: at its start and its end, two side by side, and before words of its paragraphs, so many as it may
+/// have.
+fn with_choices(page: &Template) -> Template {
+    const TEXTS: [[&str; 2]; 4] =
+        [["&#0039;", "&#8217;"], ["...", "&#8230;"], ["although ", "though "], ["", "<b>very</b> "]];
+    let gaps = page.places.iter().filter(|(_, variable)| matches!(variable, Variable::White(_)));
+    let behind: Vec<u32> = gaps.map(|(at, _)| at + 1).collect();
+    let step = behind.len().div_ceil(MAX_CHOICES - 4).max(1);
+    let end = page.bytes.len() as u32;
+    let places = [0, 0].into_iter().chain(behind.into_iter().step_by(step)).chain([end, end]);
+    let texts = TEXTS.iter().rev().cycle().map(|texts| texts.map(|text| Bytes::from_static(text.as_bytes())));
+    let choices = places.zip(texts).map(|(at, texts)| Choice { at, texts }).collect();
+    Template { choices, ..page.clone() }
 }
 
 /// Does a tag of this name begin here?

@@ -38,7 +38,12 @@ pub(super) struct Block {
 
 /// The blocks of a page; at least one.
 pub(super) fn split(symbols: &Symbols, tokens: &[Token]) -> Vec<Block> {
-    let mut blocks = parts(symbols, tokens);
+    split_from(symbols, tokens, 0)
+}
+
+/// The same for tokens that stand for the symbols from `start` on.
+pub(super) fn split_from(symbols: &Symbols, tokens: &[Token], start: usize) -> Vec<Block> {
+    let mut blocks = parts(symbols, tokens, start);
     let mut bits: Vec<i64> = blocks.iter().map(|block| block.counts.bits(block.channels)).collect();
     let mut gains: Vec<i64> = (1..blocks.len()).map(|next| gain(&blocks, &bits, next - 1)).collect();
     while let Some(at) = greatest(&gains) {
@@ -68,9 +73,9 @@ fn greatest(gains: &[i64]) -> Option<usize> {
 }
 
 /// Parts of equal numbers of tokens; one of none for an empty page.
-fn parts(symbols: &Symbols, tokens: &[Token]) -> Vec<Block> {
+fn parts(symbols: &Symbols, tokens: &[Token], start: usize) -> Vec<Block> {
     let size = (tokens.len() / PARTS).clamp(MIN_PART, MAX_PART);
-    let mut blocks = vec![Block::at(0, 0)];
+    let mut blocks = vec![Block::at(0, start)];
     for (index, token) in tokens.iter().enumerate() {
         let full = blocks.last().filter(|last| last.tokens.len() == size).map(|last| last.symbols.end);
         blocks.extend(full.map(|symbol| Block::at(index, symbol)));

@@ -1,26 +1,33 @@
 //! Pages that are compressed once, and marked in compressed form.
 //!
 //! [`pack`] makes a gzip body (RFC 1951, 1952) of a [`Template`], and lists what the places of a mark do to its bits.
-//! The body of a copy is that body with some bits flipped and another checksum. `docs/packed.md` says why it is right:
+//! The body of a copy is that body with some bits flipped and another checksum; where one of two texts of different lengths
+//! may stand, it is cut, and one of two blocks stands there. `docs/packed.md` says why it is right:
 //!
 //! 1. A place is equal to a place with the same variable, and to nothing else; so nothing is copied from or to where
 //!    another value may stand.
-//! 2. In a block in which a place is a literal, all bytes that may stand there have codes of one length; so the length
-//!    of the body is the same for every mark.
+//! 2. In a block in which a place is a literal, all bytes that may stand there have codes of one length; so what stands
+//!    between two cuts has the same length for every mark.
 //! 3. Each literal place is recorded where its code stands.
-//! 4. The checksum is linear: each variable has one constant.
+//! 4. The checksum is linear: each variable has one constant between two cuts.
+//! 5. A text of which there are two is a stored block, which begins and ends with a byte; nothing is copied from it or
+//!    to it, and nothing over one of another length.
 //!
 //! # Caveat
 //! A wrong flip would break a page for one visitor, and browsers do not look at the checksum. So whoever packs a page
-//! must [`check`](Packed::check) it before its first use. What has another length in another copy cannot be packed.
+//! must [`check`](Packed::check) it before its first use, with other choices, too. The length of a body tells which texts stand
+//! in it where they are not equally long, as that of the plain copy does.
 
 mod blocks;
 mod chains;
 mod codes;
+mod copy;
 mod entropy;
 mod header;
+mod passage;
 mod patch;
 mod path;
+mod section;
 mod symbols;
 #[cfg(test)]
 mod testing;
@@ -34,10 +41,12 @@ use std::sync::Arc;
 
 use flate2::bufread::GzDecoder;
 
-pub(crate) use patch::PackedBody;
-use patch::{Flip, Places};
-pub(crate) use symbols::{COLUMNS, NONCE_LETTERS, Refused, SEAL_SYMBOLS, Template, Variable};
-use symbols::{NONCE_STATES, SEAL_STATES, Symbols};
+pub(crate) use copy::PackedBody;
+pub(crate) use passage::MAX_CHOICES;
+use section::{Fork, Section};
+use symbols::Symbols;
+pub(crate) use symbols::{COLUMNS, Choice, NONCE_LETTERS, Refused, SEAL_SYMBOLS, Template, Variable};
+use write::Edges;
 
 /// How much work is done for a small body. The same template and effort make the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,40 +66,42 @@ pub(crate) struct Marks {
     pub(crate) seal: [u8; SEAL_SYMBOLS],
     /// Six bits for each letter of the nonce; higher ones do not count. `None`: all are 0, for a page without one.
     pub(crate) nonce: Option<[u8; NONCE_LETTERS]>,
+    /// Which text stands at each choice of the template, by its number: 0 is the first one, anything else the second. What
+    /// is not there is 0.
+    pub(crate) choices: Arc<[u8]>,
 }
 
 /// A page in compressed form, for every mark.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Packed {
-    /// The body with each place in state 0.
-    bytes: Box<[u8]>,
-    /// Sorted.
-    white: Box<[Flip]>,
-    seal: Places<SEAL_STATES>,
-    nonce: Places<NONCE_STATES>,
+    /// At least one.
+    sections: Box<[Section]>,
+    /// Between two of them; one less.
+    forks: Box<[Fork]>,
 }
 
 /// Compresses a page.
 pub(crate) fn pack(template: &Template, effort: Effort) -> Result<Packed, Refused> {
-    let symbols = Symbols::of(template)?;
-    let tokens = match effort {
-        Effort::Quick => chains::tokens(&symbols),
-        Effort::Full => path::tokens(&symbols),
-    };
-    let (mut bytes, flips) = write::deflate(&symbols, &tokens, &blocks::split(&symbols, &tokens));
-    bytes.extend_from_slice(&trailer::of(template));
-    Ok(Packed::new(bytes, flips, trailer::Effects::of(template)))
+    let (passages, cuts) = passage::divide(template)?;
+    let last = passages.len() - 1;
+    let mut sections = Vec::with_capacity(passages.len());
+    for (number, passage) in passages.into_iter().enumerate() {
+        let symbols = Symbols::of_passage(&passage)?;
+        let tokens = match effort {
+            Effort::Quick => chains::tokens(&symbols),
+            Effort::Full => path::tokens(&symbols),
+        };
+        let edges = Edges { first: number == 0, last: number == last };
+        let (bytes, flips) = write::deflate(&symbols, &tokens, &passage.swaps, edges);
+        sections.push(Section::new(bytes, flips, passage));
+    }
+    Ok(Packed::new(sections, cuts))
 }
 
 impl Packed {
     /// The body of one copy.
     pub(crate) fn body(self: &Arc<Self>, marks: Marks) -> PackedBody {
         PackedBody::new(Arc::clone(self), marks)
-    }
-
-    /// Bytes of the body, the same for every mark.
-    pub(crate) fn length(&self) -> u64 {
-        self.bytes.len() as u64
     }
 
     /// Does the body of this copy inflate to what the template says, checksum and length included? It takes as long as
@@ -101,13 +112,17 @@ impl Packed {
 
     /// The same, for a copy that was made in another way.
     pub(crate) fn makes(&self, copy: &[u8], marks: &Marks) -> bool {
-        let body = self.piece(0..self.bytes.len(), marks, self.crc(marks));
-        let mut decoder = GzDecoder::new(&*body);
-        let mut page = Vec::with_capacity(copy.len());
-        // No more than one byte too many is read.
-        let read = decoder.by_ref().take(copy.len() as u64 + 1).read_to_end(&mut page);
-        read.is_ok() && page == copy && decoder.into_inner().is_empty()
+        inflates_to(&self.whole(marks), copy)
     }
+}
+
+/// Is this the body of this page, and nothing more?
+fn inflates_to(body: &[u8], copy: &[u8]) -> bool {
+    let mut decoder = GzDecoder::new(body);
+    let mut page = Vec::with_capacity(copy.len());
+    // No more than one byte too many is read.
+    let read = decoder.by_ref().take(copy.len() as u64 + 1).read_to_end(&mut page);
+    read.is_ok() && page == copy && decoder.into_inner().is_empty()
 }
 
 impl Marks {
@@ -126,6 +141,11 @@ impl Marks {
     fn nonce(&self) -> &[u8] {
         self.nonce.as_slice().as_flattened()
     }
+
+    /// Which of its two texts stands at a choice: 0 or 1.
+    fn chosen(&self, choice: u16) -> usize {
+        usize::from(self.choices.get(usize::from(choice)).is_some_and(|chosen| *chosen > 0))
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +154,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::testing::{marks, place, random_template, template_of};
+    use super::testing::{choose, marks, place, random_template, template_of};
     use super::*;
 
     const EFFORTS: [Effort; 2] = [Effort::Quick, Effort::Full];
@@ -148,8 +168,8 @@ mod tests {
         page
     }
 
-    fn body(packed: &Arc<Packed>, marks: &Marks) -> Vec<u8> {
-        packed.body(marks.clone()).collect::<Vec<_>>().concat()
+    fn zero() -> Marks {
+        Marks { row: Arc::new([0; 64]), seal: [0; 25], nonce: None, choices: Arc::default() }
     }
 
     /// Both efforts, under marks of all kinds.
@@ -157,11 +177,17 @@ mod tests {
         for effort in EFFORTS {
             let packed = Arc::new(pack(template, effort).unwrap());
             assert!(*packed == pack(template, effort).unwrap(), "the same again");
-            let zero = Marks { row: Arc::new([0; 64]), seal: [0; 25], nonce: None };
-            let ones = Marks { row: Arc::new([u64::MAX; 64]), seal: [7; 25], nonce: Some([63; 22]) };
-            for marks in [zero, ones, marks(1), marks(2), marks(3)] {
-                let body = body(&packed, &marks);
-                assert_eq!(body.len() as u64, packed.length());
+            let ones = Marks {
+                row: Arc::new([u64::MAX; 64]),
+                seal: [7; 25],
+                nonce: Some([63; 22]),
+                choices: Arc::new([1_u8; MAX_CHOICES]),
+            };
+            for marks in [zero(), ones, marks(1), marks(2), marks(3)] {
+                let copy = packed.body(marks.clone());
+                let (length, page) = (copy.remaining(), copy.page());
+                let body = copy.collect::<Vec<_>>().concat();
+                assert_eq!((body.len() as u64, page), (length, template.splice(&marks).len() as u64));
                 assert!(inflated(&body) == template.splice(&marks), "{effort:?} {template:?}");
                 assert!(packed.check(template, &marks));
             }
@@ -173,6 +199,8 @@ mod tests {
         Text(Vec<u8>),
         Place(Variable),
         Seal,
+        Choice(Vec<u8>, Vec<u8>),
+        Swap(Vec<u8>, u8),
     }
 
     fn part() -> impl Strategy<Value = Part> {
@@ -185,6 +213,10 @@ mod tests {
             1 => (0_u8..25).prop_map(|symbol| Part::Place(Variable::Seal(symbol))),
             1 => (0_u8..22).prop_map(|letter| Part::Place(Variable::Nonce(letter))),
             1 => Just(Part::Seal),
+            1 => (proptest::collection::vec(any::<u8>(), 0..9), proptest::collection::vec(any::<u8>(), 0..9))
+                .prop_map(|(first, second)| Part::Choice(first, second)),
+            1 => (proptest::collection::vec(any::<u8>(), 0..9), any::<u8>())
+                .prop_map(|(text, change)| Part::Swap(text, change)),
         ]
     }
 
@@ -195,6 +227,11 @@ mod tests {
                 Part::Text(text) => template.bytes.extend_from_slice(text),
                 Part::Place(variable) => place(&mut template, *variable),
                 Part::Seal => (0..25).for_each(|symbol| place(&mut template, Variable::Seal(symbol))),
+                Part::Choice(first, second) => choose(&mut template, [first, second]),
+                Part::Swap(text, change) => {
+                    let other: Vec<u8> = text.iter().map(|byte| byte ^ change).collect();
+                    choose(&mut template, [text, &other]);
+                }
             }
         }
         template
@@ -235,13 +272,54 @@ mod tests {
         check(&template(&[(vec![Part::Text(far), Part::Place(White(7)), Part::Place(White(8))], 2)]));
     }
 
+    /// First and last byte, side by side, empty, longer than a piece.
+    #[test]
+    fn choices_at_the_edge() {
+        let choice = |first: &[u8], second: &[u8]| Part::Choice(first.to_vec(), second.to_vec());
+        let words = Part::Text(b"<p>one two three, and one two three</p>".to_vec());
+        let white = Part::Place(Variable::White(7));
+        let long = vec![b'x'; usize::from(u16::MAX)];
+        let kinds =
+            [choice(b"", b"a"), choice(b"ab", b"xy"), choice(b"'", b"&rsquo;"), choice(b"", b""), choice(b"", &long)];
+        for one in &kinds {
+            check(&template(&[(vec![one.clone()], 1)]));
+            check(&template(&[(vec![one.clone()], 3)]));
+            check(&template(&[(vec![one.clone(), words.clone()], 3)]));
+            check(&template(&[(vec![words.clone(), one.clone()], 3)]));
+            check(&template(&[(vec![words.clone(), one.clone(), words.clone(), white.clone()], 3)]));
+            for other in &kinds[..3] {
+                let parts = [white.clone(), one.clone(), other.clone(), white.clone(), Part::Seal, one.clone()];
+                check(&template(&[(parts.to_vec(), 4)]));
+            }
+        }
+        let all: Vec<Part> = kinds.iter().cycle().take(2 * MAX_CHOICES).cloned().collect();
+        check(&template(&[(all, 1)]));
+    }
+
+    /// The text behind a choice is copied from before it only where the choice has one length.
+    #[test]
+    fn texts_of_one_length_cost_less() {
+        let mut random = fastrand::Rng::with_seed(9);
+        let words: Vec<u8> = (0..3_000).map(|_| random.u8(b'a'..=b'z')).collect();
+        let length = |texts: [&[u8]; 2]| {
+            let mut template = template_of(&words, &[]);
+            choose(&mut template, texts);
+            template.bytes.extend_from_slice(&words);
+            pack(&template, Effort::Quick).unwrap().whole(&zero()).len()
+        };
+        let (one, two) = (length([b"&#0039;", b"&#8217;"]), length([b"&#0039;", b"&#8217;-"]));
+        let alone = pack(&template_of(&words, &[]), Effort::Quick).unwrap().whole(&zero()).len();
+        assert!(one < alone + 120 && two > 2 * alone - 40, "{one} {two} {alone}");
+    }
+
     #[test]
     fn four_mebibytes_of_a_letter() {
         let mut template = template_of(&[], &[]);
         template.bytes = vec![b'a'; 4 << 20];
         place(&mut template, Variable::White(1));
         let packed = pack(&template, Effort::Quick).unwrap();
-        assert!(packed.check(&template, &marks(1)) && packed.length() < 8_000, "{}", packed.length());
+        let length = packed.whole(&marks(1)).len();
+        assert!(packed.check(&template, &marks(1)) && length < 8_000, "{length}");
     }
 
     #[test]
@@ -254,7 +332,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_noticed() {
-        let (template, marks) = (random_template(5, 1_000), marks(5));
+        let (mut template, mut marks) = (random_template(5, 500), marks(5));
+        marks.choices = Arc::new([1_u8; 2]);
+        for second in [&b"xyz"[..], &b"longer"[..]] {
+            choose(&mut template, [b"abc", second]);
+            let start = template.bytes.len() as u32;
+            let more = random_template(6, 300);
+            template.bytes.extend(more.bytes);
+            template.places.extend(more.places.iter().map(|(at, variable)| (start + at, *variable)));
+        }
         let is_right = |change: &dyn Fn(&mut Packed), marks: &Marks| {
             let mut packed = pack(&template, Effort::Quick).unwrap();
             change(&mut packed);
@@ -262,33 +348,63 @@ mod tests {
         };
         assert!(is_right(&|_| {}, &marks));
         let packed = pack(&template, Effort::Quick).unwrap();
-        for (index, flip) in
-            packed.white.iter().enumerate().filter(|(_, flip)| patch::bit(&marks.row, flip.column) == 1)
-        {
-            assert!(flip.bits == 0 || !is_right(&|page| page.white[index].bits = 0, &marks), "{flip:?}");
-            assert!(!is_right(&|page| page.white[index].crc ^= 1, &marks), "{flip:?}");
+        for (number, section) in packed.sections.iter().enumerate() {
+            let on = |flip: &patch::Flip| patch::bit(&marks.row, flip.column) == 1;
+            for (index, flip) in section.white.iter().enumerate().filter(|(_, flip)| on(flip)) {
+                let white = |page: &mut Packed, change: &dyn Fn(&mut patch::Flip)| {
+                    change(&mut page.sections[number].white[index]);
+                };
+                assert!(flip.bits == 0 || !is_right(&|page| white(page, &|flip| flip.bits = 0), &marks), "{flip:?}");
+                assert!(!is_right(&|page| white(page, &|flip| flip.crc ^= 1), &marks), "{flip:?}");
+            }
+            let is_right_section = |change: &dyn Fn(&mut Section)| {
+                is_right(&|page: &mut Packed| change(&mut page.sections[number]), &marks)
+            };
+            assert!(!is_right_section(&|section| section.length += 1));
+            assert!(section.swaps.is_empty() || !is_right_section(&|section| section.swaps = Box::default()));
+            // Of those behind the first the checksum stands in the ways to them.
+            assert!(number > 0 || !is_right_section(&|section| section.sum ^= 1));
         }
+        let (body, copy) = (packed.whole(&marks), template.splice(&marks));
+        assert!(inflates_to(&body, &copy));
         for back in 1..=8 {
-            assert!(!is_right(&|page| page.bytes[packed.bytes.len() - back] ^= 0x10, &marks), "{back}");
+            let (mut wrong, at) = (body.clone(), body.len() - back);
+            wrong[at] ^= 0x10;
+            assert!(!inflates_to(&wrong, &copy), "{back}");
         }
         // Two members, or something behind the only one.
-        let zero = Marks { row: Arc::new([0; 64]), seal: [0; 25], nonce: None };
-        for more in [&[0][..], &*packed.bytes] {
-            assert!(!is_right(&|page| page.bytes = [&*packed.bytes, more].concat().into(), &zero));
+        for more in [&[0][..], &body[..]] {
+            assert!(!inflates_to(&[&body[..], more].concat(), &copy));
         }
         let mut other = template.clone();
         other.bytes.push(b'x');
         assert!(!packed.check(&other, &marks));
+        // One text instead of another.
+        for number in 0..template.choices.len() {
+            let mut choices = marks.choices.to_vec();
+            choices[number] ^= 1;
+            let changed = Marks { choices: choices.into(), ..marks.clone() };
+            assert!(packed.check(&template, &changed) && !packed.makes(&copy, &changed), "{number}");
+        }
     }
 
     #[test]
     fn what_is_kept_in_memory_is_counted() {
         let template = random_template(6, 20_000);
         let packed = pack(&template, Effort::Full).unwrap();
-        let flips = 12 * packed.white.len();
-        assert!(flips > 1_000 && packed.size() > packed.bytes.len() + flips);
-        let plain = pack(&template_of(&template.bytes, &[]), Effort::Full).unwrap();
-        assert_eq!(plain.size(), size_of::<Packed>() + plain.bytes.len());
+        let section = &packed.sections[0];
+        let flips = 12 * section.white.len();
+        assert!(flips > 1_000 && packed.size() > section.bytes.len() + flips);
+        let mut plain = template_of(&template.bytes, &[]);
+        let size = |plain: &Template| {
+            let packed = pack(plain, Effort::Full).unwrap();
+            let bytes: usize = packed.sections.iter().map(|section| section.bytes.len()).sum();
+            packed.size() - bytes
+        };
+        let one = size(&plain);
+        assert_eq!(one, size_of::<Packed>() + size_of::<Section>());
+        choose(&mut plain, [&[b'x'; 500], &[b'y'; 400]]);
+        assert_eq!(size(&plain), one + size_of::<Section>() + size_of::<Fork>() + 900 + 2 * 4);
     }
 
     #[test]
@@ -296,6 +412,8 @@ mod tests {
         let texts = [Refused::TooLong(9), Refused::Unsorted(1), Refused::NoVariable(2), Refused::NotInStateZero(3)];
         let texts = texts.map(|refused| refused.to_string());
         assert_eq!(texts[0], "9 bytes are too long a page");
+        assert_eq!(Refused::TooManyChoices(65).to_string(), "65 choices are too many");
+        assert_eq!(Refused::NoChoice(7).to_string(), "the choice at 7 cannot stand there");
         assert!(texts[1..].iter().zip(1..).all(|(text, at)| text.starts_with(&format!("the place at {at} "))));
     }
 
@@ -386,7 +504,7 @@ mod tests {
             let more = |effort| {
                 let packed = pack(&template, effort).unwrap();
                 assert!(packed.check(&template, &marks(2)) && packed.check(&template, &marks(3)), "{name}");
-                packed.length() as f64 / gzip - 1.0
+                packed.whole(&marks(2)).len() as f64 / gzip - 1.0
             };
             quick.push(more(Effort::Quick));
             assert!(quick.last().is_some_and(|more| *more < 0.08), "{name}: {quick:?}");

@@ -3,7 +3,10 @@
 //! Each byte of a page is one *symbol*: 0 to 255 if it is the same in all copies, else a number of its own for its
 //! variable. So a place is equal to another place only where both hold one variable, and to no byte that looks alike.
 
+use bytes::Bytes;
+
 use super::Marks;
+use super::passage::{Passage, Swap};
 
 /// Bits of the row of white space.
 pub(crate) const COLUMNS: usize = 4_096;
@@ -22,6 +25,8 @@ pub(super) const NONCE_STATES: usize = 64;
 const FIRST_WHITE: u16 = 256;
 const FIRST_SEAL: u16 = FIRST_WHITE + COLUMNS as u16;
 const FIRST_NONCE: u16 = FIRST_SEAL + SEAL_SYMBOLS as u16;
+/// From here on each symbol stands at one place of a page and nowhere else.
+pub(super) const FIRST_LONE: u16 = FIRST_NONCE + NONCE_LETTERS as u16;
 
 /// What the byte of a place depends on. Places with one variable hold equal bytes in every copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,9 +59,19 @@ pub(crate) struct Template {
     pub(crate) bytes: Vec<u8>,
     /// Offsets of the places in ascending order, each once.
     pub(crate) places: Vec<(u32, Variable)>,
+    /// Where one of two texts stands, in the order in which they stand there.
+    pub(crate) choices: Vec<Choice>,
 }
 
-/// Why a template is not packed.
+/// Two texts, of which each copy has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// An offset in the bytes of the template, of which the texts are no part: what stands there follows them.
+    pub(crate) at: u32,
+    pub(crate) texts: [Bytes; 2],
+}
+
+/// Why a template is not packed. Where it has choices, the offset of a place may be that in its passage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     /// The page is longer than 8 MiB.
@@ -71,6 +86,12 @@ pub(crate) enum Refused {
     /// The page does not hold state 0 of the variable there.
     #[error("the place at {0} is not in state 0")]
     NotInStateZero(u32),
+    /// There are more than 64 choices.
+    #[error("{0} choices are too many")]
+    TooManyChoices(usize),
+    /// A text is longer than 65,535 bytes, or its choice is not behind the one before it, or behind the page.
+    #[error("the choice at {0} cannot stand there")]
+    NoChoice(u32),
 }
 
 /// A page as symbols. Two bytes each, so that four of them are read at once.
@@ -104,13 +125,14 @@ impl Variable {
         (usize::from(number) < count).then(|| first + number)
     }
 
-    /// `None`: the symbol is a byte that is the same in all copies.
+    /// `None`: the symbol is no variable.
     pub(super) fn of_symbol(symbol: u16) -> Option<Self> {
         match symbol {
             ..FIRST_WHITE => None,
             FIRST_WHITE..FIRST_SEAL => Some(Self::White(symbol - FIRST_WHITE)),
             FIRST_SEAL..FIRST_NONCE => Some(Self::Seal((symbol - FIRST_SEAL) as u8)),
-            FIRST_NONCE.. => Some(Self::Nonce((symbol - FIRST_NONCE) as u8)),
+            FIRST_NONCE..FIRST_LONE => Some(Self::Nonce((symbol - FIRST_NONCE) as u8)),
+            FIRST_LONE.. => None,
         }
     }
 }
@@ -150,25 +172,43 @@ impl Channels {
 impl Template {
     /// The page of one copy.
     pub(crate) fn splice(&self, marks: &Marks) -> Vec<u8> {
-        let mut page = self.bytes.clone();
+        let mut bytes = self.bytes.clone();
         for (at, variable) in &self.places {
-            if let Some(byte) = page.get_mut(*at as usize) {
+            if let Some(byte) = bytes.get_mut(*at as usize) {
                 *byte = marks.byte(*variable);
             }
         }
+        let (mut page, mut from) = (Vec::with_capacity(bytes.len()), 0);
+        for (choice, number) in self.choices.iter().zip(0..) {
+            let at = choice.at as usize;
+            page.extend_from_slice(bytes.get(from..at).unwrap_or_default());
+            page.extend_from_slice(&choice.texts[marks.chosen(number)]);
+            from = at;
+        }
+        page.extend_from_slice(bytes.get(from..).unwrap_or_default());
         page
     }
 }
 
 impl Symbols {
-    /// Reads a template, and looks whether it is one.
+    /// Reads a passage. What may be another text there has a symbol of its own for each byte, so nothing is copied from it
+    /// or to it.
+    pub(super) fn of_passage(passage: &Passage) -> Result<Self, Refused> {
+        let mut symbols = Self::of(&passage.page)?;
+        for (at, symbol) in passage.swaps.iter().flat_map(Swap::range).zip(FIRST_LONE..) {
+            symbols.put(at, symbol);
+        }
+        Ok(symbols)
+    }
+
+    /// Reads a template without its choices, and looks whether it is one.
     pub(super) fn of(template: &Template) -> Result<Self, Refused> {
         let bytes = &template.bytes;
         if bytes.len() > MAX_BYTES {
             return Err(Refused::TooLong(bytes.len()));
         }
-        let mut pairs = vec![0; 2 * bytes.len() + PAD];
-        for (pair, byte) in pairs.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        let mut symbols = Self { pairs: vec![0; 2 * bytes.len() + PAD] };
+        for (pair, byte) in symbols.pairs.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
             pair[0] = *byte;
         }
         let mut next = 0;
@@ -181,10 +221,14 @@ impl Symbols {
             if bytes.get(place) != variable.channel().alphabet().first() {
                 return Err(Refused::NotInStateZero(*at));
             }
-            pairs[2 * place..2 * place + 2].copy_from_slice(&symbol.to_le_bytes());
+            symbols.put(place, symbol);
             next = at + 1;
         }
-        Ok(Self { pairs })
+        Ok(symbols)
+    }
+
+    fn put(&mut self, at: usize, symbol: u16) {
+        self.pairs[2 * at..2 * at + 2].copy_from_slice(&symbol.to_le_bytes());
     }
 
     pub(super) fn len(&self) -> usize {
@@ -246,7 +290,7 @@ mod tests {
     use super::*;
 
     fn template(bytes: &[u8], places: &[(u32, Variable)]) -> Template {
-        Template { bytes: bytes.to_vec(), places: places.to_vec() }
+        Template { bytes: bytes.to_vec(), places: places.to_vec(), choices: Vec::new() }
     }
 
     #[test]
@@ -258,7 +302,7 @@ mod tests {
         for symbol in all {
             assert_eq!(Variable::of_symbol(symbol).and_then(Variable::symbol), Some(symbol));
         }
-        assert_eq!(Variable::of_symbol(255), None);
+        assert_eq!([255, FIRST_LONE, u16::MAX].map(Variable::of_symbol), [None; 3]);
     }
 
     #[test]
@@ -309,5 +353,34 @@ mod tests {
         // Behind the end nothing agrees, though zeros stand there.
         assert_eq!(symbols.agreement(2, 14, 0, 2), 2);
         assert_eq!(symbols.four(15) >> 16, 0);
+    }
+
+    #[test]
+    fn a_text_that_may_be_another_one_agrees_with_nothing() {
+        let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let swap = |at, number| Swap { at, number, texts: [text("abc"), text("abd")] };
+        let page = template(b"abc abc abc abc", &[]);
+        let symbols = Symbols::of_passage(&Passage { page, swaps: vec![swap(4, 0), swap(8, 1)] }).unwrap();
+        assert_eq!(symbols.agreement(0, 12, 0, 3), 3);
+        for (a, b) in [(0, 4), (4, 8), (8, 12)] {
+            assert_eq!(symbols.agreement(a, b, 0, 3), 0);
+            assert!(!symbols.agree_in_three(a, b) && Variable::of_symbol(symbols.at(4)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_copy_has_the_chosen_texts_before_what_follows_them() {
+        let choice = |at, texts: [&'static str; 2]| Choice { at, texts: texts.map(|text| text.as_bytes().into()) };
+        let choices =
+            vec![choice(0, ["<", ""]), choice(2, ["one", "two"]), choice(2, ["", "!"]), choice(3, ["", "end"])];
+        let page = Template { choices, ..template(b"a b", &[(1, Variable::White(0))]) };
+        let splice = |row: u64, choices: &[u8]| {
+            let marks =
+                Marks { row: std::sync::Arc::new([row; 64]), seal: [0; 25], nonce: None, choices: choices.into() };
+            String::from_utf8(page.splice(&marks)).unwrap()
+        };
+        assert_eq!(splice(0, &[]), "<a oneb");
+        assert_eq!(splice(1, &[1, 1, 1, 1]), "a\ntwo!bend");
+        assert_eq!(splice(0, &[0, 0, 7]), "<a one!b", "what is not said is the first one");
     }
 }

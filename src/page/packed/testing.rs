@@ -2,18 +2,29 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Marks;
-use super::symbols::{Symbols, Template, Variable};
+use super::passage::MAX_CHOICES;
+use super::symbols::{Choice, Symbols, Template, Variable};
 use super::tokens::Token;
 
 pub(super) fn template_of(bytes: &[u8], places: &[(u32, Variable)]) -> Template {
-    Template { bytes: bytes.to_vec(), places: places.to_vec() }
+    Template { bytes: bytes.to_vec(), places: places.to_vec(), choices: Vec::new() }
 }
 
 /// Adds a place in state 0.
 pub(super) fn place(template: &mut Template, variable: Variable) {
     template.places.push((template.bytes.len() as u32, variable));
     template.bytes.push(variable.channel().alphabet()[0]);
+}
+
+/// Adds a choice, if there is room for one more.
+pub(super) fn choose(template: &mut Template, texts: [&[u8]; 2]) {
+    if template.choices.len() < MAX_CHOICES {
+        let at = template.bytes.len() as u32;
+        template.choices.push(Choice { at, texts: texts.map(Bytes::copy_from_slice) });
+    }
 }
 
 /// A page without places.
@@ -58,7 +69,8 @@ pub(super) fn marks(seed: u64) -> Marks {
     let (mut seal, mut nonce) = ([0; 25], [0; 22]);
     seal.fill_with(|| random.u8(..8));
     nonce.fill_with(|| random.u8(..64));
-    Marks { row: Arc::new(row), seal, nonce: Some(nonce) }
+    let choices = (0..MAX_CHOICES).map(|_| random.u8(..2)).collect();
+    Marks { row: Arc::new(row), seal, nonce: Some(nonce), choices }
 }
 
 /// Do these tokens say the page, each copy by the same variables?

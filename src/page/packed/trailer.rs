@@ -38,11 +38,40 @@ pub(super) struct Effects {
     pub(super) nonce: Vec<[u32; NONCE_STATES]>,
 }
 
-/// The trailer in state 0: checksum and length (RFC 1952 §2.3.1).
-pub(super) fn of(template: &Template) -> [u8; 8] {
+/// The trailer: checksum and length (RFC 1952 §2.3.1).
+pub(super) fn of(crc: u32, length: u32) -> [u8; 8] {
+    (u64::from(length) << 32 | u64::from(crc)).to_le_bytes()
+}
+
+/// The checksum of a text.
+pub(super) fn sum(text: &[u8]) -> u32 {
     let mut crc = Crc::new();
-    crc.update(&template.bytes);
-    (u64::from(template.bytes.len() as u32) << 32 | u64::from(crc.sum())).to_le_bytes()
+    crc.update(text);
+    crc.sum()
+}
+
+/// What a checksum is multiplied by where so many bytes follow: that of both is the product ⊕ the checksum of what follows.
+/// It is x to the power of the bits (x is 1 << 30, and 1 is 1 << 31).
+pub(super) fn shift(bytes: usize) -> u32 {
+    let (mut product, mut square, mut rest) = (1 << 31, 1 << 23, bytes);
+    while rest > 0 {
+        if rest & 1 == 1 {
+            product = times(product, square);
+        }
+        square = times(square, square);
+        rest >>= 1;
+    }
+    product
+}
+
+/// The product of two polynomials, modulo that of CRC-32.
+pub(super) fn times(a: u32, b: u32) -> u32 {
+    let (mut product, mut power) = (0, b);
+    for bit in (0..32).rev() {
+        product ^= power & 0_u32.wrapping_sub(a >> bit & 1);
+        power = times_x(power);
+    }
+    product
 }
 
 impl Effects {
@@ -108,22 +137,16 @@ const fn times_x(effect: u32) -> u32 {
 mod tests {
     use super::*;
 
-    fn crc(bytes: &[u8]) -> u32 {
-        let mut crc = Crc::new();
-        crc.update(bytes);
-        crc.sum()
-    }
-
     fn template(bytes: &[u8], places: &[(u32, Variable)]) -> Template {
-        Template { bytes: bytes.to_vec(), places: places.to_vec() }
+        Template { bytes: bytes.to_vec(), places: places.to_vec(), choices: Vec::new() }
     }
 
     /// Computed with Python's zlib.
     #[test]
     fn the_constants_are_those_of_an_implementation_apart() {
         let page = template(b"a b", &[(1, Variable::White(9))]);
-        assert_eq!(of(&page), [0xD3, 0x5C, 0x6C, 0x80, 3, 0, 0, 0]);
-        assert_eq!(crc(b"a\nb"), 0xEF07_90FB);
+        assert_eq!(of(sum(&page.bytes), 3), [0xD3, 0x5C, 0x6C, 0x80, 3, 0, 0, 0]);
+        assert_eq!(sum(b"a\nb"), 0xEF07_90FB);
         assert_eq!(Effects::of(&page).white[9], 0x6F6B_CC28);
         let page = template(&[b' '; 4_096], &[(0, Variable::White(0))]);
         assert_eq!(Effects::of(&page).white[0], 0x8E2D_15B4);
@@ -152,7 +175,7 @@ mod tests {
                 for (byte, effect) in variable.channel().alphabet().iter().zip(by_state) {
                     let mut copy = bytes.clone();
                     places.iter().filter(|(_, own)| *own == variable).for_each(|(at, _)| copy[*at as usize] = *byte);
-                    assert_eq!(crc(&copy), crc(&bytes) ^ effect, "{variable:?} {byte}");
+                    assert_eq!(sum(&copy), sum(&bytes) ^ effect, "{variable:?} {byte}");
                 }
             }
             assert!(effects.white.iter().enumerate().all(|(column, effect)| column == 3 || *effect == 0));
@@ -163,5 +186,25 @@ mod tests {
     fn what_has_no_place_has_no_table() {
         let effects = Effects::of(&template(b"a b", &[]));
         assert!(effects.seal.is_empty() && effects.nonce.is_empty() && effects.white.iter().all(|effect| *effect == 0));
+    }
+
+    #[test]
+    fn checksums_of_texts_make_that_of_both() {
+        assert_eq!((shift(0), shift(1), times(0x1234_5678, 1 << 31)), (1 << 31, 1 << 23, 0x1234_5678));
+        let mut random = fastrand::Rng::with_seed(8);
+        for length in [0, 1, 2, 7, 64, 65, 999, 70_000] {
+            let mut text = vec![0; 300];
+            random.fill(&mut text);
+            let mut behind = vec![0; length];
+            random.fill(&mut behind);
+            let joined = times(sum(&text), shift(length)) ^ sum(&behind);
+            assert_eq!(joined, sum(&[&text[..], &behind[..]].concat()), "{length}");
+            // By another implementation.
+            let (mut both, mut second) = (Crc::new(), Crc::new());
+            both.update(&text);
+            second.update(&behind);
+            both.combine(&second);
+            assert_eq!(joined, both.sum(), "{length}");
+        }
     }
 }

@@ -1,8 +1,13 @@
 //! Writes the blocks (RFC 1951 §3.2.3), and records where each place that is a literal came to stand.
+//!
+//! What may be another text is a stored block, which begins and ends with a byte. It is never longer than a block of
+//! literals in the fixed code: that takes 8 bits a byte at least, 10 bits more, and a stored block behind it to end with a
+//! byte.
 
-use super::blocks::{Block, Counts};
+use super::blocks::{Block, Counts, split_from};
 use super::codes::{Code, MAX_LENGTH};
 use super::header::Header;
+use super::passage::Swap;
 use super::patch::{Flip, SymbolFlip};
 use super::symbols::{Channel, Channels, NONCE_STATES, SEAL_STATES, Symbols, Variable};
 use super::tokens::{END, Token};
@@ -25,9 +30,18 @@ pub(super) struct Flips {
     pub(super) white: Vec<Flip>,
     pub(super) seal: Recorded<SEAL_STATES>,
     pub(super) nonce: Recorded<NONCE_STATES>,
+    /// Where the text of each swap begins.
+    pub(super) swaps: Vec<u32>,
 }
 
-/// The same of a channel with more than two states.
+/// Where a passage stands in the body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Edges {
+    pub(super) first: bool,
+    pub(super) last: bool,
+}
+
+/// Where the places of a channel with more than two states stand.
 #[derive(Debug, Default)]
 pub(super) struct Recorded<const STATES: usize> {
     pub(super) flips: Vec<SymbolFlip>,
@@ -41,13 +55,43 @@ struct Codes {
     distances: Code,
 }
 
-/// The body in state 0, without the trailer.
-pub(super) fn deflate(symbols: &Symbols, tokens: &[Token], blocks: &[Block]) -> (Vec<u8>, Flips) {
-    let mut writer = Writer { symbols, fixed: Codes::fixed(), bits: Bits::starting(&MAGIC), flips: Flips::default() };
-    for (index, block) in blocks.iter().enumerate() {
-        writer.block(block, &tokens[block.tokens.clone()], index + 1 == blocks.len());
+/// A passage in state 0, from a byte on to a byte. The first one begins with the head of the file, the last one ends with the
+/// last block, and any other with the head of the stored block that follows it.
+pub(super) fn deflate(symbols: &Symbols, tokens: &[Token], swaps: &[Swap], edges: Edges) -> (Vec<u8>, Flips) {
+    let head: &[u8] = if edges.first { &MAGIC } else { &[] };
+    let mut writer = Writer { symbols, fixed: Codes::fixed(), bits: Bits::starting(head), flips: Flips::default() };
+    let (mut rest, mut at) = (tokens, 0);
+    for swap in swaps {
+        let place = swap.range();
+        let (run, behind) = rest.split_at(count(rest, place.start - at));
+        writer.run(run, at, false);
+        writer.swap(&swap.texts[0]);
+        // No symbol of it stands elsewhere, so all of its tokens are literals.
+        rest = behind.get(place.len()..).unwrap_or_default();
+        at = place.end;
+    }
+    writer.run(rest, at, edges.last);
+    if !edges.last {
+        writer.bits.begin_stored();
     }
     (writer.bits.finish(), writer.flips)
+}
+
+/// How many of these tokens stand for so many symbols.
+fn count(tokens: &[Token], symbols: usize) -> usize {
+    let mut passed = 0;
+    let begins = |token: &&Token| {
+        let at = passed;
+        passed += token.length();
+        at < symbols
+    };
+    tokens.iter().take_while(begins).count()
+}
+
+/// A stored block behind its head (RFC 1951 §3.2.4): length, complement, and a text of 65,535 bytes at most.
+pub(super) fn stored(text: &[u8]) -> Vec<u8> {
+    let length = text.len() as u16;
+    [&length.to_le_bytes()[..], &(!length).to_le_bytes()[..], text].concat()
 }
 
 struct Writer<'s> {
@@ -58,6 +102,26 @@ struct Writer<'s> {
 }
 
 impl Writer<'_> {
+    /// The blocks of these tokens, which stand for the symbols from `at` on. `last`: nothing follows.
+    fn run(&mut self, tokens: &[Token], at: usize, last: bool) {
+        if tokens.is_empty() && !last {
+            return;
+        }
+        let blocks = split_from(self.symbols, tokens, at);
+        for (index, block) in blocks.iter().enumerate() {
+            self.block(block, &tokens[block.tokens.clone()], last && index + 1 == blocks.len());
+        }
+    }
+
+    /// A block for a text that may be another one.
+    fn swap(&mut self, text: &[u8]) {
+        self.bits.begin_stored();
+        for byte in stored(text) {
+            self.bits.put(byte.into(), 8);
+        }
+        self.flips.swaps.push((self.bits.position() / 8 - text.len()) as u32);
+    }
+
     fn block(&mut self, block: &Block, tokens: &[Token], last: bool) {
         let Self { symbols, fixed, bits, flips } = self;
         let own = Codes::of(block);
@@ -171,6 +235,12 @@ impl Bits {
         }
     }
 
+    /// The head of a stored block that is not the last one: what follows begins with a byte.
+    fn begin_stored(&mut self) {
+        self.put(0, 3);
+        self.put(0, (self.count.next_multiple_of(8) - self.count) as u8);
+    }
+
     fn put_symbol(&mut self, code: &Code, symbol: usize) {
         self.put(code.bits[symbol].into(), code.lengths[symbol]);
     }
@@ -192,10 +262,14 @@ impl Bits {
 mod tests {
     use std::io::Read as _;
 
-    use super::super::blocks::split;
-    use super::super::testing::{random_symbols, symbols};
+    use bytes::Bytes;
+
+    use super::super::passage::Passage;
+    use super::super::testing::{random_symbols, symbols, template_of};
     use super::super::{chains, path};
     use super::*;
+
+    const WHOLE: Edges = Edges { first: true, last: true };
 
     fn inflated(deflated: &[u8]) -> Vec<u8> {
         let mut page = Vec::new();
@@ -220,7 +294,7 @@ mod tests {
             let page = random_symbols(seed, 5_000);
             let bytes: Vec<u8> = (0..page.len()).map(|at| page.byte(at)).collect();
             for tokens in [chains::tokens(&page), path::tokens(&page), vec![Token::LITERAL; page.len()]] {
-                let (deflated, _) = deflate(&page, &tokens, &split(&page, &tokens));
+                let (deflated, _) = deflate(&page, &tokens, &[], WHOLE);
                 assert!(inflated(&deflated) == bytes, "{seed}");
             }
         }
@@ -229,15 +303,15 @@ mod tests {
     #[test]
     fn little_goes_into_a_fixed_block() {
         let (page, tokens) = (symbols("ab"), [Token::LITERAL; 2]);
-        let (deflated, _) = deflate(&page, &tokens, &split(&page, &tokens));
+        let (deflated, _) = deflate(&page, &tokens, &[], WHOLE);
         // As zlib 1.2.13 writes it.
         assert_eq!(deflated[MAGIC.len()..], [0x4B, 0x4C, 0x02, 0x00]);
-        let (deflated, _) = deflate(&symbols(""), &[], &split(&symbols(""), &[]));
+        let (deflated, _) = deflate(&symbols(""), &[], &[], WHOLE);
         assert_eq!(deflated[MAGIC.len()..], [0x03, 0x00]);
         let long = "qwertyuiopasdfghjklzxcvbnm".repeat(9);
         let page = symbols(&long);
         let tokens = vec![Token::LITERAL; long.len()];
-        let (deflated, _) = deflate(&page, &tokens, &split(&page, &tokens));
+        let (deflated, _) = deflate(&page, &tokens, &[], WHOLE);
         assert_eq!(deflated[MAGIC.len()] & 7, 0b101, "codes of its own");
     }
 
@@ -246,7 +320,7 @@ mod tests {
         for seed in 0..12 {
             let page = random_symbols(seed, 5_000);
             let tokens = vec![Token::LITERAL; page.len()];
-            let (_, flips) = deflate(&page, &tokens, &split(&page, &tokens));
+            let (_, flips) = deflate(&page, &tokens, &[], WHOLE);
             assert!(flips.white.is_sorted_by_key(|flip| flip.at));
             assert!(flips.seal.flips.is_sorted_by_key(|flip| flip.at));
             assert!(flips.nonce.flips.is_sorted_by_key(|flip| flip.at));
@@ -258,5 +332,41 @@ mod tests {
             assert_eq!(flips.seal.flips.len(), of(Channel::Seal));
             assert_eq!(flips.nonce.flips.len(), of(Channel::Nonce));
         }
+    }
+
+    #[test]
+    fn a_text_that_may_be_another_one_is_a_stored_block_of_its_own() {
+        assert_eq!(stored(b""), [0, 0, 0xFF, 0xFF]);
+        assert_eq!(stored(&[7; 300])[..5], [0x2C, 1, 0xD3, 0xFE, 7]);
+        let swap = |at, number| Swap { at, number, texts: ["abc", "xyz"].map(Bytes::from) };
+        // At the start, two of them side by side, and at the end.
+        let text = b"abc, abc and abcabc, abc and abc";
+        let swaps = [(0, 0), (13, 1), (16, 2), (29, 3)].map(|(at, number)| swap(at, number));
+        let passage = Passage { page: template_of(text, &[]), swaps: swaps.into() };
+        let page = Symbols::of_passage(&passage).unwrap();
+        for tokens in [chains::tokens(&page), path::tokens(&page)] {
+            let (mut deflated, flips) = deflate(&page, &tokens, &passage.swaps, WHOLE);
+            assert_eq!(inflated(&deflated), text);
+            assert_eq!(flips.swaps.len(), 4);
+            for at in flips.swaps {
+                let at = at as usize;
+                assert_eq!(deflated[at - 4..at + 3], stored(b"abc"));
+                deflated[at..at + 3].copy_from_slice(b"xyz");
+            }
+            assert_eq!(inflated(&deflated), b"xyz, abc and xyzxyz, abc and xyz");
+        }
+    }
+
+    #[test]
+    fn a_passage_ends_with_the_head_of_what_follows_it() {
+        let edges = Edges { first: false, last: false };
+        assert_eq!(deflate(&symbols(""), &[], &[], edges).0, [0]);
+        let page = symbols("ab");
+        let (mut first, _) = deflate(&page, &[Token::LITERAL; 2], &[], Edges { first: true, ..edges });
+        first.extend(stored(b"--"));
+        first.extend(deflate(&symbols(""), &[], &[], edges).0);
+        first.extend(stored(b""));
+        first.extend(deflate(&page, &[Token::LITERAL; 2], &[], Edges { last: true, ..edges }).0);
+        assert_eq!(inflated(&first), b"ab--ab");
     }
 }

@@ -169,7 +169,7 @@ impl Confirm {
         let page = Arc::clone(hold.page(&self.plan)?);
         // It may have turned out to be wrong meanwhile.
         self.plan.shelf.page()?;
-        let marks = hold.chosen.marks();
+        let marks = hold.chosen.marks(&page.choosers, choose)?;
         let (len, edits) = (self.source.len(), self.plan.edits.len());
         if self.cache.is_sample() {
             let mut plain = Output::default();
@@ -182,7 +182,9 @@ impl Confirm {
         self.carriers = page.carriers;
         (self.left, self.applied) = (len, edits);
         self.cache.counters().count_answer();
-        Some((page.packed.body(marks), page.length))
+        let body = page.packed.body(marks);
+        let length = body.page();
+        Some((body, length))
     }
 
     /// The whole page was seen, by this reader: it may be worth packing. Its source is not needed any more.

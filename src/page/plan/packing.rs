@@ -15,11 +15,9 @@ use super::doorkeeper::Doorkeeper;
 use super::edits::Plan;
 use super::shelf::PackedPage;
 use super::source::Source;
-use super::template::{Channels, template};
+use super::template::{Channels, Copies, copies};
 use crate::page::output::Output;
-#[cfg(feature = "cli")]
-use crate::page::packed::Template;
-use crate::page::packed::{COLUMNS, Effort, Marks, Refused, SEAL_SYMBOLS, pack};
+use crate::page::packed::{COLUMNS, Effort, MAX_CHOICES, Marks, Packed, Refused, SEAL_SYMBOLS, Template, pack};
 
 /// Pages that wait; the newest one is dropped when there are more.
 const MAX_JOBS: usize = 64;
@@ -45,8 +43,8 @@ pub(super) struct Job {
 /// Why a page is not packed.
 #[derive(Debug, thiserror::Error)]
 enum NotPacked {
-    #[error("variable_length")]
-    VariableLength,
+    #[error("a tag holds the mark, or the plan is not that of the source")]
+    NoTemplate,
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("a copy does not inflate to the page")]
@@ -192,7 +190,7 @@ fn run(job: &Job, cache: &PlanCache) {
                 // The cache would let go of the plan, too.
                 return job.plan.shelf.give_up();
             }
-            tracing::debug!(target: "deckle", bytes = page.packed.length(), effort = ?job.effort, "A page is packed.");
+            tracing::debug!(target: "deckle", bytes = page.packed.size(), effort = ?job.effort, "A page is packed.");
             job.plan.shelf.put(page);
             cache.weigh(job.key);
             cache.counters().count_packed(job.effort);
@@ -205,19 +203,37 @@ fn run(job: &Job, cache: &PlanCache) {
     }
 }
 
-/// The packed form of a page, when two copies of it are right.
+/// The packed form of a page, when copies of it are right.
 fn packed(job: &Job) -> Result<PackedPage, NotPacked> {
-    let (template, carriers) = template(&job.plan, &job.source, &job.channels).ok_or(NotPacked::VariableLength)?;
+    let copies = copies(&job.plan, &job.source, &job.channels).ok_or(NotPacked::NoTemplate)?;
+    let Copies { template, carriers, choosers } = copies;
     let packed = pack(&template, job.effort)?;
-    let mut random = Marks { row: Arc::new([0; COLUMNS / 64]), seal: [0; SEAL_SYMBOLS], nonce: None };
-    let first = packed.check(&template, &random);
-    random.row = Arc::new(std::array::from_fn(|_| fastrand::u64(..)));
-    random.seal = std::array::from_fn(|_| fastrand::u8(..8));
-    if !first || !packed.check(&template, &random) {
+    if !is_the_page(&packed, &template) {
         return Err(NotPacked::Wrong);
     }
-    let length = template.bytes.len() as u64;
-    Ok(PackedPage { packed: Arc::new(packed), channels: job.channels.clone(), carriers, length, effort: job.effort })
+    let (packed, choosers) = (Arc::new(packed), choosers.into());
+    Ok(PackedPage { packed, channels: job.channels.clone(), carriers, choosers, effort: job.effort })
+}
+
+/// Two copies are looked at: state 0 and a random one. Where there are choices, a third one has all that the second has not,
+/// so each text was there once.
+fn is_the_page(packed: &Packed, template: &Template) -> bool {
+    let mut marks =
+        Marks { row: Arc::new([0; COLUMNS / 64]), seal: [0; SEAL_SYMBOLS], nonce: None, choices: Arc::default() };
+    let zero = packed.check(template, &marks);
+    let row: [u64; COLUMNS / 64] = std::array::from_fn(|_| fastrand::u64(..));
+    let choices: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..2)).take(MAX_CHOICES).collect();
+    marks.row = Arc::new(row);
+    marks.seal = std::array::from_fn(|_| fastrand::u8(..8));
+    marks.choices = choices.as_slice().into();
+    let random = zero && packed.check(template, &marks);
+    if template.choices.is_empty() {
+        return random;
+    }
+    marks.row = Arc::new(row.map(|columns| !columns));
+    marks.seal = marks.seal.map(|symbol| 7 - symbol);
+    marks.choices = choices.iter().map(|choice| 1 - choice).collect();
+    random && packed.check(template, &marks)
 }
 
 /// A page that is packed, for who wants to pack it once more.
@@ -286,6 +302,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::packed::Choice;
 
     #[test]
     fn a_quarter_of_one_core_is_spent_at_most() {
@@ -316,7 +333,8 @@ mod tests {
         let source = Source::of(&cache, Bytes::from_static(text));
         let (channels, effort) = (Channels::default(), Effort::Quick);
         let page = packed(&Job { key: 1, plan: Arc::clone(&plan), source, channels, effort }).unwrap();
-        let marks = Marks { row: Arc::new([0; COLUMNS / 64]), seal: [0; SEAL_SYMBOLS], nonce: None };
+        let (row, choices) = (Arc::new([0; COLUMNS / 64]), Arc::default());
+        let marks = Marks { row, seal: [0; SEAL_SYMBOLS], nonce: None, choices };
         for (copy, right) in [(&text[..], true), (&text[1..], false), (&b""[..], false)] {
             let mut plain = Output::default();
             plain.copy(copy);
@@ -327,6 +345,19 @@ mod tests {
         cache.tell_wrong(&plan);
         assert!(plan.shelf.page().is_none());
         assert_eq!(cache.counts().packed_mismatches, 1);
+    }
+
+    #[test]
+    fn each_text_of_a_choice_is_looked_at() {
+        let page = |texts: [&'static str; 2]| {
+            let choices = vec![Choice { at: 2, texts: texts.map(Bytes::from) }];
+            Template { bytes: b"a page".to_vec(), choices, ..Template::default() }
+        };
+        let packed = pack(&page(["one", "other"]), Effort::Quick).unwrap();
+        for _ in 0..20 {
+            assert!(is_the_page(&packed, &page(["one", "other"])));
+            assert!(!is_the_page(&packed, &page(["one", "others"])) && !is_the_page(&packed, &page(["once", "other"])));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arc_swap::ArcSwapOption;
 
-use super::template::Channels;
+use super::template::{Channels, Chooser};
 use crate::page::packed::{Effort, Packed};
 use crate::slot::Carriers;
 
@@ -19,8 +19,8 @@ pub(super) struct PackedPage {
     pub(super) channels: Channels,
     /// What each copy carries.
     pub(super) carriers: Carriers,
-    /// Bytes of a copy before it is compressed.
-    pub(super) length: u64,
+    /// What chooses between the texts of the template, by the number of the choice.
+    pub(super) choosers: Box<[Chooser]>,
     pub(super) effort: Effort,
 }
 
@@ -77,7 +77,9 @@ impl Shelf {
 
     /// Bytes in memory, its own size not counted.
     pub(super) fn size(&self) -> usize {
-        let size = |page: &PackedPage| size_of::<PackedPage>() + page.packed.size() + page.channels.size();
+        let size = |page: &PackedPage| {
+            size_of::<PackedPage>() + page.packed.size() + page.channels.size() + size_of_val(&*page.choosers)
+        };
         self.page.load().as_deref().map_or(0, size)
     }
 }
@@ -88,12 +90,12 @@ mod tests {
     use crate::page::packed::{Template, pack};
 
     fn page(effort: Effort) -> PackedPage {
-        let template = Template { bytes: b"a page".to_vec(), places: Vec::new() };
+        let template = Template { bytes: b"a page".to_vec(), ..Template::default() };
         PackedPage {
             packed: Arc::new(pack(&template, effort).unwrap()),
             channels: Channels::default(),
             carriers: Carriers::default(),
-            length: 6,
+            choosers: Box::default(),
             effort,
         }
     }

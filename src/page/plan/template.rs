@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::edits::{Kind, Plan};
 use super::source::Source;
 use crate::page::marks::Gate;
-use crate::page::packed::{COLUMNS, Marks, SEAL_SYMBOLS, Template, Variable};
-use crate::slot::{Carriers, Choose, GapRow};
+use crate::page::packed::{COLUMNS, Choice, Marks, SEAL_SYMBOLS, Template, Variable};
+use crate::page::splice::places;
+use crate::slot::{Carriers, Choose, Form, GapRow};
 
 /// Symbols of a seal, U+FE06 to U+FE0D, in UTF-8: these two bytes, and the third of the first one.
 const LEAD: [u8; 2] = [0xEF, 0xB8];
@@ -21,6 +22,7 @@ pub(super) struct Chosen {
     gaps: Option<GapRow>,
     seal: Option<SealText>,
     symbols: [u8; SEAL_SYMBOLS],
+    forms: bool,
 }
 
 /// Which channels a copy uses. Two copies of a plan with the same ones differ in places alone.
@@ -28,6 +30,24 @@ pub(super) struct Chosen {
 pub(super) struct Channels {
     white: bool,
     seal: Option<SealText>,
+    /// Spellings.
+    forms: bool,
+}
+
+/// What chooses one of two texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chooser {
+    Form { form: Form, column: u16 },
+    Variant { column: u16 },
+}
+
+/// All copies of a plan that use the same channels.
+pub(super) struct Copies {
+    pub(super) template: Template,
+    /// What each of them carries.
+    pub(super) carriers: Carriers,
+    /// By the number of the choice.
+    pub(super) choosers: Vec<Chooser>,
 }
 
 /// A seal with each symbol in state 0.
@@ -45,18 +65,43 @@ impl Chosen {
             Some(seal) => SealText::read(&seal).map(|(text, symbols)| (Some(text), symbols))?,
             None => (None, [0; SEAL_SYMBOLS]),
         };
-        Some(Self { gaps: choose.gaps(), seal, symbols })
+        // Of any column: spellings are chosen everywhere or nowhere.
+        let forms = choose.form(Form::Apostrophe, 0).is_some();
+        Some(Self { gaps: choose.gaps(), seal, symbols, forms })
     }
 
     /// Those of its channels that a page does not shut out.
     pub(super) fn channels(&self, off: Gate) -> Channels {
         let seal = self.seal.clone().filter(|_| off.seal.is_none());
-        Channels { white: self.gaps.is_some() && off.white.is_none(), seal }
+        Channels { white: self.gaps.is_some() && off.white.is_none(), seal, forms: self.forms }
     }
 
-    pub(super) fn marks(&self) -> Marks {
+    /// The marks of a copy of a page with these choices. `None`: a text is chosen that is none of the two.
+    pub(super) fn marks(&self, choosers: &[Chooser], choose: &mut dyn Choose) -> Option<Marks> {
         let row = self.gaps.map_or([0; COLUMNS / 64], |gaps| *gaps.bits());
-        Marks { row: Arc::new(row), seal: self.symbols, nonce: None }
+        let choices = choosers.iter().map(|chooser| chooser.ask(choose)).collect::<Option<_>>()?;
+        Some(Marks { row: Arc::new(row), seal: self.symbols, nonce: None, choices })
+    }
+}
+
+impl Chooser {
+    /// Which of the two texts stands in a copy, 0 or 1.
+    fn ask(self, choose: &mut dyn Choose) -> Option<u8> {
+        match self {
+            Self::Form { form, column } => {
+                let written = choose.form(form, column)?;
+                [false, true].into_iter().position(|bit| form.written(bit) == written).map(|text| text as u8)
+            }
+            Self::Variant { column } => Some(u8::from(choose.variant(column) > 0)),
+        }
+    }
+}
+
+impl Copies {
+    /// One of two texts stands here.
+    fn choose(&mut self, texts: [Bytes; 2], chooser: Chooser) {
+        self.template.choices.push(Choice { at: self.template.bytes.len() as u32, texts });
+        self.choosers.push(chooser);
     }
 }
 
@@ -91,21 +136,22 @@ impl SealText {
     }
 }
 
-/// The template of the copies that use these channels, and what they carry. `None`: some copy has another length. What it
-/// does is what [`Confirm`](super::Confirm) does with the edits of a plan, for all marks at once.
-pub(super) fn template(plan: &Plan, source: &Source, channels: &Channels) -> Option<(Template, Carriers)> {
-    let (mut template, mut carriers) = (Template::default(), Carriers::default());
-    template.bytes.reserve(source.len() + source.len() / 8);
+/// The copies that use these channels. `None`: a tag holds the mark, or the plan is not that of the source. What it does is
+/// what [`Confirm`](super::Confirm) does with the edits of a plan, for all marks at once.
+pub(super) fn copies(plan: &Plan, source: &Source, channels: &Channels) -> Option<Copies> {
+    let mut copies = Copies { template: Template::default(), carriers: Carriers::default(), choosers: Vec::new() };
+    copies.template.bytes.reserve(source.len() + source.len() / 8);
     let mut at = 0;
     let pass = |template: &mut Template, range| {
         source.slices(range).for_each(|slice| template.bytes.extend_from_slice(slice));
     };
     for edit in &plan.edits {
         let used = match edit.kind {
-            Kind::Fixed(_) | Kind::Fill(_) => true,
+            Kind::Fixed(_) | Kind::Fill(_) | Kind::Variant { .. } => true,
             Kind::Gap(_) => channels.white,
             Kind::Trim | Kind::Seal => channels.seal.is_some(),
-            Kind::Form { .. } | Kind::Variant { .. } | Kind::Token(_) => return None,
+            Kind::Form { .. } => channels.forms,
+            Kind::Token(_) => return None,
         };
         let start = edit.at as usize;
         if start < at {
@@ -114,30 +160,47 @@ pub(super) fn template(plan: &Plan, source: &Source, channels: &Channels) -> Opt
         if !used {
             continue;
         }
-        pass(&mut template, at..start);
-        match edit.kind {
-            Kind::Fixed(index) => template.bytes.extend_from_slice(plan.fixed.get(usize::from(index))?),
-            Kind::Gap(column) => {
-                template.places.push((template.bytes.len() as u32, Variable::White(column)));
-                template.bytes.push(b' ');
-                carriers.white += 1;
-            }
-            Kind::Seal => {
-                channels.seal.as_ref()?.place(&mut template);
-                carriers.seals += 1;
-            }
-            // What is filled in stands in copies that are not packed.
-            _ => {}
-        }
+        pass(&mut copies.template, at..start);
+        put(&mut copies, plan, edit.kind, channels)?;
         at = start + edit.len as usize;
     }
-    pass(&mut template, at..source.len());
-    (source.len() == plan.len).then_some((template, carriers))
+    pass(&mut copies.template, at..source.len());
+    (source.len() == plan.len).then_some(copies)
+}
+
+/// Puts in what stands in all copies, or may stand in one.
+fn put(copies: &mut Copies, plan: &Plan, kind: Kind, channels: &Channels) -> Option<()> {
+    let Copies { template, carriers, .. } = copies;
+    match kind {
+        Kind::Fixed(index) => template.bytes.extend_from_slice(plan.fixed.get(usize::from(index))?),
+        Kind::Gap(column) => {
+            template.places.push((template.bytes.len() as u32, Variable::White(column)));
+            template.bytes.push(b' ');
+            carriers.white += 1;
+        }
+        Kind::Seal => {
+            channels.seal.as_ref()?.place(template);
+            carriers.seals += 1;
+        }
+        Kind::Form { form, column } => {
+            carriers.forms += places(form);
+            let texts = [false, true].map(|bit| Bytes::from_static(form.written(bit).as_bytes()));
+            copies.choose(texts, Chooser::Form { form, column });
+        }
+        Kind::Variant { column, index } => {
+            carriers.variants += 1;
+            copies.choose(plan.variants.get(usize::from(index))?.clone(), Chooser::Variant { column });
+        }
+        // What is filled in stands in copies that are not packed.
+        Kind::Trim | Kind::Fill(_) | Kind::Token(_) => {}
+    }
+    Some(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slot::{PlaceHash, PlaceKind};
 
     fn seal(symbols: &str) -> String {
         format!("<span inert=\"\">{symbols}</span>")
@@ -163,11 +226,49 @@ mod tests {
     #[test]
     fn the_places_of_a_seal_are_those_of_its_symbols() {
         let (text, _) = SealText::read(seal(&"\u{FE0D}".repeat(SEAL_SYMBOLS)).as_bytes()).unwrap();
-        let mut template = Template { bytes: b"before".to_vec(), places: Vec::new() };
+        let mut template = Template { bytes: b"before".to_vec(), ..Template::default() };
         text.place(&mut template);
         assert_eq!(template.places.len(), SEAL_SYMBOLS);
-        let marks = Marks { row: Arc::new([0; COLUMNS / 64]), seal: [7; SEAL_SYMBOLS], nonce: None };
+        let (row, choices) = (Arc::new([0; COLUMNS / 64]), Arc::default());
+        let marks = Marks { row, seal: [7; SEAL_SYMBOLS], nonce: None, choices };
         let expect = format!("before{}", seal(&"\u{FE0D}".repeat(SEAL_SYMBOLS)));
         assert_eq!(String::from_utf8(template.splice(&marks)).unwrap(), expect);
+    }
+
+    /// Spells everything in one way, and chooses the alternative of this number.
+    struct Speller(Option<&'static str>, usize);
+
+    impl Choose for Speller {
+        fn hash(&self, _: PlaceKind, _: &[u8]) -> Option<PlaceHash> {
+            None
+        }
+        fn gap(&mut self, _: u16) -> Option<u8> {
+            None
+        }
+        fn form(&mut self, _: Form, _: u16) -> Option<&'static str> {
+            self.0
+        }
+        fn variant(&mut self, _: u16) -> usize {
+            self.1
+        }
+        fn seal(&mut self) -> Option<Bytes> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_choice_is_one_of_the_two_texts_or_the_copy_is_not_packed() {
+        let form = Chooser::Form { form: Form::Dash, column: 7 };
+        let choosers = [Chooser::Variant { column: 3 }, form];
+        let choices = |written, number| {
+            let mut speller = Speller(written, number);
+            let chosen = Chosen::of(&mut speller)?;
+            assert_eq!(chosen.channels(Gate::default()).forms, written.is_some());
+            chosen.marks(&choosers, &mut speller).map(|marks| marks.choices.to_vec())
+        };
+        assert_eq!(choices(Some("&#8212;"), 0), Some(vec![0, 0]));
+        assert_eq!(choices(Some(" &#8211; "), 1), Some(vec![1, 1]));
+        assert_eq!(choices(Some("&#8212;"), 2), Some(vec![1, 0]));
+        assert_eq!((choices(Some("&#8217;"), 0), choices(None, 0)), (None, None));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::encoding::Coding;
+use super::outcome::Outcome;
 use super::plan::Skip;
 use crate::rights::robots::RobotsText;
 use crate::slot::{Carriers, PlanNote};
@@ -78,6 +79,26 @@ pub struct PageFacts {
     pub guard_placed: bool,
     /// The visible notice was placed.
     pub notice_placed: bool,
+}
+
+impl PageFacts {
+    /// What happened to a page that was read, or is known.
+    pub(super) fn scanned(&mut self, outcome: Outcome) {
+        self.guard_placed = outcome.head_placed;
+        self.notice_placed = outcome.footer_placed;
+        self.carriers = outcome.carriers;
+        self.mark_off = outcome.off.codes();
+        self.mark_late = outcome.mark_late;
+        self.plan = outcome.note;
+        self.mark_skip = self.mark_skip.or(outcome.no_slots);
+        let ended = outcome.ended.or(outcome.no_slots.filter(|why| *why == "bad_utf8"));
+        self.skip = ended.map(Skip::from_code);
+        self.rewrite = match ended {
+            Some("already" | "signed" | "frameset") => Rewrite::Skipped,
+            Some(_) => Rewrite::Partial,
+            None => Rewrite::Done,
+        };
+    }
 }
 
 /// A handle on the facts; in the response's extensions behind [`ProtectLayer`](super::ProtectLayer).

@@ -5,6 +5,9 @@
 //! source of an answer agrees, it leaves with the plan's edits and this visitor's choices, and nothing is parsed. At the
 //! first difference a scanner reads what has come so far, and goes on; what has left is what it would have sent.
 //!
+//! A page that is different each time in a nonce, a clock or a counter alone gets a plan that leaves these bytes out of its
+//! hashes (`study.rs`, `volatile.rs`), where it is proven that they mean nothing to the scan (`inert.rs`).
+//!
 //! A plan that two readers have used is packed on a thread of its own (`packing.rs`). From then on its gzip copies are the
 //! packed body with the bits of the mark, once the whole source agrees; in any doubt they take the ordinary way.
 
@@ -14,10 +17,13 @@ mod counters;
 mod doorkeeper;
 mod draft;
 mod edits;
+mod inert;
 mod packing;
 mod shelf;
 mod source;
+mod study;
 mod template;
+mod volatile;
 
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
@@ -29,6 +35,7 @@ pub(crate) use cache::{Known, Place, PlanCache};
 pub(crate) use confirm::{Confirm, End};
 pub use counters::{PlanCounters, PlanCounts};
 pub(crate) use draft::Log;
+pub(crate) use study::Study;
 
 /// Why a response is not rewritten, or not to its end. The codes go to the audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -42,6 +42,9 @@ pub(super) struct Job {
 enum NotPacked {
     #[error("variable_length")]
     VariableLength,
+    /// Some of its bytes are another one's in each answer.
+    #[error("volatile_bytes")]
+    Volatile,
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("a copy does not inflate to the page")]
@@ -201,6 +204,9 @@ fn run(job: &Job, cache: &PlanCache) {
 
 /// The packed form of a page, when two copies of it are right.
 fn packed(job: &Job) -> Result<PackedPage, NotPacked> {
+    if !job.plan.volatile.is_empty() {
+        return Err(NotPacked::Volatile);
+    }
     let (template, carriers) = template(&job.plan, &job.source, &job.channels).ok_or(NotPacked::VariableLength)?;
     let packed = pack(&template, job.effort)?;
     let mut random = Marks { row: Arc::new([0; COLUMNS / 64]), seal: [0; SEAL_SYMBOLS], nonce: None };

@@ -368,7 +368,7 @@ mod tests {
     /// A page with this in its body, behind its head and before its article.
     fn with(head: &str, before: &str, inside: &str) -> String {
         let words = "<p>one two three four  five six seven eight nine ten eleven twelve thirteen, and so on.</p>\n";
-        let (first, rest) = (words.repeat(20), words.repeat(250));
+        let (first, rest) = (words.repeat(20), words.repeat(190));
         format!(
             "<!doctype html><html lang=en><head><meta charset=utf-8>{head}<title>t</title></head><body>{before}\
              <article>{first}{inside}{rest}</article></body></html>"

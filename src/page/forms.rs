@@ -244,7 +244,7 @@ mod tests {
     fn job(marks: MarkRules) -> Job {
         Job {
             charset: Charset { encoding: encoding_rs::UTF_8, declared: true },
-            insert: Box::new(|_| Inserted::default()),
+            insert: Arc::new(|_| Inserted::default()),
             policies: None,
             exempt: Arc::new([]),
             replacer: Replacer::default(),

@@ -54,6 +54,13 @@ impl MarkRules {
         Gate { white: gate.white.filter(|_| self.prove_white), ..gate }
     }
 
+    /// May an attribute of any name decide what is marked?
+    pub(super) fn has_selectors(&self) -> bool {
+        let (preserve, unsealed) = self.sheets.as_deref().map(HostStyles::selectors).unwrap_or_default();
+        !(self.roots.is_empty() && self.skip.is_empty() && self.preserve.is_empty())
+            || !(preserve.is_empty() && unsealed.is_empty())
+    }
+
     /// What its classes mean for an element, as the style sheets of the host have it; `block`: it may be sealed itself.
     pub(super) fn classes(&self, value: &[u8], block: bool) -> ClassEffects {
         let styles = self.sheets.as_deref().filter(|styles| styles.reads_classes());

@@ -8,7 +8,7 @@ use super::style::PageSheets;
 use crate::slot::{Carriers, PlanNote};
 
 /// What happened to a page.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Outcome {
     /// Why the list of edits ended before the page; `None`: it did not.
     pub(crate) ended: Option<&'static str>,

@@ -11,7 +11,7 @@ use super::encoding::{Coding, Decoder, Encoder};
 use super::opening::Opening;
 use super::output::{Output, drop_sent};
 use super::packed::PackedBody;
-use super::plan::{Confirm, End, Known, Log, Place, PlanCache, Skip};
+use super::plan::{Confirm, End, Known, Log, Place, PlanCache, Skip, Study};
 use super::report::{PageFacts, Rewrite};
 use super::rewrite::{Job, Outcome, Rewriter};
 use crate::slot::{Carriers, Choose, Unmarked};
@@ -51,6 +51,8 @@ enum Stage {
         sent: usize,
         /// Where the plan goes that is being written.
         place: Option<Place>,
+        /// The page is different each time: its source is kept until its end.
+        study: Option<Box<Study>>,
     },
     /// Not a page after all.
     Copy(Skip),
@@ -207,7 +209,8 @@ impl Pipeline {
                     self.scan_instead(page);
                 }
             }
-            Stage::Rewrite { rewriter, choose, sent, .. } => {
+            Stage::Rewrite { rewriter, choose, sent, study, .. } => {
+                study.iter_mut().for_each(|study| study.push(&source));
                 let mut text = Vec::with_capacity(source.len() + 1_024);
                 rewriter.push(&source, choose.as_mut(), &mut text);
                 drop_sent(&mut text, sent);
@@ -253,11 +256,13 @@ impl Pipeline {
         };
         let Work { job, mut choose, place } = *work;
         let carriers = confirm.outcome().carriers;
+        let unclear = confirm.may_be_volatile();
         let difference = confirm.into_difference();
         if let Some(place) = &place {
             place.cache.miss();
         }
         let log = place.as_ref().map_or(Log::Nothing, |place| Log::Draft(Box::new(place.cache.draft())));
+        let studied = place.as_ref().filter(|place| place.is_restless()).map(|_| job.clone());
         let mut rewriter = Box::new(Rewriter::new(job).keep(log));
         let mut text = Vec::new();
         for piece in difference.source.pieces() {
@@ -281,11 +286,12 @@ impl Pipeline {
         let mut sent = self.written as usize + page.len();
         drop_sent(&mut text, &mut sent);
         page.own(text);
-        self.stage = Stage::Rewrite { rewriter, choose, sent, place };
+        let study = studied.map(|job| Box::new(Study::new(job, difference.source)));
+        self.stage = Stage::Rewrite { rewriter, choose, sent, place: place.filter(|_| !unclear), study };
     }
 
     fn finish_scan(&mut self, page: &mut Output) {
-        let Stage::Rewrite { rewriter, choose, sent, place } = &mut self.stage else { return };
+        let Stage::Rewrite { rewriter, choose, sent, place, study } = &mut self.stage else { return };
         let mut text = Vec::new();
         rewriter.finish(choose.as_mut(), &mut text);
         drop_sent(&mut text, sent);
@@ -300,6 +306,7 @@ impl Pipeline {
             plan.first_seen_by(place.reader);
             place.compare(&plan);
             learn(&place.cache, place.key, plan, place.now);
+            study.take().into_iter().for_each(|study| study.finish(place, std::mem::replace(choose, unmarked())));
         }
     }
 
@@ -365,7 +372,7 @@ impl Work {
         };
         self.place.iter().for_each(|place| place.cache.miss());
         let rewriter = Box::new(Rewriter::new(self.job).keep(log));
-        Stage::Rewrite { rewriter, choose: self.choose, sent: 0, place }
+        Stage::Rewrite { rewriter, choose: self.choose, sent: 0, place, study: None }
     }
 }
 
@@ -433,7 +440,7 @@ mod tests {
     fn job(charset: Charset) -> Job {
         Job {
             charset,
-            insert: Box::new(|_| crate::page::rewrite::Inserted {
+            insert: Arc::new(|_| crate::page::rewrite::Inserted {
                 head: Bytes::from_static(b"<script src=guard></script>"),
                 footer: Some(Bytes::from_static(b"<div>notice</div>")),
             }),
@@ -916,7 +923,7 @@ mod tests {
     fn a_plan_leaves_the_source_where_a_channel_is_off() {
         fn bare(charset: Charset) -> Job {
             Job {
-                insert: Box::new(|_| crate::page::rewrite::Inserted::default()),
+                insert: Arc::new(|_| crate::page::rewrite::Inserted::default()),
                 replacer: Replacer::default(),
                 ..job(charset)
             }

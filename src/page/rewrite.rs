@@ -4,6 +4,7 @@
 //! edits that were found. Nothing outside an edit can change or get lost: a parser error, a memory limit, an ambiguity
 //! or a panic only ends the list of edits, and the rest of the page flows on.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -29,10 +30,11 @@ use crate::slot::{Choose, Edit, Fill, Slot, What};
 const HEAD_STEP: usize = 1_024;
 
 /// What to do with one page.
+#[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) charset: Charset,
     /// Makes what goes into the page from what its head shows.
-    pub(crate) insert: Box<dyn FnOnce(&HeadFindings) -> Inserted + Send>,
+    pub(crate) insert: Arc<dyn Fn(&HeadFindings) -> Inserted + Send + Sync>,
     /// The policies of the response's head; `None`: no guard goes out.
     pub(crate) policies: Option<Policies>,
     /// Pages whose `html` element matches one of these have no guard.
@@ -120,6 +122,17 @@ impl Rewriter {
     pub(crate) fn keep(mut self, log: Log) -> Self {
         self.log = log;
         self
+    }
+
+    /// Writes down which text is looked at.
+    pub(crate) fn watching(self) -> Self {
+        self.state(|s| s.text.looked_at = Some(Vec::new()));
+        self
+    }
+
+    /// Text nodes whose letters were read, by their place in the source.
+    pub(crate) fn looked_at(&self) -> Vec<Range<u64>> {
+        self.state(|s| s.text.looked_at.take().unwrap_or_default())
     }
 
     pub(crate) fn log(&self) -> &Log {
@@ -460,7 +473,7 @@ mod tests {
         let encoding = Encoding::for_label(label.as_bytes()).unwrap();
         Job {
             charset: Charset { encoding, declared: true },
-            insert: Box::new(|_| Inserted { head: Bytes::from_static(TAG), footer: Some(Bytes::from_static(NOTICE)) }),
+            insert: Arc::new(|_| Inserted { head: Bytes::from_static(TAG), footer: Some(Bytes::from_static(NOTICE)) }),
             policies: None,
             exempt: Arc::new([]),
             replacer: Replacer::default(),

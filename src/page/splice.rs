@@ -26,7 +26,7 @@ pub(super) fn survey(page: &[u8], rules: &MarkRules) -> Option<Finding> {
     let charset = super::charset::decide(None, page, encoding_rs::WINDOWS_1252);
     let job = Job {
         charset,
-        insert: Box::new(|_| Inserted::default()),
+        insert: Arc::new(|_| Inserted::default()),
         policies: None,
         exempt: Arc::new([]),
         replacer: Replacer::default(),

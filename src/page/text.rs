@@ -63,6 +63,8 @@ pub(crate) struct Text {
     pub(crate) words: u32,
     /// A slot was found.
     pub(crate) found: bool,
+    /// Text nodes whose letters were read, if somebody asks.
+    pub(crate) looked_at: Option<Vec<Range<u64>>>,
     window_cap: u64,
     max_page: u64,
     spelling: Spelling,
@@ -102,6 +104,7 @@ impl Text {
             seals: 0,
             words: 0,
             found: false,
+            looked_at: None,
             window_cap,
             max_page,
             spelling: Spelling::default(),
@@ -280,6 +283,9 @@ impl Text {
         }
         if self.varies > 0 {
             return self.note_tail(start, source, self.unsealed > 0);
+        }
+        if let Some(looked_at) = &mut self.looked_at {
+            looked_at.push(start..end);
         }
         let Ok(decoded) = Decoded::new(source, self.kind, self.encoding) else {
             return self.stop("bad_utf8");

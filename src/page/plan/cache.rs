@@ -17,7 +17,9 @@ use super::packing::PackedPlan;
 use super::packing::{Job, Packer};
 #[cfg(feature = "cli")]
 use super::source::Source;
+use super::study::Studies;
 use super::validators::{Memory, Validators};
+use super::volatile::Volatile;
 
 /// Forms of one page that are remembered: with and without a banner, and the like.
 const MAX_FORMS: usize = 4;
@@ -35,6 +37,7 @@ pub(crate) struct PlanCache {
     held: Arc<AtomicUsize>,
     /// `None`: no page is packed.
     packer: Option<Packer>,
+    studies: Studies,
     counters: Arc<PlanCounters>,
     pub(super) validators: Validators,
 }
@@ -52,6 +55,13 @@ pub(crate) struct Place {
     pub(crate) reader: Option<u64>,
     /// What is remembered of the answer at its end.
     pub(crate) memory: Option<Arc<Memory>>,
+}
+
+impl Place {
+    /// Was the page another one nearly as often in a row as is borne?
+    pub(crate) fn is_restless(&self) -> bool {
+        self.exact && self.cache.is_restless(self.key, self.now)
+    }
 }
 
 /// Hashes chunks of source. Its key is random, so no page can be made that passes for another.
@@ -134,7 +144,16 @@ impl PlanCache {
             let entries = Cache::with(USUAL_PLANS, bytes, Bytes, DefaultHashBuilder::default(), evictions);
             let packer = packed.map(Packer::new);
             let validators = Validators::new(bytes);
-            let cache = Arc::new(Self { entries, key, hash, held: Arc::default(), packer, counters, validators });
+            let cache = Arc::new(Self {
+                entries,
+                key,
+                hash,
+                held: Arc::default(),
+                packer,
+                studies: Studies::default(),
+                counters,
+                validators,
+            });
             cache.counters.watch(&cache);
             cache
         })
@@ -169,7 +188,12 @@ impl PlanCache {
 
     /// A plan to be written.
     pub(crate) fn draft(&self) -> Draft {
-        Draft::new(self.hash.clone())
+        self.draft_of(Volatile::default())
+    }
+
+    /// The same, of a page of which these bytes are different each time.
+    pub(super) fn draft_of(&self, volatile: Volatile) -> Draft {
+        Draft::new(self.hash.clone(), volatile)
     }
 
     pub(crate) fn look_up(&self, key: u128, now: u64) -> Known {
@@ -188,6 +212,7 @@ impl PlanCache {
         let old = plans.iter().position(|old| old.is_of(&plan));
         let misses = if old.is_none() && !plans.is_empty() { misses.saturating_add(1) } else { 0 };
         let entry = if misses >= MAX_MISSES {
+            self.counters.count_restless();
             Entry::new(Vec::new(), 0, now.saturating_add(PAUSE_SECONDS))
         } else {
             if let Some(packer) = &self.packer {
@@ -196,7 +221,11 @@ impl PlanCache {
             // The one that is known has its readers and its packed form.
             let plan = old.map_or_else(|| Arc::new(plan), |at| plans.remove(at));
             plans.insert(0, plan);
-            plans.truncate(MAX_FORMS);
+            if plans.len() > MAX_FORMS {
+                // What took so many misses to be learned stays longest.
+                let last = plans.iter().rposition(|plan| plan.volatile.is_empty());
+                plans.remove(last.unwrap_or(MAX_FORMS));
+            }
             Entry::new(plans, misses, paused_until)
         };
         self.entries.insert(key, Arc::new(entry));
@@ -208,6 +237,21 @@ impl PlanCache {
         if matches!(self.look_up(key, now), Known::New) {
             self.learn(key, plan, now);
         }
+    }
+
+    /// Is one more miss, or are two, all that is borne of this page?
+    pub(super) fn is_restless(&self, key: u128, now: u64) -> bool {
+        self.entries.get(&key).is_some_and(|entry| entry.paused_until <= now && entry.misses + 2 >= MAX_MISSES)
+    }
+
+    /// It is known in what a page is different each time.
+    pub(super) fn learn_volatile(&self, key: u128, plan: Plan) {
+        self.counters.count_learned();
+        self.entries.insert(key, Arc::new(Entry::new(vec![Arc::new(plan)], 0, 0)));
+    }
+
+    pub(super) fn studies(&self) -> &Studies {
+        &self.studies
     }
 
     /// A page was one of those that are known.

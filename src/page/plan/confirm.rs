@@ -133,9 +133,9 @@ impl Confirm {
     pub(crate) fn push(&mut self, piece: Bytes, choose: &mut dyn Choose, out: &mut Output) -> bool {
         self.source.push(piece);
         while self.source.len() >= self.confirmed + CHUNK {
-            let hash = self.cache.hash(self.source.slices(self.confirmed..self.confirmed + CHUNK));
             let index = self.confirmed / CHUNK;
-            self.plans.retain(|plan| plan.chunks.get(index).is_some_and(|chunk| chunk.hash == hash));
+            let part = self.confirmed..self.confirmed + CHUNK;
+            self.retain(part, |plan| plan.chunks.get(index).map(|chunk| chunk.hash));
             if !self.follow() {
                 return false;
             }
@@ -151,10 +151,12 @@ impl Confirm {
     /// The source is over.
     pub(crate) fn finish(&mut self, choose: &mut dyn Choose, out: &mut Output) -> End {
         let len = self.source.len();
-        let hash = self.cache.hash(self.source.slices(self.confirmed..len));
-        self.plans.retain(|plan| plan.len == len && plan.tail == hash);
+        self.retain(self.confirmed..len, |plan| (plan.len == len).then_some(plan.tail));
         if !self.follow() {
             return End::Other;
+        }
+        if !self.plan.volatile.is_empty() {
+            self.cache.counters().count_learned_hit();
         }
         if let Some((body, length)) = self.packed(choose) {
             return End::Packed(body, length);
@@ -213,6 +215,26 @@ impl Confirm {
         if let Some(chunk) = last.copied() {
             self.splice(chunk.left as usize, chunk.edits as usize, choose, out);
         }
+    }
+
+    /// Keeps the plans that have this hash of a part of the source.
+    fn retain(&mut self, part: Range<usize>, of: impl Fn(&Plan) -> Option<u64>) {
+        let (cache, source) = (&*self.cache, &self.source);
+        // The same for all plans without volatile bytes there.
+        let mut whole = None;
+        self.plans.retain(|plan| {
+            let hash = if plan.volatile.is_in(&part) {
+                plan.volatile.hash(cache, source, part.clone())
+            } else {
+                Some(*whole.get_or_insert_with(|| cache.hash(source.slices(part.clone()))))
+            };
+            hash.is_some() && hash == of(plan)
+        });
+    }
+
+    /// May it still be a page of which some bytes are different each time? Its hashes are none of its source alone.
+    pub(crate) fn may_be_volatile(&self) -> bool {
+        self.plans.iter().any(|plan| !plan.volatile.is_empty())
     }
 
     /// Goes on with a plan that agrees still.

@@ -20,6 +20,9 @@ pub struct PlanCounters {
     hits: AtomicU64,
     misses: AtomicU64,
     evicted: AtomicU64,
+    restless: AtomicU64,
+    learned: AtomicU64,
+    learned_hits: AtomicU64,
     packed_quick: AtomicU64,
     packed_full: AtomicU64,
     packed_answers: AtomicU64,
@@ -40,6 +43,13 @@ pub struct PlanCounts {
     pub misses: u64,
     /// Plans that were dropped to make room, or are too large to be kept.
     pub evicted: u64,
+    /// Pages that were different eight times in a row: their plans were given up for ten minutes, or it was learned in what
+    /// they are different.
+    pub restless: u64,
+    /// Those of them of which it was learned.
+    pub learned: u64,
+    /// Hits of such pages; they are hits, too.
+    pub learned_hits: u64,
     /// Pages that were packed with little effort.
     pub packed_quick: u64,
     /// Pages that were packed for a smaller body, because many ask for them.
@@ -65,6 +75,9 @@ impl PlanCounters {
             hits: of(&self.hits),
             misses: of(&self.misses),
             evicted: of(&self.evicted),
+            restless: of(&self.restless),
+            learned: of(&self.learned),
+            learned_hits: of(&self.learned_hits),
             packed_quick: of(&self.packed_quick),
             packed_full: of(&self.packed_full),
             packed_answers: of(&self.packed_answers),
@@ -92,6 +105,18 @@ impl PlanCounters {
 
     pub(super) fn count_evicted(&self, plans: usize) {
         self.evicted.fetch_add(plans as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_restless(&self) {
+        self.restless.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_learned(&self) {
+        self.learned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_learned_hit(&self) {
+        self.learned_hits.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_packed(&self, effort: Effort) {
@@ -137,10 +162,16 @@ mod tests {
         assert_eq!((1..=7).map(|_| counters.count_mismatch()).collect::<Vec<_>>(), (1..=7).collect::<Vec<_>>());
         (0..8).for_each(|_| counters.count_confirmed());
         (0..9).for_each(|_| counters.count_validator_mismatch());
+        (0..10).for_each(|_| counters.count_restless());
+        (0..11).for_each(|_| counters.count_learned());
+        (0..12).for_each(|_| counters.count_learned_hit());
         let expected = PlanCounts {
             hits: 1,
             misses: 2,
             evicted: 3,
+            restless: 10,
+            learned: 11,
+            learned_hits: 12,
             packed_quick: 4,
             packed_full: 5,
             packed_answers: 6,

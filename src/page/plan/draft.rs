@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::cache::ChunkHash;
 use super::edits::{CHUNK, Chunk, Kind, MAX_PAGE, Plan, PlanEdit};
 use super::shelf::Shelf;
+use super::volatile::Volatile;
 use crate::page::rewrite::Outcome;
 use crate::slot::{Edit, Slot, What};
 
@@ -19,6 +20,8 @@ pub(crate) enum Log {
 /// Hashes of the source and the edits so far.
 pub(crate) struct Draft {
     hash: ChunkHash,
+    /// Not in the hashes.
+    volatile: Volatile,
     /// The chunk so far.
     chunk: Vec<u8>,
     len: usize,
@@ -43,6 +46,7 @@ impl Log {
         draft.chunk.extend_from_slice(piece);
         draft.len += piece.len();
         if draft.chunk.len() == CHUNK {
+            draft.volatile.clear(draft.len - CHUNK, &mut draft.chunk);
             let edits = draft.edits.len() as u32;
             draft.chunks.push(Chunk { hash: draft.hash.of(&draft.chunk), left: left as u32, edits });
             draft.chunk.clear();
@@ -67,10 +71,11 @@ impl Log {
 }
 
 impl Draft {
-    /// `hash`: keyed by the cache that the plan is for.
-    pub(super) fn new(hash: ChunkHash) -> Self {
+    /// `hash`: keyed by the cache that the plan is for; `volatile`: what is different each time.
+    pub(super) fn new(hash: ChunkHash, volatile: Volatile) -> Self {
         Self {
             hash,
+            volatile,
             chunk: Vec::with_capacity(CHUNK),
             len: 0,
             chunks: Vec::new(),
@@ -117,7 +122,8 @@ impl Draft {
     }
 
     /// The page was read to its end.
-    pub(crate) fn finish(self, outcome: Outcome) -> Plan {
+    pub(crate) fn finish(mut self, outcome: Outcome) -> Plan {
+        self.volatile.clear(self.len - self.chunk.len(), &mut self.chunk);
         let others = self.edits.iter().zip(0..).filter(|(edit, _)| !edit.is_short_gap()).map(|(_, number)| number);
         Plan {
             tail: self.hash.of(&self.chunk),
@@ -127,6 +133,7 @@ impl Draft {
             edits: self.edits.into(),
             fixed: self.fixed.into(),
             variants: self.variants.into(),
+            volatile: self.volatile,
             outcome,
             shelf: Shelf::default(),
         }

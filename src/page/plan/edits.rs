@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::shelf::Shelf;
+use super::volatile::Volatile;
 use crate::page::rewrite::Outcome;
 use crate::slot::{Fill, Form, PlanNote, Token};
 
@@ -27,6 +28,8 @@ pub(crate) struct Plan {
     pub(super) fixed: Box<[Bytes]>,
     /// Alternatives of the author.
     pub(super) variants: Box<[[Bytes; 2]]>,
+    /// What of it is different each time: taken from the source of each answer.
+    pub(super) volatile: Volatile,
     /// What the scan said of the page.
     pub(super) outcome: Outcome,
     /// Its packed form, and who has seen it.
@@ -102,6 +105,7 @@ impl Plan {
             + note.map_or(0, |note| size_of::<PlanNote>() + size_of_val(&*note.sketch))
             + self.outcome.sheets.size()
             + self.shelf.size()
+            + self.volatile.size()
             + size_of_val(&*self.chunks)
             + size_of_val(&*self.edits)
             + size_of_val(&*self.others)
@@ -112,6 +116,7 @@ impl Plan {
     pub(super) fn is_of(&self, other: &Self) -> bool {
         self.len == other.len
             && self.tail == other.tail
+            && self.volatile == other.volatile
             && self.chunks.iter().map(|c| c.hash).eq(other.chunks.iter().map(|c| c.hash))
     }
 

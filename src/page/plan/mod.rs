@@ -5,6 +5,9 @@
 //! source of an answer agrees, it leaves with the plan's edits and this visitor's choices, and nothing is parsed. At the
 //! first difference a scanner reads what has come so far, and goes on; what has left is what it would have sent.
 //!
+//! A page that is different each time in a nonce, a clock or a counter alone gets a plan that leaves these bytes out of its
+//! hashes (`study.rs`, `volatile.rs`), where it is proven that they mean nothing to the scan (`inert.rs`).
+//!
 //! A plan that two readers have used is packed on a thread of its own (`packing.rs`). From then on its gzip copies are the
 //! packed body with the bits of the mark, once the whole source agrees; in any doubt they take the ordinary way. Where the
 //! site confirms that a page is still the same one, its source need not come at all (`validators.rs`).
@@ -15,12 +18,15 @@ mod counters;
 mod doorkeeper;
 mod draft;
 mod edits;
+mod inert;
 mod packing;
 mod shelf;
 mod source;
 mod stored;
+mod study;
 mod template;
 mod validators;
+mod volatile;
 
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
@@ -35,6 +41,7 @@ pub(crate) use draft::Log;
 #[cfg(feature = "cli")]
 pub(crate) use packing::PackedPlan;
 pub(crate) use stored::{Head, Sent, Validator, is_storable};
+pub(crate) use study::Study;
 pub(crate) use validators::{Held, Memory, Stored};
 
 /// Why a response is not rewritten, or not to its end. The codes go to the audit.

@@ -45,6 +45,9 @@ pub(super) struct Job {
 enum NotPacked {
     #[error("a tag holds the mark, or the plan is not that of the source")]
     NoTemplate,
+    /// Some of its bytes are another one's in each answer.
+    #[error("volatile_bytes")]
+    Volatile,
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("a copy does not inflate to the page")]
@@ -205,6 +208,9 @@ fn run(job: &Job, cache: &PlanCache) {
 
 /// The packed form of a page, when copies of it are right.
 fn packed(job: &Job) -> Result<PackedPage, NotPacked> {
+    if !job.plan.volatile.is_empty() {
+        return Err(NotPacked::Volatile);
+    }
     let copies = copies(&job.plan, &job.source, &job.channels).ok_or(NotPacked::NoTemplate)?;
     let Copies { template, carriers, choosers } = copies;
     let packed = pack(&template, job.effort)?;

@@ -304,7 +304,7 @@ impl Site {
             // What the site has named for this very page is stronger than a selector.
             exempt: if wish.named { Arc::default() } else { Arc::clone(&self.exempt) },
             replacer: Replacer::new(&self.settings.guard.replace),
-            insert: Box::new(move |findings: &HeadFindings| site.insert(findings, &wish, year, room)),
+            insert: Arc::new(move |findings: &HeadFindings| site.insert(findings, &wish, year, room)),
             no_slots,
             body_is_root,
             learn: self.marking.is_some(),

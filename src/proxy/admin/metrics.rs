@@ -75,6 +75,12 @@ fn plans(out: &mut Exposition, plans: &PlanCounts) {
     out.sample("deckle_plan_misses_total", &[], plans.misses);
     out.counter("deckle_plan_evicted_total", "Plans that were dropped to make room.");
     out.sample("deckle_plan_evicted_total", &[], plans.evicted);
+    out.counter("deckle_plan_restless_total", "Pages that were different eight times in a row.");
+    out.sample("deckle_plan_restless_total", &[], plans.restless);
+    out.counter("deckle_plan_learned_total", "Those of them of which it was learned in what they are different.");
+    out.sample("deckle_plan_learned_total", &[], plans.learned);
+    out.counter("deckle_plan_learned_hits_total", "Pages that were like such a plan.");
+    out.sample("deckle_plan_learned_hits_total", &[], plans.learned_hits);
     out.counter("deckle_plan_packed_total", "Pages that were packed, by effort.");
     for (effort, count) in [("quick", plans.packed_quick), ("full", plans.packed_full)] {
         out.sample("deckle_plan_packed_total", &[("effort", effort)], count);

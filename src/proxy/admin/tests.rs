@@ -174,6 +174,7 @@ async fn metrics_are_in_the_text_format_and_few() {
     assert!(text.contains("deckle_request_duration_seconds_bucket{le=\"+Inf\"} 1\n"));
     assert!(text.contains("deckle_verify_queue 3\n"));
     assert!(text.contains("deckle_plan_packed_total{effort=\"full\"} 0\n"));
+    assert!(text.contains("deckle_plan_learned_total 0\n") && text.contains("deckle_plan_learned_hits_total 0\n"));
 }
 
 #[cfg(feature = "metrics")]

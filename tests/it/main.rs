@@ -27,9 +27,9 @@ mod injection;
 mod integrity;
 mod layers;
 mod leaks;
+mod memory;
 #[cfg(feature = "asn")]
 mod mmdb;
-mod memory;
 mod neighbours;
 mod pages;
 mod program;

@@ -63,9 +63,10 @@ pub(super) fn figures(stage: &Stage<'_>, rounds: usize) -> anyhow::Result<Option
         }
     }
     let Some(plan) = layer.packed_plan(&stage.source) else { return Ok(None) };
-    let (template, marks) = (&plan.template, random_marks());
+    let (template, marks) = (&plan.template, random_marks(plan.template.choices.len()));
     let (copy, quick, full) = (template.splice(&marks), pack(template, Effort::Quick)?, pack(template, Effort::Full)?);
-    let (quick_bytes, full_bytes, full) = (quick.length(), full.length(), Arc::new(full));
+    let (quick, full) = (Arc::new(quick), Arc::new(full));
+    let [quick_bytes, full_bytes] = [&quick, &full].map(|page| page.body(marks.clone()).remaining());
     let clock = SystemClock::new();
     let mut samples = Vec::with_capacity(rounds);
     while samples.len() < rounds && (samples.len() < FEWEST_ROUNDS || clock.elapsed() < PATIENCE) {
@@ -104,8 +105,9 @@ fn patch(clock: &SystemClock, page: &Arc<packed::Packed>, marks: &Marks) -> anyh
     Ok(all / u64::from(COPIES))
 }
 
-/// The mark of a copy; what it is changes no time and no length.
-fn random_marks() -> Marks {
+/// The mark of a copy with so many choices.
+fn random_marks(choices: usize) -> Marks {
+    let choices = std::iter::repeat_with(|| fastrand::u8(..2)).take(choices).collect();
     let row = Arc::new(std::array::from_fn::<u64, { COLUMNS / 64 }, _>(|_| fastrand::u64(..)));
-    Marks { row, seal: std::array::from_fn::<u8, SEAL_SYMBOLS, _>(|_| fastrand::u8(..8)), nonce: None }
+    Marks { row, seal: std::array::from_fn::<u8, SEAL_SYMBOLS, _>(|_| fastrand::u8(..8)), nonce: None, choices }
 }

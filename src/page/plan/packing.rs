@@ -256,7 +256,7 @@ impl PackedPlan {
     /// `entry`: bytes of the place in the cache. `None`: the plan is not packed, or is one of another source.
     pub(super) fn of(plan: &Plan, source: &Source, entry: usize) -> Option<Self> {
         let page = plan.shelf.page()?;
-        let (template, _) = template(plan, source, &page.channels)?;
+        let Copies { template, .. } = copies(plan, source, &page.channels)?;
         Some(Self { template, bytes: entry + plan.size() })
     }
 }

@@ -12,10 +12,10 @@ use super::cache::{Place, PlanCache};
 use super::edits::Plan;
 use super::shelf::PackedPage;
 use super::stored::Head;
-use super::template::Chosen;
+use super::template::{Channels, Chosen};
 use crate::page::marks::{Gate, MarkRules};
 use crate::page::outcome::Outcome;
-use crate::page::packed::PackedBody;
+use crate::page::packed::{Marks, PackedBody};
 use crate::slot::Choose;
 
 /// Of so many pages that could be confirmed one is fetched, and compared.
@@ -131,7 +131,7 @@ pub(crate) struct Held {
     stored: Arc<Stored>,
     plan: Arc<Plan>,
     page: Arc<PackedPage>,
-    chosen: Chosen,
+    marks: Marks,
     /// Channels that the page shuts out.
     off: Gate,
 }
@@ -159,8 +159,9 @@ impl Held {
         let chosen = Chosen::of(choose)?;
         let off = rules.judge(&plan.outcome.sheets);
         let page = plan.shelf.page().filter(|page| page.channels == chosen.channels(off))?;
+        let marks = chosen.marks(&page.choosers, choose)?;
         let (cache, stored) = (Arc::clone(cache), Arc::clone(stored));
-        Some(Self { cache, stored, plan, page, chosen, off })
+        Some(Self { cache, stored, plan, page, marks, off })
     }
 
     /// The site has confirmed it for this reader.
@@ -172,11 +173,12 @@ impl Held {
         let _ = self.plan.shelf.see(reader, &self.page.channels);
         let gated = self.plan.edits.iter().any(|edit| edit.kind.is_gated());
         let off = if gated { self.off } else { Gate::default() };
+        let body = self.page.packed.body(self.marks.clone());
         Confirmed {
-            body: self.page.packed.body(self.chosen.marks()),
+            written: body.page(),
+            body,
             outcome: Outcome { carriers: self.page.carriers, off, ..self.plan.outcome.clone() },
             read: self.plan.len as u64,
-            written: self.page.length,
         }
     }
 }

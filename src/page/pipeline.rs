@@ -416,7 +416,7 @@ mod tests {
             Some(if column.is_multiple_of(3) { b'\n' } else { b' ' })
         }
         fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
-            Some(form.written(column.is_multiple_of(2)))
+            Some(form.references(column.is_multiple_of(2)))
         }
         fn variant(&mut self, column: u16) -> usize {
             usize::from(column % 2)
@@ -519,7 +519,7 @@ mod tests {
             Some(if bit == 1 { b'\n' } else { b' ' })
         }
         fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
-            Some(form.written(column.is_multiple_of(2)))
+            Some(form.references(column.is_multiple_of(2)))
         }
         fn variant(&mut self, column: u16) -> usize {
             usize::from(column % 2)

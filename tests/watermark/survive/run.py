@@ -19,7 +19,8 @@ import tempfile
 import time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 
 import cleaners
@@ -38,9 +39,12 @@ RECORDED = ["what-the-storm-taught-us", "die-linie-zwei-faehrt-wieder", "le-phar
 SPACED = ("en", "de", "fr")
 # And where at least so many of the gaps in the copy were marked, white space alone must name the visitor.
 MARKED = 0.25
-# Spellings must come through these.
-UTF8 = {tool.name for tool in tools.TOOLS if tool.seals}
-
+# Spellings and alternatives: the channels by the names that `deckle trace` gives them.
+CHOSEN = ("typographic", "variants")
+# Of a row, so many places may lie in a column that something else on the page has a say in.
+ACCIDENTS = 1
+# Readers of another network each, whose copies show which places of a page differ from one to the next.
+WITNESSES = [f"127.0.{number}.1" for number in range(1, 9)]
 
 # Of the cleaners these are recorded.
 RECORDED_CLEANERS = ["NFKC, lower case", "white space collapsed", "ftfy", "Unidecode", "marks and controls stripped (M, C), collapsed",
@@ -50,13 +54,15 @@ RECORDED_CLEANERS = ["NFKC, lower case", "white space collapsed", "ftfy", "Unide
 # --- pages ------------------------------------------------------------------------------------------------------------
 @dataclass
 class Sample:
-    """A page as one visitor got it, and as it is without marks; `white`: gaps between words that were marked."""
+    """A page as one visitor got it, as it is without marks, and as others got it, by their marks; `white`: gaps between words
+    that were marked."""
 
     marked: str
     unmarked: str
     lang: str
     own: bool
     white: int = 0
+    others: dict = field(default_factory=dict)
 
 
 def take_pages(program, corpus, quick):
@@ -70,7 +76,7 @@ def take_pages(program, corpus, quick):
     demo, _, _ = rig.start(program)
     plain = rig.Deckle(program, '[watermark]\nlevel = "off"\n')
     print(f"level {level}; pages of frameworks {'marked' if hydrated else 'not marked by this build'}")
-    pages = {}
+    pages, bodies = {}, {}
     for name, (_, lang, own) in files.items():
         if name == "variants" and level != "variants" or name == "theverge" and not hydrated:
             continue
@@ -78,46 +84,64 @@ def take_pages(program, corpus, quick):
             status, body = site.get(f"/{name}/page")
             assert status == 200, (name, status)
         pages[name] = Sample(body.decode("utf-8", "replace"), sources[f"/{name}/page"].decode("utf-8", "replace"), lang, own)
+        bodies[name] = [site.get(f"/{name}/page", source=address)[1] for address in WITNESSES]
     articles = json.loads(demo.get("/api/articles.json")[1])["articles"]
     for article in articles[: FEW if quick else None]:
         for _ in range(2):
             status, body = demo.get(article["path"])
             assert status == 200, (article["path"], status)
-        unmarked = plain.get(article["path"])[1]
-        pages[article["path"].rsplit("/", 1)[-1]] = Sample(body.decode(), unmarked.decode(), article["lang"], True)
+        unmarked, name = plain.get(article["path"])[1], article["path"].rsplit("/", 1)[-1]
+        pages[name] = Sample(body.decode(), unmarked.decode(), article["lang"], True)
+        bodies[name] = [demo.get(article["path"], source=address)[1] for address in WITNESSES]
     plain.stop()
-    marks = set()
+    marks = defaultdict(set)
     for hit in site.stop() + demo.stop():
         if "deckle.mark.id" in hit:
-            marks.add(hit["deckle.mark.id"])
+            marks[hit["client.address"]].add(hit["deckle.mark.id"])
             name = hit["url.path"].removesuffix("/page").rsplit("/", 1)[-1]
             counts = dict(carrier.split(":") for carrier in hit["deckle.mark.carriers"])
             if name in pages:
                 pages[name].white = int(counts.get("w", 0))
     upstream.stop()
-    assert len(marks) == 1, f"one visitor of one day has one mark, not {marks}"
+    one_mark = lambda address: next(iter(marks[str(ip_network(f"{address}/24", strict=False))]))
+    assert all(len(of) == 1 for of in marks.values()), f"one visitor of one day has one mark, not {marks}"
+    for name, page in pages.items():
+        page.others = {one_mark(address): body.decode("utf-8", "replace") for address, body in zip(WITNESSES, bodies[name])}
     for name in [name for name, page in pages.items() if not rig.RUN.search(page.marked)]:
         print(f"skipped: {name} went out without a seal")
         pages.pop(name)
-    return pages, marks.pop(), [site, demo]
+    return pages, one_mark("127.0.0.1"), [site, demo]
 
 
 # --- what is left -----------------------------------------------------------------------------------------------------
+BLOCKS = ["p", "li", "blockquote", "dd"]
+
+
+def end_of(block):
+    """Its last letters."""
+    return rig.SELECTORS.sub("", rig.letters(block.get_text()))[-40:]
+
+
 def sealed_ends(page):
     """The last letters of each sealed paragraph."""
     from bs4 import BeautifulSoup
 
     ends = []
     for span in BeautifulSoup(page, "html.parser").find_all("span", inert=True):
-        block = span.find_parent(["p", "li", "blockquote", "dd"])
+        block = span.find_parent(BLOCKS)
         if block and rig.RUN.fullmatch(span.get_text()):
-            ends.append(rig.SELECTORS.sub("", rig.letters(block.get_text()))[-40:])
+            ends.append(end_of(block))
     return ends
+
+
+def bare_letters(text):
+    """Letters and seals of a copy, without what stands in its tags and behind the brackets of pandoc's Markdown."""
+    return rig.letters(html.unescape(re.sub(r"<[^<>]*>|(?<=\])\{[^{}]*\}", "", text)))
 
 
 def seals_left(ends, text):
     """(sealed paragraphs whose end is in the text, those whose whole seal stands behind it)."""
-    with_seals = rig.letters(html.unescape(re.sub(r"<[^<>]*>", "", text)))
+    with_seals = bare_letters(text)
     plain = rig.SELECTORS.sub("", with_seals)
     ascii_plain = plain.encode("ascii", "ignore").decode()
     kept = whole = 0
@@ -148,21 +172,76 @@ def bare(text):
 READINGS = {"whole": lambda text: text, "unsealed": lambda text: rig.SELECTORS.sub("", text), "bare": bare}
 
 
+# --- places that were chosen for the visitor --------------------------------------------------------------------------
+# `deckle trace` compares nothing below 25 words, and believes a kind of spelling only where it sees both: here it does.
+FILLER = (
+    "We don't and they don’t know a \"good one\" from a “better one” here... or there… and so the old road—and the new road – went on,"
+    " over the hill and down again, to where nobody had asked for it"
+)
+
+
+def with_seal(text, seal, form):
+    """So that our mark is named, and `deckle trace` says which places it has read, whatever the tool has left of seals."""
+    return f"{text}<p>{seal}</p>" if form == "html" else f"{text}\n\n{seal}\n"
+
+
+def places(program, pages, logs, mark):
+    """{page: [(last letters of a paragraph, {channel: {column: bit}})]}: what was chosen for our visitor. It is what all copies of
+    a page show, and not all alike: the rest of a page is spelled by its author."""
+    from bs4 import BeautifulSoup
+
+    shown = {name: [] for name in pages}
+    for other in {mark, *(other for page in pages.values() for other in page.others)}:
+        copies = {f"{name}.html": page.marked if other == mark else page.others[other] for name, page in pages.items()}
+        for name, document in rig.trace(program, copies, logs, mark=other).items():
+            shown[name.removesuffix(".html")].insert(0 if other == mark else 1, document["columns"])
+    chosen = {}
+    for name, (ours, *others) in shown.items():
+        of = lambda channel: {at: bit for at, bit in ours.get(channel, {}).items() if {o.get(channel, {}).get(at) for o in others} | {bit} == {0, 1}}
+        chosen[name] = {channel: of(channel) for channel in CHOSEN}
+    blocks, seal = {}, rig.RUN.search(next(iter(pages.values())).marked)[0]
+    for name, page in pages.items():
+        found = BeautifulSoup(page.marked, "html.parser").find_all(BLOCKS) if any(chosen[name].values()) else []
+        for number, block in enumerate(block for block in found if not block.find(BLOCKS)):
+            blocks[f"{name}/{number}.html"] = end_of(block), f"<p>{FILLER}</p>{with_seal(str(block), seal, 'html')}"
+    blocks["filler.html"] = "", f"<p>{FILLER}</p>{with_seal('', seal, 'html')}"
+    documents = rig.trace(program, {key: text for key, (_, text) in blocks.items()}, logs, mark=mark)
+    filler = documents.pop("filler.html")["columns"]
+    out = {name: [] for name in pages}
+    for key, document in documents.items():
+        name = key.split("/")[0]
+        own = lambda channel: {at: bit for at, bit in document["columns"].get(channel, {}).items() if at not in filler.get(channel, {})}
+        found = {channel: {at: bit for at, bit in own(channel).items() if chosen[name][channel].get(at) == bit} for channel in CHOSEN}
+        if any(found.values()):
+            out[name].append((blocks[key][0], found))
+    return out
+
+
+def places_left(paragraphs, document, text):
+    """{channel: (places of the paragraphs that the tool kept, those that are read as they were written)}."""
+    plain = rig.SELECTORS.sub("", bare_letters(text))
+    kept = [found for end, found in paragraphs if end in plain]
+    out = {}
+    for channel in CHOSEN:
+        places = {at: bit for found in kept for at, bit in found[channel].items()}
+        read = document["columns"].get(channel, {})
+        out[channel] = len(places), sum(read.get(at) == bit for at, bit in places.items())
+    return out
+
+
 class Row:
     """What is left behind one tool or cleaner."""
 
-    def __init__(self):
-        self.pages = self.kept = self.whole = self.traced = self.white = self.spelled = 0
-        self.agree, self.live, self.promised = defaultdict(int), defaultdict(int), None
+    def __init__(self, promise):
+        self.pages = self.kept = self.whole = self.traced = self.white = self.chosen = 0
+        self.read, self.places, self.promise = defaultdict(int), defaultdict(int), promise
 
     def cells(self):
         share = lambda part, of: f"{100 * part // of} %" if of else "–"
-        channel = lambda name: share(self.agree[name], self.live[name])
-        spelled = f"{self.spelled} of {self.pages}" if self.live["typographic"] or self.live["variants"] else "–"
-        return [
-            share(self.whole, self.kept), f"{self.traced} of {self.pages}", f"{self.white} of {self.pages}",
-            channel("typographic"), channel("variants"), spelled,
-        ]
+        of = lambda channel: f"{share(self.read[channel], self.places[channel])} of {self.places[channel]}" if self.places[channel] else "–"
+        channels = [of(channel) for channel in CHOSEN]
+        chosen = f"{self.chosen} of {self.pages}" if any(self.places.values()) else "–"
+        return [share(self.whole, self.kept), f"{self.traced} of {self.pages}", f"{self.white} of {self.pages}", *channels, chosen]
 
 
 def right(document, mark):
@@ -170,7 +249,14 @@ def right(document, mark):
     return rig.accused(document) == [mark]
 
 
-def judge(rows, documents, copies, pages, ends, mark):
+def by_white_space(document, mark):
+    """The chance that any mark searched fits the white space of a copy so well by accident; 1 where that says nothing."""
+    evidence = [one for match in document["matches"] if match["mark"] == mark for one in match["evidence"]]
+    chances = [one["p"] for one in evidence if one["channel"] == "whitespace"]
+    return min(1, *(p * document["candidates"] * document["tests"] for p in chances)) if chances else 1
+
+
+def judge(rows, documents, shown, copies, pages, ends, left, mark):
     """Fills a row for each tool and cleaner; gives the faults."""
     faults, kept_words = [], {}
     for (row_name, page, promise), text in copies.items():
@@ -188,38 +274,44 @@ def judge(rows, documents, copies, pages, ends, mark):
         row.kept += kept
         row.whole += whole
         row.traced += right(document["whole"], mark)
-        row.white += right(document["unsealed"], mark)
-        row.spelled += right(document["bare"], mark)
-        for match in document["whole"]["matches"]:
-            for evidence in match["evidence"]:
-                row.agree[evidence["channel"]] += evidence["agree"]
-                row.live[evidence["channel"]] += evidence["live"]
+        white = by_white_space(shown[row_name, page], mark)
+        row.white += white <= rig.LIMIT
+        row.chosen += right(document["bare"], mark)
+        for channel, (places, read) in left[row_name, page].items():
+            row.places[channel] += places
+            row.read[channel] += read
         words = document["whole"]["words"]
         if promise.seals and kept and not right(document["whole"], mark):
             faults.append(f"{where}: {kept} sealed paragraphs, and the verdict is {document['whole']['verdict']} {document['whole']['notes']}")
         enough = pages[page].lang in SPACED and words >= promise.words
-        if promise.white is True and enough and not right(document["unsealed"], mark):
-            said = f"{where}: white space alone gives {document['unsealed']['verdict']}, {words} words {document['unsealed']['notes']}"
+        if promise.white is True and enough and white > rig.LIMIT:
+            said = f"{where}: white space alone gives {white:.1e}, {words} words {document['unsealed']['notes']}"
             # Most of what the tool took is no article, and drowns it.
             thin = pages[page].white < MARKED * words
             print(f"thin: {said}, of which {pages[page].white} gaps were marked") if thin else faults.append(said)
-        if promise.white is False and document["bare"]["verdict"] == "none" and document["unsealed"]["verdict"] != "none":
-            faults.append(f"{where}: white space should be gone, and the verdict without seals is {document['unsealed']['verdict']}")
+        if promise.white is False and white <= rig.DOUBT:
+            faults.append(f"{where}: white space should be gone, and gives {white:.1e}")
     for row_name, row in rows.items():
-        if row.promised and row.whole < row.promised * row.kept:
+        promise = row.promise
+        if promise.seals and row.whole < promise.seals * row.kept:
             faults.append(f"{row_name}: {row.whole} of {row.kept} seals are whole")
-        if row.promised == 0 and row.whole:
+        if promise.seals == 0 and row.whole:
             faults.append(f"{row_name}: {row.whole} seals are left, and none should be")
-        if row_name in UTF8 and row.agree["typographic"] < 0.95 * row.live["typographic"]:
-            faults.append(f"{row_name}: {row.agree['typographic']} of {row.live['typographic']} spellings are read")
+        for channel, share in zip(CHOSEN, (promise.spellings, promise.alternatives)):
+            read, places = row.read[channel], row.places[channel]
+            if share and read + ACCIDENTS < share * places:
+                faults.append(f"{row_name}: {read} of {places} places are read of channel {channel}")
+            if share == 0 and read:
+                faults.append(f"{row_name}: {read} places are read of channel {channel}, and none should be")
     return faults
 
 
 class Promise:
     """What must be left, and the ending of the copies' names."""
 
-    def __init__(self, seals, white, form="txt", words=150):
-        self.seals, self.white, self.suffix, self.words = seals, white, f".{form}", words
+    def __init__(self, of, form="txt", words=150):
+        self.seals, self.white, self.spellings, self.alternatives = of.seals, of.white, of.spellings, of.alternatives
+        self.suffix, self.words = f".{form}", words
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------
@@ -233,7 +325,7 @@ def take_copies(pages, present, quick):
     with ProcessPoolExecutor(2) as pool:
         for at, name, text, seconds in pool.map(extract, jobs, chunksize=2):
             tool = tools.TOOLS[at]
-            copies[tool.name, name, Promise(tool.seals, tool.white, tool.form)] = text
+            copies[tool.name, name, Promise(tool, tool.form)] = text
             texts[tool.name, name] = text
             spent[tool.name] += seconds
     saved.stop()
@@ -247,7 +339,7 @@ def take_copies(pages, present, quick):
             except ImportError as error:
                 print(f"skipped: {cleaner.name}: {error}")
                 break
-            promise = Promise(cleaner.seals, cleaner.white, words=cleaner.words)
+            promise = Promise(cleaner, words=cleaner.words)
             copies[f"{cleaner.name} ·", name, promise] = cleaned
             spent[cleaner.name] += time.monotonic() - started
     print("seconds: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in sorted(spent.items(), key=lambda s: -s[1])[:8]))
@@ -290,7 +382,8 @@ def markdown(rows, versions, pages, level, together):
     rest = len(pages) - own
     text = [
         f"Level `{level}`, `channels.whitespace = \"always\"`; {own} own pages" + (f" and {rest} pages of news sites" if rest else "")
-        + f"; among {MARKS + 1:,} marks. \"Seals whole\" is of the sealed paragraphs that the tool kept. \"–\": there was none to count.",
+        + f"; among {MARKS + 1:,} marks. \"Seals whole\" is of the sealed paragraphs that the tool kept, \"right\" of the places in paragraphs that it kept which were"
+        " chosen for the visitor. \"–\": there was none to count.",
         "", table(rows, [t.name for t in tools.TOOLS], "tool"), "",
         "On the text of BeautifulSoup, or of readability-lxml or trafilatura where it says so:", "",
         table(rows, [f"{c.name} ·" for c in cleaners.CLEANERS], "then"), "",
@@ -350,13 +443,19 @@ def main():
         logs = [server.log for server in servers] + [Path(directory, "others")]
         read = {f"{row}/{page}/{name}{promise.suffix}": reading(text) for (row, page, promise), text in copies.items() for name, reading in READINGS.items()}
         documents = rig.trace(program, read, logs)
+        chosen = places(program, pages, logs, mark)
+        seal = rig.RUN.search(next(iter(pages.values())).marked)[0]
+        named = {f"{row}/{page}{promise.suffix}": with_seal(text, seal, promise.suffix[1:]) for (row, page, promise), text in copies.items()}
+        named = rig.trace(program, named, logs, mark=mark)
+        shown = {(row, page): named[f"{row}/{page}{promise.suffix}"] for row, page, promise in copies}
+        left = {(row, page): places_left(chosen[page], shown[row, page], text) for (row, page, _), text in copies.items()}
         nobody = rig.trace(program, innocents(pages), logs)
         together = joint(program, copies, logs, pages)
     print(f"{len(read) + len(nobody)} traces after {time.monotonic() - started:.0f} s")
     rows = {}
     for row, _, promise in copies:
-        rows.setdefault(row, Row()).promised = promise.seals
-    faults = judge(rows, documents, copies, pages, ends, mark)
+        rows.setdefault(row, Row(promise))
+    faults = judge(rows, documents, shown, copies, pages, ends, left, mark)
     faults += [f"{name}: traced, where nobody's mark is: {d['matches']}" for name, d in nobody.items() if d["verdict"] == "traced"]
     if rig.too_many_shortlists(nobody.values()):
         faults.append(f"too many shortlists where nobody's mark is: {[name for name, d in nobody.items() if d['matches']]}")

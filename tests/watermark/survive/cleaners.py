@@ -145,17 +145,17 @@ def one_paragraph(words):
 READABILITY = "readability-lxml, text"
 TRAFILATURA = "trafilatura, text"
 CLEANERS = [
-    Cleaner("NFC", lambda t, _: unicodedata.normalize("NFC", t), seals=0.99, white=True, spellings=0.97, alternatives=0.95),
+    Cleaner("NFC", lambda t, _: unicodedata.normalize("NFC", t), seals=0.99, white=True, spellings=0.97, alternatives=0.9),
     Cleaner("NFKC", lambda t, _: unicodedata.normalize("NFKC", t), seals=0.99, white=True),
     Cleaner("NFKC, lower case", lambda t, _: unicodedata.normalize("NFKC", t).lower(), READABILITY, seals=0.99, white=True),
     Cleaner("white space collapsed", collapse, seals=0.99, white=False),
-    Cleaner("format characters stripped (Cf)", without(("Cf",)), seals=0.99, white=True, spellings=0.97, alternatives=0.95),
+    Cleaner("format characters stripped (Cf)", without(("Cf",)), seals=0.99, white=True, spellings=0.97, alternatives=0.9),
     Cleaner("Cf and variation selectors stripped", without(("Cf",), SELECTOR), seals=0, white=True),
-    Cleaner("ftfy", ftfy_default, seals=0.99, white=True, spellings=0, alternatives=0.95),
-    Cleaner("ftfy as for FineWeb", ftfy_fineweb, seals=0.99, white=True, spellings=0.97, alternatives=0.95),
-    Cleaner("quotes and dashes straightened", straighten, seals=0.99, white=True, spellings=0, alternatives=0.95),
-    Cleaner("smartypants", smartypants, seals=0.99, white=True, spellings=0, alternatives=0.95),
-    Cleaner("sacremoses punctuation", moses, seals=0.99, spellings=0, alternatives=0.95),
+    Cleaner("ftfy", ftfy_default, seals=0.99, white=True, spellings=0, alternatives=0.9),
+    Cleaner("ftfy as for FineWeb", ftfy_fineweb, seals=0.99, white=True, spellings=0.97, alternatives=0.9),
+    Cleaner("quotes and dashes straightened", straighten, seals=0.99, white=True, spellings=0, alternatives=0.9),
+    Cleaner("smartypants", smartypants, seals=0.99, white=True, spellings=0, alternatives=0.9),
+    Cleaner("sacremoses punctuation", moses, seals=0.99, spellings=0, alternatives=0.9),
     Cleaner("cleaning of BERT", bert, seals=0, white=False),
     Cleaner("Unidecode", unidecode, READABILITY, seals=0, white=True, spellings=0),
     Cleaner("what is not ASCII dropped", lambda t, _: t.encode("ascii", "ignore").decode(), seals=0, spellings=0),
@@ -165,7 +165,7 @@ CLEANERS = [
     Cleaner("trafilatura, ftfy, FineWeb's line rules", chain(ftfy_fineweb, c4(False)), TRAFILATURA, seals=0.99, white=False),
     Cleaner("trafilatura, C4's line rules", c4(True), TRAFILATURA, white=False),
     Cleaner("one word in twenty replaced", replace_words, READABILITY, seals=0.9, white=True),
-    Cleaner("paragraphs shuffled", shuffled, READABILITY, seals=0.99, white=True, spellings=0.97, alternatives=0.95),
+    Cleaner("paragraphs shuffled", shuffled, READABILITY, seals=0.99, white=True, spellings=0.97, alternatives=0.9),
     Cleaner("paragraphs of 130 words kept", one_paragraph(130), READABILITY, seals=0.9, white=True, words=130),
     Cleaner("a paragraph of 40 words kept", one_paragraph(40), READABILITY, seals=0.9),
 ]

@@ -37,8 +37,8 @@ FEW = 3
 RECORDED = ["what-the-storm-taught-us", "die-linie-zwei-faehrt-wieder", "le-phare-et-ses-gardiens", "fa", "hi", "fr-ja"]
 # Gaps between words of these languages are many enough in every article.
 SPACED = ("en", "de", "fr")
-# And where at least so many of the gaps in the copy were marked, white space alone must name the visitor.
-MARKED = 0.25
+# And where at least so many of the gaps in the copy were marked, and so many at all, white space alone must name the visitor.
+MARKED, GAPS = 0.25, 62
 # Spellings and alternatives: the channels by the names that `deckle trace` gives them.
 CHOSEN = ("typographic", "variants")
 # Of a row, so many places may lie in a column that something else on the page has a say in.
@@ -286,9 +286,11 @@ def judge(rows, documents, shown, copies, pages, ends, left, mark):
         enough = pages[page].lang in SPACED and words >= promise.words
         if promise.white is True and enough and white > rig.LIMIT:
             said = f"{where}: white space alone gives {white:.1e}, {words} words {document['unsealed']['notes']}"
-            # Most of what the tool took is no article, and drowns it.
-            thin = pages[page].white < MARKED * words
-            print(f"thin: {said}, of which {pages[page].white} gaps were marked") if thin else faults.append(said)
+            # Most of what the tool took is no article, and drowns it; or there is little in it, as between many alternatives.
+            of_page = documents[f"page as it came/{page}/whole.html"]["words"]
+            marked = pages[page].white * min(1, words / of_page)
+            thin = marked < max(MARKED * words, GAPS)
+            print(f"thin: {said}, of which some {marked:.0f} gaps were marked") if thin else faults.append(said)
         if promise.white is False and white <= rig.DOUBT:
             faults.append(f"{where}: white space should be gone, and gives {white:.1e}")
     for row_name, row in rows.items():
@@ -319,7 +321,7 @@ def take_copies(pages, present, quick):
     """{(row, page, promise): text} of all tools and cleaners."""
     saved = rig.Pages({f"/{name}.html": page.marked.encode() for name, page in pages.items()})
     made = {name: tools.Page(name, page.marked, page.lang, f"{saved.url}/{name}.html") for name, page in pages.items()}
-    few = [name for name in pages if name in RECORDED]
+    few = [name for name in pages if name in (*RECORDED, "variants")]
     jobs = [(at, made[name]) for at, tool in enumerate(tools.TOOLS) if at in present for name in (few if tool.slow else pages)]
     copies, spent, texts = {}, defaultdict(float), {}
     with ProcessPoolExecutor(2) as pool:

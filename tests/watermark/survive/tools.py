@@ -42,7 +42,7 @@ class Tool:
     seals: float | None = 0.99
     slow: bool = False
     spellings: float | None = 0.97
-    alternatives: float | None = 0.95
+    alternatives: float | None = 0.9
 
 
 def program(*command, stdin, env=None):
@@ -241,7 +241,7 @@ TOOLS = [
     Tool("html2text (C++)", html2text_in_c, "html2text-program", spellings=0.95, alternatives=0.85),
     Tool("Lynx in `LC_ALL=C`", lynx_in_ascii, "lynx", white=False, seals=None, spellings=0),
     Tool("Chromium, saved document", document, "chromium", "html", white=True, slow=True),
-    Tool("Chromium, select all and copy", selection, "chromium", white=False, seals=None, spellings=None, alternatives=None, slow=True),
+    Tool("Chromium, select all and copy", selection, "chromium", white=False, seals=None, slow=True),
     Tool("Chromium, print to PDF, `pdftotext`", pdf(), "pdftotext", seals=None, spellings=None, alternatives=None, slow=True),
     Tool("Chromium, print to PDF, `pdftotext -layout`", pdf("-layout"), "pdftotext", seals=None, spellings=None, alternatives=None, slow=True),
 ]

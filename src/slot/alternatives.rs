@@ -51,7 +51,7 @@ impl Alternatives {
             // A block may begin with each line: there are tools that put no more than a line feed between two.
             let befores = [
                 Some([at.checked_sub(2), at.checked_sub(1)]),
-                (at > 1 && words.begins_line(at - 1)).then_some([None, Some(at - 1)]),
+                (at > 1 && words.begins_line(at - 1)).then_some([None, at.checked_sub(1)]),
                 (at > 0 && words.begins_line(at)).then_some([None, None]),
             ];
             for [older, newer] in befores.into_iter().flatten() {

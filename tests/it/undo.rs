@@ -25,7 +25,7 @@ pub(crate) fn undo(copy: &[u8], source: &[u8], edits: &[Edit]) -> Result<Vec<u8>
             }
             What::Choice(Slot::Form { form, .. }) => {
                 let written = [false, true].into_iter().flat_map(|bit| [form.characters(bit), form.references(bit)]);
-                let mut texts = written.map(str::as_bytes).chain([&source[start..end]]);
+                let mut texts = std::iter::once(&source[start..end]).chain(written.map(str::as_bytes));
                 texts.find(|text| rest.starts_with(text)).ok_or("no spelling")?.len()
             }
             What::Choice(Slot::Variant { alternatives, .. }) => {

@@ -9,7 +9,6 @@ their markers if the file has them. --record writes copies of own pages for `tes
 """
 
 import argparse
-import html
 import json
 import random
 import re
@@ -24,6 +23,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import cleaners
+import places
 import rig
 import tools
 
@@ -39,8 +39,6 @@ RECORDED = ["what-the-storm-taught-us", "die-linie-zwei-faehrt-wieder", "le-phar
 SPACED = ("en", "de", "fr")
 # And where at least so many of the gaps in the copy were marked, and so many at all, white space alone must name the visitor.
 MARKED, GAPS = 0.25, 62
-# Spellings and alternatives: the channels by the names that `deckle trace` gives them.
-CHOSEN = ("typographic", "variants")
 # Of a row, so many places may lie in a column that something else on the page has a say in.
 ACCIDENTS = 1
 # Readers of another network each, whose copies show which places of a page differ from one to the next.
@@ -114,34 +112,21 @@ def take_pages(program, corpus, quick):
 
 
 # --- what is left -----------------------------------------------------------------------------------------------------
-BLOCKS = ["p", "li", "blockquote", "dd"]
-
-
-def end_of(block):
-    """Its last letters."""
-    return rig.SELECTORS.sub("", rig.letters(block.get_text()))[-40:]
-
-
 def sealed_ends(page):
     """The last letters of each sealed paragraph."""
     from bs4 import BeautifulSoup
 
     ends = []
     for span in BeautifulSoup(page, "html.parser").find_all("span", inert=True):
-        block = span.find_parent(BLOCKS)
+        block = span.find_parent(places.BLOCKS)
         if block and rig.RUN.fullmatch(span.get_text()):
-            ends.append(end_of(block))
+            ends.append(places.end_of(block))
     return ends
-
-
-def bare_letters(text):
-    """Letters and seals of a copy, without what stands in its tags and behind the brackets of pandoc's Markdown."""
-    return rig.letters(html.unescape(re.sub(r"<[^<>]*>|(?<=\])\{[^{}]*\}", "", text)))
 
 
 def seals_left(ends, text):
     """(sealed paragraphs whose end is in the text, those whose whole seal stands behind it)."""
-    with_seals = bare_letters(text)
+    with_seals = places.bare_letters(text)
     plain = rig.SELECTORS.sub("", with_seals)
     ascii_plain = plain.encode("ascii", "ignore").decode()
     kept = whole = 0
@@ -172,63 +157,6 @@ def bare(text):
 READINGS = {"whole": lambda text: text, "unsealed": lambda text: rig.SELECTORS.sub("", text), "bare": bare}
 
 
-# --- places that were chosen for the visitor --------------------------------------------------------------------------
-# `deckle trace` compares nothing below 25 words, and believes a kind of spelling only where it sees both: here it does.
-FILLER = (
-    "We don't and they don’t know a \"good one\" from a “better one” here... or there… and so the old road—and the new road – went on,"
-    " over the hill and down again, to where nobody had asked for it"
-)
-
-
-def with_seal(text, seal, form):
-    """So that our mark is named, and `deckle trace` says which places it has read, whatever the tool has left of seals."""
-    return f"{text}<p>{seal}</p>" if form == "html" else f"{text}\n\n{seal}\n"
-
-
-def places(program, pages, logs, mark):
-    """{page: [(last letters of a paragraph, {channel: {column: bit}})]}: what was chosen for our visitor. It is what all copies of
-    a page show, and not all alike: the rest of a page is spelled by its author."""
-    from bs4 import BeautifulSoup
-
-    shown = {name: [] for name in pages}
-    for other in {mark, *(other for page in pages.values() for other in page.others)}:
-        copies = {f"{name}.html": page.marked if other == mark else page.others[other] for name, page in pages.items()}
-        for name, document in rig.trace(program, copies, logs, mark=other).items():
-            shown[name.removesuffix(".html")].insert(0 if other == mark else 1, document["columns"])
-    chosen = {}
-    for name, (ours, *others) in shown.items():
-        of = lambda channel: {at: bit for at, bit in ours.get(channel, {}).items() if {o.get(channel, {}).get(at) for o in others} | {bit} == {0, 1}}
-        chosen[name] = {channel: of(channel) for channel in CHOSEN}
-    blocks, seal = {}, rig.RUN.search(next(iter(pages.values())).marked)[0]
-    for name, page in pages.items():
-        found = BeautifulSoup(page.marked, "html.parser").find_all(BLOCKS) if any(chosen[name].values()) else []
-        for number, block in enumerate(block for block in found if not block.find(BLOCKS)):
-            blocks[f"{name}/{number}.html"] = end_of(block), f"<p>{FILLER}</p>{with_seal(str(block), seal, 'html')}"
-    blocks["filler.html"] = "", f"<p>{FILLER}</p>{with_seal('', seal, 'html')}"
-    documents = rig.trace(program, {key: text for key, (_, text) in blocks.items()}, logs, mark=mark)
-    filler = documents.pop("filler.html")["columns"]
-    out = {name: [] for name in pages}
-    for key, document in documents.items():
-        name = key.split("/")[0]
-        own = lambda channel: {at: bit for at, bit in document["columns"].get(channel, {}).items() if at not in filler.get(channel, {})}
-        found = {channel: {at: bit for at, bit in own(channel).items() if chosen[name][channel].get(at) == bit} for channel in CHOSEN}
-        if any(found.values()):
-            out[name].append((blocks[key][0], found))
-    return out
-
-
-def places_left(paragraphs, document, text):
-    """{channel: (places of the paragraphs that the tool kept, those that are read as they were written)}."""
-    plain = rig.SELECTORS.sub("", bare_letters(text))
-    kept = [found for end, found in paragraphs if end in plain]
-    out = {}
-    for channel in CHOSEN:
-        places = {at: bit for found in kept for at, bit in found[channel].items()}
-        read = document["columns"].get(channel, {})
-        out[channel] = len(places), sum(read.get(at) == bit for at, bit in places.items())
-    return out
-
-
 class Row:
     """What is left behind one tool or cleaner."""
 
@@ -239,7 +167,7 @@ class Row:
     def cells(self):
         share = lambda part, of: f"{100 * part // of} %" if of else "–"
         of = lambda channel: f"{share(self.read[channel], self.places[channel])} of {self.places[channel]}" if self.places[channel] else "–"
-        channels = [of(channel) for channel in CHOSEN]
+        channels = [of(channel) for channel in places.CHOSEN]
         chosen = f"{self.chosen} of {self.pages}" if any(self.places.values()) else "–"
         return [share(self.whole, self.kept), f"{self.traced} of {self.pages}", f"{self.white} of {self.pages}", *channels, chosen]
 
@@ -247,13 +175,6 @@ class Row:
 def right(document, mark):
     """Does it name our mark, and no other?"""
     return rig.accused(document) == [mark]
-
-
-def by_white_space(document, mark):
-    """The chance that any mark searched fits the white space of a copy so well by accident; 1 where that says nothing."""
-    evidence = [one for match in document["matches"] if match["mark"] == mark for one in match["evidence"]]
-    chances = [one["p"] for one in evidence if one["channel"] == "whitespace"]
-    return min(1, *(p * document["candidates"] * document["tests"] for p in chances)) if chances else 1
 
 
 def judge(rows, documents, shown, copies, pages, ends, left, mark):
@@ -274,11 +195,11 @@ def judge(rows, documents, shown, copies, pages, ends, left, mark):
         row.kept += kept
         row.whole += whole
         row.traced += right(document["whole"], mark)
-        white = by_white_space(shown[row_name, page], mark)
+        white = places.by_white_space(shown[row_name, page], mark)
         row.white += white <= rig.LIMIT
         row.chosen += right(document["bare"], mark)
-        for channel, (places, read) in left[row_name, page].items():
-            row.places[channel] += places
+        for channel, (there, read) in left[row_name, page].items():
+            row.places[channel] += there
             row.read[channel] += read
         words = document["whole"]["words"]
         if promise.seals and kept and not right(document["whole"], mark):
@@ -299,10 +220,10 @@ def judge(rows, documents, shown, copies, pages, ends, left, mark):
             faults.append(f"{row_name}: {row.whole} of {row.kept} seals are whole")
         if promise.seals == 0 and row.whole:
             faults.append(f"{row_name}: {row.whole} seals are left, and none should be")
-        for channel, share in zip(CHOSEN, (promise.spellings, promise.alternatives)):
-            read, places = row.read[channel], row.places[channel]
-            if share and read + ACCIDENTS < share * places:
-                faults.append(f"{row_name}: {read} of {places} places are read of channel {channel}")
+        for channel, share in zip(places.CHOSEN, (promise.spellings, promise.alternatives)):
+            read, there = row.read[channel], row.places[channel]
+            if share and read + ACCIDENTS < share * there:
+                faults.append(f"{row_name}: {read} of {there} places are read of channel {channel}")
             if share == 0 and read:
                 faults.append(f"{row_name}: {read} places are read of channel {channel}, and none should be")
     return faults
@@ -445,12 +366,12 @@ def main():
         logs = [server.log for server in servers] + [Path(directory, "others")]
         read = {f"{row}/{page}/{name}{promise.suffix}": reading(text) for (row, page, promise), text in copies.items() for name, reading in READINGS.items()}
         documents = rig.trace(program, read, logs)
-        chosen = places(program, pages, logs, mark)
+        chosen = places.chosen_places(program, pages, logs, mark)
         seal = rig.RUN.search(next(iter(pages.values())).marked)[0]
-        named = {f"{row}/{page}{promise.suffix}": with_seal(text, seal, promise.suffix[1:]) for (row, page, promise), text in copies.items()}
+        named = {f"{row}/{page}{promise.suffix}": places.with_seal(text, seal, promise.suffix[1:]) for (row, page, promise), text in copies.items()}
         named = rig.trace(program, named, logs, mark=mark)
         shown = {(row, page): named[f"{row}/{page}{promise.suffix}"] for row, page, promise in copies}
-        left = {(row, page): places_left(chosen[page], shown[row, page], text) for (row, page, _), text in copies.items()}
+        left = {(row, page): places.places_left(chosen[page], shown[row, page], text) for (row, page, _), text in copies.items()}
         nobody = rig.trace(program, innocents(pages), logs)
         together = joint(program, copies, logs, pages)
     print(f"{len(read) + len(nobody)} traces after {time.monotonic() - started:.0f} s")

@@ -228,7 +228,7 @@ mod tests {
             None
         }
         fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
-            Some(form.written(self.bit(column)))
+            Some(form.references(self.bit(column)))
         }
         fn variant(&mut self, column: u16) -> usize {
             usize::from(self.bit(column))

@@ -410,7 +410,7 @@ mod tests {
             Some(if column.is_multiple_of(3) { b'\n' } else { b' ' })
         }
         fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
-            Some(form.written(column.is_multiple_of(2)))
+            Some(form.references(column.is_multiple_of(2)))
         }
         fn variant(&mut self, column: u16) -> usize {
             usize::from(column % 2)
@@ -525,7 +525,7 @@ mod tests {
             Some(if self.bit(column) { b'\n' } else { b' ' })
         }
         fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
-            Some(form.written(self.bit(column)))
+            Some(form.characters(self.bit(column)))
         }
         fn variant(&mut self, column: u16) -> usize {
             usize::from(self.bit(column))

@@ -401,7 +401,7 @@ mod tests {
             Some(b'\n')
         }
         fn form(&mut self, form: Form, _: u16) -> Option<&'static str> {
-            Some(form.written(true))
+            Some(form.references(true))
         }
         fn variant(&mut self, _: u16) -> usize {
             1
@@ -535,7 +535,7 @@ mod tests {
                 What::Choice(Slot::Trim | Slot::Fill(_)) => 0,
                 What::Choice(Slot::Seal) => SEAL.len(),
                 // As `Everything` chooses.
-                What::Choice(Slot::Form { form, .. }) => form.written(true).len(),
+                What::Choice(Slot::Form { form, .. }) => form.references(true).len(),
                 What::Choice(Slot::Variant { context, alternatives }) => {
                     let [first, second] = &**alternatives;
                     if context.is_some() { second.len() } else { first.len() }

@@ -153,7 +153,7 @@ mod tests {
             self.on.then_some(if column == 319 { b'\n' } else { b' ' })
         }
         fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
-            self.on.then(|| form.written(column.is_multiple_of(2)))
+            self.on.then(|| form.references(column.is_multiple_of(2)))
         }
         fn variant(&mut self, _: u16) -> usize {
             usize::from(self.on)

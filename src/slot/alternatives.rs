@@ -45,23 +45,27 @@ impl Alternatives {
         if self.is_empty() {
             return;
         }
-        let (arena, words) = folded(text);
-        let word = |index: Option<usize>| -> &[u8] {
-            index.and_then(|index| words.get(index)).and_then(|range| arena.get(range.clone())).unwrap_or_default()
-        };
+        let words = Folded::new(text);
         let mut left = Vec::new();
-        for at in 0..=words.len() {
-            left.clear();
-            left.extend_from_slice(word(at.checked_sub(2)));
-            left.push(SEPARATOR);
-            left.extend_from_slice(word(at.checked_sub(1)));
-            for place in self.places.get(left.as_slice()).into_iter().flatten() {
-                let stands = |rest: &[Box<[u8]>]| rest.iter().zip(at..).all(|(expect, i)| **expect == *word(Some(i)));
-                let [first, second] = &place.rest;
-                match (stands(first), stands(second)) {
-                    (true, false) => found(&place.context, false),
-                    (false, true) => found(&place.context, true),
-                    _ => {}
+        for at in 0..=words.count() {
+            // A block may begin with each line: there are tools that put no more than a line feed between two.
+            let befores = [
+                Some([at.checked_sub(2), at.checked_sub(1)]),
+                (at > 1 && words.begins_line(at - 1)).then_some([None, at.checked_sub(1)]),
+                (at > 0 && words.begins_line(at)).then_some([None, None]),
+            ];
+            for [older, newer] in befores.into_iter().flatten() {
+                left.clear();
+                left.extend_from_slice(words.get(older));
+                left.push(SEPARATOR);
+                left.extend_from_slice(words.get(newer));
+                for place in self.places.get(left.as_slice()).into_iter().flatten() {
+                    let [first, second] = &place.rest;
+                    match (words.stand(first, at), words.stand(second, at)) {
+                        (true, false) => found(&place.context, false),
+                        (false, true) => found(&place.context, true),
+                        _ => {}
+                    }
                 }
             }
         }
@@ -73,26 +77,71 @@ fn read(note: &VariantNote) -> Option<(Box<[u8]>, Place)> {
     let words: Vec<&[u8]> = note.context.split(|byte| *byte == SEPARATOR).collect();
     let [older, newer, next, last] = words.as_slice() else { return None };
     let rest = note.alternatives.each_ref().map(|alternative| {
-        let (arena, words) = folded(&plain(&String::from_utf8_lossy(alternative)));
-        let own = words.into_iter().filter_map(|range| arena.get(range)).map(Box::<[u8]>::from);
-        own.chain([*next, *last].map(Box::<[u8]>::from)).collect::<Vec<_>>()
+        let words = Folded::new(&plain(&String::from_utf8_lossy(alternative)));
+        let own = (0..words.count()).map(|at| words.get(Some(at)));
+        own.chain([*next, *last]).map(Box::<[u8]>::from).collect::<Vec<_>>()
     });
     let left = [*older, *newer].join(&SEPARATOR).into();
     let [first, second] = &rest;
     (first != second).then(|| (left, Place { context: Box::<[u8]>::from(&*note.context), rest }))
 }
 
-/// The folded words of a text: their letters in one piece, and where each begins and ends.
-fn folded(text: &str) -> (Vec<u8>, Vec<Range<usize>>) {
-    let (mut arena, mut words) = (Vec::new(), Vec::new());
-    for word in Words::new(text) {
-        let from = arena.len();
-        fold(text.get(word.start..word.end).unwrap_or_default(), &mut arena);
-        if arena.len() > from {
-            words.push(from..arena.len());
+/// The folded words of a text.
+struct Folded {
+    /// The letters of all of them.
+    letters: Vec<u8>,
+    words: Vec<FoldedWord>,
+}
+
+struct FoldedWord {
+    /// In the letters of all.
+    place: Range<usize>,
+    /// A line feed stands before it, and no word between.
+    begins_line: bool,
+}
+
+impl Folded {
+    fn new(text: &str) -> Self {
+        let (mut letters, mut words, mut behind) = (Vec::new(), Vec::new(), 0);
+        for word in Words::new(text) {
+            let from = letters.len();
+            fold(text.get(word.start..word.end).unwrap_or_default(), &mut letters);
+            if letters.len() > from {
+                let begins_line = text.get(behind..word.start).is_some_and(|gap| gap.contains('\n'));
+                words.push(FoldedWord { place: from..letters.len(), begins_line });
+                behind = word.end;
+            }
         }
+        Self { letters, words }
     }
-    (arena, words)
+
+    fn count(&self) -> usize {
+        self.words.len()
+    }
+
+    /// A word; empty where there is none.
+    fn get(&self, at: Option<usize>) -> &[u8] {
+        let word = at.and_then(|at| self.words.get(at));
+        word.and_then(|word| self.letters.get(word.place.clone())).unwrap_or_default()
+    }
+
+    /// So does the end of the text.
+    fn begins_line(&self, at: usize) -> bool {
+        self.words.get(at).is_none_or(|word| word.begins_line)
+    }
+
+    /// Do these words stand there? An empty one is the end of a block, and nothing comes behind it.
+    fn stand(&self, rest: &[Box<[u8]>], at: usize) -> bool {
+        for (expect, at) in rest.iter().zip(at..) {
+            if expect.is_empty() {
+                return self.begins_line(at);
+            }
+            if **expect != *self.get(Some(at)) {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 /// The text of an alternative: what is no plain text in a page was written as a reference.
@@ -156,6 +205,8 @@ mod tests {
             ("of the Café.", &[("of the  ", false)]),
             ("She came because it rained.", &[]),
             ("of the café here", &[]),
+            ("at the end of the café.\n10 years later", &[("of the  ", false), ("  years later", true)]),
+            ("at the end of the café. 10 years later", &[]),
             ("", &[]),
         ] {
             let expect: Vec<_> = expect.iter().map(|(context, bit)| ((*context).to_owned(), *bit)).collect();

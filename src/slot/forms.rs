@@ -28,9 +28,24 @@ impl Form {
         }
     }
 
-    /// The spelling that stands for a bit, as it is written in a page: in ASCII, right in every charset. The two of an
-    /// apostrophe or a quote are equally long, so that the length of a page does not depend on the visitor.
-    pub fn written(self, bit: bool) -> &'static str {
+    /// The spelling that stands for a bit, in characters: for pages proven to be UTF-8. Some converters write a straight quote
+    /// for any reference to a quote, and leave the character itself alone.
+    pub fn characters(self, bit: bool) -> &'static str {
+        match (self, bit) {
+            (Self::Apostrophe, false) => "'",
+            (Self::Apostrophe, true) => "\u{2019}",
+            (Self::QuoteOpen | Self::QuoteClose, false) => "\"",
+            (Self::QuoteOpen, true) => "\u{201C}",
+            (Self::QuoteClose, true) => "\u{201D}",
+            (Self::Ellipsis, false) => "...",
+            (Self::Ellipsis, true) => "\u{2026}",
+            (Self::Dash, false) => "\u{2014}",
+            (Self::Dash, true) => " \u{2013} ",
+        }
+    }
+
+    /// The same in ASCII, with numeric references: right in every charset. The two of an apostrophe or a quote are equally long.
+    pub fn references(self, bit: bool) -> &'static str {
         match (self, bit) {
             (Self::Apostrophe, false) => "&#0039;",
             (Self::Apostrophe, true) => "&#8217;",
@@ -89,12 +104,29 @@ mod tests {
     const FORMS: [Form; 5] = [Form::Apostrophe, Form::QuoteOpen, Form::QuoteClose, Form::Ellipsis, Form::Dash];
 
     #[test]
-    fn spellings_are_ascii_and_those_of_quotes_and_apostrophes_equally_long() {
+    fn references_are_ascii_and_those_of_quotes_and_apostrophes_equally_long() {
         for form in FORMS {
-            let (zero, one) = (form.written(false), form.written(true));
+            let (zero, one) = (form.references(false), form.references(true));
             assert!(zero.is_ascii() && one.is_ascii() && zero != one, "{form:?}");
             let same = matches!(form.kind(), PlaceKind::Apostrophe | PlaceKind::Quotes);
             assert_eq!(zero.len() == one.len(), same, "{form:?}");
+        }
+    }
+
+    #[test]
+    fn references_mean_the_characters() {
+        for (form, bit) in FORMS.into_iter().flat_map(|form| [(form, false), (form, true)]) {
+            let mut meant = String::new();
+            let mut rest = form.references(bit);
+            while let Some((before, (code, behind))) =
+                rest.split_once("&#").and_then(|(before, tail)| Some((before, tail.split_once(';')?)))
+            {
+                meant.push_str(before);
+                meant.extend(code.parse().ok().and_then(char::from_u32));
+                rest = behind;
+            }
+            meant.push_str(rest);
+            assert_eq!(meant, form.characters(bit), "{form:?}");
         }
     }
 

@@ -70,6 +70,7 @@ impl Marker {
             keys: self.keys.clone(),
             mark: mark.id,
             channels,
+            form,
             seal,
             token: None,
             white: None,
@@ -108,7 +109,7 @@ impl Incoming {
     }
 }
 
-/// How the symbols of a seal are written.
+/// How the symbols of a seal, and spellings, are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealForm {
     /// As they are: for pages proven to be UTF-8.
@@ -123,6 +124,7 @@ pub struct Choices {
     keys: Keys,
     mark: u64,
     channels: Channels,
+    form: SealForm,
     seal: Bytes,
     /// The mark in letters, once it was asked for.
     token: Option<Bytes>,
@@ -161,7 +163,13 @@ impl Choose for Choices {
     }
 
     fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
-        self.channels.forms.then(|| form.written(self.bit(Class::Typographic, column)))
+        self.channels.forms.then(|| {
+            let bit = self.bit(Class::Typographic, column);
+            match self.form {
+                SealForm::Characters => form.characters(bit),
+                SealForm::References => form.references(bit),
+            }
+        })
     }
 
     fn variant(&mut self, column: u16) -> usize {
@@ -291,12 +299,15 @@ mod tests {
         assert_eq!(hash, Some(PlaceHash(0x76dc_3450_631f_e15e)), "a place is a place, whatever is done there");
         assert_eq!((off.gap(350), off.form(Form::Apostrophe, 231), off.seal(), off.token()), (None, None, None, None));
         let mut on = marker().choices(mark, ALL, SealForm::Characters);
-        assert_eq!((on.gap(350), on.form(Form::Apostrophe, 231)), (Some(b' '), Some("&#0039;")));
+        assert_eq!((on.gap(350), on.form(Form::Apostrophe, 231)), (Some(b' '), Some("'")));
         assert_eq!(on.token().unwrap(), "easgrlhrgvt2q5s");
         // The first bits of the rows of the reference.
         let bits = |choices: &mut Choices| [0, 1, 2, 6].map(|column| choices.variant(column));
         assert_eq!((bits(&mut on), bits(&mut off)), ([1, 0, 1, 0], [0; 4]));
         let quotes = [8, 9].map(|column| on.form(Form::QuoteClose, column));
+        assert_eq!(quotes, [Some("\u{201D}"), Some("\"")]);
+        let mut ascii = marker().choices(mark, ALL, SealForm::References);
+        let quotes = [8, 9].map(|column| ascii.form(Form::QuoteClose, column));
         assert_eq!(quotes, [Some("&#8221;"), Some("&#0034;")]);
     }
 

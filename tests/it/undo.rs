@@ -24,8 +24,8 @@ pub(crate) fn undo(copy: &[u8], source: &[u8], edits: &[Edit]) -> Result<Vec<u8>
                 matches!(rest.first(), Some(b' ' | b'\n')).then_some(1).ok_or("no gap")?
             }
             What::Choice(Slot::Form { form, .. }) => {
-                let written = [form.written(false), form.written(true)].map(str::as_bytes);
-                let mut texts = written.into_iter().chain([&source[start..end]]);
+                let written = [false, true].into_iter().flat_map(|bit| [form.characters(bit), form.references(bit)]);
+                let mut texts = std::iter::once(&source[start..end]).chain(written.map(str::as_bytes));
                 texts.find(|text| rest.starts_with(text)).ok_or("no spelling")?.len()
             }
             What::Choice(Slot::Variant { alternatives, .. }) => {

@@ -2,12 +2,21 @@
 
 /// Words of links that are open at once.
 const MAX_OPEN: usize = 64;
+/// Longest attributes, tag or address, in bytes.
+const MAX_TAG: usize = 4_096;
+/// Tags that end no word. Others stand on lines of their own, and are left.
+const INLINE: [&str; 20] = [
+    "a", "abbr", "b", "cite", "del", "em", "font", "i", "ins", "mark", "q", "s", "small", "span", "strong", "sub",
+    "sup", "time", "u", "wbr",
+];
 
-/// The text without targets of links, images, emphasis and the signs before quotations. Linear in its length.
+/// The text without targets of links, images, emphasis, attributes, tags and the signs before quotations. Linear in its
+/// length.
 ///
 /// Backslashes before quotes and dots stay: they say how quotes were written.
 pub(super) fn without_markup(text: &str) -> String {
-    let mut reader = Reader { text, at: 0, out: String::with_capacity(text.len()), open: Vec::new(), gone: Vec::new() };
+    let out = String::with_capacity(text.len());
+    let mut reader = Reader { text, at: 0, out, open: Vec::new(), gone: Vec::new(), missed: 0 };
     let mut close = NextClose { text, at: None };
     let mut line_start = true;
     while let Some(c) = reader.peek() {
@@ -20,7 +29,7 @@ pub(super) fn without_markup(text: &str) -> String {
             '[' => reader.opens(false),
             '!' if reader.rest().starts_with("![") => reader.opens(true),
             ']' => reader.closes(&mut close),
-            '<' if reader.skip_address() => {}
+            '<' if reader.skip_address() || reader.skip_tag() => {}
             '*' | '_' => reader.emphasis(c),
             _ => reader.copy(c),
         }
@@ -59,6 +68,8 @@ struct Reader<'t> {
     open: Vec<Open>,
     /// Brackets that are those of links, in the order in which their links ended.
     gone: Vec<usize>,
+    /// Bytes that were searched for the end of attributes, in vain.
+    missed: usize,
 }
 
 impl<'t> Reader<'t> {
@@ -83,9 +94,14 @@ impl<'t> Reader<'t> {
         self.at += c.len_utf8();
     }
 
-    /// `> ` before a line of a quotation: between two words of it there is only white space.
+    /// `> ` before a line of a quotation: between two words of it there is only white space. And the lines `::: name` around
+    /// what pandoc calls a div, of which an empty one stays: a block begins or ends there.
     fn line_prefix(&mut self) -> bool {
         let rest = self.rest();
+        if rest.starts_with(":::") {
+            self.at += rest.find('\n').unwrap_or(rest.len());
+            return true;
+        }
         let Some(quoted) = rest.strip_prefix('>') else { return false };
         self.at += rest.len() - quoted.strip_prefix(' ').unwrap_or(quoted).len();
         true
@@ -122,19 +138,63 @@ impl<'t> Reader<'t> {
         self.at = end;
     }
 
-    /// Behind `](…)` or `][…]`, where that stands here.
-    fn target(&self, close: &mut NextClose<'_>) -> Option<usize> {
+    /// Behind `](…)`, `][…]` or `]{…}`, where that stands here.
+    fn target(&mut self, close: &mut NextClose<'_>) -> Option<usize> {
         let behind = self.rest().strip_prefix(']')?;
         if behind.starts_with('(') {
             let end = close.behind(self.at)?;
             let inside = self.text.get(self.at + 2..end)?;
             // A long one is none, and need not be looked at.
-            return (inside.len() <= 2_048 && !inside.contains("\n\n")).then_some(end + 1);
+            return (inside.len() <= 2_048 && !inside.contains("\n\n"))
+                .then(|| end + 1 + self.attributes(end + 1).unwrap_or(0));
+        }
+        if behind.starts_with('{') {
+            return Some(self.at + 1 + self.attributes(self.at + 1)?);
         }
         let name = behind.strip_prefix('[')?;
         let length = name.bytes().take(64).position(|byte| byte == b']')?;
         name.get(..length).filter(|name| !name.contains('\n'))?;
         Some(self.at + 2 + length + 1)
+    }
+
+    /// Length of pandoc's `{#name .class key="value"}`, if that stands at `from`.
+    fn attributes(&mut self, from: usize) -> Option<usize> {
+        let inside = self.text.get(from..)?.strip_prefix('{')?;
+        let named = inside.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ':'));
+        // As often as not there is no end: a text made of beginnings must not be searched again and again.
+        if !(inside.starts_with(['#', '.', '=']) || named.starts_with('=')) || self.missed > self.text.len() {
+            return None;
+        }
+        let (mut quoted, mut escaped) = (false, false);
+        for (at, byte) in inside.bytes().enumerate().take(MAX_TAG) {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => quoted = !quoted,
+                b'}' if !quoted => return Some(at + 2),
+                _ => {}
+            }
+        }
+        self.missed += inside.len().min(MAX_TAG);
+        None
+    }
+
+    /// `<span inert="">`, or its end: what stands around a word or a seal.
+    fn skip_tag(&mut self) -> bool {
+        let Some(inside) = self.rest().strip_prefix('<') else { return false };
+        let end = inside.bytes().take(MAX_TAG).position(|byte| matches!(byte, b'<' | b'>'));
+        let Some(tag) = end.and_then(|end| inside.get(..end).filter(|_| inside.as_bytes().get(end) == Some(&b'>')))
+        else {
+            return false;
+        };
+        let (name, more) = tag.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((tag, ""));
+        let name = name.trim_matches('/');
+        let is_tag =
+            INLINE.iter().any(|inline| inline.eq_ignore_ascii_case(name)) && (more.contains('=') || !is_text(more));
+        if is_tag {
+            self.at += tag.len() + 2;
+        }
+        is_tag
     }
 
     /// `<https://…>`
@@ -182,6 +242,10 @@ impl<'t> Reader<'t> {
     }
 }
 
+fn is_text(text: &str) -> bool {
+    text.contains(char::is_alphanumeric)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,7 +261,14 @@ mod tests {
             ("the *very* **old** _new_ __bold__ ***all*** man", "the very old new bold all man"),
             ("snake_case 5*3 and 5 * 3 and * item", "snake_case 5*3 and 5 * 3 and * item"),
             ("> the committee\n> said\n>on", "the committee\nsaid\non"),
-            ("<https://news.example/a> he <b> said", " he <b> said"),
+            ("<https://news.example/a> he <x> said", " he <x> said"),
+            ("the <b>committee</b> <SPAN inert=\"\">said</SPAN> on", "the committee said on"),
+            ("a <b and c> d <br /> e <b", "a <b and c> d <br /> e <b"),
+            ("the [committee]{.smallcaps title=\"a \\\"} b\"} said", "the committee said"),
+            ("the [committee](/a){.link rel=\"b\"} said ![](/i.jpg){width=\"40\"}on", "the committee said on"),
+            ("said.\"[seal]{inert=\"\"}", "said.\"seal"),
+            ("::: {#main .text}\n:::: body\nThe committee\n:::\nsaid", "\n\nThe committee\n\nsaid"),
+            ("a [set]{of} things {x=1}, [b]{.c", "a [set]{of} things {x=1}, [b]{.c"),
             (r"it \[sic\] isn\'t \*so\* \... \_x", r"it [sic] isn\'t *so* \... _x"),
             ("he [sic] went (home) [and", "he [sic] went (home) [and"),
             ("f[i](x", "f[i](x"),
@@ -210,7 +281,23 @@ mod tests {
 
     #[test]
     fn hostile_texts_take_linear_time() {
-        for part in ["](", "[", "![", "[a](", "*", "_ ", "<https://", "][", "[a](b) "] {
+        for part in [
+            "](",
+            "[",
+            "![",
+            "[a](",
+            "*",
+            "_ ",
+            "<https://",
+            "][",
+            "[a](b) ",
+            "]{.",
+            "]{.\"",
+            "[a]{b=c}",
+            "<b",
+            "<b ",
+            ":::\n",
+        ] {
             let text = part.repeat(500_000);
             assert!(without_markup(&text).len() <= text.len());
         }

@@ -252,7 +252,7 @@ mod tests {
             Some(if (u64::from(column) + self.0).is_multiple_of(3) { b'\n' } else { b' ' })
         }
         fn form(&mut self, form: Form, column: u16) -> Option<&'static str> {
-            Some(form.written(column.is_multiple_of(2)))
+            Some(form.characters(column.is_multiple_of(2)))
         }
         fn variant(&mut self, column: u16) -> usize {
             usize::from(column % 2)

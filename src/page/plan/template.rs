@@ -22,7 +22,7 @@ pub(super) struct Chosen {
     gaps: Option<GapRow>,
     seal: Option<SealText>,
     symbols: [u8; SEAL_SYMBOLS],
-    forms: bool,
+    forms: Option<Spelling>,
 }
 
 /// Which channels a copy uses. Two copies of a plan with the same ones differ in places alone.
@@ -30,14 +30,20 @@ pub(super) struct Chosen {
 pub(super) struct Channels {
     white: bool,
     seal: Option<SealText>,
-    /// Spellings.
-    forms: bool,
+    forms: Option<Spelling>,
+}
+
+/// How spellings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spelling {
+    Characters,
+    References,
 }
 
 /// What chooses one of two texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chooser {
-    Form { form: Form, column: u16 },
+    Form { form: Form, spelling: Spelling, column: u16 },
     Variant { column: u16 },
 }
 
@@ -59,14 +65,15 @@ struct SealText {
 }
 
 impl Chosen {
-    /// `None`: its seal has another form.
+    /// `None`: its seal or its spellings have another form.
     pub(super) fn of(choose: &mut dyn Choose) -> Option<Self> {
         let (seal, symbols) = match choose.seal() {
             Some(seal) => SealText::read(&seal).map(|(text, symbols)| (Some(text), symbols))?,
             None => (None, [0; SEAL_SYMBOLS]),
         };
         // Of any column: spellings are chosen everywhere or nowhere.
-        let forms = choose.form(Form::Apostrophe, 0).is_some();
+        let forms = choose.form(Form::Apostrophe, 0);
+        let forms = forms.map(|written| Spelling::read(Form::Apostrophe, written).ok_or(())).transpose().ok()?;
         Some(Self { gaps: choose.gaps(), seal, symbols, forms })
     }
 
@@ -88,12 +95,26 @@ impl Chooser {
     /// Which of the two texts stands in a copy, 0 or 1.
     fn ask(self, choose: &mut dyn Choose) -> Option<u8> {
         match self {
-            Self::Form { form, column } => {
+            Self::Form { form, spelling, column } => {
                 let written = choose.form(form, column)?;
-                [false, true].into_iter().position(|bit| form.written(bit) == written).map(|text| text as u8)
+                spelling.texts(form).iter().position(|text| *text == written).map(|text| text as u8)
             }
             Self::Variant { column } => Some(u8::from(choose.variant(column) > 0)),
         }
+    }
+}
+
+impl Spelling {
+    /// `None`: that is neither of the two.
+    fn read(form: Form, written: &str) -> Option<Self> {
+        [Self::Characters, Self::References].into_iter().find(|spelling| spelling.texts(form).contains(&written))
+    }
+
+    fn texts(self, form: Form) -> [&'static str; 2] {
+        [false, true].map(|bit| match self {
+            Self::Characters => form.characters(bit),
+            Self::References => form.references(bit),
+        })
     }
 }
 
@@ -150,7 +171,7 @@ pub(super) fn copies(plan: &Plan, source: &Source, channels: &Channels) -> Optio
             Kind::Fixed(_) | Kind::Fill(_) | Kind::Variant { .. } => true,
             Kind::Gap(_) => channels.white,
             Kind::Trim | Kind::Seal => channels.seal.is_some(),
-            Kind::Form { .. } => channels.forms,
+            Kind::Form { .. } => channels.forms.is_some(),
             Kind::Token(_) => return None,
         };
         let start = edit.at as usize;
@@ -184,8 +205,9 @@ fn put(copies: &mut Copies, plan: &Plan, kind: Kind, channels: &Channels) -> Opt
         }
         Kind::Form { form, column } => {
             carriers.forms += places(form);
-            let texts = [false, true].map(|bit| Bytes::from_static(form.written(bit).as_bytes()));
-            copies.choose(texts, Chooser::Form { form, column });
+            let spelling = channels.forms?;
+            let texts = spelling.texts(form).map(|text| Bytes::from_static(text.as_bytes()));
+            copies.choose(texts, Chooser::Form { form, spelling, column });
         }
         Kind::Variant { column, index } => {
             carriers.variants += 1;
@@ -235,8 +257,8 @@ mod tests {
         assert_eq!(String::from_utf8(template.splice(&marks)).unwrap(), expect);
     }
 
-    /// Spells everything in one way, and chooses the alternative of this number.
-    struct Speller(Option<&'static str>, usize);
+    /// Spells everything by this, and chooses the alternative of this number.
+    struct Speller(Option<fn(Form) -> &'static str>, usize);
 
     impl Choose for Speller {
         fn hash(&self, _: PlaceKind, _: &[u8]) -> Option<PlaceHash> {
@@ -245,8 +267,8 @@ mod tests {
         fn gap(&mut self, _: u16) -> Option<u8> {
             None
         }
-        fn form(&mut self, _: Form, _: u16) -> Option<&'static str> {
-            self.0
+        fn form(&mut self, form: Form, _: u16) -> Option<&'static str> {
+            self.0.map(|spell| spell(form))
         }
         fn variant(&mut self, _: u16) -> usize {
             self.1
@@ -258,17 +280,18 @@ mod tests {
 
     #[test]
     fn a_choice_is_one_of_the_two_texts_or_the_copy_is_not_packed() {
-        let form = Chooser::Form { form: Form::Dash, column: 7 };
-        let choosers = [Chooser::Variant { column: 3 }, form];
-        let choices = |written, number| {
-            let mut speller = Speller(written, number);
+        let choices = |spelling, spell: Option<fn(Form) -> &'static str>, number| {
+            let form = Chooser::Form { form: Form::Dash, spelling, column: 7 };
+            let mut speller = Speller(spell, number);
             let chosen = Chosen::of(&mut speller)?;
-            assert_eq!(chosen.channels(Gate::default()).forms, written.is_some());
-            chosen.marks(&choosers, &mut speller).map(|marks| marks.choices.to_vec())
+            assert_eq!(chosen.channels(Gate::default()).forms.is_some(), spell.is_some());
+            chosen.marks(&[Chooser::Variant { column: 3 }, form], &mut speller).map(|marks| marks.choices.to_vec())
         };
-        assert_eq!(choices(Some("&#8212;"), 0), Some(vec![0, 0]));
-        assert_eq!(choices(Some(" &#8211; "), 1), Some(vec![1, 1]));
-        assert_eq!(choices(Some("&#8212;"), 2), Some(vec![1, 0]));
-        assert_eq!((choices(Some("&#8217;"), 0), choices(None, 0)), (None, None));
+        let (characters, references) = (Spelling::Characters, Spelling::References);
+        assert_eq!(choices(references, Some(|form| form.references(false)), 0), Some(vec![0, 0]));
+        assert_eq!(choices(references, Some(|form| form.references(true)), 1), Some(vec![1, 1]));
+        assert_eq!(choices(characters, Some(|form| form.characters(false)), 2), Some(vec![1, 0]));
+        assert_eq!(choices(characters, Some(|form| form.references(true)), 0), None, "the page has the other spelling");
+        assert_eq!((choices(characters, Some(|_| "&rsquo;"), 0), choices(characters, None, 0)), (None, None));
     }
 }

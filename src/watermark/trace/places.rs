@@ -3,6 +3,7 @@
 use super::observe::Observation;
 use super::text::plain;
 use crate::slot::{Alternatives, FormKinds, FormScan, Found, Piece, PlaceKind};
+use crate::watermark::code::{SEAL_SYMBOLS, char_symbol};
 
 impl Observation {
     /// Adds the apostrophes, quotes, ellipses and dashes of a text. `one_a_paragraph`: its site spells all of a paragraph
@@ -31,28 +32,45 @@ impl Observation {
     }
 }
 
-/// Parts of a text between blank lines.
+/// Parts of a text between blank lines, and behind seals: a seal ends a block, also where a tool has put all blocks into one
+/// line.
 fn paragraphs(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        let mut end = 0;
-        for line in rest.split_inclusive('\n') {
-            end += line.len();
-            if line.trim_ascii().is_empty() {
-                break;
-            }
-        }
-        let (paragraph, behind) = rest.split_at_checked(end).filter(|_| end > 0)?;
+        let (paragraph, behind) =
+            rest.split_at_checked(end_of_paragraph(rest)).filter(|(first, _)| !first.is_empty())?;
         rest = behind;
         Some(paragraph)
     })
 }
 
+/// Behind the first blank line or whole seal.
+fn end_of_paragraph(text: &str) -> usize {
+    let (mut line_is_blank, mut symbols) = (true, 0);
+    for (at, c) in text.char_indices() {
+        if char_symbol(c).is_some() {
+            (line_is_blank, symbols) = (false, symbols + 1);
+            continue;
+        }
+        if symbols >= SEAL_SYMBOLS {
+            return at;
+        }
+        symbols = 0;
+        match c {
+            '\n' if line_is_blank => return at + 1,
+            '\n' => line_is_blank = true,
+            c => line_is_blank &= c.is_ascii_whitespace(),
+        }
+    }
+    text.len()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::testing::keys;
+    use super::super::testing::{keys, sealed};
     use super::*;
     use crate::slot::{Class, VariantNote};
+    use crate::watermark::code::Mark;
 
     fn votes(seen: &Observation, class: Class) -> i32 {
         seen.votes(0, class).flatten().sum()
@@ -67,6 +85,26 @@ mod tests {
         let parts: Vec<&str> = paragraphs("one\ntwo\n\nthree\r\n \r\nfour").collect();
         assert_eq!(parts, ["one\ntwo\n\n", "three\r\n \r\n", "four"]);
         assert_eq!(paragraphs("").count(), 0);
+    }
+
+    #[test]
+    fn paragraphs_end_at_seals() {
+        let seal = sealed(Mark { kid: 1, id: 7 });
+        let text = format!("one{seal} two{seal}\nthree{seal}\n\nfour \u{FE06}five");
+        let parts: Vec<&str> = paragraphs(&text).filter(|part| !part.trim().is_empty()).collect();
+        assert_eq!(
+            parts,
+            [format!("one{seal}"), format!(" two{seal}"), format!("three{seal}"), "four \u{FE06}five".into()]
+        );
+        // The words around a place are those of its block.
+        let context = ["", "", "was", "late"].join("\u{1F}");
+        let note = VariantNote { context: context.into(), alternatives: ["It".into(), "This".into()] };
+        let known = Alternatives::new(&[note]);
+        for (between, read) in [(seal.as_str(), 1), ("", 0)] {
+            let mut seen = copy();
+            seen.add_variants(&format!("So he said.{between} This was late, then."), &known);
+            assert_eq!(seen.slots(), read);
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef\u034f]")
 @dataclass
 class Cleaner:
     """`base`: the tool whose text it is given. `seals`: the share that must be left whole, `white`: whether white space must be
-    read; `None`: no promise. `words`: how many words are enough for white space."""
+    read, `spellings` and `alternatives`: the shares of these that must be; `None`: no promise. `words`: how many words are
+    enough for white space."""
 
     name: str
     run: Callable
@@ -19,6 +20,8 @@ class Cleaner:
     seals: float | None = None
     white: bool | None = None
     words: int = 150
+    spellings: float | None = None
+    alternatives: float | None = None
 
 
 def paragraphs(text):
@@ -142,27 +145,27 @@ def one_paragraph(words):
 READABILITY = "readability-lxml, text"
 TRAFILATURA = "trafilatura, text"
 CLEANERS = [
-    Cleaner("NFC", lambda t, _: unicodedata.normalize("NFC", t), seals=0.99, white=True),
+    Cleaner("NFC", lambda t, _: unicodedata.normalize("NFC", t), seals=0.99, white=True, spellings=0.97, alternatives=0.9),
     Cleaner("NFKC", lambda t, _: unicodedata.normalize("NFKC", t), seals=0.99, white=True),
     Cleaner("NFKC, lower case", lambda t, _: unicodedata.normalize("NFKC", t).lower(), READABILITY, seals=0.99, white=True),
     Cleaner("white space collapsed", collapse, seals=0.99, white=False),
-    Cleaner("format characters stripped (Cf)", without(("Cf",)), seals=0.99, white=True),
+    Cleaner("format characters stripped (Cf)", without(("Cf",)), seals=0.99, white=True, spellings=0.97, alternatives=0.9),
     Cleaner("Cf and variation selectors stripped", without(("Cf",), SELECTOR), seals=0, white=True),
-    Cleaner("ftfy", ftfy_default, seals=0.99, white=True),
-    Cleaner("ftfy as for FineWeb", ftfy_fineweb, seals=0.99, white=True),
-    Cleaner("quotes and dashes straightened", straighten, seals=0.99, white=True),
-    Cleaner("smartypants", smartypants, seals=0.99, white=True),
-    Cleaner("sacremoses punctuation", moses, seals=0.99),
+    Cleaner("ftfy", ftfy_default, seals=0.99, white=True, spellings=0, alternatives=0.9),
+    Cleaner("ftfy as for FineWeb", ftfy_fineweb, seals=0.99, white=True, spellings=0.97, alternatives=0.9),
+    Cleaner("quotes and dashes straightened", straighten, seals=0.99, white=True, spellings=0, alternatives=0.9),
+    Cleaner("smartypants", smartypants, seals=0.99, white=True, spellings=0, alternatives=0.9),
+    Cleaner("sacremoses punctuation", moses, seals=0.99, spellings=0, alternatives=0.9),
     Cleaner("cleaning of BERT", bert, seals=0, white=False),
-    Cleaner("Unidecode", unidecode, READABILITY, seals=0, white=True),
-    Cleaner("what is not ASCII dropped", lambda t, _: t.encode("ascii", "ignore").decode(), seals=0),
+    Cleaner("Unidecode", unidecode, READABILITY, seals=0, white=True, spellings=0),
+    Cleaner("what is not ASCII dropped", lambda t, _: t.encode("ascii", "ignore").decode(), seals=0, spellings=0),
     Cleaner("there and back through cp1252", lambda t, _: t.encode("cp1252", "replace").decode("cp1252"), seals=0),
     Cleaner("marks and controls stripped (M, C), collapsed", chain(without(("M", "C")), collapse), seals=0, white=False),
-    Cleaner("Unidecode, collapsed", chain(unidecode, collapse), seals=0, white=False),
+    Cleaner("Unidecode, collapsed", chain(unidecode, collapse), seals=0, white=False, spellings=0),
     Cleaner("trafilatura, ftfy, FineWeb's line rules", chain(ftfy_fineweb, c4(False)), TRAFILATURA, seals=0.99, white=False),
     Cleaner("trafilatura, C4's line rules", c4(True), TRAFILATURA, white=False),
     Cleaner("one word in twenty replaced", replace_words, READABILITY, seals=0.9, white=True),
-    Cleaner("paragraphs shuffled", shuffled, READABILITY, seals=0.99, white=True),
+    Cleaner("paragraphs shuffled", shuffled, READABILITY, seals=0.99, white=True, spellings=0.97, alternatives=0.9),
     Cleaner("paragraphs of 130 words kept", one_paragraph(130), READABILITY, seals=0.9, white=True, words=130),
     Cleaner("a paragraph of 40 words kept", one_paragraph(40), READABILITY, seals=0.9),
 ]

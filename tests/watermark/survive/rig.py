@@ -20,6 +20,8 @@ READER = {"User-Agent": FIREFOX, "Accept": "text/html,application/xhtml+xml,*/*;
 LEVELS = ["variants", "typographic", "invisible-safe"]
 # Chance of an accident from which `deckle trace` names somebody.
 LIMIT = 1e-9
+# And from which it gives a shortlist.
+DOUBT = 0.01
 SELECTORS = re.compile("[\ufe06-\ufe0d]")
 RUN = re.compile("[\ufe06-\ufe0d]{25}")
 
@@ -122,33 +124,53 @@ def other_marks(directory, count, random):
             )
 
 
-def trace(program, copies, logs, jobs=2, more=()):
-    """What `deckle trace` says of each copy: `copies` is { name: text }, and names end in .html, .md or .txt."""
+def trace(program, copies, logs, jobs=2, more=(), mark=None):
+    """What `deckle trace` says of each copy: `copies` is { name: text }, and names end in .html, .md or .txt. With a `mark` the
+    answer has `columns`, too: { channel: { column: bit } }, as the copy shows them, if it names that mark."""
     names = sorted(copies)
     with tempfile.TemporaryDirectory(prefix="deckle-copies-") as directory:
         for number, name in enumerate(names):
             Path(directory, f"{number}{Path(name).suffix}").write_bytes(copies[name].encode("utf-8", "surrogatepass"))
         files = [f"{number}{Path(name).suffix}" for number, name in enumerate(names)]
 
-        def run(part):
+        def run(job):
+            part, evidence = files[job::jobs], Path(directory, f"evidence-{job}")
             if not part:
                 return []
-            command = [program, "trace", *part, "--json", *more]
+            command = [program, "trace", *part, "--json", *more, *(["--evidence", str(evidence)] if mark else [])]
             for log in logs:
                 command += ["--log-dir", str(log)]
             out = subprocess.run(command, cwd=directory, env={**os.environ, "DECKLE_SECRET": SECRET}, capture_output=True, text=True)
             if out.returncode not in (0, 1):
                 raise SystemExit(f"deckle trace ended with {out.returncode}: {out.stderr[:2000]}")
             document = json.loads(out.stdout)
-            return document.get("copies", [document])
+            documents = document.get("copies", [document])
+            if mark:
+                derivations = (evidence / "derivation.txt").read_text().split("\nCOPY ")[1:]
+                for document, derivation in zip(documents, derivations, strict=True):
+                    document["columns"] = columns(derivation, mark)
+            return documents
 
         with ThreadPoolExecutor(jobs) as pool:
-            parts = list(pool.map(run, [files[job::jobs] for job in range(jobs)]))
+            parts = list(pool.map(run, range(jobs)))
     found = {}
     for job, part in enumerate(parts):
         # Copies that are read as one have one answer.
         for name, document in zip(names[job::jobs], part, strict="--joint" not in more):
             found[name] = document
+    return found
+
+
+def columns(derivation, mark):
+    """What `derivation.txt` says that a copy shows, in the section of one mark."""
+    found = {}
+    for section in derivation.split("\nmark ")[1:]:
+        for channel in section.split("\nchannel ")[1:]:
+            lines = dict(line.strip().split(" ", 1) for line in channel.splitlines()[1:] if line.strip())
+            if section.startswith(f"{mark}\n") and "live" in lines:
+                live, bits = bytes.fromhex(lines["live"]), bytes.fromhex(lines["bits"])
+                bit = lambda of, at: of[at // 8] >> at % 8 & 1
+                found[channel.split("\n", 1)[0]] = {at: bit(bits, at) for at in range(8 * len(live)) if bit(live, at)}
     return found
 
 

@@ -31,7 +31,8 @@ class Page:
 @dataclass
 class Tool:
     """`white`: whether marks in white space must be read in what comes out, or must not; `None`: no promise. `seals`: the share
-    of seals that must come through whole, likewise. `slow`: not with --quick, and on few pages."""
+    of seals that must come through whole, likewise; `spellings`, `alternatives`: of the places in paragraphs that the tool
+    kept. `slow`: not with --quick, and on few pages."""
 
     name: str
     run: Callable[[Page], str]
@@ -40,6 +41,8 @@ class Tool:
     white: bool | None = None
     seals: float | None = 0.99
     slow: bool = False
+    spellings: float | None = 0.97
+    alternatives: float | None = 0.9
 
 
 def program(*command, stdin, env=None):
@@ -234,12 +237,13 @@ TOOLS = [
     Tool("pandoc, GFM", pandoc("gfm"), "pandoc", "md"),
     Tool("pandoc, plain", pandoc("plain"), "pandoc"),
     Tool("pandoc, Markdown", pandoc("markdown"), "pandoc", "md"),
-    Tool("html2text (C++)", html2text_in_c, "html2text-program"),
-    Tool("Lynx in `LC_ALL=C`", lynx_in_ascii, "lynx", white=False, seals=None),
+    # It writes links as one word, with a line under it.
+    Tool("html2text (C++)", html2text_in_c, "html2text-program", spellings=0.95, alternatives=0.85),
+    Tool("Lynx in `LC_ALL=C`", lynx_in_ascii, "lynx", white=False, seals=None, spellings=0),
     Tool("Chromium, saved document", document, "chromium", "html", white=True, slow=True),
     Tool("Chromium, select all and copy", selection, "chromium", white=False, seals=None, slow=True),
-    Tool("Chromium, print to PDF, `pdftotext`", pdf(), "pdftotext", seals=None, slow=True),
-    Tool("Chromium, print to PDF, `pdftotext -layout`", pdf("-layout"), "pdftotext", seals=None, slow=True),
+    Tool("Chromium, print to PDF, `pdftotext`", pdf(), "pdftotext", seals=None, spellings=None, alternatives=None, slow=True),
+    Tool("Chromium, print to PDF, `pdftotext -layout`", pdf("-layout"), "pdftotext", seals=None, spellings=None, alternatives=None, slow=True),
 ]
 
 VERSIONS = {

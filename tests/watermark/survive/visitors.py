@@ -123,8 +123,8 @@ def innocents(program, articles):
 
 # --- the run ----------------------------------------------------------------------------------------------------------
 def one_mode(program, mode, count, present, table):
-    """Fills the table; gives the faults."""
-    server, _, _ = rig.start(program, mode=mode)
+    """Fills the table; gives the faults, and the level that was marked at."""
+    server, level, _ = rig.start(program, mode=mode)
     listed = server.get("/api/articles.json")[1]
     languages = {a["path"]: a["lang"] for a in json.loads(listed)["articles"] if a["lang"] in ("en", "de", "fr")}
     articles = list(languages)[:ARTICLES]
@@ -175,12 +175,12 @@ def one_mode(program, mode, count, present, table):
             row[document["verdict"]] += 1
             if seals:
                 faults.append(f"{mode}: {name}: {tools.TOOLS[at].name} left {seals} seals, and the verdict is {document['verdict']} {document['notes']}")
-    return faults
+    return faults, level
 
 
-def markdown(table, count):
+def markdown(table, count, level):
     lines = [
-        f"{count} visitors, {ARTICLES} articles each, in modes `observe` and `enforce`; of each copy some paragraphs, at least one, in another order.", "",
+        f"Level `{level}`; {count} visitors, {ARTICLES} articles each, in modes `observe` and `enforce`; of each copy some paragraphs, at least one, in another order.", "",
         "| copies through | copies | traced to the right response | inconclusive | none | somebody else named |", "|---|---|---|---|---|---|",
     ]
     total = Counter()
@@ -210,9 +210,10 @@ def main():
     table = {tools.TOOLS[at].name: Counter() for at in present} | {"texts of nobody": Counter()}
     faults = []
     for mode in ("observe", "enforce"):
-        faults += one_mode(program, mode, count, present, table)
+        found, level = one_mode(program, mode, count, present, table)
+        faults += found
         print(f"{mode}: after {time.monotonic() - started:.0f} s")
-    text = markdown(table, count)
+    text = markdown(table, count, level)
     print(text)
     if options.markdown:
         rig.between(options.markdown, "visitors", text)

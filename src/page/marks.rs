@@ -57,8 +57,7 @@ impl MarkRules {
     /// May an attribute of any name decide what is marked?
     pub(super) fn has_selectors(&self) -> bool {
         let (preserve, unsealed) = self.sheets.as_deref().map(HostStyles::selectors).unwrap_or_default();
-        !(self.roots.is_empty() && self.skip.is_empty() && self.preserve.is_empty())
-            || !(preserve.is_empty() && unsealed.is_empty())
+        [&self.roots, &self.skip, &self.preserve, preserve, unsealed].into_iter().any(|list| !list.is_empty())
     }
 
     /// What its classes mean for an element, as the style sheets of the host have it; `block`: it may be sealed itself.

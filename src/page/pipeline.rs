@@ -210,7 +210,9 @@ impl Pipeline {
                 }
             }
             Stage::Rewrite { rewriter, choose, sent, study, .. } => {
-                study.iter_mut().for_each(|study| study.push(&source));
+                if let Some(study) = study {
+                    study.push(&source);
+                }
                 let mut text = Vec::with_capacity(source.len() + 1_024);
                 rewriter.push(&source, choose.as_mut(), &mut text);
                 drop_sent(&mut text, sent);

@@ -609,7 +609,7 @@ mod tests {
 
     fn insertion(page: &str) -> String {
         let mut job = job("utf-8");
-        job.insert = Box::new(|_| Inserted { head: Bytes::from_static(TAG), footer: None });
+        job.insert = Arc::new(|_| Inserted { head: Bytes::from_static(TAG), footer: None });
         String::from_utf8(run(job, page.as_bytes(), 1).out).unwrap()
     }
 

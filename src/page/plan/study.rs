@@ -306,6 +306,7 @@ mod tests {
                 key: 1,
                 now: 0,
                 exact: true,
+                memory: None,
                 reader: Some(reader),
             });
             let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Visit(reader)), place });

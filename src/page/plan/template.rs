@@ -35,7 +35,7 @@ pub(super) struct Channels {
 
 /// How spellings are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spelling {
+pub(super) enum Spelling {
     Characters,
     References,
 }

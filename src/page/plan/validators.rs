@@ -12,7 +12,7 @@ use super::cache::{Place, PlanCache};
 use super::edits::Plan;
 use super::shelf::PackedPage;
 use super::stored::Head;
-use super::template::{Channels, Chosen};
+use super::template::Chosen;
 use crate::page::marks::{Gate, MarkRules};
 use crate::page::outcome::Outcome;
 use crate::page::packed::{Marks, PackedBody};
@@ -305,12 +305,12 @@ mod tests {
         let plan = Arc::new(plan_of(&cache, b"a page"));
         place(&cache, 7, None).remember(&plan);
         assert!(cache.stored(7).is_none());
-        let template = Template { bytes: b"a page".to_vec(), places: Vec::new() };
+        let template = Template { bytes: b"a page".to_vec(), ..Template::default() };
         plan.shelf.put(PackedPage {
             packed: Arc::new(pack(&template, Effort::Quick).unwrap()),
             channels: Channels::default(),
             carriers: Carriers::default(),
-            length: 6,
+            choosers: Box::default(),
             effort: Effort::Quick,
         });
         place(&cache, 7, None).remember(&plan);

@@ -328,7 +328,7 @@ mod tests {
             clock.advance(Duration::from_secs(3_600));
             let mut foreign = Foreign::new(&state, &SimulatedPolicy::default()).unwrap();
             let mut one = |at: usize| {
-                if let Some(ahead) = ahead.filter(|ahead| at % ahead == 0) {
+                if let Some(ahead) = ahead.filter(|ahead| at.is_multiple_of(*ahead)) {
                     foreign.look_ahead((at..at + ahead).filter_map(|at| events.get(at)));
                 }
                 clock.advance(Duration::from_millis(100));

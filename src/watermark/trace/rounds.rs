@@ -139,7 +139,9 @@ fn in_rounds(
         if matches!(pool, Pool::Marks(_)) {
             left.retain(|scorer| new.iter().any(|fit| fit.marks.iter().any(|mark| mark.kid == scorer.kid())));
         }
-        new.iter().for_each(|fit| drop_explained(&mut left, &fit.marks));
+        for fit in &new {
+            drop_explained(&mut left, &fit.marks);
+        }
         search.named.extend(new);
         // One more look is one more test for everybody, and whoever was named must stand it, too.
         let more = Trials { tests: trials.tests + 1, ..trials };

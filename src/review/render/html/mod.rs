@@ -23,7 +23,7 @@ const UNFOLDED: usize = 10;
 /// Reasons of one suspect, pieces of evidence of one reader.
 const ITEMS: usize = 6;
 /// Characters of a text.
-const MAX_TEXT: usize = 200;
+const MAX_TEXT: usize = 190;
 /// Characters of what is short by nature: states, times.
 const MAX_WORD: usize = 40;
 

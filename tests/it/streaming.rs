@@ -226,7 +226,7 @@ async fn a_known_page_that_stalls_is_not_held_back() {
     let confirmed = left.len();
     assert!((32_000..40_000).contains(&confirmed), "two chunks have left, with their seals: {confirmed}");
     assert_eq!(poll_once(body.as_mut()), None, "the rest waits for its chunk");
-    tokio::time::advance(Duration::from_millis(25)).await;
+    tokio::time::advance(Duration::from_millis(21)).await;
     left.extend(poll_once(body.as_mut()).expect("it has waited long enough"));
     assert!(left.len() > confirmed + 7_000, "{confirmed}, then {}", left.len());
     assert!(expected.starts_with(&left), "and it is what a scan would have sent");

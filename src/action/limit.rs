@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActionError, LimitReport};
 use crate::clock::LimiterClock;
-#[cfg(feature = "proxy")]
-use crate::suspicion::Soon;
 use crate::suspicion::cells::{CellKey, SharedCells};
 use crate::suspicion::{Debit, Limiter, Quota, SoftQuotas, State, Widened, Width, limiter};
 
@@ -206,15 +204,6 @@ impl Limits {
             return self.refuses(&self.newcomer, client.address, "newcomer", self.settings.newcomer);
         }
         Some(refused)
-    }
-
-    /// The cells that `hard` will ask for; see [`State::look_ahead`].
-    #[cfg(feature = "proxy")]
-    pub(super) fn hard_cells(&self, soon: &Soon) -> impl Iterator<Item = CellKey> + use<> {
-        let Soon { client, keys, page } = *soon;
-        let own = page.then(|| self.page_hard.cell(client));
-        let address = (page && client != keys.address).then(|| self.page_address.cell(keys.address));
-        std::iter::once(self.all_hard.cell(client)).chain(own).chain(address)
     }
 
     /// The quota of a robot that is what it says.

@@ -66,12 +66,6 @@ impl CellStore {
         });
     }
 
-    /// Reads the sets of these cells; see [`State::look_ahead`](super::State::look_ahead).
-    #[cfg(feature = "proxy")]
-    pub(crate) fn touch(&self, cells: impl Iterator<Item = CellKey>) {
-        std::hint::black_box(cells.fold(0, |sum, cell| sum ^ self.set(cell)[0].load(Ordering::Relaxed)));
-    }
-
     fn set(&self, key: CellKey) -> &[AtomicU64; WAYS] {
         // Multiply-shift over the high bits of the hash; always below the number of sets.
         let index = ((u128::from(key.0) * self.sets.len() as u128) >> 64) as usize;

@@ -19,8 +19,6 @@ use crate::visitor::{Category, TrapForm, Verification, Visitor};
 
 /// Seconds after which a pass makes good standing.
 const PASS_AGE: u64 = 600;
-/// Where the cells of networks stand.
-pub(super) const NET_PAGE: u64 = 100;
 /// Score from which pages carry our style sheet.
 const SUSPECT: u8 = 20;
 
@@ -67,7 +65,7 @@ impl Judge {
             canary: settings.trap.canary,
             page_soft: Widened::new(&state, quotas.page_soft, quotas.widths, 0),
             page_hour: Widened::new(&state, quotas.page_hour, quotas.widths, 1),
-            net_page: limiter(&state, quotas.net_page, NET_PAGE),
+            net_page: limiter(&state, quotas.net_page, 100),
             wide_page: limiter(&state, quotas.wide_page, 101),
             prefetch: limiter(&state, quotas.prefetch, 102),
             press_cohorts: settings.cohort.challenge,

@@ -67,7 +67,7 @@ pub(crate) use price::cost_of_page;
 #[cfg(feature = "proxy")]
 pub(crate) use probe::is_probe;
 #[cfg(feature = "proxy")]
-pub(crate) use replay::{LoggedRequest, Replay, Soon, is_unlogged};
+pub(crate) use replay::{LoggedRequest, Replay, is_unlogged};
 pub(crate) use shared::{Debit, Subject, Verdict};
 pub(crate) use state::{Keys, Opened, PathKind, Tick};
 pub(crate) use width::{Widened, Width};

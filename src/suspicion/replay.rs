@@ -9,10 +9,8 @@ use http::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
 use http::{Method, StatusCode, Version};
 
 use super::assess::{AnswerHead, Question};
-use super::cells::{CellKey, SharedCells};
-use super::conduct;
 use super::headers::Head;
-use super::judge::{Judge, NET_PAGE};
+use super::judge::Judge;
 use super::page::PathView;
 use super::state::{Keys, PathKind};
 use super::{Assessment, Group, ScoreSettings, Settings, Signal, SoftQuotas, State, SuspicionError};
@@ -58,23 +56,6 @@ pub(crate) struct LoggedRequest<'l> {
     pub(crate) kind: Option<PathKind>,
 }
 
-/// A request that is judged soon, as far as is known.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Soon {
-    pub(crate) keys: Keys,
-    /// It looks like a page.
-    pub(crate) page: bool,
-    /// Whose quotas apply.
-    pub(crate) client: CellKey,
-}
-
-impl Soon {
-    /// Somebody of whom nothing is known.
-    pub(crate) fn new(keys: Keys, page: bool) -> Self {
-        Self { keys, page, client: keys.address }
-    }
-}
-
 impl Replay {
     /// Judges against the tables of `state`, whose clock is moved to the time of each line.
     ///
@@ -102,24 +83,6 @@ impl Replay {
     /// What a path in its normal form says, whoever asks for it.
     pub(crate) fn path(&self, normal: &str) -> PathView {
         self.judge.path_view(normal)
-    }
-
-    /// Reads what judging these will take, and finds out whose quotas apply; see [`State::look_ahead`]. A mistake costs
-    /// time and nothing else.
-    pub(crate) fn look_ahead(&self, soon: &mut [Soon]) {
-        let state = &self.judge.state;
-        let proven = state.look_ahead(soon.iter().map(|soon| &soon.keys), conduct::is_proven);
-        for at in proven {
-            if let Some(soon) = soon.get_mut(at) {
-                soon.client = soon.keys.own;
-            }
-        }
-        let Judge { page_soft, page_hour, .. } = &self.judge;
-        let cells = |soon: &Soon| {
-            let net = SharedCells::cell(NET_PAGE, soon.keys.net.0);
-            [page_soft.cell(soon.client), page_hour.cell(soon.client), net]
-        };
-        state.look_ahead_at_cells(soon.iter().filter(|soon| soon.page).flat_map(cells));
     }
 
     /// Judges a request. `keys` are those of its visitor, and `view` is that of its path.

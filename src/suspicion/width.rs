@@ -52,12 +52,6 @@ impl Widened {
         &self.limiters[width as usize]
     }
 
-    /// The cell of somebody who is alone at an address.
-    #[cfg(feature = "proxy")]
-    pub(crate) fn cell(&self, key: CellKey) -> CellKey {
-        SharedCells::cell(self.namespace * 4 + Width::One as u64, key)
-    }
-
     /// Cells that were given out, for the store that processes share.
     pub(crate) fn debit(&self, name: &'static str, width: Width, key: CellKey, cost: NonZeroU32) -> Debit {
         let cell = SharedCells::cell(self.namespace * 4 + width as u64, key);

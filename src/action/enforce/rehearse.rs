@@ -12,7 +12,7 @@ use crate::action::policy::{Draft, Rule};
 use crate::action::{Action, ActionError, Decision, LimitReport, Mode, Settings};
 use crate::rights::LicenseSettings;
 use crate::secret::Secret;
-use crate::suspicion::{Assessment, Soon, State};
+use crate::suspicion::{Assessment, State};
 use crate::visitor::{RouteSettings, Visitor};
 
 /// Decides as [`EnforceLayer`] does, and answers nobody.
@@ -58,12 +58,6 @@ impl Rehearsal {
             shared.sleepers.fetch_sub(1, Ordering::Relaxed);
         }
         decision
-    }
-
-    /// Reads what deciding about these will take; see [`State::look_ahead`].
-    pub(crate) fn look_ahead(&self, soon: &[Soon]) {
-        let shared = &self.layer.shared;
-        shared.state.look_ahead_at_cells(soon.iter().flat_map(|soon| shared.limits.hard_cells(soon)));
     }
 
     /// So many bytes of a feed or of data went out.

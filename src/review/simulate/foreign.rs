@@ -1,6 +1,5 @@
 //! The log of another program: judged from nothing, by the code that judges live requests.
 
-use std::hint::black_box;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use http::{Method, StatusCode};
 use super::event::{Event, refuses};
 use super::{Outcome, SimulateError, SimulatedPolicy};
 use crate::action::{Action, Rehearsal};
-use crate::suspicion::{Keys, LoggedRequest, PathKind, PathView, Replay, Soon, State};
+use crate::suspicion::{Keys, LoggedRequest, PathKind, PathView, Replay, State};
 use crate::visitor::{Facts, LoggedHead, LoggedPath, Ranges, RouteClass, Verification, Visitor, VisitorKey};
 
 /// Paths and visitors of which it is kept what follows from them alone; powers of two.
@@ -29,8 +28,6 @@ pub(super) struct Foreign {
     visitors: Visitors,
     /// Nearly every line names the same one.
     host: Arc<str>,
-    /// The memory of those that were looked ahead for.
-    soon: Vec<Soon>,
 }
 
 /// A path, and what follows from it.
@@ -83,19 +80,6 @@ impl Visitors {
         event: &Event<'_>,
         path: &LoggedPath,
     ) -> Option<&mut KnownVisitor> {
-        let known = self.find(facts, judge, event, path)?;
-        facts.asks_for(&mut known.visitor, path, event.time);
-        Some(known)
-    }
-
-    /// Who asks, whatever for.
-    fn find(
-        &mut self,
-        facts: &Facts,
-        judge: &Replay,
-        event: &Event<'_>,
-        path: &LoggedPath,
-    ) -> Option<&mut KnownVisitor> {
         let place = self.0.get_mut(event.visitor as usize % VISITORS)?;
         if place.as_ref().is_none_or(|known| known.name != event.visitor) {
             // Whoever stood there leaves memory. The host is that of a line before; it is set before anybody looks at it.
@@ -115,13 +99,9 @@ impl Visitors {
             let keys = judge.keys(&visitor);
             *place = Some(KnownVisitor { name: event.visitor, visitor, keys, checked: None });
         }
-        place.as_mut()
-    }
-
-    /// Reads where these are kept, for all of them at once.
-    fn touch(&self, names: impl Iterator<Item = u64>) {
-        let known = |name: u64| self.0.get(name as usize % VISITORS)?.as_ref();
-        black_box(names.filter_map(known).fold(0, |sum, known| sum ^ known.name));
+        let known = place.as_mut()?;
+        facts.asks_for(&mut known.visitor, path, event.time);
+        Some(known)
     }
 }
 
@@ -173,11 +153,6 @@ fn renamed(mut key: VisitorKey, visitor: u64) -> VisitorKey {
     key
 }
 
-/// How a path was asked for. `None`: it was no request.
-fn asked_for<'e>(event: &Event<'e>) -> Option<&'e Method> {
-    event.method.filter(|_| event.path().starts_with('/'))
-}
-
 /// What a path answers, where the log has no media type.
 fn guess(path: &LoggedPath) -> Option<PathKind> {
     match path.route {
@@ -201,34 +176,13 @@ impl Foreign {
             paths: Paths(vec![None; PATHS]),
             visitors: Visitors(vec![None; VISITORS]),
             host: "".into(),
-            soon: Vec::new(),
         })
-    }
-
-    /// Reads what deciding about these lines will take. Nothing is decided otherwise for it.
-    pub(super) fn look_ahead<'e>(&mut self, events: impl Iterator<Item = Event<'e>> + Clone) {
-        let Self { facts, rehearsal, judge, paths, visitors, soon, .. } = self;
-        visitors.touch(events.clone().map(|event| event.visitor));
-        soon.clear();
-        soon.extend(events.filter_map(|event| {
-            let path = paths.get(facts, judge, asked_for(&event)?, event.path())?;
-            let known = visitors.find(facts, judge, &event, &path.class)?;
-            Some(Soon::new(known.keys?, path.class.route == RouteClass::Page))
-        }));
-        // Who loads a page loads its files.
-        soon.dedup_by(|next, last| {
-            let is_same = next.keys.own == last.keys.own;
-            last.page |= is_same && next.page;
-            is_same
-        });
-        judge.look_ahead(soon);
-        rehearsal.look_ahead(soon);
     }
 
     /// `None`: it was no request.
     pub(super) fn decide(&mut self, event: &Event<'_>) -> Option<Outcome> {
-        let Self { facts, rehearsal, judge, ranges, paths, visitors, host, .. } = self;
-        let method = asked_for(event)?;
+        let Self { facts, rehearsal, judge, ranges, paths, visitors, host } = self;
+        let method = event.method.filter(|_| event.path().starts_with('/'))?;
         let path = paths.get(facts, judge, method, event.path())?;
         let known = visitors.get(facts, judge, event, &path.class)?;
         known.check(ranges, event);
@@ -272,7 +226,6 @@ mod tests {
     use super::super::tests::push;
     use super::*;
     use crate::clock::ManualClock;
-    use crate::suspicion::StateSize;
 
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
@@ -311,38 +264,6 @@ mod tests {
         assert_eq!((renamed(key, 9), shared), (key_of(9), key_of(7)), "it is another's still");
         assert_eq!(renamed(key_of(7), u64::MAX), key_of(u64::MAX));
         assert_eq!(renamed(VisitorKey(b"long".as_slice().into()), 9), key_of(9));
-    }
-
-    #[test]
-    fn to_look_ahead_changes_no_decision() {
-        let mut events = Events::default();
-        for at in 0..600usize {
-            let address = format!("192.0.{}.{}", at % 3, at * 7 % 31);
-            let agent = [FIREFOX, "Wget/1.21", "GPTBot/1.2"][at % 3];
-            let path = if at % 4 == 0 { "/a/style.css".to_owned() } else { format!("/news/story-of-{}", at % 50) };
-            push(&mut events, 0, (&address, agent, &path), at as u64 / 10);
-        }
-        let decide = |ahead: Option<usize>| -> Vec<(Action, String)> {
-            let clock = ManualClock::at(0);
-            let state = Arc::new(State::with_size(clock.clone(), StateSize::Small).keyed([7; 16]));
-            clock.advance(Duration::from_secs(3_600));
-            let mut foreign = Foreign::new(&state, &SimulatedPolicy::default()).unwrap();
-            let mut one = |at: usize| {
-                if let Some(ahead) = ahead.filter(|ahead| at.is_multiple_of(*ahead)) {
-                    foreign.look_ahead((at..at + ahead).filter_map(|at| events.get(at)));
-                }
-                clock.advance(Duration::from_millis(100));
-                let of = foreign.decide(&events.get(at).unwrap()).unwrap();
-                (of.simulated, of.rule.to_string())
-            };
-            (0..events.len()).map(&mut one).collect()
-        };
-        let plain = decide(None);
-        let limited = plain.iter().filter(|(action, _)| *action >= Action::Limit).count();
-        assert!((100..500).contains(&limited), "{limited}");
-        for ahead in [1, 64, 600] {
-            assert_eq!(decide(Some(ahead)), plain, "{ahead}");
-        }
     }
 
     #[test]

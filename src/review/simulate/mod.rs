@@ -43,9 +43,6 @@ const BEFORE: Duration = Duration::from_secs(86_400);
 /// Silence that leaves nothing behind.
 const LONGEST: Duration = Duration::from_secs(40 * 86_400);
 
-/// Lines for which what they take is read at once.
-const AHEAD: usize = 64;
-
 /// The policy that is tried: the sections of a `deckle.toml` that a decision hangs on.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -180,12 +177,7 @@ impl Replay {
     /// Decides what arrived before the border; `None`: everything.
     fn step(&mut self, border: Option<Duration>) {
         let due = self.order.before(border);
-        for (number, place) in due.iter().enumerate() {
-            if number.is_multiple_of(AHEAD) {
-                let next = due.get(number..).unwrap_or_default().iter().take(AHEAD);
-                let events = next.filter_map(|place| self.order.event(*place));
-                self.foreign.look_ahead(events.filter(|event| event.own.is_none()));
-            }
+        for place in &due {
             while let Some(note) = self.order.policy_before(place.time(), |writer| self.own.knows(writer)) {
                 self.own.follow(&note);
             }

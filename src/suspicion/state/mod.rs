@@ -13,8 +13,6 @@
 //! A lock is held for one read-modify-write, never across an await. A set that is busy is skipped: the request is judged
 //! without history (`degraded`).
 
-#[cfg(feature = "proxy")]
-mod ahead;
 mod cohorts;
 pub(crate) mod distinct;
 mod marks;

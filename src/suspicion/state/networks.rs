@@ -152,18 +152,6 @@ impl Networks {
     pub(super) fn note_offender(&self, key: CellKey, now: Tick, member: u64) {
         self.0.with(key, now, |record| record.offenders |= 1 << (member % 64));
     }
-
-    /// See [`State::look_ahead`](super::State::look_ahead).
-    #[cfg(feature = "proxy")]
-    pub(super) fn touch_heads(&self, keys: impl Iterator<Item = CellKey>) {
-        self.0.touch_heads(keys);
-    }
-
-    /// See [`State::look_ahead`](super::State::look_ahead).
-    #[cfg(feature = "proxy")]
-    pub(super) fn touch(&self, keys: impl Iterator<Item = CellKey>) {
-        self.0.touch(keys);
-    }
 }
 
 #[cfg(test)]

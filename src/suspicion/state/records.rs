@@ -12,8 +12,6 @@
 //! At the head of a set stands once more what a search reads and what decides who makes room: two lines of memory in
 //! place of one of each record.
 
-#[cfg(feature = "proxy")]
-use std::hint::black_box;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use super::Tick;
@@ -202,50 +200,9 @@ impl Records {
 
     /// The set of a key. `None`: it is busy.
     fn lock(&self, key: CellKey) -> Option<MutexGuard<'_, Set>> {
-        let lock = self.set(key)?;
-        (0..ATTEMPTS).find_map(|_| try_lock(lock))
-    }
-
-    fn set(&self, key: CellKey) -> Option<&Mutex<Set>> {
         let index = ((u128::from(key.0) * self.sets.len() as u128) >> 64) as usize;
-        self.sets.get(index).map(|Aligned(lock)| lock)
-    }
-}
-
-/// See [`State::look_ahead`](super::State::look_ahead).
-#[cfg(feature = "proxy")]
-impl Records {
-    /// Reads the first line of the set of each key.
-    pub(super) fn touch_heads(&self, keys: impl Iterator<Item = CellKey>) {
-        // Without a lock: who takes one waits for all that was read before.
-        black_box(keys.filter(|key| self.set(*key).is_some_and(Mutex::is_poisoned)).count());
-    }
-
-    /// Reads the record of each key, or the one that would make room for it. The places of those that are there and of
-    /// this kind.
-    pub(super) fn touch(&self, keys: impl Iterator<Item = CellKey>, is_sought: impl Fn(&Record) -> bool) -> Vec<usize> {
-        struct Near<'r> {
-            at: usize,
-            tag: u64,
-            found: Option<usize>,
-            set: MutexGuard<'r, Set>,
-        }
-        let near = |(at, key): (usize, CellKey)| {
-            let set = try_lock(self.set(key)?)?;
-            Some(Near { at, tag: key.0.max(1), found: None, set })
-        };
-        // First all locks, then all reads, and then what hangs on what was read.
-        let mut all: Vec<Near<'_>> = keys.enumerate().filter_map(near).collect();
-        black_box(all.iter().fold(0, |sum, near| sum ^ near.set.seen(0).0));
-        for Near { tag, found, set, .. } in &mut all {
-            *found = set.find(*tag);
-            let way = found.unwrap_or_else(|| set.victim(PROBATION));
-            // A record has two lines.
-            black_box(set.records.get(way).map_or(0, |record| record.tag ^ u64::from(record.last_score)));
-        }
-        let of_kind =
-            |near: &Near<'_>| near.set.records.get(near.found?).filter(|record| is_sought(record)).map(|_| near.at);
-        all.iter().filter_map(of_kind).collect()
+        let Aligned(lock) = self.sets.get(index)?;
+        (0..ATTEMPTS).find_map(|_| try_lock(lock))
     }
 }
 

@@ -1,8 +1,6 @@
 //! [`Sets`]: records of 64 bytes in sets of eight, each set with a lock of its own. The one silent longest makes room.
 
-#[cfg(feature = "proxy")]
-use std::hint::black_box;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, TryLockError};
 
 use super::Tick;
 use super::marks::{Aligned, Marks};
@@ -65,7 +63,13 @@ impl<R: Entry> Sets<R> {
 
     /// Reads and changes one record. `None`: the set is busy.
     pub(super) fn with<T>(&self, key: CellKey, now: Tick, f: impl FnOnce(&mut R) -> T) -> Option<T> {
-        let mut set = try_lock(self.set(key)?)?;
+        let index = ((u128::from(key.0) * self.sets.len() as u128) >> 64) as usize;
+        let Aligned(lock) = self.sets.get(index)?;
+        let mut set = match lock.try_lock() {
+            Ok(set) => set,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         let tag = key.0.max(1);
         let found = set.find(tag);
         let way = found.unwrap_or_else(|| set.victim());
@@ -78,41 +82,6 @@ impl<R: Entry> Sets<R> {
         let out = f(record);
         *seen = record.last_seen();
         Some(out)
-    }
-
-    fn set(&self, key: CellKey) -> Option<&Mutex<Set<R>>> {
-        let index = ((u128::from(key.0) * self.sets.len() as u128) >> 64) as usize;
-        self.sets.get(index).map(|Aligned(lock)| lock)
-    }
-}
-
-/// See [`State::look_ahead`](super::State::look_ahead).
-#[cfg(feature = "proxy")]
-impl<R: Entry> Sets<R> {
-    /// Reads the first line of the set of each key.
-    pub(super) fn touch_heads(&self, keys: impl Iterator<Item = CellKey>) {
-        // Without a lock: who takes one waits for all that was read before.
-        black_box(keys.filter(|key| self.set(*key).is_some_and(Mutex::is_poisoned)).count());
-    }
-
-    /// Reads the record of each key, or the one that would make room for it.
-    pub(super) fn touch(&self, keys: impl Iterator<Item = CellKey>) {
-        let near = |key: CellKey| Some((key.0.max(1), try_lock(self.set(key)?)?));
-        // First all locks, and then all reads.
-        let all: Vec<(u64, MutexGuard<'_, Set<R>>)> = keys.filter_map(near).collect();
-        for (tag, set) in &all {
-            let way = set.find(*tag).unwrap_or_else(|| set.victim());
-            black_box(set.records.get(way).map_or(0, Entry::tag));
-        }
-    }
-}
-
-/// `None`: somebody else has it. A set whose last user panicked is as good as before: records are plain numbers.
-fn try_lock<R>(lock: &Mutex<Set<R>>) -> Option<MutexGuard<'_, Set<R>>> {
-    match lock.try_lock() {
-        Ok(set) => Some(set),
-        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
     }
 }
 

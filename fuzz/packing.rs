@@ -11,6 +11,8 @@ use crate::packed::{
 };
 use crate::targets::Target;
 
+/// Most choices that may have texts of different lengths.
+const CUTS: usize = 16;
 /// Bytes of a page, more or less.
 const LONGEST: usize = 100_000;
 
@@ -48,8 +50,9 @@ fn template(random: &mut Rng) -> Template {
         let Some((bytes, variables)) = random.choice(&parts).filter(|_| template.bytes.len() < longest) else { break };
         for _ in 0..1 << random.u8(..9) {
             if random.u8(..40) == 0 && template.choices.len() < MAX_CHOICES {
-                let at = template.bytes.len() as u32;
-                template.choices.push(Choice { at, ..choice(random, 1) });
+                let next = Choice { at: template.bytes.len() as u32, ..choice(random, 1) };
+                let cuts = template.choices.iter().filter(|choice| is_cut(choice)).count();
+                template.choices.extend(Some(next).filter(|next| cuts < CUTS || !is_cut(next)));
             }
             template.bytes.extend_from_slice(bytes);
             for variable in variables {
@@ -77,6 +80,12 @@ fn part(random: &mut Rng) -> (Vec<u8>, Vec<Variable>) {
         _ => vec![variable(random)],
     };
     (bytes, variables)
+}
+
+/// Does a passage end before it?
+fn is_cut(choice: &Choice) -> bool {
+    let [first, second] = &choice.texts;
+    first.len() != second.len() || first.len() > 512
 }
 
 /// Two texts, of one length or of two, anywhere before `end`.

@@ -1,5 +1,6 @@
 //! `deckle check --images`: what the images of a page say of their use, held against what the site declares.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -135,7 +136,7 @@ fn judge(address: &Uri, start: &Document, site: &Site<'_>) -> (Image, Vec<Findin
     let image = Image {
         address: address.to_string(),
         data_mining: terms.chain(unknown).collect(),
-        is_cut: start.body.len() >= START,
+        is_cut: length(start).map_or(start.body.len() >= START, |length| (start.body.len() as u64) < length),
         unread: None,
     };
     (image, findings)
@@ -148,11 +149,28 @@ fn refusal(start: &Document) -> Option<String> {
     if !matches!(start.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
         return Some(start.status.to_string());
     }
+    if start.status == StatusCode::PARTIAL_CONTENT && range(start).is_none_or(|(first, _)| first != "0") {
+        return Some("its answer does not begin with its first byte".to_owned());
+    }
     if media.starts_with(b"text/") {
         return Some(format!("it is `{}`", String::from_utf8_lossy(&media)));
     }
     let is_coded = !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity");
     is_coded.then(|| format!("it comes in `{}`, which was not asked for", String::from_utf8_lossy(coding)))
+}
+
+/// First byte and whole length of a part (RFC 9110 §14.4).
+fn range(start: &Document) -> Option<(&str, &str)> {
+    let field = start.headers.get(header::CONTENT_RANGE)?.to_str().ok()?.trim();
+    let (bounds, length) = field.strip_prefix("bytes ")?.split_once('/')?;
+    Some((bounds.split_once('-')?.0, length))
+}
+
+/// Bytes of the whole image, where its answer tells.
+fn length(start: &Document) -> Option<u64> {
+    let whole = || start.headers.get(header::CONTENT_LENGTH)?.to_str().ok();
+    let length = if start.status == StatusCode::PARTIAL_CONTENT { Some(range(start)?.1) } else { whole() };
+    length?.parse().ok()
 }
 
 /// Where a value and the site say different things: a code, and that in words.
@@ -176,11 +194,11 @@ fn contradictions(value: DataMining, says: &[(&'static str, Uses)]) -> impl Iter
 
 /// Addresses of images that a page names, each once: those of its own host first, else in the order of the page.
 fn named(address: &Uri, page: &[u8], most: usize) -> Vec<Uri> {
-    let found = Mutex::new((address.clone(), false, Vec::<Uri>::new()));
+    let found = Mutex::new((address.clone(), false, Vec::<Uri>::new(), HashSet::new()));
     let tag = lol_html::element!("img, source[srcset], meta[content], base[href]", |element| {
         let attribute = |name| element.get_attribute(name).unwrap_or_default().replace("&amp;", "&");
         let Ok(mut found) = found.lock() else { return Ok(()) };
-        let (base, based, images) = &mut *found;
+        let (base, based, images, known) = &mut *found;
         let names = match element.tag_name().as_str() {
             "base" => {
                 if let Some(to) = join(base, &attribute("href")).filter(|_| !*based) {
@@ -196,7 +214,7 @@ fn named(address: &Uri, page: &[u8], most: usize) -> Vec<Uri> {
             _ => vec![largest(&attribute("srcset")).to_owned()],
         };
         for name in names.iter().map(|name| name.trim().replace(' ', "%20")).filter(|name| !name.is_empty()) {
-            if let Some(to) = join(base, &name).filter(|to| images.len() < MAX_NAMED && !images.contains(to)) {
+            if let Some(to) = join(base, &name).filter(|to| images.len() < MAX_NAMED && known.insert(to.clone())) {
                 images.push(to);
             }
         }
@@ -206,7 +224,7 @@ fn named(address: &Uri, page: &[u8], most: usize) -> Vec<Uri> {
     let mut reader = lol_html::HtmlRewriter::new(settings, |_: &[u8]| {});
     // What cannot be read to its end has told what it could.
     let _ = reader.write(page).and_then(|()| reader.end());
-    let (_, _, mut images) = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (_, _, mut images, _) = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     images.sort_by_key(|image| image.authority() != address.authority());
     images.truncate(most);
     images
@@ -391,13 +409,18 @@ mod tests {
             (codes, image.unread.is_some(), image.data_mining)
         };
         let terms = |terms: &[&str]| terms.iter().map(|term| (*term).to_owned()).collect::<Vec<_>>();
-        let part = Document {
+        let part = |range: &'static str| Document {
             status: StatusCode::PARTIAL_CONTENT,
-            ..document(PAGE, &[("content-type", "image/jpeg")], &sound)
+            ..document(PAGE, &[("content-type", "image/jpeg"), ("content-range", range)], &sound)
         };
-        assert_eq!(codes(&part), (vec![], false, terms(&["DMI-PROHIBITED"])));
+        assert_eq!(codes(&part("bytes 0-999/1000")), (vec![], false, terms(&["DMI-PROHIBITED"])));
+        for (range, is_cut) in [("bytes 0-99/100", false), ("bytes 0-99/900000", true), ("bytes 0-99/*", false)] {
+            let start = part(range);
+            assert_eq!(judge(&start.address, &start, &site).0.is_cut, is_cut, "{range}");
+        }
         let gone = Document { status: StatusCode::NOT_FOUND, ..document(PAGE, &[], &sound) };
         let unread = (vec!["image_unread"], true, vec![]);
+        assert_eq!(codes(&part("bytes 5-999/1000")), unread);
         assert_eq!(codes(&gone), unread);
         assert_eq!(codes(&document(PAGE, &[("content-type", "Text/HTML")], &sound)), unread);
         assert_eq!(codes(&document(PAGE, &[("content-encoding", "gzip")], &sound)), unread);

@@ -7,6 +7,8 @@
 use encoding_rs::{Encoding, ISO_2022_JP, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use http::{HeaderMap, header};
 
+use super::prescan::prescan;
+
 /// How many bytes the prescan looks at (WHATWG HTML §4.2.5.4).
 pub(crate) const PRESCAN: usize = 1_024;
 
@@ -60,13 +62,18 @@ pub(crate) fn decide(header: Option<&'static Encoding>, start: &[u8], fallback: 
         return declared(encoding);
     }
     header
-        .or_else(|| prescan(start.get(..PRESCAN.min(start.len())).unwrap_or_default()))
+        .or_else(|| prescan(looked_at(start)).map(|(encoding, _)| encoding))
         .map_or(Charset { encoding: fallback, declared: false }, declared)
+}
+
+/// What browsers look at.
+fn looked_at(start: &[u8]) -> &[u8] {
+    start.get(..PRESCAN).unwrap_or(start)
 }
 
 /// May bytes that have not come yet say the charset? Browsers wait for them, too (WHATWG HTML §13.2.3.2).
 pub(crate) fn is_open(header: Option<&'static Encoding>, start: &[u8]) -> bool {
-    start.len() < PRESCAN && header.is_none() && Encoding::for_bom(start).is_none() && meta(start).is_none()
+    start.len() < PRESCAN && header.is_none() && Encoding::for_bom(start).is_none() && prescan(start).is_none()
 }
 
 /// How many bytes may be put before the first element of the head that is no `<meta>`, so that a `<meta>` behind it which
@@ -77,7 +84,7 @@ pub(crate) fn room(header: Option<&'static Encoding>, start: &[u8]) -> usize {
     if header.is_some() || Encoding::for_bom(start).is_some() {
         return usize::MAX;
     }
-    match meta(start.get(..PRESCAN.min(start.len())).unwrap_or_default()) {
+    match prescan(looked_at(start)) {
         Some((_, end)) => PRESCAN - end.min(PRESCAN),
         None if start.len() >= PRESCAN => usize::MAX,
         None => CAUTIOUS,
@@ -92,50 +99,6 @@ pub(crate) fn may_become_bom(start: &[u8]) -> bool {
 /// A label of the configuration; windows-1252 for one that does not exist or cannot be a fallback.
 pub(crate) fn fallback(label: &str) -> &'static Encoding {
     Encoding::for_label(label.as_bytes()).filter(|e| !is_refused(e)).unwrap_or(WINDOWS_1252)
-}
-
-/// The first `<meta>` that names a charset, comments skipped. UTF-16 there means UTF-8 (WHATWG HTML §13.2.3.2).
-fn prescan(start: &[u8]) -> Option<&'static Encoding> {
-    meta(start).map(|(encoding, _)| encoding)
-}
-
-/// The same, with the offset of the tag's end.
-fn meta(start: &[u8]) -> Option<(&'static Encoding, usize)> {
-    let mut at = 0;
-    while let Some(offset) = memchr::memchr(b'<', start.get(at..)?) {
-        at += offset;
-        let rest = start.get(at..)?;
-        if rest.starts_with(b"<!--") {
-            at += memchr::memmem::find(rest, b"-->")? + 3;
-        } else if rest.get(..5).is_some_and(|tag| tag.eq_ignore_ascii_case(b"<meta"))
-            && rest.get(5).is_some_and(|b| b.is_ascii_whitespace() || *b == b'/')
-        {
-            let end = memchr::memchr(b'>', rest)?;
-            let tag = String::from_utf8_lossy(rest.get(..end)?).to_ascii_lowercase();
-            if let Some(encoding) = charset_of_meta(&tag) {
-                return Some((encoding, at + end + 1));
-            }
-            at += end;
-        } else {
-            at += 1;
-        }
-    }
-    None
-}
-
-fn charset_of_meta(tag: &str) -> Option<&'static Encoding> {
-    let at = tag.find("charset")?;
-    let is_pragma = tag.contains("http-equiv");
-    let inside_content = tag.find("content").is_some_and(|c| c < at);
-    if inside_content && !is_pragma {
-        return None;
-    }
-    let value = tag.get(at + 7..)?.trim_start().strip_prefix('=')?.trim_start();
-    let value = value.trim_start_matches(['"', '\'']);
-    let end =
-        value.find(|c: char| c.is_ascii_whitespace() || matches!(c, '"' | '\'' | ';' | '/')).unwrap_or(value.len());
-    let encoding = Encoding::for_label(value.get(..end)?.as_bytes())?;
-    Some(if encoding == UTF_16BE || encoding == UTF_16LE { UTF_8 } else { encoding })
 }
 
 #[cfg(test)]

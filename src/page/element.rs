@@ -57,7 +57,7 @@ pub(super) fn kind(name: &str) -> Kind {
         "p" | "li" | "blockquote" | "dd" => Kind::Block,
         "pre" | "code" | "kbd" | "samp" | "var" | "textarea" | "script" | "style" | "template" | "noscript"
         | "title" | "svg" | "math" | "button" | "select" | "option" | "label" | "input" | "nav" | "footer" | "form"
-        | "iframe" | "object" => Kind::Skip,
+        | "iframe" | "object" | "xmp" | "listing" | "plaintext" | "noembed" | "noframes" => Kind::Skip,
         "html" | "body" => Kind::Page,
         "astro-island" => Kind::Hydration,
         _ => Kind::Other,

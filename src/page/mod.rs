@@ -50,6 +50,7 @@ mod pipeline;
 mod plain;
 pub mod plan;
 mod policy;
+mod prescan;
 mod protect;
 mod regions;
 mod replace;

@@ -647,7 +647,7 @@ mod tests {
     fn a_page_is_packed_though_its_copies_have_different_lengths() {
         let words = "<p>one two three don't can't \"five six\" seven eight — nine ten... eleven, and \
             <span data-variant=\"although|though\">although</span> it was <span data-variant=\"very |\">very </span>so.</p>\n";
-        let page = english(words, 7);
+        let page = english(words, 2);
         let cache = PlanCache::new(8 << 20, Some(1)).unwrap();
         let mut lengths = std::collections::BTreeSet::new();
         for reader in 1..30 {

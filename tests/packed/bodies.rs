@@ -153,14 +153,15 @@ fn template(source: &[u8]) -> Template {
     template
 }
 
-/// The page with choices: at its start and its end, two side by side, and before words of its paragraphs, so many as it may
-/// have.
+/// The page with choices: at its start and its end, two side by side, and before words of its paragraphs.
 fn with_choices(page: &Template) -> Template {
+    /// So many may have texts of different lengths.
+    const MOST: usize = 16;
     const TEXTS: [[&str; 2]; 4] =
         [["&#0039;", "&#8217;"], ["...", "&#8230;"], ["although ", "though "], ["", "<b>very</b> "]];
     let gaps = page.places.iter().filter(|(_, variable)| matches!(variable, Variable::White(_)));
     let behind: Vec<u32> = gaps.map(|(at, _)| at + 1).collect();
-    let step = behind.len().div_ceil(MAX_CHOICES - 4).max(1);
+    let step = behind.len().div_ceil(MOST - 4).max(1);
     let end = page.bytes.len() as u32;
     let places = [0, 0].into_iter().chain(behind.into_iter().step_by(step)).chain([end, end]);
     let texts = TEXTS.iter().rev().cycle().map(|texts| texts.map(|text| Bytes::from_static(text.as_bytes())));

@@ -9,8 +9,11 @@ use bytes::Bytes;
 
 use super::symbols::{Choice, FIRST_LONE, MAX_BYTES, Refused, Template, Variable};
 
-/// Most choices of a page: each costs some bytes, and a table of codes behind it.
+/// Most choices of a page: each costs some bytes.
 pub(crate) const MAX_CHOICES: usize = 64;
+/// Most of them with texts of different lengths: what follows has a table of codes of its own, and nothing before to be copied from. With
+/// many of them a page is longer than one that is compressed for each answer.
+pub(crate) const MAX_CUTS: usize = 16;
 /// Longest text within a passage: each of its bytes has a symbol of its own.
 const MAX_SWAP: usize = 512;
 /// Longest text at all, as a stored block has it (RFC 1951 §3.2.4).
@@ -61,6 +64,9 @@ pub(super) fn divide(template: &Template) -> Result<(Vec<Passage>, Vec<Cut>), Re
             passage.page.bytes.extend_from_slice(first);
             passage.swaps.push(Swap { at, number, texts });
         } else {
+            if cuts.len() == MAX_CUTS {
+                return Err(Refused::TooManyChoices(template.choices.len()));
+            }
             passages.push(std::mem::take(&mut passage));
             cuts.push(Cut { number, texts });
         }
@@ -157,8 +163,10 @@ mod tests {
         assert_eq!(of(&[], &[(3, [0, 1]), (2, [0, 1])]), Err(Refused::NoChoice(2)));
         assert_eq!(of(&[], &[(6, [0, 1])]), Err(Refused::NoChoice(6)));
         assert_eq!(of(&[], &[(1, [0, MAX_TEXT + 1])]), Err(Refused::NoChoice(1)));
-        assert_eq!(of(&[], &[(1, [0, 1]); MAX_CHOICES]), Ok((MAX_CHOICES + 1, MAX_CHOICES)));
-        assert_eq!(of(&[], &[(1, [0, 1]); MAX_CHOICES + 1]), Err(Refused::TooManyChoices(MAX_CHOICES + 1)));
+        assert_eq!(of(&[], &[(1, [1, 1]); MAX_CHOICES]), Ok((1, 0)));
+        assert_eq!(of(&[], &[(1, [0, 1]); MAX_CUTS]), Ok((MAX_CUTS + 1, MAX_CUTS)));
+        assert_eq!(of(&[], &[(1, [0, 1]); MAX_CUTS + 1]), Err(Refused::TooManyChoices(MAX_CUTS + 1)));
+        assert_eq!(of(&[], &[(1, [1, 1]); MAX_CHOICES + 1]), Err(Refused::TooManyChoices(MAX_CHOICES + 1)));
         let (late, early) = ((3, Variable::White(1)), (1, Variable::White(1)));
         assert_eq!(of(&[late, early], &[(2, [0, 1])]), Err(Refused::Unsorted(1)));
         assert_eq!(of(&[(5, Variable::White(1))], &[(2, [0, 1])]), Err(Refused::NotInStateZero(5)));

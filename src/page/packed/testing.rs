@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Marks;
-use super::passage::MAX_CHOICES;
+use super::passage::{MAX_CHOICES, MAX_CUTS};
 use super::symbols::{Choice, Symbols, Template, Variable};
 use super::tokens::Token;
 
@@ -21,7 +21,9 @@ pub(super) fn place(template: &mut Template, variable: Variable) {
 
 /// Adds a choice, if there is room for one more.
 pub(super) fn choose(template: &mut Template, texts: [&[u8]; 2]) {
-    if template.choices.len() < MAX_CHOICES {
+    let cuts = template.choices.iter().filter(|choice| choice.texts[0].len() != choice.texts[1].len()).count();
+    let has_room = texts[0].len() == texts[1].len() || cuts < MAX_CUTS;
+    if template.choices.len() < MAX_CHOICES && has_room {
         let at = template.bytes.len() as u32;
         template.choices.push(Choice { at, texts: texts.map(Bytes::copy_from_slice) });
     }

@@ -221,8 +221,8 @@ fn packed(job: &Job) -> Result<PackedPage, NotPacked> {
     Ok(PackedPage { packed, channels: job.channels.clone(), carriers, choosers, effort: job.effort })
 }
 
-/// Two copies are looked at: state 0 and a random one. Where there are choices, a third one has all that the second has not,
-/// so each text was there once.
+/// Three copies are looked at: state 0, a random one, and one that has all that the second has not, so each column and each text
+/// was there once in each state.
 fn is_the_page(packed: &Packed, template: &Template) -> bool {
     let mut marks =
         Marks { row: Arc::new([0; COLUMNS / 64]), seal: [0; SEAL_SYMBOLS], nonce: None, choices: Arc::default() };
@@ -233,9 +233,6 @@ fn is_the_page(packed: &Packed, template: &Template) -> bool {
     marks.seal = std::array::from_fn(|_| fastrand::u8(..8));
     marks.choices = choices.as_slice().into();
     let random = zero && packed.check(template, &marks);
-    if template.choices.is_empty() {
-        return random;
-    }
     marks.row = Arc::new(row.map(|columns| !columns));
     marks.seal = marks.seal.map(|symbol| 7 - symbol);
     marks.choices = choices.iter().map(|choice| 1 - choice).collect();

@@ -119,7 +119,8 @@ impl<'a> Reader<'a> {
         let is_end = |window: &[u8]| window == mark || window.first().is_some_and(|byte| is_control(*byte));
         let Some(length) = rest.windows(mark.len()).position(is_end) else {
             self.at = self.bytes.len();
-            return Err(Broken::Ends);
+            let is_bad = rest.iter().any(|byte| is_control(*byte));
+            return Err(if is_bad { Broken::Malformed } else { Broken::Ends });
         };
         self.at += length;
         if self.takes(mark) { Ok(rest.get(..length).unwrap_or_default()) } else { Err(Broken::Malformed) }
@@ -187,14 +188,13 @@ pub(super) fn plain(raw: &[u8]) -> String {
 const LONGEST_REFERENCE: usize = 16;
 
 fn character(name: &str) -> Option<char> {
-    let number = match name.strip_prefix('#') {
-        Some(number) => match number.strip_prefix('x') {
-            Some(hex) => u32::from_str_radix(hex, 16),
-            None => number.parse(),
-        },
-        None => return NAMED.iter().find(|(known, _)| *known == name).map(|(_, c)| *c),
+    let Some(number) = name.strip_prefix('#') else {
+        return NAMED.iter().find(|(known, _)| *known == name).map(|(_, c)| *c);
     };
-    number.ok().and_then(char::from_u32)
+    let (digits, radix) = number.strip_prefix('x').map_or((number, 10), |hex| (hex, 16));
+    // A sign is none.
+    let digits = Some(digits).filter(|digits| digits.chars().all(|c| c.is_digit(radix)))?;
+    u32::from_str_radix(digits, radix).ok().and_then(char::from_u32)
 }
 
 const NAMED: [(&str, char); 5] = [("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\'')];

@@ -187,7 +187,7 @@ impl Pipeline {
             return None;
         }
         if let Some(place) = &work.place {
-            place.cache.confirm(place.key);
+            place.cache.confirm(place.key, confirm.plan());
             place.remember(confirm.plan());
             if self.outgoing == Coding::Gzip {
                 confirm.offer(place.key, place.reader, work.choose.as_mut());
@@ -210,8 +210,8 @@ impl Pipeline {
                 }
             }
             Stage::Rewrite { rewriter, choose, sent, study, .. } => {
-                if let Some(study) = study {
-                    study.push(&source);
+                if study.as_mut().is_some_and(|study| !study.push(&source)) {
+                    *study = None;
                 }
                 let mut text = Vec::with_capacity(source.len() + 1_024);
                 rewriter.push(&source, choose.as_mut(), &mut text);
@@ -264,7 +264,7 @@ impl Pipeline {
             place.cache.miss();
         }
         let log = place.as_ref().map_or(Log::Nothing, |place| Log::Draft(Box::new(place.cache.draft())));
-        let studied = place.as_ref().filter(|place| place.is_restless()).map(|_| job.clone());
+        let studied = place.as_ref().filter(|place| !unclear && place.is_restless()).map(|_| job.clone());
         let mut rewriter = Box::new(Rewriter::new(job).keep(log));
         let mut text = Vec::new();
         for piece in difference.source.pieces() {
@@ -288,7 +288,8 @@ impl Pipeline {
         let mut sent = self.written as usize + page.len();
         drop_sent(&mut text, &mut sent);
         page.own(text);
-        let study = studied.map(|job| Box::new(Study::new(job, difference.source)));
+        let study = studied.zip(place.as_ref());
+        let study = study.and_then(|(job, place)| Study::begin(place, job, difference.source)).map(Box::new);
         self.stage = Stage::Rewrite { rewriter, choose, sent, place: place.filter(|_| !unclear), study };
     }
 

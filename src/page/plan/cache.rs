@@ -23,6 +23,8 @@ use super::volatile::Volatile;
 
 /// Forms of one page that are remembered: with and without a banner, and the like.
 const MAX_FORMS: usize = 4;
+/// Those of them of which it is known in what they are different each time.
+const MAX_LEARNED: usize = 2;
 /// A page that was different so often in a row is not planned for a while.
 const MAX_MISSES: u8 = 8;
 const PAUSE_SECONDS: u64 = 600;
@@ -199,9 +201,9 @@ impl PlanCache {
     pub(crate) fn look_up(&self, key: u128, now: u64) -> Known {
         match self.entries.get(&key) {
             None => Known::New,
+            Some(entry) if !entry.plans.is_empty() => Known::Plans(entry.plans.clone()),
             Some(entry) if entry.paused_until > now => Known::Restless,
-            Some(entry) if entry.plans.is_empty() => Known::New,
-            Some(entry) => Known::Plans(entry.plans.clone()),
+            Some(_) => Known::New,
         }
     }
 
@@ -209,11 +211,16 @@ impl PlanCache {
     pub(crate) fn learn(&self, key: u128, plan: Plan, now: u64) {
         let known = self.entries.get(&key);
         let Entry { mut plans, misses, paused_until, .. } = known.as_deref().cloned().unwrap_or_default();
+        if paused_until > now {
+            return;
+        }
         let old = plans.iter().position(|old| old.is_of(&plan));
         let misses = if old.is_none() && !plans.is_empty() { misses.saturating_add(1) } else { 0 };
         let entry = if misses >= MAX_MISSES {
             self.counters.count_restless();
-            Entry::new(Vec::new(), 0, now.saturating_add(PAUSE_SECONDS))
+            // Nobody takes away what was learned by asking for other forms.
+            plans.retain(|plan| !plan.volatile.is_empty());
+            Entry::new(plans, 0, now.saturating_add(PAUSE_SECONDS))
         } else {
             if let Some(packer) = &self.packer {
                 packer.has_seen(door_key(key, &plan));
@@ -244,21 +251,30 @@ impl PlanCache {
         self.entries.get(&key).is_some_and(|entry| entry.paused_until <= now && entry.misses + 2 >= MAX_MISSES)
     }
 
-    /// It is known in what a page is different each time.
+    /// It is known in what a page is different each time. Of what was known before, the one that was seen last stays.
     pub(super) fn learn_volatile(&self, key: u128, plan: Plan) {
         self.counters.count_learned();
-        self.entries.insert(key, Arc::new(Entry::new(vec![Arc::new(plan)], 0, 0)));
+        let mut plans = self.entries.get(&key).map(|entry| entry.plans.clone()).unwrap_or_default();
+        plans.retain(|old| !old.volatile.is_empty() && !old.is_of(&plan));
+        plans.insert(0, Arc::new(plan));
+        plans.truncate(MAX_LEARNED);
+        self.entries.insert(key, Arc::new(Entry::new(plans, 0, 0)));
     }
 
     pub(super) fn studies(&self) -> &Studies {
         &self.studies
     }
 
-    /// A page was one of those that are known.
-    pub(crate) fn confirm(&self, key: u128) {
+    /// A page was one of those that are known. One that was learned is the first to be let go if it is not seen.
+    pub(crate) fn confirm(&self, key: u128, plan: &Arc<Plan>) {
         self.counters.count_hit();
-        if let Some(entry) = self.entries.get(&key).filter(|entry| entry.misses > 0) {
-            self.entries.insert(key, Arc::new(Entry::new(entry.plans.clone(), 0, entry.paused_until)));
+        let Some(entry) = self.entries.get(&key) else { return };
+        let is_first = entry.plans.first().is_some_and(|first| Arc::ptr_eq(first, plan));
+        let moves = !plan.volatile.is_empty() && !is_first;
+        if entry.misses > 0 || moves {
+            let mut plans = entry.plans.clone();
+            plans.sort_by_key(|other| moves && !Arc::ptr_eq(other, plan));
+            self.entries.insert(key, Arc::new(Entry::new(plans, 0, entry.paused_until)));
         }
     }
 
@@ -439,7 +455,7 @@ mod tests {
         let Known::Plans(plans) = cache.look_up(key, 1_000) else { panic!() };
         let tails: Vec<u64> = plans.iter().map(|p| p.tail).collect();
         assert_eq!(tails, [5, 4, 3, 2].map(|form| cache.hash([&[form; 100][..]].into_iter())));
-        cache.confirm(key);
+        cache.confirm(key, &plans[0]);
         for form in 0..7_u8 {
             cache.learn(key, plan(&cache, &[form; 50]), 1_000);
             assert!(matches!(cache.look_up(key, 1_000), Known::Plans(_)), "{form}");
@@ -461,5 +477,37 @@ mod tests {
         }
         let Known::Plans(plans) = cache.look_up(key, 2_000) else { panic!() };
         assert_eq!(plans.len(), 1);
+    }
+    #[test]
+    fn what_was_learned_stays_over_the_pause_and_while_it_is_seen() {
+        let cache = PlanCache::new(1 << 20, None).unwrap();
+        let learned = |page: &[u8]| Plan { volatile: Volatile::between(b"1", b"2").unwrap(), ..plan(&cache, page) };
+        let known = |now| match cache.look_up(1, now) {
+            Known::Plans(plans) => plans,
+            _ => Vec::new(),
+        };
+        cache.learn_volatile(1, learned(b"1 page"));
+        let first = known(1_000).remove(0);
+        for form in 0..8_u8 {
+            cache.learn(1, plan(&cache, &[form; 50]), 1_000);
+        }
+        assert_eq!(cache.counts().restless, 1);
+        // It is known, and nothing else is learned meanwhile.
+        for (now, count) in [(1_000, 1), (1_599, 1), (1_600, 2)] {
+            cache.learn(1, plan(&cache, b"another page"), now);
+            let plans = known(now);
+            assert_eq!(plans.len(), count, "{now}");
+            assert!(plans.iter().any(|plan| Arc::ptr_eq(plan, &first)), "{now}");
+        }
+        for other in 0..5_u8 {
+            cache.confirm(1, &first);
+            cache.learn_volatile(1, learned(&[other; 50]));
+            let plans = known(1_600);
+            assert_eq!(plans.len(), MAX_LEARNED);
+            assert!(Arc::ptr_eq(&plans[1], &first), "{other}");
+        }
+        // It is not seen any more.
+        cache.learn_volatile(1, learned(b"2 pages"));
+        assert!(!known(1_600).iter().any(|plan| Arc::ptr_eq(plan, &first)));
     }
 }

@@ -22,12 +22,13 @@ use crate::page::scan::{Reading, Scanner};
 const UNREAD: [&str; 9] = ["value", "href", "src", "srcset", "action", "formaction", "alt", "title", "datetime"];
 /// Elements whose attributes decide.
 const READ: [&str; 6] = ["html", "head", "body", "meta", "link", "base"];
-/// Elements without content: nothing lies in them that a selector could mean.
-const VOID: [&str; 9] = ["area", "br", "col", "embed", "hr", "img", "input", "source", "track"];
 
 /// Do all these places lie where letters mean nothing?
 pub(super) fn is_inert(page: &Bytes, volatile: &Volatile, job: &Job) -> bool {
-    if !volatile.ranges().all(|range| stands_apart(page, &range)) {
+    let mut pairs = volatile.ranges().zip(volatile.ranges().skip(1));
+    if !volatile.ranges().all(|range| stands_apart(page, &range))
+        || pairs.any(|(one, next)| may_call(page, &one, &next))
+    {
         return false;
     }
     let places = volatile.ranges().map(|range| Place { range, admitted: false, barred: false }).collect();
@@ -57,6 +58,11 @@ fn stands_apart(page: &[u8], range: &Range<usize>) -> bool {
     // A byte beyond ASCII may be the first half of a character.
     let ascii = [before.last(), after.first()].into_iter().flatten().all(u8::is_ascii);
     ascii && !opens && !closes && !calls
+}
+
+/// May two runs become such a call together? `self` and `__next_f` have a point between them.
+fn may_call(page: &[u8], one: &Range<usize>, next: &Range<usize>) -> bool {
+    page.get(one.end..next.start) == Some(b".".as_slice()) && one.len() >= 4 && next.len() >= 8
 }
 
 struct Place {
@@ -101,7 +107,8 @@ impl Survey {
             return;
         }
         let name = element.tag_name();
-        if READ.contains(&name.as_str()) || (self.selectors && !VOID.contains(&name.as_str())) {
+        // Nothing that a selector could mean lies in an element without content. In SVG and MathML others are without it.
+        if READ.contains(&name.as_str()) || (self.selectors && element.can_have_content()) {
             return;
         }
         let holds_marks = self.tokens && matches!(name.as_str(), "a" | "img");

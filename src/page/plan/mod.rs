@@ -12,6 +12,7 @@
 //! packed body with the bits of the mark, once the whole source agrees; in any doubt they take the ordinary way. Where the
 //! site confirms that a page is still the same one, its source need not come at all (`validators.rs`).
 
+mod budget;
 mod cache;
 mod confirm;
 mod counters;

@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+#[cfg(any(test, feature = "cli"))]
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::cache::PlanCache;
 use super::doorkeeper::Doorkeeper;
 use super::edits::Plan;
@@ -26,9 +28,6 @@ const MAX_WAITING: usize = 16 << 20;
 /// How long to wait for all of them.
 #[cfg(any(test, feature = "cli"))]
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Share of one core, and over which time.
-const SHARE: f64 = 0.25;
-const SPAN_SECONDS: f64 = 10.0;
 
 /// A page to be packed.
 pub(super) struct Job {
@@ -272,34 +271,6 @@ pub(super) fn compare(cache: Arc<PlanCache>, plan: Arc<Plan>, page: Arc<PackedPa
 fn is_right(page: &PackedPage, marks: &Marks, mut plain: Output) -> bool {
     let frames: Vec<Bytes> = std::iter::from_fn(|| plain.take()).collect();
     page.packed.makes(&frames.concat(), marks)
-}
-
-/// The time that may be spent, as a bucket that is filled while time passes.
-struct Budget {
-    /// Seconds; what has taken longer than was left is owed.
-    left: f64,
-    /// When that was so.
-    at: Duration,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { left: SHARE * SPAN_SECONDS, at: Duration::ZERO }
-    }
-}
-
-impl Budget {
-    /// How long to wait until something may be done.
-    fn wait(&mut self, now: Duration) -> Duration {
-        let passed = now.saturating_sub(self.at).as_secs_f64();
-        self.at = now;
-        self.left = (self.left + passed * SHARE).min(SHARE * SPAN_SECONDS);
-        Duration::from_secs_f64((-self.left / SHARE).max(0.0))
-    }
-
-    fn spend(&mut self, cost: Duration) {
-        self.left -= cost.as_secs_f64();
-    }
 }
 
 #[cfg(test)]

@@ -30,8 +30,13 @@ impl Drop for Source {
 impl Source {
     /// `None`: readers who take their time hold enough already.
     pub(super) fn new(cache: &PlanCache) -> Option<Self> {
-        let held = cache.held();
-        (held.load(Ordering::Relaxed) < MAX_HELD).then(|| Self { pieces: Vec::new(), len: 0, held })
+        let source = Self { pieces: Vec::new(), len: 0, held: cache.held() };
+        (!source.is_at_bound()).then_some(source)
+    }
+
+    /// Do all of them hold as much as they may?
+    pub(super) fn is_at_bound(&self) -> bool {
+        self.held.load(Ordering::Relaxed) >= MAX_HELD
     }
 
     /// All of it, for another use.

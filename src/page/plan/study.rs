@@ -3,15 +3,18 @@
 //! Of a page that was another one nearly eight times in a row two sources are kept. Where they differ, letters may be left out
 //! of the hashes of its plan if they mean nothing to the scan. That has to be shown twice: by what stands around them
 //! ([`is_inert`]) and by scans of the page with other letters there, which have to find the same. All of it is done beside
-//! the answers.
+//! the answers, and in a quarter of one core at most.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::cache::{Place, PlanCache};
 use super::draft::Log;
 use super::edits::{MAX_PAGE, Plan};
@@ -34,19 +37,21 @@ const FILLINGS: usize = 2;
 pub(crate) struct Study {
     job: Job,
     source: Source,
+    claim: Claim,
 }
 
 impl Study {
-    /// `source`: what has come of it.
-    pub(crate) fn new(job: Job, source: Source) -> Self {
-        Self { job, source }
+    /// `source`: what has come of it. `None`: another answer of this page is studied.
+    pub(crate) fn begin(place: &Place, job: Job, source: Source) -> Option<Self> {
+        let claim = Claim::of(&place.cache, place.key)?;
+        Some(Self { job, source, claim })
     }
 
-    pub(crate) fn push(&mut self, piece: &Bytes) {
-        // A longer one has no plan, and nothing will be asked of it.
-        if self.source.len() <= MAX_PAGE {
-            self.source.push(piece.clone());
-        }
+    /// False: it is to be given up. The page is too long for a plan, or readers who take their time hold enough already.
+    #[must_use]
+    pub(crate) fn push(&mut self, piece: &Bytes) -> bool {
+        self.source.push(piece.clone());
+        self.source.len() <= MAX_PAGE && !self.source.is_at_bound()
     }
 
     /// It was read to its end, and counted.
@@ -61,7 +66,8 @@ impl Study {
         };
         let Some(seat) = cache.studies().seat() else { return };
         let (cache, columns) = (Arc::clone(cache), Columns(choose));
-        let trial = Trial { cache, job: self.job, columns, reader: place.reader, earlier, source, _seat: seat };
+        let (job, reader, claim) = (self.job, place.reader, self.claim);
+        let trial = Trial { cache, job, columns, reader, earlier, source, _seat: seat, _claim: claim };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(move || trial.run(key))),
             Err(_) => trial.run(key),
@@ -70,10 +76,27 @@ impl Study {
 }
 
 /// Sources of pages that were another one nearly as often as is borne.
-#[derive(Default)]
 pub(super) struct Studies {
     kept: Mutex<VecDeque<Kept>>,
+    /// Pages of which an answer is studied.
+    claimed: Mutex<HashSet<u128>>,
     running: Arc<AtomicUsize>,
+    budget: Mutex<Budget>,
+    /// What the budget counts from.
+    start: Instant,
+}
+
+impl Default for Studies {
+    fn default() -> Self {
+        let start = Instant::now();
+        Self {
+            kept: Mutex::default(),
+            claimed: Mutex::default(),
+            running: Arc::default(),
+            budget: Mutex::default(),
+            start,
+        }
+    }
 }
 
 struct Kept {
@@ -104,8 +127,24 @@ impl Studies {
         kept.remove(at).map(|kept| kept.source)
     }
 
-    /// A place for one study; `None`: as many are going on as may.
+    fn claimed(&self) -> MutexGuard<'_, HashSet<u128>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A study has taken this time.
+    fn spend(&self, time: Duration) {
+        self.budget().spend(time);
+    }
+
+    /// A place for one study; `None`: as many are going on as may, or the time for them is spent.
     fn seat(&self) -> Option<Seat> {
+        if !self.budget().wait(self.start.elapsed()).is_zero() {
+            return None;
+        }
         let seat = Seat(Arc::clone(&self.running));
         (self.running.fetch_add(1, Ordering::Relaxed) < MAX_RUNNING).then_some(seat)
     }
@@ -120,6 +159,25 @@ impl Drop for Seat {
     }
 }
 
+/// The only study of a page.
+struct Claim {
+    cache: Arc<PlanCache>,
+    key: u128,
+}
+
+impl Claim {
+    fn of(cache: &Arc<PlanCache>, key: u128) -> Option<Self> {
+        let is_new = cache.studies().claimed().insert(key);
+        is_new.then(|| Self { cache: Arc::clone(cache), key })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.cache.studies().claimed().remove(&self.key);
+    }
+}
+
 /// Two sources of one page.
 struct Trial {
     cache: Arc<PlanCache>,
@@ -130,11 +188,15 @@ struct Trial {
     earlier: Bytes,
     source: Bytes,
     _seat: Seat,
+    _claim: Claim,
 }
 
 impl Trial {
     fn run(mut self, key: u128) {
-        if let Some(mut plan) = self.plan() {
+        let begun = Instant::now();
+        let plan = self.plan();
+        self.cache.studies().spend(begun.elapsed());
+        if let Some(mut plan) = plan {
             plan.first_seen_by(self.reader);
             let places = plan.volatile.ranges().count();
             tracing::debug!(target: "deckle", places, "It is known where a page is different each time.");
@@ -437,6 +499,7 @@ mod tests {
             ("", "<script>if (a </NONCE x) {}</script>", ""),
             ("", "<script>a --NONCE> b</script>", ""),
             ("", "<script>self.NONCE</script>", ""),
+            ("", "<script>x='NONCE.NONCE'</script>", ""),
             ("", "<plaintext>NONCE x", ""),
             // What a style sheet says.
             ("<style>.a { color: NONCE }</style>", "", ""),
@@ -469,6 +532,8 @@ mod tests {
             (selects, data.to_owned(), false),
             (selects, link.to_owned(), false),
             (selects, [input, script].concat(), true),
+            (selects, format!("<svg>{input}</input></svg>"), false),
+            (selects, "<svg><g title=\"NONCE\"/></svg>".to_owned(), true),
             (tags, link.to_owned(), false),
             (tags, [data, input, script].concat(), true),
             (replaces, script.to_owned(), false),
@@ -544,6 +609,48 @@ mod tests {
         assert_eq!(seats.len(), MAX_RUNNING);
         drop(seats);
         assert!(studies.seat().is_some());
+    }
+
+    #[test]
+    fn a_study_takes_time_and_is_not_made_where_none_is_left() {
+        let page = |number: u64| with("", &format!("<i>{}</i>", nonce(number)), "");
+        let mut site = Site::new(job);
+        let all = site.cache.studies().budget().left;
+        site.learn(page);
+        assert_eq!(site.cache.counts().learned, 1);
+        assert!(site.cache.studies().budget().left < all);
+        let mut site = Site::new(job);
+        site.cache.studies().spend(Duration::from_secs(1_000_000));
+        site.learn(page);
+        assert!(!site.ask(&page(10), &[9_000], None, Coding::Identity));
+        assert_eq!((site.cache.counts().restless, site.cache.counts().learned), (1, 0));
+    }
+
+    #[test]
+    fn one_answer_of_a_page_is_studied_and_given_up_where_enough_is_held() {
+        let page = |number: u64| with("", &format!("<i>{}</i>", nonce(number)), "");
+        let mut site = Site::new(job);
+        for number in 0..7 {
+            assert!(!site.ask(&page(number), &[9_000], None, Coding::Identity), "{number}");
+        }
+        let held = site.cache.held();
+        let mut out = Output::default();
+        let mut start = |number: u64| {
+            let mut pipeline = site.pipeline(true, Coding::Identity);
+            pipeline.push(Bytes::from(page(number)).slice(..17_000), &mut out).unwrap();
+            pipeline
+        };
+        let (mut first, second) = (start(7), start(8));
+        assert_eq!(held.load(Ordering::Relaxed), 17_000, "one of them is kept");
+        held.fetch_add(usize::MAX / 2, Ordering::Relaxed);
+        first.push(Bytes::from_static(b"<p>"), &mut Output::default()).unwrap();
+        assert_eq!(held.load(Ordering::Relaxed), usize::MAX / 2);
+        held.store(0, Ordering::Relaxed);
+        let third = start(9);
+        assert_eq!(held.load(Ordering::Relaxed), 17_000, "the next one begins");
+        drop((second, third));
+        assert_eq!(held.load(Ordering::Relaxed), 0);
+        assert!(site.cache.studies().claimed().is_empty());
     }
 
     proptest! {

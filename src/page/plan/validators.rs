@@ -166,7 +166,7 @@ impl Held {
 
     /// The site has confirmed it for this reader.
     pub(crate) fn confirm(&self, reader: Option<u64>) -> Confirmed {
-        self.cache.confirm(self.stored.key);
+        self.cache.confirm(self.stored.key, &self.plan);
         self.cache.counters().count_answer();
         self.cache.counters().count_confirmed();
         // It counts as seen; whatever it should be packed in, its source is not here.

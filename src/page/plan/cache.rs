@@ -200,10 +200,9 @@ impl PlanCache {
 
     pub(crate) fn look_up(&self, key: u128, now: u64) -> Known {
         match self.entries.get(&key) {
-            None => Known::New,
             Some(entry) if !entry.plans.is_empty() => Known::Plans(entry.plans.clone()),
             Some(entry) if entry.paused_until > now => Known::Restless,
-            Some(_) => Known::New,
+            _ => Known::New,
         }
     }
 

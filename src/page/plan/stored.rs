@@ -10,38 +10,33 @@ use crate::page::policy::PagePolicy;
 
 /// A date is a strong validator when the answer came so long after it (RFC 9110 §8.8.2.2, RFC 7232 §2.2.2).
 const SETTLED_SECONDS: u64 = 60;
-/// Fields of one connection or one message, besides those that `Connection` names, and what a signature said of them.
-const OF_ONE_MESSAGE: [&str; 18] = [
-    "age",
-    "authentication-info",
+/// Fields of one connection, besides those that `Connection` names (RFC 9110 §7.6.1).
+const OF_THE_CONNECTION: [&str; 9] = [
     "connection",
-    "content-length",
-    "content-range",
-    "date",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authentication-info",
     "proxy-connection",
-    "server-timing",
-    "set-cookie",
-    "signature",
-    "signature-input",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
 ];
-/// What the packed page depends on; a 304 changes none of it (RFC 9111 §3.2).
-const OF_THE_BODY: [&str; 8] = [
-    "connection",
-    "content-encoding",
+/// Fields of one message, and what a signature said of them.
+const OF_ONE_MESSAGE: [&str; 9] = [
+    "age",
+    "authentication-info",
     "content-length",
     "content-range",
-    "content-type",
-    "keep-alive",
-    "trailer",
-    "transfer-encoding",
+    "date",
+    "server-timing",
+    "set-cookie",
+    "signature",
+    "signature-input",
 ];
+/// What the packed page depends on, and its validators; a 304 changes none of it (RFC 9111 §3.2).
+const OF_THE_BODY: [&str; 6] =
+    ["content-encoding", "content-length", "content-range", "content-type", "etag", "last-modified"];
 /// A proxy writes these itself: what the client has sent in them is not what the site gets.
 const CLAIMS: [&str; 10] = [
     "cf-connecting-ip",
@@ -93,8 +88,8 @@ pub(crate) enum Sent<'a> {
     Like(&'a Head),
 }
 
-/// The head of a page as the site has sent it, without what belongs to one message.
-#[derive(Debug)]
+/// The head of a page as the site has sent it, without what belongs to one message. Equal ones are for the same requests.
+#[derive(Debug, PartialEq)]
 pub(crate) struct Head {
     pub(crate) validator: Validator,
     pub(crate) fields: HeaderMap,
@@ -126,10 +121,22 @@ impl Head {
         !proves && !personal && same
     }
 
+    /// Has an answer the same fields that last, and does the site wish the same?
+    pub(crate) fn is_that_of(&self, answer: &Parts) -> bool {
+        lasting(&answer.headers) == self.fields && answer.extensions.get::<PagePolicy>().copied() == self.policy
+    }
+
+    /// The same of an answer whose head is made.
+    pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
+        self.fields == other.fields && self.policy == other.policy
+    }
+
     /// With the fields of the 304 that confirms it (RFC 9111 §3.2).
     pub(crate) fn updated(&self, confirmed: &HeaderMap) -> HeaderMap {
         let mut fields = self.fields.clone();
-        for name in confirmed.keys().filter(|name| !OF_THE_BODY.contains(&name.as_str())) {
+        let own = of_the_connection(confirmed);
+        let is_kept = |name: &HeaderName| OF_THE_BODY.contains(&name.as_str()) || own.contains(name);
+        for name in confirmed.keys().filter(|name| !is_kept(name)) {
             fields.remove(name);
             for value in confirmed.get_all(name) {
                 fields.append(name.clone(), value.clone());
@@ -159,9 +166,14 @@ impl Sent<'_> {
 }
 
 /// May deckle store an answer with these fields for others (RFC 9111 §3)?
-pub(crate) fn is_storable(headers: &HeaderMap) -> bool {
-    let forbidden = ["no-store", "private"].iter().any(|directive| has_directive(headers, directive));
-    !forbidden && !headers.contains_key(header::SET_COOKIE)
+fn is_storable(headers: &HeaderMap) -> bool {
+    may_be_kept(headers) && !has_directive(headers, "private") && !headers.contains_key(header::SET_COOKIE)
+}
+
+/// May anything be kept of an answer with these fields? A line of `Cache-Control` that is no text may say that it must not.
+pub(crate) fn may_be_kept(headers: &HeaderMap) -> bool {
+    let readable = headers.get_all(header::CACHE_CONTROL).iter().all(|line| line.to_str().is_ok());
+    readable && !has_directive(headers, "no-store")
 }
 
 /// The names in `Vary`. `None`: nobody can tell by what the answer varies.
@@ -182,14 +194,17 @@ fn varying(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
 
 fn lasting(headers: &HeaderMap) -> HeaderMap {
     let mut fields = headers.clone();
-    let named = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
-    for name in named.flat_map(|line| line.split(',')).map(str::trim).chain(OF_ONE_MESSAGE) {
-        // What is no name is no field.
-        if let Ok(name) = name.parse::<HeaderName>() {
-            fields.remove(name);
-        }
-    }
+    of_the_connection(headers).iter().for_each(|name| _ = fields.remove(name));
+    OF_ONE_MESSAGE.iter().for_each(|name| _ = fields.remove(*name));
     fields
+}
+
+/// The fields that go no further than one connection.
+fn of_the_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let named = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
+    let names = named.flat_map(|line| line.split(',')).map(str::trim).chain(OF_THE_CONNECTION);
+    // What is no name is no field.
+    names.filter_map(|name| name.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -255,6 +270,32 @@ mod tests {
     }
 
     #[test]
+    fn a_line_on_caches_that_is_no_text_forbids_to_store() {
+        let mut fields = map(&[("cache-control", "max-age=60")]);
+        assert!(is_storable(&fields) && may_be_kept(&fields));
+        fields.append("cache-control", HeaderValue::from_bytes(b"no-store, x=\xe9").unwrap());
+        assert!(!is_storable(&fields) && !may_be_kept(&fields));
+    }
+
+    #[test]
+    fn a_head_is_that_of_answers_with_the_same_fields_that_last_and_the_same_policy() {
+        let head = head(&[TAG, ("x-own", "1"), ("age", "7")], &HeaderMap::new()).unwrap();
+        let mut parts = http::Response::new(()).into_parts().0;
+        for (lines, same) in [
+            (vec![TAG, ("x-own", "1"), ("date", "Sun, 01 Feb 2026 00:00:00 GMT"), ("set-cookie", "a=b")], true),
+            (vec![TAG, ("x-own", "2")], false),
+            (vec![TAG, ("x-own", "1"), ("x-own", "1")], false),
+            (vec![TAG], false),
+            (vec![TAG, ("x-own", "1")], true),
+        ] {
+            parts.headers = map(&lines);
+            assert_eq!(head.is_that_of(&parts), same, "{lines:?}");
+        }
+        parts.extensions.insert(PagePolicy::default());
+        assert!(!head.is_that_of(&parts));
+    }
+
+    #[test]
     fn a_head_is_for_requests_with_the_same_fields_that_it_varies_by() {
         let request = map(&[("accept-language", "en"), ("accept-encoding", "gzip")]);
         let head = head(&[TAG, ("vary", "Accept-Language, accept-encoding"), ("vary", "Origin")], &request).unwrap();
@@ -286,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_304_replaces_fields_but_those_of_the_body() {
+    fn a_304_replaces_fields_but_those_of_the_body_and_of_its_connection() {
         let lines = [
             TAG,
             ("content-type", "text/html"),
@@ -300,10 +341,20 @@ mod tests {
         ];
         let head = head(&lines, &HeaderMap::new()).unwrap();
         let confirmed = map(&[
-            ("cache-control", "max-age=5"),
+            ("cache-control", "max-age=5, private"),
             ("date", "Sun, 01 Feb 2026 00:00:00 GMT"),
+            ("age", "9"),
             ("set-cookie", "a=b"),
             ("set-cookie", "c=d"),
+            ("etag", "W/\"v2\""),
+            ("last-modified", "Sun, 01 Feb 2026 00:00:00 GMT"),
+            ("connection", "keep-alive, x-once"),
+            ("keep-alive", "timeout=5"),
+            ("x-once", "1"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authenticate", "Basic"),
             ("content-type", "text/plain"),
             ("content-encoding", "gzip"),
             ("content-length", "0"),
@@ -314,8 +365,9 @@ mod tests {
             ("content-type", "text/html"),
             ("link", "</a>"),
             ("link", "</b>"),
-            ("cache-control", "max-age=5"),
+            ("cache-control", "max-age=5, private"),
             ("date", "Sun, 01 Feb 2026 00:00:00 GMT"),
+            ("age", "9"),
             ("set-cookie", "a=b"),
             ("set-cookie", "c=d"),
         ]);

@@ -2,7 +2,7 @@
 //!
 //! A head does not keep its plan alive. Whoever has sent its validator does, until the answer has come.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use quick_cache::Weighter;
@@ -26,20 +26,18 @@ const SHARE: u64 = 64;
 const USUAL_HEADS: usize = 64;
 /// What is known of hosts, by their keyed hashes. Two that meet in one place are believed as little as the worse of them.
 const HOSTS: usize = 4_096;
-/// Its validators do not tell pages apart.
-const DISTRUSTED: u8 = 1;
-/// Its 304 says which tag it confirms.
-const NAMES_TAGS: u8 = 2;
 
 /// Bounded by bytes.
 pub(super) struct Validators {
     heads: Cache<u128, Arc<Stored>, Bytes>,
-    hosts: Box<[AtomicU8]>,
+    /// Those whose validators do not tell pages apart.
+    distrusted: Box<[AtomicBool]>,
     /// Pages that could be confirmed.
     asked: AtomicU32,
 }
 
-/// The head of a packed page, and what it is the head of.
+/// The head of a packed page, and what it is the head of. One answer is not enough to ask with it: its fields may have been
+/// meant for its reader alone.
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) head: Arc<Head>,
@@ -48,6 +46,35 @@ pub(crate) struct Stored {
     style: u64,
     key: u128,
     plan: Weak<Plan>,
+    /// The reader whose answer it was the head of, by a keyed hash.
+    first: u64,
+    /// Another one has got the same.
+    ready: AtomicBool,
+    /// A 304 has said which tag it confirms.
+    names_tags: AtomicBool,
+}
+
+impl Stored {
+    /// May the site be asked with its validator?
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Has a 304 said which tag it confirms?
+    pub(crate) fn names_tags(&self) -> bool {
+        self.names_tags.load(Ordering::Relaxed)
+    }
+
+    /// A 304 has said which tag it confirms.
+    pub(crate) fn learn_that_it_names_tags(&self) {
+        self.names_tags.store(true, Ordering::Relaxed);
+    }
+
+    /// Is it the same head of the same page?
+    fn is_that_of(&self, other: &Self) -> bool {
+        let shapes = |stored: &Self| (stored.wish, stored.style, stored.key);
+        self.head == other.head && shapes(self) == shapes(other) && Weak::ptr_eq(&self.plan, &other.plan)
+    }
 }
 
 #[derive(Clone)]
@@ -64,7 +91,7 @@ impl Validators {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
             heads: Cache::with_weighter(USUAL_HEADS, (bytes / SHARE).max(1), Bytes),
-            hosts: (0..HOSTS).map(|_| AtomicU8::new(0)).collect(),
+            distrusted: (0..HOSTS).map(|_| AtomicBool::new(false)).collect(),
             asked: AtomicU32::new(0),
         }
     }
@@ -85,20 +112,20 @@ impl PlanCache {
         self.validators.heads.remove_if(&front, |other| Arc::ptr_eq(other, stored));
     }
 
-    /// Is the next page that could be confirmed one of those that are compared?
+    /// Is the next page that could be confirmed one of those that are compared? To be asked of no other page.
     pub(crate) fn compares_next(&self) -> bool {
         self.validators.asked.fetch_add(1, Ordering::Relaxed) % COMPARED == COMPARED - 1
     }
 
     /// Do its validators tell pages apart, for all that is known?
     pub(crate) fn trusts(&self, host: &str) -> bool {
-        self.host(host).is_some_and(|known| known.load(Ordering::Relaxed) & DISTRUSTED == 0)
+        self.distrusted(host).is_some_and(|distrusted| !distrusted.load(Ordering::Relaxed))
     }
 
     /// Its validators do not tell pages apart: it is not asked by them again.
     pub(crate) fn distrust(&self, host: &str) {
-        let Some(known) = self.host(host) else { return };
-        if known.fetch_or(DISTRUSTED, Ordering::Relaxed) & DISTRUSTED == 0 {
+        let Some(distrusted) = self.distrusted(host) else { return };
+        if !distrusted.swap(true, Ordering::Relaxed) {
             self.counters().count_validator_mismatch();
             tracing::warn!(
                 target: "deckle",
@@ -108,20 +135,16 @@ impl PlanCache {
         }
     }
 
-    /// Has a 304 of this host said which tag it confirms?
-    pub(crate) fn names_tags(&self, host: &str) -> bool {
-        self.host(host).is_some_and(|known| known.load(Ordering::Relaxed) & NAMES_TAGS != 0)
+    fn distrusted(&self, host: &str) -> Option<&AtomicBool> {
+        self.validators.distrusted.get(self.reader(host.as_bytes()) as usize % HOSTS)
     }
+}
 
-    /// A 304 of this host has said which tag it confirms.
-    pub(crate) fn learn_that_it_names_tags(&self, host: &str) {
-        if let Some(known) = self.host(host).filter(|known| known.load(Ordering::Relaxed) & NAMES_TAGS == 0) {
-            known.fetch_or(NAMES_TAGS, Ordering::Relaxed);
-        }
-    }
-
-    fn host(&self, name: &str) -> Option<&AtomicU8> {
-        self.validators.hosts.get(self.reader(name.as_bytes()) as usize % HOSTS)
+#[cfg(test)]
+impl PlanCache {
+    /// How many heads are stored.
+    pub(crate) fn heads(&self) -> usize {
+        self.validators.heads.len()
     }
 }
 
@@ -219,14 +242,30 @@ impl Place {
         self.compare(plan);
         let Some(memory) = &self.memory else { return };
         let Some(head) = memory.head.as_ref().filter(|_| self.exact && plan.shelf.page().is_some()) else { return };
+        // Nobody could tell another reader from one without a name.
+        let Some(reader) = self.reader else { return };
         let stored = Stored {
             head: Arc::clone(head),
             wish: memory.wish,
             style: memory.style,
             key: self.key,
             plan: Arc::downgrade(plan),
+            first: reader,
+            ready: AtomicBool::new(false),
+            names_tags: AtomicBool::new(false),
         };
-        self.cache.validators.heads.insert(memory.front, Arc::new(stored));
+        match self.cache.stored(memory.front) {
+            Some(known) if known.is_that_of(&stored) => {
+                if known.first != reader {
+                    known.ready.store(true, Ordering::Relaxed);
+                }
+            }
+            // Its validator does not stand for its fields: nobody can tell which of them are meant for all.
+            Some(known) if known.head.validator == head.validator && !known.head.says_the_same_as(head) => {
+                self.cache.forget(memory.front, &known);
+            }
+            _ => self.cache.validators.heads.insert(memory.front, Arc::new(stored)),
+        }
     }
 
     /// The page has come to its end. With the validator of another one it says that those of its host are worth nothing.
@@ -262,15 +301,28 @@ mod tests {
         parts.headers.insert("etag", "\"v1\"".parse().unwrap());
         let head = Head::of(&parts, &Sent::Request(&HeaderMap::new()), 0);
         let memory = Some(Arc::new(Memory::new("news.example", front, expected, head)));
-        Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true, reader: None, memory }
+        Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true, reader: Some(1), memory }
     }
 
     fn stored(cache: &Arc<PlanCache>, front: u128, plan: &Arc<Plan>) -> Arc<Stored> {
         let memory = place(cache, front, None).memory.unwrap();
         let head = Arc::clone(memory.head.as_ref().unwrap());
-        let stored = Arc::new(Stored { head, wish: 0, style: 0, key: 1, plan: Arc::downgrade(plan) });
+        let (ready, names_tags) = (AtomicBool::new(true), AtomicBool::new(false));
+        let plan = Arc::downgrade(plan);
+        let stored = Arc::new(Stored { head, wish: 0, style: 0, key: 1, plan, first: 1, ready, names_tags });
         cache.validators.heads.insert(front, Arc::clone(&stored));
         stored
+    }
+
+    fn pack_quickly(plan: &Plan) {
+        let template = Template { bytes: b"a page".to_vec(), ..Template::default() };
+        plan.shelf.put(PackedPage {
+            packed: Arc::new(pack(&template, Effort::Quick).unwrap()),
+            channels: Channels::default(),
+            carriers: Carriers::default(),
+            choosers: Box::default(),
+            effort: Effort::Quick,
+        });
     }
 
     #[test]
@@ -305,14 +357,7 @@ mod tests {
         let plan = Arc::new(plan_of(&cache, b"a page"));
         place(&cache, 7, None).remember(&plan);
         assert!(cache.stored(7).is_none());
-        let template = Template { bytes: b"a page".to_vec(), ..Template::default() };
-        plan.shelf.put(PackedPage {
-            packed: Arc::new(pack(&template, Effort::Quick).unwrap()),
-            channels: Channels::default(),
-            carriers: Carriers::default(),
-            choosers: Box::default(),
-            effort: Effort::Quick,
-        });
+        pack_quickly(&plan);
         place(&cache, 7, None).remember(&plan);
         let stored = cache.stored(7).unwrap();
         let rules = MarkRules::default();
@@ -333,6 +378,44 @@ mod tests {
     }
 
     #[test]
+    fn a_head_is_ready_when_another_reader_has_got_the_same() {
+        let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
+        let plans = [b"a page", b"1 page"].map(|source| Arc::new(plan_of(&cache, source)));
+        plans.iter().for_each(|plan| pack_quickly(plan));
+        let see = |reader: Option<u64>, plan: &Arc<Plan>, key: u128| {
+            Place { reader, key, ..place(&cache, 7, None) }.remember(plan);
+            cache.stored(7).map(|stored| stored.is_ready())
+        };
+        assert_eq!(see(None, &plans[0], 1), None, "nobody in particular is told from nobody");
+        for (reader, ready) in [(Some(1), false), (Some(1), false), (None, false), (Some(2), true), (Some(1), true)] {
+            assert_eq!(see(reader, &plans[0], 1), Some(ready), "{reader:?}");
+        }
+        // Of another plan, or of another place, it is another head.
+        for (plan, key) in [(&plans[1], 1), (&plans[1], 2)] {
+            assert_eq!((see(Some(3), plan, key), see(Some(3), plan, key)), (Some(false), Some(false)));
+            assert_eq!(see(Some(4), plan, key), Some(true));
+        }
+    }
+
+    #[test]
+    fn a_head_that_came_with_other_fields_under_its_validator_is_forgotten() {
+        let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
+        let plan = Arc::new(plan_of(&cache, b"a page"));
+        pack_quickly(&plan);
+        let with = |own: &str, reader: u64| {
+            let mut parts = http::Response::new(()).into_parts().0;
+            parts.headers.insert("etag", "\"v1\"".parse().unwrap());
+            parts.headers.insert("x-own", own.parse().unwrap());
+            let head = Head::of(&parts, &Sent::Request(&HeaderMap::new()), 0);
+            let memory = Some(Arc::new(Memory::new("news.example", 7, None, head)));
+            Place { memory, reader: Some(reader), ..place(&cache, 7, None) }.remember(&plan);
+            cache.stored(7).map(|stored| stored.is_ready())
+        };
+        assert_eq!((with("1", 1), with("1", 2)), (Some(false), Some(true)));
+        assert_eq!((with("2", 3), with("2", 3), with("2", 4)), (None, Some(false), Some(true)));
+    }
+
+    #[test]
     fn a_host_that_lies_once_is_not_believed_again() {
         let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
         let plan = Arc::new(plan_of(&cache, b"a page"));
@@ -340,12 +423,11 @@ mod tests {
         // The same source, read once more.
         place(&cache, 7, Some(Arc::clone(&first))).compare(&plan_of(&cache, b"a page"));
         place(&cache, 7, None).compare(&plan_of(&cache, b"another page"));
-        assert!(cache.trusts("news.example") && !cache.names_tags("news.example"));
+        assert!(cache.trusts("news.example"));
         for _ in 0..3 {
             place(&cache, 7, Some(Arc::clone(&first))).compare(&plan_of(&cache, b"another page"));
         }
-        cache.learn_that_it_names_tags("news.example");
-        assert!(!cache.trusts("news.example") && cache.names_tags("news.example"));
+        assert!(!cache.trusts("news.example"));
         assert_eq!(cache.counts().validator_mismatches, 1, "it is said once");
         let others = (0..100).filter(|number| cache.trusts(&format!("{number}.example"))).count();
         assert!(others >= 97, "{others}");

@@ -16,7 +16,7 @@ use crate::page::encoding::{Coding, content_codings};
 use crate::page::etag::EntityTag;
 use crate::page::headers::{self, Expected};
 use crate::page::plan::{
-    Decision, Head, Held, Memory, PlanCache, Sent, Stored, Validator, decide, has_directive, is_storable,
+    Decision, Head, Held, Memory, PlanCache, Sent, Stored, Validator, decide, has_directive, may_be_kept,
 };
 use crate::page::{Finding, PageBody, PagePolicy, PageReport, Rewrite};
 use crate::watermark::SealForm;
@@ -73,9 +73,13 @@ impl Site {
             body_is_root: self.body_is_root(finding),
         });
         let stored = plans.stored(front).filter(|stored| stored.head.fits(headers));
-        let held = stored.as_ref().and_then(|stored| self.hold(ask, plans, stored, no_slots));
-        let asked = held.filter(|_| !plans.compares_next()).zip(stored.as_ref()).and_then(|(held, stored)| {
-            let tags = add_validator(headers, &stored.head.validator, plans.names_tags(&ask.host))?;
+        let asked = stored.as_ref().filter(|stored| stored.is_ready()).and_then(|stored| {
+            let held = self.hold(ask, plans, stored, no_slots)?;
+            let tags = tags_beside(headers, &stored.head.validator, stored.names_tags())?;
+            if plans.compares_next() {
+                return None;
+            }
+            add_validator(headers, &stored.head.validator, &tags);
             Some(Asked { held, tags })
         });
         let anonymous = is_anonymous(headers);
@@ -108,7 +112,7 @@ impl Site {
         if answer.status != StatusCode::OK {
             return None;
         }
-        let head = match (&recall.sent, &recall.stored) {
+        let mut head = match (&recall.sent, &recall.stored) {
             (Some(fields), _) => Head::of(answer, &Sent::Request(fields), ask.arrived),
             (None, Some(stored)) if recall.anonymous => {
                 let head = Head::of(answer, &Sent::Like(&stored.head), ask.arrived);
@@ -121,6 +125,11 @@ impl Site {
         };
         let validator = recall.stored.as_ref().and_then(|_| Validator::of(&answer.headers, ask.arrived));
         let expected = recall.stored.clone().filter(|stored| validator.as_ref() == Some(&stored.head.validator));
+        if let Some(stored) = expected.as_ref().filter(|stored| !stored.head.is_that_of(answer)) {
+            // Its validator does not stand for its fields: neither of the two heads is for all.
+            plans.forget(recall.front, stored);
+            head = None;
+        }
         (head.is_some() || expected.is_some()).then(|| Memory::new(&ask.host, recall.front, expected, head))
     }
 
@@ -138,14 +147,20 @@ impl Site {
         confirmed: &Confirmed<'_>,
         answer: Response<R>,
     ) -> Response<PageBody<R>> {
-        let Confirmed { plans, recall, stored, held } = *confirmed;
+        let Confirmed { plans, recall, stored, held, odd } = *confirmed;
         let (mut head, _) = answer.into_parts();
         head.status = StatusCode::OK;
         head.headers = stored.head.updated(&head.headers);
+        if odd {
+            // Nobody knows whether the page has it still.
+            head.headers.remove(header::ETAG);
+            head.headers.remove(header::LAST_MODIFIED);
+        }
         if let Some(policy) = stored.head.policy.filter(|_| head.extensions.get::<PagePolicy>().is_none()) {
             head.extensions.insert(policy);
         }
-        let mut again = is_storable(&head.headers);
+        // A cookie, and for whom it is, is said of this answer.
+        let mut again = may_be_kept(&head.headers);
         let mut wish = self.wish(ask, &mut head);
         self.declare(ask, &mut wish, head.status, &mut head.headers);
         again &= matches!(decide(&ask.method, &head, self.obeys(ask)), Decision::Rewrite { sniff: false, .. });
@@ -182,6 +197,8 @@ pub(super) struct Confirmed<'a> {
     recall: &'a Recall,
     stored: &'a Arc<Stored>,
     held: &'a Held,
+    /// By another validator than its own: the page leaves without one.
+    odd: bool,
 }
 
 impl<'a> Confirmed<'a> {
@@ -192,56 +209,73 @@ impl<'a> Confirmed<'a> {
         }
         let (plans, recall) = (site.plans.as_ref()?, ask.recall.as_ref()?);
         let (stored, Asked { held, tags }) = recall.stored.as_ref().zip(recall.asked.as_ref())?;
-        is_for_us(&stored.head.validator, tags, answer.headers(), |odd| {
-            if odd { plans.distrust(&ask.host) } else { plans.learn_that_it_names_tags(&ask.host) }
-        })
-        .then_some(Self { plans, recall, stored, held })
-    }
-}
-
-/// Does a 304 confirm our validator? `tags`: those of the client. Told, if it can be told: whether it is odd, or names the tag
-/// as it should (RFC 9110 §15.4.5).
-fn is_for_us(validator: &Validator, tags: &[EntityTag], confirmed: &HeaderMap, tell: impl FnOnce(bool)) -> bool {
-    let Validator::Tag(ours) = validator else { return true };
-    let named = confirmed.get(header::ETAG).map(|value| EntityTag::parse(value.as_bytes()));
-    match named.flatten() {
-        Some(tag) if tag == *ours => {
-            tell(false);
-            true
-        }
-        Some(tag) if tags.iter().any(|other| other.opaque == tag.opaque) => false,
-        // Nothing else was asked: it is our page, or one that the site takes for it.
-        Some(_) => {
-            tell(true);
-            tags.is_empty()
-        }
-        None => {
-            if !tags.is_empty() {
-                tell(true);
+        let named = Named::by(&stored.head.validator, tags, answer.headers());
+        match named {
+            Named::Ours => stored.learn_that_it_names_tags(),
+            Named::Odd => {
+                plans.distrust(&ask.host);
+                plans.forget(recall.front, stored);
             }
-            tags.is_empty()
+            Named::Nothing | Named::Theirs => {}
+        }
+        // Where nothing else was asked, an odd one means our page, or one that the site takes for it.
+        let is_for_us = matches!(named, Named::Ours | Named::Nothing) || (named == Named::Odd && tags.is_empty());
+        is_for_us.then_some(Self { plans, recall, stored, held, odd: named == Named::Odd })
+    }
+}
+
+/// The validator that a 304 names (RFC 9110 §15.4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Ours,
+    /// One of the client's tags.
+    Theirs,
+    /// None, and no tag but ours was sent.
+    Nothing,
+    /// One that was not sent, several, or none where it must.
+    Odd,
+}
+
+impl Named {
+    /// `tags`: those of the client.
+    fn by(validator: &Validator, tags: &[EntityTag], confirmed: &HeaderMap) -> Self {
+        let ours = match validator {
+            Validator::Tag(tag) => tag,
+            Validator::Date(date) if confirmed.get_all(header::LAST_MODIFIED).iter().eq([date]) => return Self::Ours,
+            Validator::Date(_) => return Self::Odd,
+        };
+        let mut lines = confirmed.get_all(header::ETAG).iter();
+        let Some(line) = lines.next() else {
+            return if tags.is_empty() { Self::Nothing } else { Self::Odd };
+        };
+        match EntityTag::parse(line.as_bytes()).filter(|_| lines.next().is_none()) {
+            Some(tag) if tag == *ours => Self::Ours,
+            Some(tag) if tags.iter().any(|other| other.opaque == tag.opaque) => Self::Theirs,
+            _ => Self::Odd,
         }
     }
 }
 
-/// Asks by a validator, too. The answer is the tags of the client; `None`: it has the same one, or the site could not say which
+/// The tags of the client, beside which a validator may be sent. `None`: it has the same one, or the site could not say which
 /// it confirms.
-fn add_validator(headers: &mut HeaderMap, validator: &Validator, names_tags: bool) -> Option<Vec<EntityTag>> {
-    let conditional = headers.contains_key(header::IF_NONE_MATCH);
+fn tags_beside(headers: &HeaderMap, validator: &Validator, names_tags: bool) -> Option<Vec<EntityTag>> {
+    if !headers.contains_key(header::IF_NONE_MATCH) {
+        return Some(Vec::new());
+    }
+    let Validator::Tag(tag) = validator else { return None };
+    let tags = headers::none_match(headers)?;
+    (names_tags && tags.iter().all(|other| other.opaque != tag.opaque)).then_some(tags)
+}
+
+/// Asks by a validator, too, behind the tags of the client.
+fn add_validator(headers: &mut HeaderMap, validator: &Validator, tags: &[EntityTag]) {
     match validator {
         Validator::Tag(tag) => {
-            let tags = if conditional { headers::none_match(headers)? } else { Vec::new() };
-            if tags.iter().any(|other| other.opaque == tag.opaque) || (conditional && !names_tags) {
-                return None;
-            }
             let all: Vec<EntityTag> = tags.iter().chain([tag]).cloned().collect();
             headers::set_none_match(headers, &all);
-            Some(tags)
         }
-        Validator::Date(_) if conditional => None,
         Validator::Date(date) => {
             headers.insert(header::IF_MODIFIED_SINCE, date.clone());
-            Some(Vec::new())
         }
     }
 }
@@ -430,7 +464,7 @@ mod tests {
         move |head: &mut request::Parts| _ = head.headers.insert(name, value)
     }
 
-    /// A page that is packed, and whose head is stored.
+    /// A page that is packed, and whose head two readers have got.
     async fn warm(origin: &Origin) -> Arc<Site> {
         let site = site();
         warm_again(&site, origin).await;
@@ -438,7 +472,7 @@ mod tests {
     }
 
     async fn warm_again(site: &Arc<Site>, origin: &Origin) {
-        for reader in 1..4 {
+        for reader in 1..5 {
             get(site, origin, reader).await;
         }
     }
@@ -564,8 +598,10 @@ mod tests {
             assert_eq!(origin.tags().is_some(), asked, "{name}");
         }
         // What somebody in particular has got took the place of nothing.
-        ask(&site, &origin, 10, with("accept-language", "de")).await;
-        assert!(origin.tags().is_some());
+        for (reader, asked) in [(11, false), (12, true)] {
+            ask(&site, &origin, reader, with("accept-language", "de")).await;
+            assert_eq!(origin.tags().is_some(), asked, "{reader}");
+        }
     }
 
     #[tokio::test]
@@ -580,6 +616,8 @@ mod tests {
             assert!(answer.shows("two") && answer.length.is_none() && answer.tag().starts_with("W/\"v2~dk"));
             assert_eq!(origin.tags().as_deref(), Some("\"v1\""));
         }
+        assert!(get(&site, &origin, 4).await.shows("two"));
+        assert_eq!(origin.tags(), None, "one reader has got its head");
         assert!(get(&site, &origin, 10).await.shows("two"));
         assert_eq!((origin.tags().as_deref(), confirmed(&site)), (Some("\"v2\""), 2));
         assert_eq!(site.plans.as_ref().unwrap().counts().validator_mismatches, 0);
@@ -616,15 +654,16 @@ mod tests {
         origin.change(|state| state.text = "two");
         origin.name("\"v2\"");
         warm_again(&site, &origin).await;
+        get(&site, &origin, 10).await;
         let answer = again(&own).await;
         assert_eq!((answer.status, origin.tags().as_deref()), (StatusCode::OK, Some("\"v1\", \"v2\"")));
-        assert!(answer.shows("two") && answer.tag().starts_with("W/\"v2~dk") && confirmed(&site) == 2);
+        assert!(answer.shows("two") && answer.tag().starts_with("W/\"v2~dk") && confirmed(&site) == 3);
         // The page is what it was.
         origin.change(|state| state.text = "one");
         origin.name("\"v1\"");
         let answer = again(&own).await;
         assert_eq!((answer.status, origin.tags().as_deref()), (StatusCode::NOT_MODIFIED, Some("\"v1\", \"v2\"")));
-        assert!(answer.tag() == own && confirmed(&site) == 2);
+        assert!(answer.tag() == own && confirmed(&site) == 3);
         // It does not say whose tag it means: the client's question was there first.
         origin.change(|state| state.confirmed = Vec::new());
         assert_eq!(again(&own).await.status, StatusCode::NOT_MODIFIED);
@@ -639,22 +678,102 @@ mod tests {
         origin.change(|state| state.text = "two");
         origin.name("\"v2\"");
         warm_again(&site, &origin).await;
+        // What is said of another page says nothing of this one.
+        for reader in 1..6 {
+            ask(&site, &origin, reader, |head| head.uri = "/a?page=2".parse().unwrap()).await;
+        }
+        assert_eq!((origin.tags().as_deref(), confirmed(&site)), (Some("\"v2\""), 1));
         let answer = ask(&site, &origin, 10, with("if-none-match", &own)).await;
         assert_eq!((answer.status, origin.tags().as_deref()), (StatusCode::OK, Some("\"v1\"")));
-        assert_eq!(confirmed(&site), 0);
+        assert_eq!(confirmed(&site), 1);
     }
 
     #[tokio::test]
     async fn a_304_with_an_odd_tag_is_answered_and_ends_it() {
-        for (fields, asked) in [(vec![("etag", "W/\"v1\"")], false), (vec![("etag", "\"v0\"")], false), (vec![], true)]
-        {
+        let date = ("last-modified", "Sun, 01 Feb 2026 00:00:00 GMT");
+        for (fields, asked) in [
+            (vec![("etag", "W/\"v1\""), date], false),
+            (vec![("etag", "\"v0\"")], false),
+            (vec![("etag", "v1")], false),
+            (vec![("etag", "\"v1\""), ("etag", "\"v0\"")], false),
+            (vec![date], true),
+            (vec![], true),
+        ] {
             let origin = Origin::new("one");
             let site = warm(&origin).await;
             origin.change(|state| state.confirmed.clone_from(&fields));
             let answer = get(&site, &origin, 10).await;
             assert!(answer.status == StatusCode::OK && answer.shows("one") && confirmed(&site) == 1);
+            let tag = answer.headers.get(header::ETAG).map(|tag| tag.to_str().unwrap().starts_with("W/\"v1~dk"));
+            assert_eq!(tag, asked.then_some(true), "{fields:?}");
+            assert!(!answer.headers.contains_key(header::LAST_MODIFIED), "{fields:?}");
+            assert_eq!(site.plans.as_ref().unwrap().heads(), usize::from(asked), "{fields:?}");
             get(&site, &origin, 10).await;
             assert_eq!(origin.tags().is_some(), asked, "{fields:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_date_that_is_not_the_one_that_was_asked_by_confirms_nothing_for_long() {
+        let modified = "Sun, 01 Feb 2026 00:00:00 GMT";
+        let other = ("last-modified", "Mon, 02 Feb 2026 00:00:00 GMT");
+        for (fields, odd) in [(vec![("last-modified", modified)], false), (vec![other], true), (vec![], true)] {
+            let origin = Origin::new("one");
+            origin.change(|state| state.fields.retain(|(name, _)| *name != "etag"));
+            origin.field("last-modified", modified);
+            origin.field("date", "Sun, 01 Feb 2026 00:01:00 GMT");
+            origin.change(|state| state.confirmed.clone_from(&fields));
+            let site = warm(&origin).await;
+            let answer = get(&site, &origin, 10).await;
+            assert!(answer.shows("one") && confirmed(&site) == 1);
+            assert_eq!(answer.headers.contains_key(header::LAST_MODIFIED), !odd, "{fields:?}");
+            assert_eq!(site.plans.as_ref().unwrap().trusts("news.example"), !odd, "{fields:?}");
+            assert_eq!(site.plans.as_ref().unwrap().heads(), usize::from(!odd), "{fields:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_is_used_when_two_readers_have_got_the_same_and_is_never_overwritten() {
+        let origin = Origin::new("one");
+        let site = site();
+        let own = async |reader| {
+            let answer = get(&site, &origin, reader).await;
+            (origin.tags().is_some(), answer.headers["x-own"].to_str().unwrap().to_owned())
+        };
+        // The third one gets the page when it is packed, and then nobody else asks.
+        for reader in [1, 2, 3, 3, 3] {
+            assert_eq!(own(reader).await, (false, "1".to_owned()));
+        }
+        origin.field("x-own", "2");
+        for (reader, asked) in [(4, false), (5, false), (6, false), (7, true)] {
+            assert_eq!(own(reader).await, (asked, "2".to_owned()), "{reader}");
+        }
+        // A page that comes all the same has something else in its head, whoever asks.
+        for name in ["x-other", "cookie"] {
+            origin.field("x-own", "3");
+            ask(&site, &origin, 8, |head| {
+                with("if-none-match", "*")(head);
+                with(name, "a=b")(head);
+            })
+            .await;
+            origin.field("x-own", "2");
+            for (reader, asked) in [(4, false), (5, false), (6, true)] {
+                assert_eq!(own(reader).await, (asked, "2".to_owned()), "{name} {reader}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn of_those_that_could_ask_and_of_no_others_one_is_compared() {
+        let origin = Origin::new("one");
+        let site = warm(&origin).await;
+        let own = get(&site, &origin, 10).await.tag();
+        for _ in 0..250 {
+            ask(&site, &origin, 10, with("if-none-match", &own)).await;
+        }
+        for _ in 0..10 {
+            get(&site, &origin, 10).await;
+            assert!(origin.tags().is_some());
         }
     }
 
@@ -693,10 +812,17 @@ mod tests {
             get(&site, &origin, 10).await;
             assert_eq!((origin.tags(), confirmed(&site)), (None, 1), "{name}: {value}");
         }
-        let origin = Origin::new("one");
-        let site = warm(&origin).await;
-        origin.change(|state| state.confirmed = vec![("etag", "\"v1\""), ("set-cookie", "a=b"), ("x-own", "2")]);
-        let answer = get(&site, &origin, 10).await;
-        assert!(answer.headers["set-cookie"] == "a=b" && answer.headers["x-own"] == "2");
+        // What it says of itself changes nothing for the next one.
+        for (name, value) in [("set-cookie", "a=b"), ("cache-control", "private"), ("x-own", "2")] {
+            let origin = Origin::new("one");
+            let site = warm(&origin).await;
+            origin.change(|state| state.confirmed = vec![("etag", "\"v1\""), (name, value)]);
+            let answer = get(&site, &origin, 10).await;
+            assert!(answer.headers[name].to_str().unwrap().starts_with(value));
+            origin.name("\"v1\"");
+            let answer = get(&site, &origin, 10).await;
+            assert!(!answer.headers.contains_key("set-cookie") && answer.headers["x-own"] == "1");
+            assert_eq!((origin.tags().as_deref(), confirmed(&site)), (Some("\"v1\""), 2), "{name}");
+        }
     }
 }

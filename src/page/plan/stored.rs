@@ -22,17 +22,26 @@ const OF_THE_CONNECTION: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// Fields of one message, and what a signature said of them.
-const OF_ONE_MESSAGE: [&str; 9] = [
+/// Fields of one message, what a signature said of them, and names that servers give to one request. A 304 says `Expires` anew
+/// (RFC 9110 §15.4.5).
+const OF_ONE_MESSAGE: [&str; 17] = [
     "age",
     "authentication-info",
+    "cf-ray",
     "content-length",
     "content-range",
     "date",
+    "expires",
     "server-timing",
     "set-cookie",
     "signature",
     "signature-input",
+    "traceparent",
+    "traceresponse",
+    "x-amz-cf-id",
+    "x-request-id",
+    "x-runtime",
+    "x-varnish",
 ];
 /// What the packed page depends on, and its validators; a 304 changes none of it (RFC 9111 §3.2).
 const OF_THE_BODY: [&str; 6] =
@@ -194,8 +203,12 @@ fn varying(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
 
 fn lasting(headers: &HeaderMap) -> HeaderMap {
     let mut fields = headers.clone();
-    of_the_connection(headers).iter().for_each(|name| _ = fields.remove(name));
-    OF_ONE_MESSAGE.iter().for_each(|name| _ = fields.remove(*name));
+    for name in &of_the_connection(headers) {
+        fields.remove(name);
+    }
+    for name in OF_ONE_MESSAGE {
+        fields.remove(name);
+    }
     fields
 }
 

@@ -381,9 +381,11 @@ mod tests {
     fn a_head_is_ready_when_another_reader_has_got_the_same() {
         let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
         let plans = [b"a page", b"1 page"].map(|source| Arc::new(plan_of(&cache, source)));
-        plans.iter().for_each(|plan| pack_quickly(plan));
+        for plan in &plans {
+            pack_quickly(plan);
+        }
         let see = |reader: Option<u64>, plan: &Arc<Plan>, key: u128| {
-            Place { reader, key, ..place(&cache, 7, None) }.remember(plan);
+            Place { key, reader, ..place(&cache, 7, None) }.remember(plan);
             cache.stored(7).map(|stored| stored.is_ready())
         };
         assert_eq!(see(None, &plans[0], 1), None, "nobody in particular is told from nobody");

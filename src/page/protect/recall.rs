@@ -482,6 +482,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_page_in_whose_charset_nothing_is_marked_is_packed_too() {
+        let origin = Origin::new("one");
+        origin.field("content-type", "text/html");
+        let site = warm(&origin).await;
+        let counts = || site.plans.as_ref().unwrap().counts();
+        let (before, got) = (counts().packed_answers, get(&site, &origin, 9).await);
+        assert_eq!((counts().packed_answers, got.facts.mark_skip), (before + 1, Some("charset_late")));
+        assert!(got.shows("one"));
+    }
+
+    #[tokio::test]
     async fn a_page_that_is_confirmed_leaves_as_if_it_had_come() {
         let (origin, stubborn) = (Origin::new("one"), Origin::new("one"));
         stubborn.change(|state| state.stubborn = true);

@@ -25,7 +25,7 @@ use crate::page::head::HeadFindings;
 use crate::page::headers::{self, Expected, Made};
 use crate::page::marks::MarkRules;
 use crate::page::notice::Notice;
-use crate::page::pipeline::{Pipeline, Work};
+use crate::page::pipeline::{Pipeline, Work, unmarked};
 use crate::page::plan::{Log, Memory, Obeys, Place, PlanCache, PlanCounters};
 use crate::page::replace::{ReplaceWatch, Replacer};
 use crate::page::rewrite::{Job, Rewriter};
@@ -293,9 +293,12 @@ impl Site {
             reader: ask.visitor.as_ref().map(|visitor| cache.reader(&visitor.0)),
             memory: None,
         });
-        let utf_8 = charset.text_kind() == TextKind::Utf8;
-        let form = if utf_8 { SealForm::Characters } else { SealForm::References };
-        let choose = self.choices(ask, no_slots, form);
+        let choose = match charset.text_kind() {
+            // In such a page nothing can be marked but its tags, so all copies are one, and may be packed as one.
+            TextKind::None(_) if !rules.tokens => unmarked(),
+            TextKind::Utf8 => self.choices(ask, no_slots, SealForm::Characters),
+            _ => self.choices(ask, no_slots, SealForm::References),
+        };
         let (site, year) = (Arc::clone(self), ask.year);
         let language = wish.language.clone();
         let job = Job {

@@ -77,18 +77,23 @@ class Server:
                 self.wait()
             else:
                 self.port = self.said()
-        except Unmeasured:
+        except BaseException:
             self.stop()
             raise
 
     def said(self):
-        """Where it says that it listens."""
-        for line in self.process.stdout:
-            found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-            if found:
-                # What it says later is read, so that it never waits for a reader.
-                threading.Thread(target=lambda: all(True for _ in self.process.stdout), daemon=True).start()
-                return int(found[1])
+        """Where it says that it listens; it has ten seconds."""
+        late = threading.Timer(10, self.process.kill)
+        late.start()
+        try:
+            for line in self.process.stdout:
+                found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+                if found:
+                    # What it says later is read, so that it never waits for a reader.
+                    threading.Thread(target=lambda: all(True for _ in self.process.stdout), daemon=True).start()
+                    return int(found[1])
+        finally:
+            late.cancel()
         raise Unmeasured(f"{self.process.args} does not start")
 
     def wait(self):

@@ -109,6 +109,10 @@ class Soak:
             except (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError) as error:
                 print(f"reader {number}: {error!r}", flush=True)
                 self.errors += 1
+                writer.close()
+                if self.errors > 1000:
+                    raise SystemExit("FAULT: more than 1,000 answers were lost") from error
+                await asyncio.sleep(0.1)
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=source)
                 continue
             self.times.append(time.monotonic() - begun)
@@ -137,7 +141,7 @@ class Soak:
             await asyncio.sleep(1)
 
     def figures(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics") as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=10) as answer:
             lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
         sums = {}
         for line in lines:
@@ -154,10 +158,10 @@ class Soak:
         rows, earlier = [], self.figures()
         for minute in range(1, self.minutes + 1):
             await asyncio.sleep(self.begin + minute * 60 - time.monotonic())
-            times, self.times = sorted(self.times), []
+            answers, times, self.times = len(self.times), sorted(self.times) or [60.0], []
             now = await asyncio.to_thread(self.figures)
             row = {
-                "minute": minute, "requests_per_s": round(len(times) / 60), "p50_ms": round(times[len(times) // 2] * 1000, 1),
+                "minute": minute, "requests_per_s": round(answers / 60), "p50_ms": round(times[len(times) // 2] * 1000, 1),
                 "p99_ms": round(times[len(times) * 99 // 100] * 1000, 1), "rss_mib": round(self.rss(), 1),
                 **{name.removeprefix("deckle_").removesuffix("_total"): int(now[name] - earlier[name]) for name in PLANS},
                 "packed": int(now["deckle_plan_packed_total"] - earlier["deckle_plan_packed_total"]),

@@ -161,8 +161,8 @@ fn refusal(start: &Document) -> Option<String> {
 
 /// First byte and whole length of a part (RFC 9110 §14.4).
 fn range(start: &Document) -> Option<(&str, &str)> {
-    let field = start.headers.get(header::CONTENT_RANGE)?.to_str().ok()?.trim();
-    let (bounds, length) = field.strip_prefix("bytes ")?.split_once('/')?;
+    let (unit, part) = start.headers.get(header::CONTENT_RANGE)?.to_str().ok()?.trim().split_once(' ')?;
+    let (bounds, length) = part.split_once('/').filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
     Some((bounds.split_once('-')?.0, length))
 }
 
@@ -414,7 +414,7 @@ mod tests {
             ..document(PAGE, &[("content-type", "image/jpeg"), ("content-range", range)], &sound)
         };
         assert_eq!(codes(&part("bytes 0-999/1000")), (vec![], false, terms(&["DMI-PROHIBITED"])));
-        for (range, is_cut) in [("bytes 0-99/100", false), ("bytes 0-99/900000", true), ("bytes 0-99/*", false)] {
+        for (range, is_cut) in [("Bytes 0-99/100", false), ("bytes 0-99/900000", true), ("bytes 0-99/*", false)] {
             let start = part(range);
             assert_eq!(judge(&start.address, &start, &site).0.is_cut, is_cut, "{range}");
         }

@@ -9,9 +9,9 @@ use tokio::time::{Instant, Sleep, sleep};
 /// The rest of a chunk, to be confirmed; the whole of a page that is packed; the charset of a page that begins.
 const WAIT: Duration = Duration::from_millis(20);
 /// A timer that is served so late says that this process has more to do than it can, and not that the site is slow. Who gives up
-/// then makes more work of the same page: it would be compressed for each answer, and the more there is to do, the more there would be.
+/// then makes more work of the same page, which is compressed for each answer.
 const LATE: Duration = Duration::from_millis(5);
-/// So often the wait begins anew then: nobody waits longer than this and as many times what the process is late by.
+/// So often the wait begins anew then: there are eleven waits at most, each longer by what the process is late by.
 const AGAIN: u8 = 10;
 
 /// Runs while something is waited for.

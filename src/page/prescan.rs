@@ -4,8 +4,14 @@
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
-/// The first `<meta>` that names a charset, and where it ends. UTF-16 there means UTF-8.
+/// The first `<meta>` that names a charset, and where it ends. UTF-16 there means UTF-8. An XML declaration says something only
+/// in UTF-16; browsers read its `encoding` where no `<meta>` comes, and here such a page names no charset.
 pub(super) fn prescan(start: &[u8]) -> Option<(&'static Encoding, usize)> {
+    for (begin, encoding) in [(b"<\0?\0x\0", UTF_16LE), (b"\0<\0?\0x", UTF_16BE)] {
+        if start.starts_with(begin) {
+            return Some((encoding, begin.len()));
+        }
+    }
     let mut reader = Reader { bytes: start, at: 0 };
     loop {
         if let Some(encoding) = reader.step().ok()? {
@@ -89,7 +95,8 @@ impl<'p> Reader<'p> {
             }
             match name.as_slice() {
                 b"http-equiv" => is_pragma |= value == b"content-type",
-                b"content" if charset.is_none() => {
+                // An unknown one that was named before holds, too.
+                b"content" if charset.is_none() && needs_pragma.is_none() => {
                     charset = charset_in(&value);
                     needs_pragma = charset.map(|_| true).or(needs_pragma);
                 }
@@ -163,7 +170,7 @@ mod tests {
     #[test]
     fn a_meta_is_found_where_browsers_find_it() {
         #[rustfmt::skip]
-        let table: [(&str, Option<&str>); 34] = [
+        let table: [(&str, Option<&str>); 38] = [
             ("<meta charset=utf-8>", Some("UTF-8")),
             ("<META CHARSET=\"windows-1251\">", Some("windows-1251")),
             ("<meta/charset='koi8-r'/>", Some("KOI8-R")),
@@ -177,6 +184,10 @@ mod tests {
             ("<meta http-equiv=content-type content='a charset b charset=koi8-r'>", Some("KOI8-R")),
             ("<meta http-equiv=content-type content='charset=\"koi8-r'>", None),
             ("<meta http-equiv=content-type content='charset=koi8-r' charset=utf-8>", Some("UTF-8")),
+            ("<meta charset=bogus http-equiv=content-type content='charset=koi8-r'>", None),
+            ("<meta charset=bogus http-equiv=content-type content='charset=koi8-r'><meta charset=utf-8>", Some("UTF-8")),
+            ("<\0?\0x\0", Some("UTF-16LE")),
+            ("\0<\0?\0x", Some("UTF-16BE")),
             ("<meta content=\"text/html; charset=utf-8\">", None),
             ("<meta http-equiv=refresh content=\"0;url=/?charset=utf-8\">", None),
             ("<meta name=x data-charset=utf-8>", None),

@@ -231,11 +231,15 @@ impl Proxy {
     ) {
         let Self { listener, admin, tls, config, live, parts } = self;
         let parts = Arc::new(parts);
+        // A site that does not answer holds up no reload.
+        let front = {
+            let (parts, config) = (Arc::clone(&parts), config.clone());
+            tokio::spawn(async move { parts.read_front_page(&config).await })
+        };
         let background = {
-            let (parts, live, tls, config) = (Arc::clone(&parts), live.clone(), tls.clone(), config.clone());
+            let (parts, live, tls) = (Arc::clone(&parts), live.clone(), tls.clone());
             let read = Arc::new(read);
             tokio::spawn(async move {
-                parts.read_front_page(&config).await;
                 let mut save = tokio::time::interval(SAVE_EVERY);
                 loop {
                     let parts = Arc::clone(&parts);
@@ -272,8 +276,9 @@ impl Proxy {
         if let Some(admin) = admin {
             admin.end().await;
         }
-        background.abort();
-        fetching.abort();
+        for task in [front, background, fetching] {
+            task.abort();
+        }
         parts.learned.save_changes();
         if let Some(sinks) = &parts.sinks {
             sinks.close();

@@ -111,7 +111,7 @@ impl Upstream {
             headers::append_via(request.headers_mut(), self.shared.via.as_ref());
         }
         let answer = self.shared.send(request, None).await.ok()?;
-        (answer.status().is_success() && is_html(answer.headers())).then_some(answer)
+        is_html(answer.headers()).then_some(answer)
     }
 }
 

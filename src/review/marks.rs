@@ -58,7 +58,7 @@ pub struct MarkReading<'r> {
     pub filter: &'r MarkFilter,
     /// Marks are told apart by who had them, too: the address and the user agent, as the log has them.
     pub by_visitor: bool,
-    /// Threads; 0: one for each core. Several may work on one segment.
+    /// Threads; 16 at most; 0: one for each core, two at least. Several may work on one segment.
     pub jobs: usize,
     /// Ends it early.
     pub stop: &'r AtomicBool,

@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use super::{SEPARATOR, VariantNote, Words, fold};
 
-/// Notes with the same two words before them; more than a site writes.
+/// Notes with the same two words before them that are kept.
 const MAX_ALIKE: usize = 64;
+/// The same of those that begin a block, which have no words before them, and so are all alike.
+const MAX_FIRST: usize = 4_096;
 
 /// Places with alternatives that are looked for, by the words before them.
 #[derive(Debug, Default)]
@@ -27,8 +29,9 @@ impl Alternatives {
         let mut places: HashMap<Box<[u8]>, Vec<Place>> = HashMap::new();
         for note in notes {
             let Some((left, place)) = read(note) else { continue };
+            let most = if left.iter().all(|byte| *byte == SEPARATOR) { MAX_FIRST } else { MAX_ALIKE };
             let alike = places.entry(left).or_default();
-            if alike.len() < MAX_ALIKE && !alike.contains(&place) {
+            if alike.len() < most && !alike.contains(&place) {
                 alike.push(place);
             }
         }

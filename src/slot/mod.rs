@@ -220,7 +220,8 @@ pub trait Choose: Send {
         }
         Some(GapRow(bits))
     }
-    /// How a character in this column is spelled, as [`Form::characters`] or [`Form::references`] has it; `None`: the source stays, in all columns.
+    /// How a character in this column is spelled, as [`Form::characters`] or [`Form::references`] has it; `None`: the source
+    /// stays, in all columns.
     fn form(&mut self, form: Form, column: u16) -> Option<&'static str>;
     /// Which of two alternatives stands in this column, 0 or 1.
     fn variant(&mut self, column: u16) -> usize;

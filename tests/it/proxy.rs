@@ -606,6 +606,18 @@ fn a_reload_takes_effect_and_a_bad_one_does_not() {
     assert!(!guarded(&deckle), "the old configuration stays in force");
 }
 
+#[test]
+fn a_site_that_says_nothing_holds_up_no_reload() {
+    let (hold, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let upstream = Upstream::start(move |_, _| _ = held.lock().unwrap().recv());
+    let deckle = Deckle::with_config("", &["--upstream", &upstream.url()]);
+    let before = newest(&deckle);
+    deckle.signal("HUP");
+    wait_until(|| newest(&deckle) > before);
+    drop(hold);
+}
+
 /// Segments of its log.
 pub(crate) fn newest(deckle: &Deckle) -> usize {
     std::fs::read_dir(deckle.log_dir())

@@ -11,8 +11,8 @@ use super::symbols::{Choice, FIRST_LONE, MAX_BYTES, Refused, Template, Variable}
 
 /// Most choices of a page: each costs some bytes.
 pub(crate) const MAX_CHOICES: usize = 64;
-/// Most of them with texts of different lengths: what follows has a table of codes of its own, and nothing before to be copied from. With
-/// many of them a page is longer than one that is compressed for each answer.
+/// Most of them with texts of different lengths: what follows has a table of codes of its own, and nothing before it to be
+/// copied from. With many of them a page is longer than one that is compressed for each answer.
 pub(crate) const MAX_CUTS: usize = 16;
 /// Longest text within a passage: each of its bytes has a symbol of its own.
 const MAX_SWAP: usize = 512;

@@ -41,7 +41,7 @@ pub use counters::{PlanCounters, PlanCounts};
 pub(crate) use draft::Log;
 #[cfg(feature = "cli")]
 pub(crate) use packing::PackedPlan;
-pub(crate) use stored::{Head, Sent, Validator, may_be_kept};
+pub(crate) use stored::{Head, Sent, may_be_kept, nominates, strong_tag};
 pub(crate) use study::Study;
 pub(crate) use validators::{Held, Memory, Stored};
 

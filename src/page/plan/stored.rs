@@ -5,11 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::has_directive;
 use crate::page::etag::EntityTag;
-use crate::page::headers::parse_date;
 use crate::page::policy::PagePolicy;
 
-/// A date is a strong validator when the answer came so long after it (RFC 9110 §8.8.2.2, RFC 7232 §2.2.2).
-const SETTLED_SECONDS: u64 = 60;
 /// Fields of one connection, besides those that `Connection` names (RFC 9110 §7.6.1).
 const OF_THE_CONNECTION: [&str; 9] = [
     "connection",
@@ -61,29 +58,12 @@ const CLAIMS: [&str; 10] = [
 ];
 const CLAIM_PREFIX: &str = "x-forwarded-";
 
-/// By what a site tells whether a page is the same one still. Only strong ones: two pages with one of these are equal
-/// byte by byte (RFC 9110 §8.8.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Validator {
-    /// `ETag`.
-    Tag(EntityTag),
-    /// `Last-Modified`, of an answer without a tag.
-    Date(HeaderValue),
-}
-
-impl Validator {
-    /// That of an answer which came at `now`, in seconds since 1970.
-    pub(crate) fn of(headers: &HeaderMap, now: u64) -> Option<Self> {
-        let mut tags = headers.get_all(header::ETAG).iter();
-        if let Some(value) = tags.next() {
-            let tag = EntityTag::parse(value.as_bytes()).filter(|tag| !tag.weak && tags.next().is_none());
-            return tag.map(Self::Tag);
-        }
-        let read = |value: &HeaderValue| value.to_str().ok().and_then(parse_date);
-        let value = headers.get(header::LAST_MODIFIED)?;
-        let came = headers.get(header::DATE).and_then(read).unwrap_or(now);
-        (came.saturating_sub(read(value)?) >= SETTLED_SECONDS).then(|| Self::Date(value.clone()))
-    }
+/// By what a site tells whether a page is the same one still: two with one strong tag are equal byte by byte (RFC 9110 §8.8.1).
+/// A date would say when a page was changed, and nothing of whom it is for or in which form.
+pub(crate) fn strong_tag(headers: &HeaderMap) -> Option<EntityTag> {
+    let mut tags = headers.get_all(header::ETAG).iter();
+    let tag = EntityTag::parse(tags.next()?.as_bytes())?;
+    (!tag.weak && tags.next().is_none()).then_some(tag)
 }
 
 /// What tells the representations of a page apart: the fields that `Vary` names, as the site got them.
@@ -100,7 +80,7 @@ pub(crate) enum Sent<'a> {
 /// The head of a page as the site has sent it, without what belongs to one message. Equal ones are for the same requests.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Head {
-    pub(crate) validator: Validator,
+    pub(crate) tag: EntityTag,
     pub(crate) fields: HeaderMap,
     /// What the site has said in the extensions of the answer.
     pub(crate) policy: Option<PagePolicy>,
@@ -108,26 +88,24 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// `None`: it may not be stored, or its page cannot be confirmed. `now`: seconds since 1970.
-    pub(crate) fn of(answer: &Parts, sent: &Sent<'_>, now: u64) -> Option<Self> {
+    /// `None`: it may not be stored, or its page cannot be confirmed.
+    pub(crate) fn of(answer: &Parts, sent: &Sent<'_>) -> Option<Self> {
         if answer.status != StatusCode::OK || !is_storable(&answer.headers) {
             return None;
         }
-        let validator = Validator::of(&answer.headers, now)?;
+        let tag = strong_tag(&answer.headers)?;
         let names = varying(&answer.headers)?.into_iter();
         let vary = names.map(|name| sent.values(&name).map(|values| (name, values))).collect::<Option<Vary>>()?;
         let policy = answer.extensions.get::<PagePolicy>().copied();
-        Some(Self { validator, fields: lasting(&answer.headers), policy, vary })
+        Some(Self { tag, fields: lasting(&answer.headers), policy, vary })
     }
 
     /// May an answer to this request be made of it, if the site confirms it?
     pub(crate) fn fits(&self, request: &HeaderMap) -> bool {
         // RFC 9111 §3.5.
         let proves = request.contains_key(header::AUTHORIZATION) && !has_directive(&self.fields, "public");
-        // A date says when a page was changed, and nothing of whom it is for.
-        let personal = matches!(self.validator, Validator::Date(_)) && request.contains_key(header::COOKIE);
         let same = self.vary.iter().all(|(name, values)| request.get_all(name).iter().eq(values.iter()));
-        !proves && !personal && same
+        !proves && same
     }
 
     /// Has an answer the same fields that last, and does the site wish the same?
@@ -212,6 +190,14 @@ fn lasting(headers: &HeaderMap) -> HeaderMap {
     fields
 }
 
+/// Does `Connection` name fields that are not of the connection? A proxy takes them away, and what the site gets is something else
+/// than what the client has sent.
+pub(crate) fn nominates(headers: &HeaderMap) -> bool {
+    of_the_connection(headers)
+        .iter()
+        .any(|name| headers.contains_key(name) && !OF_THE_CONNECTION.contains(&name.as_str()))
+}
+
 /// The fields that go no further than one connection.
 fn of_the_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let named = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
@@ -235,33 +221,24 @@ mod tests {
     fn head(lines: &[(&'static str, &str)], request: &HeaderMap) -> Option<Head> {
         let mut parts = http::Response::new(()).into_parts().0;
         parts.headers = map(lines);
-        Head::of(&parts, &Sent::Request(request), 1_000_000_000)
+        Head::of(&parts, &Sent::Request(request))
     }
 
     const TAG: (&str, &str) = ("etag", "\"v1\"");
 
     #[test]
-    fn only_a_strong_validator_stands_for_a_page() {
-        let (date, old) = ("Sun, 01 Feb 2026 00:01:00 GMT", "Sun, 01 Feb 2026 00:00:00 GMT");
-        let young = "Sun, 01 Feb 2026 00:00:01 GMT";
-        let dated = Some(Validator::Date(old.parse().unwrap()));
-        let tagged = EntityTag::parse(b"\"v1\"").map(Validator::Tag);
-        for (lines, expect) in [
-            (vec![TAG], tagged.clone()),
-            (vec![TAG, ("last-modified", young)], tagged),
-            (vec![("etag", "W/\"v1\""), ("last-modified", old)], None),
-            (vec![("etag", "v1")], None),
-            (vec![TAG, TAG], None),
-            (vec![("last-modified", old), ("date", date)], dated.clone()),
-            (vec![("last-modified", young), ("date", date)], None),
-            (vec![("last-modified", "yesterday"), ("date", date)], None),
-            (vec![("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")], {
-                Some(Validator::Date("Thu, 01 Jan 1970 00:00:00 GMT".parse().unwrap()))
-            }),
-            (vec![("last-modified", old)], None),
-            (vec![], None),
+    fn only_a_strong_tag_stands_for_a_page() {
+        let date = ("last-modified", "Sun, 01 Feb 2026 00:00:00 GMT");
+        for (lines, holds) in [
+            (vec![TAG], true),
+            (vec![TAG, date], true),
+            (vec![("etag", "W/\"v1\""), date], false),
+            (vec![("etag", "v1")], false),
+            (vec![TAG, TAG], false),
+            (vec![date], false),
+            (vec![], false),
         ] {
-            assert_eq!(Validator::of(&map(&lines), 1_000_000_000), expect, "{lines:?}");
+            assert_eq!(strong_tag(&map(&lines)), EntityTag::parse(b"\"v1\"").filter(|_| holds), "{lines:?}");
         }
     }
 
@@ -325,18 +302,16 @@ mod tests {
         let mut parts = http::Response::new(()).into_parts().0;
         for (vary, known) in [("origin", true), ("Accept-Encoding", true), ("accept", false)] {
             parts.headers = map(&[("etag", "\"v2\""), ("vary", vary)]);
-            assert_eq!(Head::of(&parts, &Sent::Like(&head), 0).is_some(), known, "{vary}");
+            assert_eq!(Head::of(&parts, &Sent::Like(&head)).is_some(), known, "{vary}");
         }
     }
 
     #[test]
-    fn who_proves_who_they_are_gets_what_is_public_and_a_date_says_nothing_of_whom_a_page_is_for() {
+    fn who_proves_who_they_are_gets_what_is_public() {
         let request = HeaderMap::new();
         let proof = map(&[("authorization", "Basic eDp5")]);
         let public = head(&[TAG, ("cache-control", "public")], &request).unwrap();
         assert!(public.fits(&proof));
-        let dated = head(&[("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")], &request).unwrap();
-        assert!(dated.fits(&request) && !dated.fits(&map(&[("cookie", "a=b")])));
     }
 
     #[test]

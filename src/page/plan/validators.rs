@@ -130,7 +130,7 @@ impl PlanCache {
             tracing::warn!(
                 target: "deckle",
                 host,
-                "Two pages of this host have come with one ETag or Last-Modified: each page is fetched as a whole from now on."
+                "Validators of this host cannot be relied on (two pages with one, or a 304 that names another): each page is fetched as a whole from now on."
             );
         }
     }
@@ -261,7 +261,7 @@ impl Place {
                 }
             }
             // Its validator does not stand for its fields: nobody can tell which of them are meant for all.
-            Some(known) if known.head.validator == head.validator && !known.head.says_the_same_as(head) => {
+            Some(known) if known.head.tag == head.tag && !known.head.says_the_same_as(head) => {
                 self.cache.forget(memory.front, &known);
             }
             _ => self.cache.validators.heads.insert(memory.front, Arc::new(stored)),
@@ -299,7 +299,7 @@ mod tests {
     fn place(cache: &Arc<PlanCache>, front: u128, expected: Option<Arc<Stored>>) -> Place {
         let mut parts = http::Response::new(()).into_parts().0;
         parts.headers.insert("etag", "\"v1\"".parse().unwrap());
-        let head = Head::of(&parts, &Sent::Request(&HeaderMap::new()), 0);
+        let head = Head::of(&parts, &Sent::Request(&HeaderMap::new()));
         let memory = Some(Arc::new(Memory::new("news.example", front, expected, head)));
         Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true, reader: Some(1), memory }
     }
@@ -408,7 +408,7 @@ mod tests {
             let mut parts = http::Response::new(()).into_parts().0;
             parts.headers.insert("etag", "\"v1\"".parse().unwrap());
             parts.headers.insert("x-own", own.parse().unwrap());
-            let head = Head::of(&parts, &Sent::Request(&HeaderMap::new()), 0);
+            let head = Head::of(&parts, &Sent::Request(&HeaderMap::new()));
             let memory = Some(Arc::new(Memory::new("news.example", 7, None, head)));
             Place { memory, reader: Some(reader), ..place(&cache, 7, None) }.remember(&plan);
             cache.stored(7).map(|stored| stored.is_ready())

@@ -40,7 +40,7 @@ impl Database {
                 return Ok(());
             }
         }
-        Err("no network in it has the number of a system".to_owned())
+        Err(format!("none of its first {LOOKED_AT} networks has the number of a system"))
     }
 
     pub(super) fn number(&self, ip: IpAddr) -> Option<u32> {
@@ -152,7 +152,7 @@ mod tests {
         let whole = example();
         assert!(!refusal(whole[..whole.len() / 2].to_vec()).is_empty());
         let countries = database(&[(net("203.0.113.0/24"), &[("country", Value::Text("DE"))])]);
-        assert!(refusal(countries).contains("no network"));
+        assert!(refusal(countries).contains("networks has the number"));
         let settings = Settings { asn_db: Some("/nowhere/asn.mmdb".to_owned()), ..Settings::default() };
         let (head, ()) = http::Request::new(()).into_parts();
         let error = Visitor::from_head(&head, &settings, std::time::Duration::ZERO).unwrap_err().to_string();

@@ -7,8 +7,7 @@
 mod absent;
 #[cfg(feature = "asn")]
 mod database;
-#[cfg(test)]
-#[cfg(feature = "asn")]
+#[cfg(all(test, feature = "asn"))]
 #[path = "../../../tests/it/mmdb.rs"]
 mod mmdb;
 
@@ -58,7 +57,7 @@ pub enum SystemsError {
         /// What is wrong.
         message: String,
     },
-    /// Nothing reads it.
+    /// This build reads no database.
     #[error("needs feature `asn`")]
     Feature,
 }

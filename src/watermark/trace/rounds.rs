@@ -84,6 +84,27 @@ impl Pool<'_> {
         Fit { evidence: evidence(scorers, &marks), marks, group, ln_p: ranked.ln_p }
     }
 
+    /// Whom it stands for: a visitor with many marks is searched in parts.
+    fn name(&self, ranked: &Ranked) -> u64 {
+        match self {
+            Self::Marks(_) => ranked.id,
+            Self::Visitors(parts) => {
+                parts.get(ranked.id as usize).and_then(|part| part.first()).map_or(0, |(group, _)| *group)
+            }
+        }
+    }
+
+    /// All marks of what was found, those that were found first.
+    fn marks_of(&self, fit: &Fit) -> Vec<Mark> {
+        let mut marks = fit.marks.clone();
+        if let Self::Visitors(parts) = self {
+            let own = parts.iter().filter(|part| part.first().map(|(group, _)| *group) == fit.group);
+            let all = own.flat_map(|part| part.iter().map(|(_, packed)| unpack(*packed)));
+            marks.extend(all.filter(|mark| !fit.marks.contains(mark)));
+        }
+        marks
+    }
+
     /// Marks that one of them has at most.
     fn most_marks(&self) -> usize {
         match self {
@@ -129,7 +150,7 @@ fn in_rounds(
     let (mut left, mut known) = (scorers.to_vec(), BTreeSet::new());
     for round in 0..=ROUNDS {
         let new: Vec<Fit> = within(&ranked, trials, TRACED)
-            .filter(|one| known.insert(one.id))
+            .filter(|one| known.insert(pool.name(one)))
             .map(|one| pool.fit(&left, one))
             .collect();
         if new.is_empty() {
@@ -140,7 +161,7 @@ fn in_rounds(
             left.retain(|scorer| new.iter().any(|fit| fit.marks.iter().any(|mark| mark.kid == scorer.kid())));
         }
         for fit in &new {
-            drop_explained(&mut left, &fit.marks);
+            drop_explained(&mut left, &pool.marks_of(fit));
         }
         search.named.extend(new);
         // One more look is one more test for everybody, and whoever was named must stand it, too.

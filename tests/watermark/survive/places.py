@@ -31,8 +31,8 @@ def with_seal(text, seal, form):
 
 
 def chosen_places(program, pages, logs, mark):
-    """{page: [(last letters of a paragraph, {channel: {column: bit}})]}: what was chosen for our visitor. It is what all copies of
-    a page show, and not all alike: the rest of a page is spelled by its author."""
+    """{page: [(last letters of a paragraph, {channel: {column: bit}})]}: what was chosen for our visitor: places at which
+    copies of a page differ. What all copies show alike was spelled by its author."""
     from bs4 import BeautifulSoup
 
     shown = {name: [] for name in pages}

@@ -1,5 +1,6 @@
 """Pages, deckle in front of them, its log, and `deckle trace`: what both parts of this suite need."""
 
+import atexit
 import http.client
 import http.server
 import json
@@ -71,9 +72,12 @@ class Deckle:
         arguments += ["--upstream", upstream] if upstream else []
         environment = {**os.environ, "DECKLE_SECRET": secret, "DECKLE_VISITOR__RANGES__REFRESH": "0s"}
         self.child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
+        # Whatever ends this script ends it, too.
+        atexit.register(lambda child=self.child: child.poll() is None and child.kill())
         line = self.child.stdout.readline()
         found = re.search(r"listening on http://([\d.]+):(\d+)", line)
         if not found:
+            self.child.kill()
             raise Refused(self.child.stderr.read())
         self.host, self.port = found[1], int(found[2])
         for stream in (self.child.stdout, self.child.stderr):

@@ -22,7 +22,7 @@ const SUSPECTS: usize = 50;
 const UNFOLDED: usize = 10;
 /// Reasons of one suspect, pieces of evidence of one reader.
 const ITEMS: usize = 6;
-/// Characters of a text.
+/// Characters of a text; with it the file keeps within its 2 MiB.
 const MAX_TEXT: usize = 190;
 /// Characters of what is short by nature: states, times.
 const MAX_WORD: usize = 40;

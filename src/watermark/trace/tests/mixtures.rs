@@ -95,6 +95,24 @@ fn a_second_visitor_is_found_in_what_the_first_leaves() {
     assert_eq!((trace.verdict, named(&trace), trace.hits[0].group), (Verdict::Traced, vec![a], Some(50)));
 }
 
+/// A visitor with so many marks that they are searched in parts is one visitor.
+#[test]
+fn a_visitor_with_many_marks_is_named_once() {
+    let mut all = marks(600);
+    all.sort();
+    let mut log = Candidates::new();
+    for (i, mark) in all.iter().enumerate() {
+        log.push_of(*mark, i as u64 / 40);
+    }
+    // The first part and the second one of the same visitor.
+    let (a, b) = (all[80], all[119]);
+    let copy = format!("{}\n\n{}", marked(&article(11, 6_000), a), marked(&article(13, 5_000), b));
+    let how = Scoring { by_visitor: true, ..Scoring::default() };
+    let trace = tracer().score(&[observe(&copy)], &log.finish(), &how);
+    let groups: Vec<Option<u64>> = trace.hits.iter().map(|hit| hit.group).collect();
+    assert_eq!((trace.verdict, groups), (Verdict::Traced, vec![Some(2)]), "{trace:?}");
+}
+
 #[test]
 fn any_number_of_threads_says_the_same() {
     let log: Candidates = marks(5_000).into_iter().collect();

@@ -146,7 +146,7 @@ const FIELD_BYTES: usize = 104;
 impl Sent<'_> {
     fn values(&self, name: &HeaderName) -> Option<Box<[HeaderValue]>> {
         match self {
-            Self::Request(fields) => Some(fields.get_all(name).iter().cloned().collect()),
+            Self::Request(fields) => Some(fields.get_all(name).iter().map(own).collect()),
             Self::Like(head) => head.vary.iter().find(|(other, _)| other == name).map(|(_, values)| values.clone()),
         }
     }
@@ -179,8 +179,15 @@ fn varying(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     Some(names)
 }
 
+/// In memory of its own: as it came, it would keep alive all that was read of the connection together with it.
+fn own(value: &HeaderValue) -> HeaderValue {
+    let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+    copy.set_sensitive(value.is_sensitive());
+    copy
+}
+
 fn lasting(headers: &HeaderMap) -> HeaderMap {
-    let mut fields = headers.clone();
+    let mut fields: HeaderMap = headers.iter().map(|(name, value)| (name.clone(), own(value))).collect();
     for name in &of_the_connection(headers) {
         fields.remove(name);
     }
@@ -240,6 +247,22 @@ mod tests {
         ] {
             assert_eq!(strong_tag(&map(&lines)), EntityTag::parse(b"\"v1\"").filter(|_| holds), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_head_keeps_nothing_alive_but_itself() {
+        let read = bytes::Bytes::from(vec![b'a'; 400_000]);
+        let part = || HeaderValue::from_maybe_shared(read.slice(7..12)).unwrap();
+        let mut request = HeaderMap::new();
+        request.insert("accept-language", part());
+        let mut parts = http::Response::new(()).into_parts().0;
+        parts.headers = map(&[TAG, ("vary", "accept-language")]);
+        parts.headers.append("x-own", part());
+        parts.headers.append("x-own", part());
+        let head = Head::of(&parts, &Sent::Request(&request)).unwrap();
+        assert!(head.fits(&request) && head.fields.get_all("x-own").iter().count() == 2);
+        drop((parts, request));
+        assert!(read.is_unique());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A segment as it lies on the disk: its name, its compression (by the first bytes), and its lines byte for byte.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -95,7 +96,18 @@ pub(crate) fn bare_name(path: &Path) -> String {
     }
 }
 
-/// All segments of a directory: by instance, oldest first.
+/// Leaves out what is compressed of a file that is there, too: whoever compresses one writes the copy first, and may be
+/// interrupted before the original is gone. The original is the one that is whole.
+pub(crate) fn drop_copies(found: &mut Vec<PathBuf>) {
+    let plain: HashSet<PathBuf> = found.iter().filter(|path| !is_compressed(path)).cloned().collect();
+    found.retain(|path| !is_compressed(path) || !plain.contains(&path.with_extension("")));
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "gz" || end == "zst")
+}
+
+/// All segments of a directory: by instance, oldest first. A segment whose compressing was interrupted is there twice.
 pub(crate) fn all_segments(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
@@ -106,6 +118,13 @@ pub(crate) fn all_segments(dir: &Path) -> io::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+/// [`all_segments`], each once.
+pub(crate) fn segments_once(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = all_segments(dir)?;
+    drop_copies(&mut found);
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -121,6 +140,15 @@ mod tests {
         assert_eq!(name("audit-web-1-20261124T114556Z-9.ndjson.zst.tmp"), None);
         assert_eq!(name("audit.keys"), None);
         assert_eq!(bare_name(Path::new("/x/a.ndjson.gz")), "a.ndjson");
+    }
+
+    #[test]
+    fn a_file_whose_compressing_was_interrupted_counts_once() {
+        let paths = |names: &[&str]| names.iter().map(|name| Path::new("/x").join(name)).collect::<Vec<_>>();
+        let mut found =
+            paths(&["a.ndjson", "a.ndjson.zst", "b.ndjson.gz", "c.log", "c.log.1", "c.log.1.gz", "d.log.gz"]);
+        drop_copies(&mut found);
+        assert_eq!(found, paths(&["a.ndjson", "b.ndjson.gz", "c.log", "c.log.1", "d.log.gz"]));
     }
 
     #[test]

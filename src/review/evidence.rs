@@ -21,7 +21,7 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::audit::integrity::Anchored;
-use crate::audit::segment_file::{all_segments, bare_name};
+use crate::audit::segment_file::{bare_name, segments_once};
 use crate::audit::signing::PublicKey;
 #[cfg(feature = "cli")]
 pub(crate) use check::manifest;
@@ -192,7 +192,7 @@ pub fn write_pack<'w>(log: &Path, wanted: impl Into<Wanted<'w>>, out: &Path) -> 
     let lines = |path| Lines { path, file: None };
     let mut collector = Collector::new(&subject, lines(path.clone()), lines(out.join("lines-unproven.ndjson")));
     let is_dir = log.is_dir();
-    let segments = if is_dir { all_segments(log).map_err(io(log))? } else { vec![log.to_owned()] };
+    let segments = if is_dir { segments_once(log).map_err(io(log))? } else { vec![log.to_owned()] };
     collector.read(&segments).map_err(io(&path))?;
     if collector.facts.lines == 0 {
         let unread = collector.unread.into_iter().next();

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::audit::integrity::Anchored;
-use crate::audit::segment_file::{SegmentName, all_segments, bare_name};
+use crate::audit::segment_file::{SegmentName, bare_name, segments_once};
 use crate::audit::signing::PublicKey;
 pub use keys::KeySource;
 use keys::Keyring;
@@ -188,7 +188,7 @@ fn files(paths: &[PathBuf], unreadable: &mut Vec<String>) -> Vec<PathBuf> {
             found.insert((SegmentName::of(path), path.clone()));
             continue;
         }
-        match all_segments(path) {
+        match segments_once(path) {
             Ok(segments) if segments.is_empty() => unreadable.push(format!("{}: holds no log", path.display())),
             Ok(segments) => found.extend(segments.into_iter().map(|file| (SegmentName::of(&file), file))),
             Err(error) => unreadable.push(format!("{}: {error}", path.display())),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::InputError;
+use crate::audit::segment_file::drop_copies;
 
 /// Is this the name of something that a directory of logs holds?
 fn is_log_name(name: &str, own: bool) -> bool {
@@ -30,6 +31,7 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, InputError> {
         let named = |p: &&PathBuf| p.file_name().and_then(|n| n.to_str()).is_some_and(|name| is_log_name(name, own));
         let mut found: Vec<PathBuf> = all.iter().filter(named).filter(|p| p.is_file()).cloned().collect();
         if !found.is_empty() {
+            drop_copies(&mut found);
             found.sort();
             return Ok(found);
         }
@@ -58,6 +60,20 @@ fn stamp(file: &Path) -> Option<(String, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_is_there_twice_is_read_once() {
+        let dir = std::env::temp_dir().join(format!("deckle-twice-{}", std::process::id()));
+        for (own, other) in [("audit-a-20260101T000000Z-1.ndjson", ".zst"), ("access.log.1", ".gz")] {
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join(own), "").unwrap();
+            std::fs::write(dir.join(own.to_owned() + other), "").unwrap();
+            assert_eq!(files(&dir).unwrap(), [dir.join(own)]);
+            std::fs::remove_file(dir.join(own)).unwrap();
+            assert_eq!(files(&dir).unwrap(), [dir.join(own.to_owned() + other)], "alone it is the log");
+            std::fs::remove_dir_all(&dir).unwrap();
+        }
+    }
 
     #[test]
     fn the_newest_segment_is_first() {

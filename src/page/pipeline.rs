@@ -1,5 +1,7 @@
 //! Decoders, plan or scanner, and encoder of one page in a row.
 
+mod encoded;
+
 use std::io;
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use super::encoding::{Coding, Decoder, Encoder};
 use super::opening::Opening;
 use super::output::{Output, drop_sent};
 use super::packed::PackedBody;
-use super::plan::{Confirm, End, Known, Log, Place, PlanCache, Skip, Study};
+use super::plan::{Confirm, Encoded, End, Known, Log, Opened, Place, PlanCache, Skip, Study};
 use super::report::{PageFacts, Rewrite};
 use super::rewrite::{Job, Outcome, Rewriter};
 use crate::slot::{Carriers, Choose, Unmarked};
@@ -24,6 +26,9 @@ const CODED_STEP: usize = 4 * 1024;
 
 /// The same for a page that is known: the less often it is cut, the fewer writes it takes.
 const KNOWN_STEP: usize = 512 * 1024;
+
+/// What [`Pipeline::waits_at`] says of a page that is held with its codings on: no chunk begins there.
+const ENCODED: usize = usize::MAX - 2;
 
 /// Makes the work once the charset is known.
 pub(crate) type Start = Box<dyn FnOnce(Charset, usize) -> Work + Send>;
@@ -62,6 +67,8 @@ enum Stage {
 
 /// One page's way.
 pub(crate) struct Pipeline {
+    /// The codings are on it still, and it may be known by them.
+    encoded: Option<Encoded>,
     /// The last coding that was put on comes off first.
     decoders: Vec<Decoder>,
     outgoing: Coding,
@@ -69,6 +76,8 @@ pub(crate) struct Pipeline {
     encoder: Option<Encoder>,
     stage: Stage,
     opening: Opening,
+    /// What its first bytes have said.
+    opened: Option<Opened>,
     on_end: Option<OnEnd>,
     read: u64,
     written: u64,
@@ -85,11 +94,13 @@ impl Pipeline {
         on_end: OnEnd,
     ) -> Self {
         Self {
+            encoded: None,
             decoders: codings.iter().rev().map(|coding| Decoder::new(*coding, max_decoded)).collect(),
             outgoing,
             encoder: None,
             stage: Stage::Start { held: Bytes::new(), start: Some(start) },
             opening: Opening::new(header_charset, fallback),
+            opened: None,
             on_end: Some(on_end),
             read: 0,
             written: 0,
@@ -102,7 +113,8 @@ impl Pipeline {
         self
     }
 
-    pub(crate) fn push(&mut self, piece: Bytes, out: &mut Output) -> io::Result<()> {
+    /// Takes the codings off a piece, and passes on what may leave.
+    fn decode(&mut self, piece: Bytes, out: &mut Output) -> io::Result<()> {
         let mut source = piece;
         for decoder in &mut self.decoders {
             let mut decoded = Vec::with_capacity(source.len() * 4);
@@ -119,8 +131,9 @@ impl Pipeline {
     pub(crate) fn step(&self) -> usize {
         match &self.stage {
             // Coded bytes may become many: the step is smaller, and nothing waits for the next one.
-            _ if !self.decoders.is_empty() => CODED_STEP,
+            _ if !self.decoders.is_empty() && !self.is_held() => CODED_STEP,
             // To be compared, not parsed.
+            _ if self.is_held() => KNOWN_STEP,
             Stage::Confirm { confirm, .. } if self.outgoing == Coding::Identity || confirm.holds() => KNOWN_STEP,
             _ => STEP,
         }
@@ -135,13 +148,16 @@ impl Pipeline {
     }
 
     pub(crate) fn finish(&mut self, out: &mut Output) -> io::Result<()> {
-        for decoder in &self.decoders {
-            decoder.finish()?;
-        }
+        let mut packed = self.recognize(out)?;
         let mut page = Output::default();
-        self.begin(true, &mut page);
-        let packed = self.finish_known(&mut page);
-        self.finish_scan(&mut page);
+        if packed.is_none() {
+            for decoder in &self.decoders {
+                decoder.finish()?;
+            }
+            self.begin(true, &mut page);
+            packed = self.finish_known(&mut page);
+            self.finish_scan(&mut page);
+        }
         if let (Some(outcome), Some(tell)) = (self.outcome(), self.on_end.take()) {
             tell(&outcome);
         }
@@ -194,6 +210,7 @@ impl Pipeline {
             }
         }
         confirm.forget_source();
+        self.learn_encoded();
         let End::Packed(body, length) = end else { return None };
         Some((body, length))
     }
@@ -225,6 +242,7 @@ impl Pipeline {
     /// Where the chunk of a known page begins whose rest is waited for; the charset is waited for before all of them.
     pub(crate) fn waits_at(&self) -> Option<usize> {
         match &self.stage {
+            _ if self.is_held() => Some(ENCODED),
             Stage::Start { held, .. } if self.opening.waits(held) => Some(usize::MAX),
             Stage::Confirm { confirm, .. } => confirm.waits_at(),
             _ => None,
@@ -233,6 +251,9 @@ impl Pipeline {
 
     /// It has waited long enough: what is here leaves.
     pub(crate) fn wait_no_more(&mut self, out: &mut Output) -> io::Result<()> {
+        if self.is_held() {
+            return self.release_encoded(out);
+        }
         let mut page = Output::default();
         if let Stage::Start { .. } = self.stage {
             self.opening.patient = false;
@@ -327,7 +348,10 @@ impl Pipeline {
         let Some(opened) = self.opening.read(held, last) else { return };
         let held = std::mem::take(held);
         self.stage = match (opened, start.take()) {
-            (Ok(charset), Some(start)) => start(charset, self.opening.room(&held)).begin(self.outgoing),
+            (Ok(charset), Some(start)) => {
+                let opened = self.opened.insert(Opened { charset, room: self.opening.room(&held) });
+                start(charset, opened.room).begin(self.outgoing)
+            }
             (Ok(_), None) => Stage::Copy(Skip::NotMarkup),
             (Err(skip), _) => Stage::Copy(skip),
         };
@@ -440,7 +464,7 @@ mod tests {
         Pipeline::new(codings, Coding::Identity, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}))
     }
 
-    fn job(charset: Charset) -> Job {
+    pub(super) fn job(charset: Charset) -> Job {
         Job {
             charset,
             insert: Arc::new(|_| crate::page::rewrite::Inserted {
@@ -485,7 +509,12 @@ mod tests {
     }
 
     /// What leaves, and whether it does so in packed form.
-    fn run(mut pipeline: Pipeline, page: &[u8], pieces: &[usize], late: Option<usize>) -> (Vec<u8>, PageFacts, bool) {
+    pub(super) fn run(
+        mut pipeline: Pipeline,
+        page: &[u8],
+        pieces: &[usize],
+        late: Option<usize>,
+    ) -> (Vec<u8>, PageFacts, bool) {
         let (mut out, mut rest) = (Vec::new(), page);
         for number in 0.. {
             let piece = pieces.get(number).or(pieces.last()).copied().unwrap_or(usize::MAX).clamp(1, rest.len().max(1));
@@ -544,7 +573,13 @@ mod tests {
     }
 
     /// The way of a copy of this reader.
-    fn visit(job: fn(Charset) -> Job, cache: Option<&Arc<PlanCache>>, outgoing: Coding, reader: u64) -> Pipeline {
+    pub(super) fn visit(
+        codings: &[Coding],
+        job: fn(Charset) -> Job,
+        cache: Option<&Arc<PlanCache>>,
+        outgoing: Coding,
+        reader: u64,
+    ) -> Pipeline {
         let place = cache.map(|cache| Place {
             cache: Arc::clone(cache),
             key: 1,
@@ -555,7 +590,7 @@ mod tests {
         });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Visit(reader)), place });
         let utf_8 = encoding_rs::UTF_8;
-        Pipeline::new(&[], outgoing, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}))
+        Pipeline::new(codings, outgoing, 64 << 20, Some(utf_8), utf_8, start, Box::new(|_| {}))
     }
 
     /// The copy that a reader gets in gzip is the one that they would get without a cache. Was it packed?
@@ -567,8 +602,8 @@ mod tests {
         pieces: &[usize],
         late: Option<usize>,
     ) -> bool {
-        let (plain, expected, _) = run(visit(job, None, Coding::Identity, reader), page, &[usize::MAX], None);
-        let (body, facts, packed) = run(visit(job, Some(cache), Coding::Gzip, reader), page, pieces, late);
+        let (plain, expected, _) = run(visit(&[], job, None, Coding::Identity, reader), page, &[usize::MAX], None);
+        let (body, facts, packed) = run(visit(&[], job, Some(cache), Coding::Gzip, reader), page, pieces, late);
         let mut copy = Vec::new();
         io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*body), &mut copy).unwrap();
         assert_eq!((&facts.mark_off, facts.mark_skip), (&expected.mark_off, expected.mark_skip));
@@ -605,8 +640,8 @@ mod tests {
         assert_eq!((counts.hits, counts.misses, counts.packed_answers), (19 + 1 + 29 + 5, 2, 29 + 3), "{counts:?}");
         assert_eq!((counts.packed_quick, counts.packed_full, counts.packed_mismatches), (2, 1, 0), "{counts:?}");
         // Without gzip it is what it was.
-        let (copy, facts, packed) = run(visit(job, Some(&cache), Coding::Identity, 5), page, &[9_000], None);
-        let (plain, expected, _) = run(visit(job, None, Coding::Identity, 5), page, &[9_000], None);
+        let (copy, facts, packed) = run(visit(&[], job, Some(&cache), Coding::Identity, 5), page, &[9_000], None);
+        let (plain, expected, _) = run(visit(&[], job, None, Coding::Identity, 5), page, &[9_000], None);
         assert!(facts.known && !packed);
         same("identity", &(copy, facts), &(plain, expected));
     }
@@ -652,7 +687,7 @@ mod tests {
         let cache = PlanCache::new(8 << 20, Some(1)).unwrap();
         let mut lengths = std::collections::BTreeSet::new();
         for reader in 1..30 {
-            let (_, facts, _) = run(visit(worded, None, Coding::Identity, reader), page.as_bytes(), &[999], None);
+            let (_, facts, _) = run(visit(&[], worded, None, Coding::Identity, reader), page.as_bytes(), &[999], None);
             assert!(facts.carriers.forms > 0 && facts.carriers.variants > 0, "{facts:?}");
             lengths.insert(facts.body_out);
             assert_eq!(zipped(worded, &cache, reader, page.as_bytes(), &[2_000], None), reader > 2);
@@ -673,7 +708,7 @@ mod tests {
         let page =
             english("<p>one two three don't can't won't isn't five six seven eight nine ten eleven twelve.</p>\n", 40);
         for (job, channel) in [(worded as fn(Charset) -> Job, 't'), (tagged as fn(Charset) -> Job, 'm')] {
-            let (_, facts, _) = run(visit(job, None, Coding::Identity, 1), page.as_bytes(), &[999], None);
+            let (_, facts, _) = run(visit(&[], job, None, Coding::Identity, 1), page.as_bytes(), &[999], None);
             assert!(facts.carriers.codes().iter().any(|code| code.starts_with(channel)), "{facts:?}");
             assert!(channel == 'm' || facts.carriers.forms > 64, "{facts:?}");
             let cache = PlanCache::new(8 << 20, Some(1)).unwrap();
@@ -700,8 +735,8 @@ mod tests {
                     (1..5).map(|reader| zipped(packs, &cache, reader, page.as_bytes(), &[5_000], None)).collect();
                 assert_eq!(seen, [false, false, true, true]);
                 // Copies that use other channels do not fit: the page is packed anew for them.
-                let (_, facts, _) = run(visit(other, None, Coding::Identity, 9), page.as_bytes(), &[999], None);
-                let (_, own, _) = run(visit(packs, None, Coding::Identity, 9), page.as_bytes(), &[999], None);
+                let (_, facts, _) = run(visit(&[], other, None, Coding::Identity, 9), page.as_bytes(), &[999], None);
+                let (_, own, _) = run(visit(&[], packs, None, Coding::Identity, 9), page.as_bytes(), &[999], None);
                 let fits = facts.mark_off == own.mark_off;
                 let zip = || zipped(other, &cache, 9, page.as_bytes(), &[5_000], None);
                 assert_eq!((zip(), zip()), (fits, true), "{:?}", facts.mark_off);
@@ -728,7 +763,7 @@ mod tests {
             for reader in [1, 2] {
                 prop_assert!(!zipped(job, &cache, reader, page.as_bytes(), &pieces, None));
             }
-            let known = run(visit(job, Some(&cache), Coding::Identity, 1), page.as_bytes(), &[usize::MAX], None).1.known;
+            let known = run(visit(&[], job, Some(&cache), Coding::Identity, 1), page.as_bytes(), &[usize::MAX], None).1.known;
             for reader in readers {
                 prop_assert_eq!(zipped(job, &cache, reader, page.as_bytes(), &pieces, None), known);
             }
@@ -756,14 +791,14 @@ mod tests {
             for reader in [1, 2] {
                 prop_assert!(!zipped(worded, &cache, reader, page.as_bytes(), &pieces, None));
             }
-            let known = run(visit(worded, Some(&cache), Coding::Identity, 1), page.as_bytes(), &[usize::MAX], None).1.known;
+            let known = run(visit(&[], worded, Some(&cache), Coding::Identity, 1), page.as_bytes(), &[usize::MAX], None).1.known;
             for reader in readers {
                 prop_assert_eq!(zipped(worded, &cache, reader, page.as_bytes(), &pieces, None), known);
             }
         }
     }
 
-    fn same(name: &str, got: &(Vec<u8>, PageFacts), expect: &(Vec<u8>, PageFacts)) {
+    pub(super) fn same(name: &str, got: &(Vec<u8>, PageFacts), expect: &(Vec<u8>, PageFacts)) {
         assert!(got.0 == expect.0, "{name}: {} bytes, not {}", got.0.len(), expect.0.len());
         let facts = |f: &PageFacts| (f.rewrite, f.skip, f.body_in, f.body_out, f.carriers, f.notice_placed);
         assert_eq!(facts(&got.1), facts(&expect.1), "{name}");
@@ -796,7 +831,7 @@ mod tests {
     }
 
     /// The page with one of five changes at a place.
-    fn change(page: &[u8], at: usize, kind: usize) -> Vec<u8> {
+    pub(super) fn change(page: &[u8], at: usize, kind: usize) -> Vec<u8> {
         let mut other = page.to_vec();
         let at = at % page.len().max(1);
         match kind % 5 {
@@ -964,7 +999,7 @@ mod tests {
         assert_eq!(facts.carriers, Carriers { seals: 60, white: 400 * 13, ..Carriers::default() });
     }
 
-    fn article(paragraphs: usize, end: &str) -> String {
+    pub(super) fn article(paragraphs: usize, end: &str) -> String {
         let words = "<p>one two three four  five six seven eight nine ten eleven twelve thirteen, and so on.</p>\n";
         format!("<!doctype html><html><head><title>t</title></head><body><article>{}{end}", words.repeat(paragraphs))
     }

@@ -9,6 +9,7 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use twox_hash::XxHash3_64;
 
+use super::aliases::Aliases;
 use super::counters::PlanCounters;
 use super::draft::Draft;
 use super::edits::{CHUNK, Plan};
@@ -42,6 +43,7 @@ pub(crate) struct PlanCache {
     studies: Studies,
     counters: Arc<PlanCounters>,
     pub(super) validators: Validators,
+    pub(super) aliases: Aliases,
 }
 
 /// The place of a page in the cache of plans.
@@ -145,7 +147,7 @@ impl PlanCache {
             let evictions = Evictions(Arc::clone(&counters));
             let entries = Cache::with(USUAL_PLANS, bytes, Bytes, DefaultHashBuilder::default(), evictions);
             let packer = packed.map(Packer::new);
-            let validators = Validators::new(bytes);
+            let (validators, aliases) = (Validators::new(bytes), Aliases::new(bytes));
             let cache = Arc::new(Self {
                 entries,
                 key,
@@ -155,6 +157,7 @@ impl PlanCache {
                 studies: Studies::default(),
                 counters,
                 validators,
+                aliases,
             });
             cache.counters.watch(&cache);
             cache
@@ -183,6 +186,10 @@ impl PlanCache {
         self.hash.of(&whole)
     }
 
+    pub(super) fn chunk_hash(&self) -> ChunkHash {
+        self.hash.clone()
+    }
+
     /// Counts the bytes of source that are held while they are compared.
     pub(super) fn held(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.held)
@@ -195,7 +202,7 @@ impl PlanCache {
 
     /// The same, of a page of which these bytes are different each time.
     pub(super) fn draft_of(&self, volatile: Volatile) -> Draft {
-        Draft::new(self.hash.clone(), volatile)
+        Draft::new(self.chunk_hash(), volatile)
     }
 
     pub(crate) fn look_up(&self, key: u128, now: u64) -> Known {
@@ -287,9 +294,9 @@ impl PlanCache {
         self.packer.is_some()
     }
 
-    /// Bytes of all plans, and of the heads that are stored with them.
+    /// Bytes of all plans, and of the heads and aliases that are stored with them.
     pub(super) fn bytes(&self) -> u64 {
-        self.entries.weight() + self.validators.bytes()
+        self.entries.weight() + self.validators.bytes() + self.aliases.bytes()
     }
 
     pub(super) fn counters(&self) -> &PlanCounters {

@@ -13,7 +13,7 @@ use super::source::Source;
 use super::template::Chosen;
 use crate::page::marks::{Gate, MarkRules};
 use crate::page::output::Output;
-use crate::page::packed::PackedBody;
+use crate::page::packed::{Marks, PackedBody};
 use crate::page::rewrite::Outcome;
 use crate::page::splice::places;
 use crate::slot::{Carriers, Choose, GapRow};
@@ -167,11 +167,7 @@ impl Confirm {
 
     /// The packed form, if the page was held for it. Afterwards all is as if the edits had been applied.
     fn packed(&mut self, choose: &mut dyn Choose) -> Option<(PackedBody, u64)> {
-        let hold = self.hold.take()?;
-        let page = Arc::clone(hold.page(&self.plan)?);
-        // It may have turned out to be wrong meanwhile.
-        self.plan.shelf.page()?;
-        let marks = hold.chosen.marks(&page.choosers, choose)?;
+        let (page, marks) = self.hold.take()?.copy(&self.plan, choose)?;
         let (len, edits) = (self.source.len(), self.plan.edits.len());
         if self.cache.is_sample() {
             let mut plain = Output::default();
@@ -179,14 +175,37 @@ impl Confirm {
             let (cache, plan) = (Arc::clone(&self.cache), Arc::clone(&self.plan));
             compare(cache, plan, Arc::clone(&page), marks.clone(), plain);
         }
+        (self.left, self.applied) = (len, edits);
+        let body = self.leave(&page, marks);
+        let length = body.page();
+        Some((body, length))
+    }
+
+    /// Its encoded bytes have shown that the source is that of this plan: the copy, and the length of the source. `None`: the
+    /// source must come.
+    pub(crate) fn recognized(
+        &mut self,
+        plan: &Arc<Plan>,
+        reader: Option<u64>,
+        choose: &mut dyn Choose,
+    ) -> Option<(PackedBody, u64)> {
+        // Nothing but the source tells the samples that are compared.
+        let known = self.plans.iter().any(|other| Arc::ptr_eq(other, plan)) && !self.cache.is_sample();
+        let (page, marks) = self.hold.as_ref().filter(|_| known)?.copy(plan, choose)?;
+        self.plan = Arc::clone(plan);
+        self.cache.counters().count_recognized();
+        // It counts as seen; whatever it should be packed in, its source is not here.
+        let _ = plan.shelf.see(reader, &page.channels);
+        Some((self.leave(&page, marks), plan.len as u64))
+    }
+
+    /// The copy leaves in packed form; its outcome is as if the edits had been applied.
+    fn leave(&mut self, page: &PackedPage, marks: Marks) -> PackedBody {
         let gated = self.plan.edits.iter().any(|edit| edit.kind.is_gated());
         self.off = gated.then(|| self.rules.judge(&self.plan.outcome.sheets));
         self.carriers = page.carriers;
-        (self.left, self.applied) = (len, edits);
         self.cache.counters().count_answer();
-        let body = page.packed.body(marks);
-        let length = body.page();
-        Some((body, length))
+        page.packed.body(marks)
     }
 
     /// The whole page was seen, by this reader: it may be worth packing. Its source is not needed any more.
@@ -377,5 +396,14 @@ impl Confirm {
 impl Hold {
     fn page(&self, plan: &Arc<Plan>) -> Option<&Arc<PackedPage>> {
         self.pages.iter().find(|(of, _)| Arc::ptr_eq(of, plan)).map(|(_, page)| page)
+    }
+
+    /// What a copy is made of.
+    fn copy(&self, plan: &Arc<Plan>, choose: &mut dyn Choose) -> Option<(Arc<PackedPage>, Marks)> {
+        let page = Arc::clone(self.page(plan)?);
+        // It may have turned out to be wrong meanwhile.
+        plan.shelf.page()?;
+        let marks = self.chosen.marks(&page.choosers, choose)?;
+        Some((page, marks))
     }
 }

@@ -28,6 +28,7 @@ pub struct PlanCounters {
     packed_answers: AtomicU64,
     packed_mismatches: AtomicU64,
     packed_confirmed: AtomicU64,
+    packed_recognized: AtomicU64,
     validator_mismatches: AtomicU64,
     /// That of an old layer lives until its last answer has left.
     caches: Mutex<Vec<Weak<PlanCache>>>,
@@ -60,6 +61,8 @@ pub struct PlanCounts {
     pub packed_mismatches: u64,
     /// Answers in packed form whose source the site has confirmed and not sent; they are among `packed_answers`.
     pub packed_confirmed: u64,
+    /// Answers in packed form whose source came compressed and was known without being read; they are among `packed_answers`.
+    pub packed_recognized: u64,
     /// Hosts whose validators do not tell pages apart: there each source is compared.
     pub validator_mismatches: u64,
     /// Bytes of all plans, packed forms included.
@@ -83,6 +86,7 @@ impl PlanCounters {
             packed_answers: of(&self.packed_answers),
             packed_mismatches: of(&self.packed_mismatches),
             packed_confirmed: of(&self.packed_confirmed),
+            packed_recognized: of(&self.packed_recognized),
             validator_mismatches: of(&self.validator_mismatches),
             bytes: caches.iter().filter_map(Weak::upgrade).map(|cache| cache.bytes()).sum(),
         }
@@ -135,6 +139,10 @@ impl PlanCounters {
         self.packed_confirmed.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count_recognized(&self) {
+        self.packed_recognized.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn count_validator_mismatch(&self) {
         self.validator_mismatches.fetch_add(1, Ordering::Relaxed);
     }
@@ -165,6 +173,7 @@ mod tests {
         (0..10).for_each(|_| counters.count_restless());
         (0..11).for_each(|_| counters.count_learned());
         (0..12).for_each(|_| counters.count_learned_hit());
+        (0..13).for_each(|_| counters.count_recognized());
         let expected = PlanCounts {
             hits: 1,
             misses: 2,
@@ -177,6 +186,7 @@ mod tests {
             packed_answers: 6,
             packed_mismatches: 7,
             packed_confirmed: 8,
+            packed_recognized: 13,
             validator_mismatches: 9,
             bytes: 0,
         };

@@ -12,6 +12,7 @@
 //! packed body with the bits of the mark, once the whole source agrees; in any doubt they take the ordinary way. Where the
 //! site confirms that a page is still the same one, its source need not come at all (`validators.rs`).
 
+mod aliases;
 mod budget;
 mod cache;
 mod confirm;
@@ -35,6 +36,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use super::charset;
 use super::encoding::{Coding, CodingError, content_codings};
 use super::signature;
+pub(crate) use aliases::{Alias, Encoded, Opened, Pushed};
 pub(crate) use cache::{Known, Place, PlanCache};
 pub(crate) use confirm::{Confirm, End};
 pub use counters::{PlanCounters, PlanCounts};

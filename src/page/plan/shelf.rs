@@ -65,6 +65,15 @@ impl Shelf {
         if self.never.load(Ordering::Relaxed) { None } else { self.page.load_full() }
     }
 
+    /// May a copy be made without the source? A page that is asked for often is packed for a smaller body, and its source must
+    /// come for that.
+    pub(super) fn spares_the_source(&self) -> bool {
+        let hits = self.hits.load(Ordering::Relaxed);
+        let wanted =
+            |page: &PackedPage| page.effort == Effort::Quick && hits >= FULL_HITS && hits.is_multiple_of(FULL_HITS);
+        self.page().is_some_and(|page| !wanted(&page))
+    }
+
     pub(super) fn put(&self, page: PackedPage) {
         self.page.store(Some(Arc::new(page)));
     }

@@ -26,7 +26,7 @@ use crate::page::headers::{self, Expected, Made};
 use crate::page::marks::MarkRules;
 use crate::page::notice::Notice;
 use crate::page::pipeline::{Pipeline, Work, unmarked};
-use crate::page::plan::{Log, Memory, Obeys, Place, PlanCache, PlanCounters};
+use crate::page::plan::{Encoded, Log, Memory, Obeys, Place, PlanCache, PlanCounters};
 use crate::page::replace::{ReplaceWatch, Replacer};
 use crate::page::rewrite::{Job, Rewriter};
 use crate::page::splice::survey;
@@ -233,6 +233,7 @@ impl Site {
         let no_slots = wish.unmarked.then_some("policy").or(wish.xhtml.then_some("xhtml"));
         let no_slots = no_slots.or_else(|| self.no_slots(ask, finding));
         let body_is_root = self.body_is_root(finding);
+        let fills_nothing = fills.is_empty();
         let (site, for_page, wish) = (Arc::clone(self), Arc::clone(ask), wish.clone());
         let start = Box::new(move |charset: Charset, room: usize| {
             let mut work = site.start(&for_page, wish, charset, room, no_slots, body_is_root);
@@ -242,15 +243,21 @@ impl Site {
             }
             work
         });
+        let outgoing = ask.outgoing(codings);
+        let may_be_packed = outgoing == Coding::Gzip && !codings.is_empty() && fills_nothing;
+        let plans = self.plans.as_ref().filter(|plans| may_be_packed && plans.packs());
+        let encoded =
+            plans.map(|plans| Encoded::new(plans, plans.key(&(&ask.host, Address::of(ask), no_slots, body_is_root))));
         let pipeline = Pipeline::new(
             codings,
-            ask.outgoing(codings),
+            outgoing,
             self.settings.max_decoded.0,
             charset::from_header(response),
             charset::fallback(&self.settings.fallback_charset),
             start,
             self.on_end(ask, status),
         );
+        let pipeline = pipeline.encoded(encoded);
         (pipeline, ask.mark.filter(|_| no_slots.is_none()), no_slots)
     }
 

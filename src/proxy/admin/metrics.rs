@@ -94,6 +94,11 @@ fn plans(out: &mut Exposition, plans: &PlanCounts) {
         "Answers in packed form whose source the site confirmed and did not send.",
     );
     out.sample("deckle_packed_confirmed_total", &[], plans.packed_confirmed);
+    out.counter(
+        "deckle_packed_recognized_total",
+        "Answers in packed form whose source was known by its compressed bytes.",
+    );
+    out.sample("deckle_packed_recognized_total", &[], plans.packed_recognized);
     out.counter("deckle_validator_mismatch_total", "Hosts whose validators do not tell pages apart.");
     out.sample("deckle_validator_mismatch_total", &[], plans.validator_mismatches);
     out.gauge("deckle_plan_bytes", "Bytes of plans, packed forms included.");

@@ -78,7 +78,8 @@ contradicts what the site declares.
 With --learn: reads the style sheets of the page, those of other hosts where watermark.stylesheets names them, and
 writes what they say into plans.json in the log directory (audit.dir), where a running proxy finds it.
 With --explain: why a request was slowed, limited or blocked, what its score is made of, and what would change that.
-Exit codes: 0 nothing to mend, or explained; 1 something to look at; 2 usage, or no such page or request.
+Exit codes: 0 nothing to mend, explained, or all style sheets read; 1 something to look at, or a style sheet that could not \
+be read; 2 usage, or no such page or request.
 
 Examples:
   deckle check https://news.example/2026/11/a-story

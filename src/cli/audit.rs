@@ -41,6 +41,8 @@ struct KeygenArgs {
 `deckle review --verify` then says how many were erased, and is content. The open segment is left alone: send SIGHUP to
 the proxy first.
 
+Exit codes: 0 lines were erased; 1 none; 2 usage.
+
 Examples:
   deckle audit forget --visitor q7k2mpd5zt4wuxvlc3na
   deckle audit forget --address 203.0.113.9 --log-dir deckle-log --yes")]

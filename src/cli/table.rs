@@ -38,8 +38,8 @@ pub(super) struct DdlArgs {
 #[command(after_help = "deckle's own log goes in as it is; other logs are read as `deckle review` reads them. What is
 already there counts once, so that this may be said again. The password may stand in DECKLE_CLICKHOUSE_PASSWORD.
 
-Exit codes: 0 done; 1 no line of a log was found; 2 usage, or the table does not take it; 5 some of the input could not be
-read; 130 interrupted.
+Exit codes: 0 done; 1 no line of a log was found; 2 usage, or the table does not take it; 5 some of the input could not be \
+read, or more lines were bad than --max-bad allows; 130 interrupted.
 
 Examples:
   deckle audit push --clickhouse http://127.0.0.1:8123 deckle-log

@@ -58,7 +58,8 @@ pub const ASSET_EXTENSIONS: [&str; 21] = [
     "m4a", "mp3", "webm", "ogg", "pdf", "zip",
 ];
 
-/// Path patterns: `*` within a segment, `**` across segments.
+/// Path patterns: `*` within a segment, `**` across segments. They are matched against the [normal form](normalise) of a
+/// path, which has no final `/`.
 #[derive(Debug, Clone)]
 pub struct PathGlobs {
     set: RegexSet,

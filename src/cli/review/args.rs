@@ -21,8 +21,10 @@ use crate::visitor::Systems;
     after_help = "Reads deckle's log and the access logs of Apache, nginx, Caddy, Traefik, HAProxy, IIS, AWS, Cloudflare, \
 Envoy and Fastly, plain, gzip or zstd; the format is found out.
 
-Exit codes: 0 done; 1 no line of a log, or of the visitor, was found; 2 usage; 3 a --fail-if holds; 4 the log is not as it was written; 5 some of the input could not be read;
-130 interrupted.
+Exit codes: 0 done; 1 no line of a log was found, none of the time that --diff compares, or none of the visitor of \
+--evidence; 2 usage, or the file of an option cannot be read or written; 3 a --fail-if holds; 4 the log, or the evidence, \
+is not as it was written; 5 some of the input could not be read or changed meanwhile, or more lines were bad than \
+--max-bad allows; 130 interrupted. 130 comes before 3, and 3 before 5; of --verify 4 before 5.
 
 Examples:
   deckle review deckle-log

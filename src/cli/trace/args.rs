@@ -15,8 +15,9 @@ use crate::unit::Size;
     after_help = "Copies are text, Markdown or HTML. The log directory holds all that is needed: the marks, and the secret.
 A name is given only if the chance that any mark of the log fits so well by accident is at most 1e-9.
 
-Exit codes: 0 traced; 1 not traced; 2 usage, no secret, no log; 4 a block of the log that holds a reported line is not as it
-was written; 5 a copy or a part of the log could not be read, or a copy was cut; 130 interrupted.
+Exit codes: 0 traced; 1 not traced; 2 usage, no secret, no log; 4 a block of the log that holds a reported line is not as \
+it was written; 5 a copy or a part of the log could not be read to its end, or a copy was cut; 130 interrupted. 4 comes before \
+5, and 5 before 0 and 1.
 
 Examples:
   deckle trace stolen.html --log-dir deckle-log

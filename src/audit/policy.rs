@@ -27,8 +27,9 @@ impl PolicyText {
 
 fn strip(table: &mut toml::Table) {
     table.retain(|key, value| !SECRET.contains(&key) || value.is_table());
-    for (_, value) in table.iter_mut() {
-        if let toml::Value::Table(inner) = value {
+    for (key, value) in table.iter_mut() {
+        // What is said of rights is published, the address of a licence, too.
+        if let (toml::Value::Table(inner), true) = (value, key != "rights") {
             strip(inner);
         }
     }
@@ -41,11 +42,13 @@ mod tests {
     #[test]
     fn secrets_stay_out() {
         let config: toml::Table =
-            "mode = 'observe'\nsecret_file = 'x'\n[shared]\nurl = 'redis://user:word@h/'\n[audit]\nsite = 'news'\n"
+            "mode = 'observe'\nsecret_file = 'x'\n[shared]\nurl = 'redis://user:word@h/'\n[audit]\nsite = 'news'\n\
+             [rights.license]\nurl = 'https://news.example/license'\n"
                 .parse()
                 .unwrap();
         let policy = PolicyText::new(config.clone());
         assert!(policy.text.contains("observe") && policy.text.contains("news"), "{}", policy.text);
+        assert!(policy.text.contains("https://news.example/license"), "{}", policy.text);
         assert!(!policy.text.contains("word") && !policy.text.contains("secret_file"), "{}", policy.text);
         assert_eq!(policy.digest.len(), 12);
         assert_eq!(PolicyText::new(config).digest, policy.digest);

@@ -5,6 +5,8 @@ use std::fs::File;
 #[cfg(feature = "proxy")]
 use std::io::Read;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "proxy")]
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 #[cfg(feature = "proxy")]
@@ -63,9 +65,17 @@ pub(super) fn remove_unfinished(dir: &Path, instance: &str) {
     }
 }
 
-/// Compresses a segment; the original goes only when the copy reads back, byte for byte.
+/// Whoever closes segments: two at once would write one copy.
+#[cfg(feature = "proxy")]
+static CLOSING: Mutex<()> = Mutex::new(());
+
+/// Compresses a segment, unless somebody has done so; the original goes only when the copy reads back, byte for byte.
 #[cfg(feature = "proxy")]
 pub(super) fn close_segment(path: &Path, how: Compress) {
+    let _alone = CLOSING.lock().unwrap_or_else(PoisonError::into_inner);
+    if !path.exists() {
+        return;
+    }
     let compress = || -> std::io::Result<()> {
         let end = match how {
             Compress::None => return Ok(()),
@@ -212,6 +222,25 @@ mod tests {
             if let Some(end) = end {
                 assert!(std::fs::metadata(path.with_extension(format!("ndjson.{end}"))).unwrap().len() < 200);
             }
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[cfg(feature = "proxy")]
+    #[test]
+    fn two_who_close_a_segment_leave_one_whole_copy() {
+        let dir = std::env::temp_dir().join(format!("deckle-close-twice-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (path, text) = (dir.join("audit-a-x-1.ndjson"), "line\n".repeat(200_000));
+        for _ in 0..20 {
+            std::fs::write(&path, &text).unwrap();
+            std::thread::scope(|scope| {
+                (0..3).for_each(|_| _ = scope.spawn(|| close_segment(&path, Compress::Zstd(3))))
+            });
+            let copy = path.with_extension("ndjson.zst");
+            assert_eq!(zstd::decode_all(File::open(&copy).unwrap()).unwrap(), text.as_bytes());
+            assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "nothing else is left");
+            std::fs::remove_file(copy).unwrap();
         }
         std::fs::remove_dir_all(dir).unwrap();
     }

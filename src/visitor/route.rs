@@ -59,7 +59,7 @@ pub const ASSET_EXTENSIONS: [&str; 21] = [
 ];
 
 /// Path patterns: `*` within a segment, `**` across segments. They are matched against the [normal form](normalise) of a
-/// path, which has no final `/`.
+/// path, which has no final `/`; so one at the end of a pattern counts for nothing, and `/a/**` matches `/a`, too.
 #[derive(Debug, Clone)]
 pub struct PathGlobs {
     set: RegexSet,
@@ -84,6 +84,11 @@ impl PathGlobs {
 
 fn glob_to_regex(glob: &str) -> String {
     let mut out = String::from("(?s)^");
+    // A path has no final slash, and who names all below a folder means its front page, too.
+    let (glob, all_below) = match glob.strip_suffix("/**") {
+        Some(folder) if !folder.is_empty() => (folder, true),
+        _ => (glob.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(glob), false),
+    };
     let mut chars = glob.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
@@ -95,7 +100,7 @@ fn glob_to_regex(glob: &str) -> String {
             other => out.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
         }
     }
-    out.push('$');
+    out.push_str(if all_below { "(?:/.*)?$" } else { "$" });
     out
 }
 
@@ -379,6 +384,13 @@ mod tests {
     fn globs_know_segments() {
         let globs = PathGlobs::new(&["/a/*", "/b/**", "!x"]).unwrap();
         assert!(globs.is_match("/a/1") && !globs.is_match("/a/1/2") && globs.is_match("/b/1/2"));
+        assert!(globs.is_match("/b") && !globs.is_match("/bb") && !globs.is_match("/a"), "a folder with all below it");
+        let globs = PathGlobs::new(&["/c/", "**/d/"]).unwrap();
+        assert!(globs.is_match("/c") && globs.is_match("/x/d") && !globs.is_match("/c/1"), "as paths are compared");
+        for all in ["/**", "**", "/"] {
+            assert_eq!(PathGlobs::new(&[all]).unwrap().is_match("/"), true);
+            assert_eq!(PathGlobs::new(&[all]).unwrap().is_match("/a/b"), all != "/");
+        }
     }
 
     #[test]

@@ -171,7 +171,8 @@ impl Confirm {
         let page = Arc::clone(hold.page(&self.plan)?);
         // It may have turned out to be wrong meanwhile.
         self.plan.shelf.page()?;
-        let marks = hold.chosen.marks(&page.choosers, choose)?;
+        let mut marks = hold.chosen.marks(&page.choosers, choose)?;
+        marks.volatile = page.volatile.bytes(&self.source);
         let (len, edits) = (self.source.len(), self.plan.edits.len());
         if self.cache.is_sample() {
             let mut plain = Output::default();

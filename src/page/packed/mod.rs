@@ -146,8 +146,8 @@ impl Marks {
         self.nonce.as_slice().as_flattened()
     }
 
-    /// What stands in a volatile range, by its part of all of them.
-    fn volatile(&self, part: &Range<u32>) -> Option<&[u8]> {
+    /// What stands in a volatile range, by its part of all of them. `None`: state 0.
+    fn volatile_part(&self, part: &Range<u32>) -> Option<&[u8]> {
         self.volatile.get(part.start as usize..part.end as usize)
     }
 

@@ -139,7 +139,7 @@ impl Swapped {
     fn text<'c>(&'c self, marks: &'c Marks) -> Option<&'c [u8]> {
         match &self.instead {
             Instead::Text { number, text } => (marks.chosen(*number) == 1).then_some(&**text),
-            Instead::Volatile(part) => marks.volatile(part),
+            Instead::Volatile(part) => marks.volatile_part(part),
         }
     }
 

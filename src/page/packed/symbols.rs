@@ -198,7 +198,7 @@ impl Template {
         }
         for (range, part) in self.parts() {
             let place = bytes.get_mut(range.start as usize..range.end as usize);
-            place.zip(marks.volatile(&part)).into_iter().for_each(|(place, own)| place.copy_from_slice(own));
+            place.zip(marks.volatile_part(&part)).into_iter().for_each(|(place, own)| place.copy_from_slice(own));
         }
         let (mut page, mut from) = (Vec::with_capacity(bytes.len()), 0);
         for (choice, number) in self.choices.iter().zip(0..) {
@@ -414,8 +414,8 @@ mod tests {
         let volatile = vec![1..3, 3..5, 5..6];
         let page = Template { choices, volatile, ..template(b"a00000 z", &[(6, Variable::White(0))]) };
         let splice = |volatile: &[u8]| {
-            let (row, choices) = (std::sync::Arc::new([u64::MAX; 64]), std::sync::Arc::from([1]));
-            let marks = Marks { row, seal: [0; 25], nonce: None, choices, volatile: volatile.into() };
+            let row = std::sync::Arc::new([u64::MAX; 64]);
+            let marks = Marks { row, seal: [0; 25], nonce: None, choices: [1].into(), volatile: volatile.into() };
             String::from_utf8(page.splice(&marks)).unwrap()
         };
         assert_eq!(splice(b"12345"), "a1234two5\nz");

@@ -245,7 +245,7 @@ impl Place {
     pub(crate) fn remember(&self, plan: &Arc<Plan>) {
         self.compare(plan);
         let Some(memory) = &self.memory else { return };
-        // What the site confirms is never different: there is no source to take it from.
+        // Only its source says what is different this time.
         let may_be_confirmed = self.exact && !plan.is_different_each_time() && plan.shelf.page().is_some();
         let Some(head) = memory.head.as_ref().filter(|_| may_be_confirmed) else { return };
         // Nobody could tell another reader from one without a name.

@@ -13,6 +13,8 @@ use crate::targets::Target;
 
 /// Most choices that may have texts of different lengths.
 const CUTS: usize = 16;
+/// Most bytes that each answer has of its own.
+const VOLATILE: usize = 4_096;
 /// Bytes of a page, more or less.
 const LONGEST: usize = 100_000;
 
@@ -34,7 +36,8 @@ pub(crate) fn packed() -> Target {
         let bytes = template.bytes.iter().take(200).copied().collect();
         let places = (0..random.usize(..5)).map(|_| (random.u32(..300), variable(random))).collect();
         let choices = (0..random.usize(..4)).map(|_| choice(random, 250)).collect();
-        let other = Template { bytes, places, choices };
+        let volatile = (0..random.usize(..3)).map(|_| random.u32(..250)..random.u32(..250)).collect();
+        let other = Template { bytes, places, choices, volatile };
         if let Ok(packed) = pack(&other, effort) {
             assert!(packed.check(&other, &marks(random)), "{effort:?} {other:?}");
         }
@@ -49,7 +52,10 @@ fn template(random: &mut Rng) -> Template {
     for _ in 0..random.usize(..60) {
         let Some((bytes, variables)) = random.choice(&parts).filter(|_| template.bytes.len() < longest) else { break };
         for _ in 0..1 << random.u8(..9) {
-            if random.u8(..40) == 0 && template.choices.len() < MAX_CHOICES {
+            let has_room = template.choices.len() + template.volatile.len() < MAX_CHOICES;
+            if random.u8(..40) == 0 && has_room {
+                leave_open(random, &mut template);
+            } else if random.u8(..40) == 0 && has_room {
                 let next = Choice { at: template.bytes.len() as u32, ..choice(random, 1) };
                 let cuts = template.choices.iter().filter(|choice| is_cut(choice)).count();
                 template.choices.extend(Some(next).filter(|next| cuts < CUTS || !is_cut(next)));
@@ -66,6 +72,16 @@ fn template(random: &mut Rng) -> Template {
         }
     }
     template
+}
+
+/// Some bytes that each answer has of its own, a few in most pages.
+fn leave_open(random: &mut Rng, template: &mut Template) {
+    let length = if random.u8(..20) == 0 { random.usize(1..500) } else { random.usize(1..20) };
+    let start = template.bytes.len();
+    if template.volatile.iter().map(std::ops::Range::len).sum::<usize>() + length <= VOLATILE {
+        template.bytes.extend((0..length).map(|_| random.u8(..)));
+        template.volatile.push(start as u32..template.bytes.len() as u32);
+    }
 }
 
 /// Words, bytes, and a place or a seal behind them.
@@ -117,5 +133,6 @@ fn marks(random: &mut Rng) -> Marks {
     random.fill(&mut seal);
     random.fill(&mut nonce);
     let choices = (0..random.usize(..=MAX_CHOICES)).map(|_| random.u8(..3)).collect();
-    Marks { row: Arc::new(row), seal, nonce: random.bool().then_some(nonce), choices }
+    let volatile = (0..random.usize(..=VOLATILE)).map(|_| random.u8(..)).collect();
+    Marks { row: Arc::new(row), seal, nonce: random.bool().then_some(nonce), choices, volatile }
 }

@@ -1,7 +1,8 @@
 //! Packed bodies of real pages, for decoders that others wrote. `scripts/packed` runs it.
 //!
 //! `packed_bodies OUT DIR...` reads `DIR/*.html`, and writes `OUT/NAME.bodies` for each: mark by mark the plain copy,
-//! its body of effort `Quick`, and that of `Full`. `OUT/NAME-choices.bodies` is the same page with choices between two texts.
+//! its body of effort `Quick`, and that of `Full`. `OUT/NAME-choices.bodies` is the same page with choices between two texts, and
+//! with bytes that are other ones in each copy.
 //! Before each stands its length, four bytes, the lowest first. What was
 //! left out is empty. miniz_oxide inflates all of them here. `DECKLE_ALL=1`: more marks, and `Full` for long pages, too.
 
@@ -13,6 +14,7 @@ mod packed;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +23,9 @@ use packed::{
     COLUMNS, Choice, Effort, MAX_CHOICES, Marks, NONCE_LETTERS, Packed, SEAL_SYMBOLS, Template, Variable, pack,
 };
 
+/// Words that are other ones in each copy, and bytes that there are for them.
+const WORDS: usize = 8;
+const OPEN: usize = 256;
 /// Bytes from which on `Full` takes too long for each run of the tests.
 const LONG: usize = 150_000;
 /// Head (RFC 1952 §2.3) and trailer of a body: miniz_oxide knows what is between them.
@@ -100,6 +105,7 @@ fn marks(number: u64) -> Marks {
     let mut random = fastrand::Rng::with_seed(number);
     let mut row = [0; COLUMNS / 64];
     let (mut seal, mut nonce, mut choices) = ([0; SEAL_SYMBOLS], [0; NONCE_LETTERS], [0; MAX_CHOICES]);
+    let mut volatile = [0; OPEN];
     match number {
         0 => {}
         1 => {
@@ -107,15 +113,18 @@ fn marks(number: u64) -> Marks {
             seal.fill(7);
             nonce.fill(63);
             choices.fill(1);
+            volatile.fill(u8::MAX);
         }
         _ => {
             row.fill_with(|| random.u64(..));
             random.fill(&mut seal);
             random.fill(&mut nonce);
             choices.fill_with(|| random.u8(..2));
+            random.fill(&mut volatile);
         }
     }
-    Marks { row: Arc::new(row), seal, nonce: Some(nonce), choices: Arc::new(choices) }
+    let (choices, volatile) = (Arc::new(choices), Arc::new(volatile));
+    Marks { row: Arc::new(row), seal, nonce: Some(nonce), choices, volatile }
 }
 
 /// A column for each space between two words of a paragraph, a seal at its end, and a nonce for each script.
@@ -153,7 +162,8 @@ fn template(source: &[u8]) -> Template {
     template
 }
 
-/// The page with choices: at its start and its end, two side by side, and before words of its paragraphs.
+/// The page with choices: at its start and its end, two side by side, and before words of its paragraphs. Some words behind them
+/// are other ones in each copy.
 fn with_choices(page: &Template) -> Template {
     /// So many may have texts of different lengths.
     const MOST: usize = 16;
@@ -165,8 +175,15 @@ fn with_choices(page: &Template) -> Template {
     let end = page.bytes.len() as u32;
     let places = [0, 0].into_iter().chain(behind.into_iter().step_by(step)).chain([end, end]);
     let texts = TEXTS.iter().rev().cycle().map(|texts| texts.map(|text| Bytes::from_static(text.as_bytes())));
-    let choices = places.zip(texts).map(|(at, texts)| Choice { at, texts }).collect();
-    Template { choices, ..page.clone() }
+    let choices: Vec<Choice> = places.zip(texts).map(|(at, texts)| Choice { at, texts }).collect();
+    let mut volatile: Vec<Range<u32>> = Vec::new();
+    for word in page.places.windows(2).map(|pair| pair[0].0 + 1..pair[1].0) {
+        let is_cut = choices.iter().any(|choice| choice.at > word.start && choice.at < word.end);
+        if volatile.len() < WORDS && (1..=OPEN / WORDS).contains(&word.len()) && !is_cut {
+            volatile.push(word);
+        }
+    }
+    Template { choices, volatile, ..page.clone() }
 }
 
 /// Does a tag of this name begin here?

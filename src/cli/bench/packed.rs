@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::stage::Stage;
 use super::{bare, median, time};
 use crate::clock::{Clock, SystemClock};
-use crate::page::packed::{self, COLUMNS, Effort, Marks, SEAL_SYMBOLS, pack};
+use crate::page::packed::{self, COLUMNS, Effort, Marks, SEAL_SYMBOLS, Template, pack};
 
 /// So often two readers ask for the page, one after the other: then it is packed with effort `Full`.
 const SIGHTS: usize = 24;
@@ -63,7 +63,7 @@ pub(super) fn figures(stage: &Stage<'_>, rounds: usize) -> anyhow::Result<Option
         }
     }
     let Some(plan) = layer.packed_plan(&stage.source) else { return Ok(None) };
-    let (template, marks) = (&plan.template, random_marks(plan.template.choices.len()));
+    let (template, marks) = (&plan.template, random_marks(&plan.template));
     let (copy, quick, full) = (template.splice(&marks), pack(template, Effort::Quick)?, pack(template, Effort::Full)?);
     let (quick, full) = (Arc::new(quick), Arc::new(full));
     let [quick_bytes, full_bytes] = [&quick, &full].map(|page| page.body(marks.clone()).remaining());
@@ -105,9 +105,11 @@ fn patch(clock: &SystemClock, page: &Arc<packed::Packed>, marks: &Marks) -> anyh
     Ok(all / u64::from(COPIES))
 }
 
-/// The mark of a copy with so many choices.
-fn random_marks(choices: usize) -> Marks {
-    let choices = std::iter::repeat_with(|| fastrand::u8(..2)).take(choices).collect();
+/// The mark of a copy, with random letters where each answer has its own.
+fn random_marks(template: &Template) -> Marks {
+    let choices = template.choices.iter().map(|_| fastrand::u8(..2)).collect();
+    let volatile = template.volatile.iter().cloned().flatten().map(|_| fastrand::u8(b'a'..=b'z')).collect();
     let row = Arc::new(std::array::from_fn::<u64, { COLUMNS / 64 }, _>(|_| fastrand::u64(..)));
-    Marks { row, seal: std::array::from_fn::<u8, SEAL_SYMBOLS, _>(|_| fastrand::u8(..8)), nonce: None, choices }
+    let seal = std::array::from_fn::<u8, SEAL_SYMBOLS, _>(|_| fastrand::u8(..8));
+    Marks { row, seal, nonce: None, choices, volatile }
 }

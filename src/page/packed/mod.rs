@@ -11,7 +11,7 @@
 //! 3. Each literal place is recorded where its code stands.
 //! 4. The checksum is linear: each variable has one constant between two cuts.
 //! 5. A text of which there are two is a stored block, which begins and ends with a byte; nothing is copied from it or
-//!    to it, and nothing over one of another length.
+//!    to it, and nothing over one of another length. So are bytes that are other ones in each answer.
 //!
 //! # Caveat
 //! A wrong flip would break a page for one visitor, and browsers do not look at the checksum. So whoever packs a page
@@ -37,6 +37,7 @@ mod tree;
 mod write;
 
 use std::io::Read as _;
+use std::ops::Range;
 use std::sync::Arc;
 
 use flate2::bufread::GzDecoder;
@@ -69,6 +70,9 @@ pub(crate) struct Marks {
     /// Which text stands at each choice of the template, by its number: 0 is the first one, anything else the second. What
     /// is not there is 0.
     pub(crate) choices: Arc<[u8]>,
+    /// What stands in the volatile ranges of the template, one after the other. A range that is not wholly there is left in
+    /// state 0.
+    pub(crate) volatile: Arc<[u8]>,
 }
 
 /// A page in compressed form, for every mark.
@@ -142,6 +146,11 @@ impl Marks {
         self.nonce.as_slice().as_flattened()
     }
 
+    /// What stands in a volatile range, by its part of all of them. `None`: state 0.
+    fn volatile_part(&self, part: &Range<u32>) -> Option<&[u8]> {
+        self.volatile.get(part.start as usize..part.end as usize)
+    }
+
     /// Which of its two texts stands at a choice: 0 or 1.
     fn chosen(&self, choice: u16) -> usize {
         usize::from(self.choices.get(usize::from(choice)).is_some_and(|chosen| *chosen > 0))
@@ -154,7 +163,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::testing::{choose, marks, place, random_template, template_of};
+    use super::passage::MAX_VOLATILE;
+    use super::testing::{choose, fill, marks, place, random_template, template_of};
     use super::*;
 
     const EFFORTS: [Effort; 2] = [Effort::Quick, Effort::Full];
@@ -169,7 +179,8 @@ mod tests {
     }
 
     fn zero() -> Marks {
-        Marks { row: Arc::new([0; 64]), seal: [0; 25], nonce: None, choices: Arc::default() }
+        let (row, choices, volatile) = (Arc::new([0; 64]), Arc::default(), Arc::default());
+        Marks { row, seal: [0; 25], nonce: None, choices, volatile }
     }
 
     /// Both efforts, under marks of all kinds.
@@ -182,6 +193,7 @@ mod tests {
                 seal: [7; 25],
                 nonce: Some([63; 22]),
                 choices: Arc::new([1_u8; MAX_CHOICES]),
+                volatile: Arc::new([0xFF_u8; MAX_VOLATILE]),
             };
             for marks in [zero(), ones, marks(1), marks(2), marks(3)] {
                 let copy = packed.body(marks.clone());
@@ -201,6 +213,7 @@ mod tests {
         Seal,
         Choice(Vec<u8>, Vec<u8>),
         Swap(Vec<u8>, u8),
+        Volatile(u32),
     }
 
     fn part() -> impl Strategy<Value = Part> {
@@ -217,6 +230,7 @@ mod tests {
                 .prop_map(|(first, second)| Part::Choice(first, second)),
             1 => (proptest::collection::vec(any::<u8>(), 0..9), any::<u8>())
                 .prop_map(|(text, change)| Part::Swap(text, change)),
+            1 => (1_u32..40).prop_map(Part::Volatile),
         ]
     }
 
@@ -232,6 +246,7 @@ mod tests {
                     let other: Vec<u8> = text.iter().map(|byte| byte ^ change).collect();
                     choose(&mut template, [text, &other]);
                 }
+                Part::Volatile(length) => fill(&mut template, *length),
             }
         }
         template
@@ -296,7 +311,52 @@ mod tests {
         check(&template(&[(all, 1)]));
     }
 
-    /// The text behind a choice is copied from before it only where the choice has one length.
+    /// First and last bytes, side by side, beside places and choices, longer than what is read at once; and a page of nothing
+    /// else.
+    #[test]
+    fn volatile_bytes_at_the_edge() {
+        let words = Part::Text(b"<p>one two three, and one two three 0000000000</p>".to_vec());
+        let white = Part::Place(Variable::White(7));
+        let choice = Part::Choice(b"'".to_vec(), b"&rsquo;".to_vec());
+        let swap = Part::Swap(b"abc".to_vec(), 1);
+        for length in [1, 2, 3, 10, 300, MAX_VOLATILE as u32] {
+            let own = Part::Volatile(length);
+            check(&template(&[(vec![own.clone()], 1)]));
+            check(&template(&[(vec![own.clone(), own.clone()], 1)]));
+            check(&template(&[(vec![own.clone(), words.clone(), own.clone()], 1)]));
+            check(&template(&[(vec![words.clone(), own.clone(), words.clone()], 3)]));
+            for beside in [&white, &Part::Seal, &choice, &swap] {
+                let parts = [beside.clone(), own.clone(), beside.clone(), words.clone(), own.clone(), beside.clone()];
+                check(&template(&[(parts.to_vec(), 4)]));
+            }
+        }
+        check(&template(&[(vec![Part::Volatile(1), words], MAX_CHOICES)]));
+        // Across the border of two pieces.
+        let mut random = fastrand::Rng::with_seed(3);
+        let noise = Part::Text((0..63_000).map(|_| random.u8(..)).collect());
+        check(&template(&[(vec![noise, Part::Volatile(MAX_VOLATILE as u32), white], 1)]));
+    }
+
+    /// Whatever an answer has there, and however often it stands on the page: the body is as long, and nothing but these bytes
+    /// and the checksum is another.
+    #[test]
+    fn volatile_bytes_are_compared_with_nothing() {
+        let mut template = template_of(b"<p>a1b2c3d4e5 is a nonce, and a1b2c3d4e5 is it again: ", &[]);
+        fill(&mut template, 10);
+        template.bytes.extend_from_slice(b" and a1b2c3d4e5 is a nonce, and a1b2c3d4e5 is it ");
+        fill(&mut template, 10);
+        for effort in EFFORTS {
+            let packed = pack(&template, effort).unwrap();
+            let body = |volatile: &[u8]| packed.whole(&Marks { volatile: volatile.into(), ..zero() });
+            let (same, other) = (body(b"a1b2c3d4e5a1b2c3d4e5"), body(b"0Z9Y8X7W6V-_-_-_-_-_"));
+            assert_eq!(same.len(), other.len());
+            let changed: Vec<usize> = (0..same.len()).filter(|at| same[*at] != other[*at]).collect();
+            assert!(changed.len() <= 24 && memchr::memmem::find(&other, b"0Z9Y8X7W6V").is_some(), "{changed:?}");
+            assert_eq!(memchr::memmem::find_iter(&same, b"a1b2c3d4e5").count(), 2, "both stand there as they are");
+        }
+    }
+
+    /// The text behind a choice is copied from before it only where the choice has one length; and that behind volatile bytes.
     #[test]
     fn texts_of_one_length_cost_less() {
         let mut random = fastrand::Rng::with_seed(9);
@@ -310,6 +370,10 @@ mod tests {
         let (one, two) = (length([b"&#0039;", b"&#8217;"]), length([b"&#0039;", b"&#8217;-"]));
         let alone = pack(&template_of(&words, &[]), Effort::Quick).unwrap().whole(&zero()).len();
         assert!(one < alone + 120 && two > 2 * alone - 40, "{one} {two} {alone}");
+        let mut template = template_of(&words, &[]);
+        fill(&mut template, 7);
+        template.bytes.extend_from_slice(&words);
+        assert_eq!(pack(&template, Effort::Quick).unwrap().whole(&zero()).len(), one);
     }
 
     #[test]
@@ -336,6 +400,7 @@ mod tests {
         marks.choices = Arc::new([1_u8; 2]);
         for second in [&b"xyz"[..], &b"longer"[..]] {
             choose(&mut template, [b"abc", second]);
+            fill(&mut template, 5);
             let start = template.bytes.len() as u32;
             let more = random_template(6, 300);
             template.bytes.extend(more.bytes);
@@ -362,6 +427,9 @@ mod tests {
             };
             assert!(!is_right_section(&|section| section.length += 1));
             assert!(section.swaps.is_empty() || !is_right_section(&|section| section.swaps = Box::default()));
+            for index in 0..section.swaps.len() {
+                assert!(!is_right_section(&|section| section.swaps[index].crc ^= 1), "{index}");
+            }
             // Of those behind the first the checksum stands in the ways to them.
             assert!(number > 0 || !is_right_section(&|section| section.sum ^= 1));
         }
@@ -386,6 +454,25 @@ mod tests {
             let changed = Marks { choices: choices.into(), ..marks.clone() };
             assert!(packed.check(&template, &changed) && !packed.makes(&copy, &changed), "{number}");
         }
+        // The bytes of another answer, and those of none.
+        let others: [Arc<[u8]>; 2] = [marks.volatile.iter().map(|byte| !byte).collect(), Arc::default()];
+        for volatile in others {
+            let changed = Marks { volatile, ..marks.clone() };
+            assert!(packed.check(&template, &changed) && !packed.makes(&copy, &changed));
+        }
+    }
+
+    #[test]
+    fn of_volatile_bytes_nothing_is_kept_but_where_they_stand() {
+        let mut template = template_of(b"<p>one two three", &[]);
+        fill(&mut template, 64);
+        let packed = pack(&template, Effort::Full).unwrap();
+        let [section] = &*packed.sections else { panic!("there is no cut") };
+        assert_eq!(
+            packed.size() - section.bytes.len(),
+            size_of::<Packed>() + size_of::<Section>() + size_of_val(&*section.swaps)
+        );
+        assert_eq!(section.swaps.len(), 1);
     }
 
     #[test]
@@ -414,6 +501,7 @@ mod tests {
         assert_eq!(texts[0], "9 bytes are too long a page");
         assert_eq!(Refused::TooManyChoices(65).to_string(), "65 choices are too many");
         assert_eq!(Refused::NoChoice(7).to_string(), "the choice at 7 cannot stand there");
+        assert_eq!(Refused::Misplaced(7).to_string(), "the volatile bytes at 7 cannot stand there");
         assert!(texts[1..].iter().zip(1..).all(|(text, at)| text.starts_with(&format!("the place at {at} "))));
     }
 

@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-
 use super::Marks;
-use super::passage::{Cut, Passage, Swap};
+use super::passage::{Cut, Instead, Passage, Swap};
 use super::patch::{Flip, Places, REACH, bit, within};
 use super::symbols::{NONCE_STATES, SEAL_STATES};
 use super::trailer::{Effects, shift, sum, times};
@@ -30,11 +28,11 @@ pub(super) struct Section {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Swapped {
     at: u32,
-    /// Of the choice.
-    number: u16,
-    /// What it does to the checksum.
-    crc: u32,
-    text: Bytes,
+    instead: Instead,
+    /// What goes from the checksum with the text of state 0. If the other one is known, what comes with that is in it.
+    pub(super) crc: u32,
+    /// What the checksum of the text is multiplied by: that of the whole passage has so much of it.
+    power: u32,
 }
 
 /// What stands between two sections.
@@ -87,8 +85,7 @@ impl Section {
             let on = 0_u32.wrapping_sub(bit(&marks.row, flip.column).into());
             crc ^ (flip.crc & on)
         });
-        let swapped = self.swaps.iter().filter(|swapped| marks.chosen(swapped.number) == 1);
-        let texts = swapped.fold(0_u32, |crc, swapped| crc ^ swapped.crc);
+        let texts = self.swaps.iter().fold(0_u32, |crc, swapped| crc ^ swapped.change(marks));
         white ^ texts ^ self.seal.crc(&marks.seal) ^ self.nonce.crc(marks.nonce())
     }
 
@@ -110,8 +107,8 @@ impl Section {
         }
         self.seal.flip(piece, &reached, &marks.seal);
         self.nonce.flip(piece, &reached, marks.nonce());
-        for swapped in self.swaps.iter().filter(|swapped| marks.chosen(swapped.number) == 1) {
-            swapped.write(piece, &reached);
+        for swapped in &self.swaps {
+            swapped.write(piece, &reached, marks);
         }
         out.truncate(base + range.end - start);
         range.start - start
@@ -119,7 +116,7 @@ impl Section {
 
     /// Bytes in memory.
     pub(super) fn size(&self) -> usize {
-        let texts = self.swaps.iter().map(|swapped| size_of::<Swapped>() + swapped.text.len());
+        let texts = self.swaps.iter().map(|swapped| size_of::<Swapped>() + swapped.size());
         let places = size_of_val(&*self.white) + self.seal.size() + self.nonce.size();
         size_of::<Self>() + self.bytes.len() + places + texts.sum::<usize>()
     }
@@ -128,18 +125,47 @@ impl Section {
 impl Swapped {
     /// `at`: where the text begins in the section. `length`: bytes of the passage.
     fn new(swap: Swap, at: u32, length: usize) -> Self {
-        let behind = length - swap.range().end;
-        let Swap { number, texts: [first, text], .. } = swap;
+        let power = shift(length - swap.range().end);
+        let Swap { text: first, instead, .. } = swap;
         // The texts are equally long: their checksums differ as those of the passage do, but for what follows them.
-        Self { at, number, crc: times(sum(&first) ^ sum(&text), shift(behind)), text }
+        let other = match &instead {
+            Instead::Text { text, .. } => sum(text),
+            Instead::Volatile(_) => 0,
+        };
+        Self { at, instead, crc: times(sum(&first) ^ other, power), power }
+    }
+
+    /// What stands in a copy. `None`: that of state 0.
+    fn text<'c>(&'c self, marks: &'c Marks) -> Option<&'c [u8]> {
+        match &self.instead {
+            Instead::Text { number, text } => (marks.chosen(*number) == 1).then_some(&**text),
+            Instead::Volatile(part) => marks.volatile_part(part),
+        }
+    }
+
+    /// What it does to the checksum of a copy.
+    fn change(&self, marks: &Marks) -> u32 {
+        match (self.text(marks), &self.instead) {
+            (None, _) => 0,
+            (Some(_), Instead::Text { .. }) => self.crc,
+            (Some(own), Instead::Volatile(_)) => self.crc ^ times(sum(own), self.power),
+        }
     }
 
     /// Writes what of the text lies in a range of the section.
-    fn write(&self, piece: &mut [u8], range: &Range<usize>) {
-        let at = self.at as usize;
-        let (from, to) = (range.start.max(at), range.end.min(at + self.text.len()));
+    fn write(&self, piece: &mut [u8], range: &Range<usize>, marks: &Marks) {
+        let (at, Some(text)) = (self.at as usize, self.text(marks)) else { return };
+        let (from, to) = (range.start.max(at), range.end.min(at + text.len()));
         if from < to {
-            piece[from - range.start..to - range.start].copy_from_slice(&self.text[from - at..to - at]);
+            piece[from - range.start..to - range.start].copy_from_slice(&text[from - at..to - at]);
+        }
+    }
+
+    /// Bytes in memory, its own size not counted.
+    fn size(&self) -> usize {
+        match &self.instead {
+            Instead::Text { text, .. } => text.len(),
+            Instead::Volatile(_) => 0,
         }
     }
 }
@@ -170,7 +196,7 @@ impl Fork {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::testing::{choose, marks, random_template};
+    use super::super::testing::{choose, fill, marks, random_template};
     use super::super::{Effort, pack};
     use super::*;
 
@@ -182,6 +208,7 @@ mod tests {
                 &mut template,
                 [b"a text that is longer than three bytes", b"A TEXT THAT IS LONGER THAN THREE BYTES"],
             );
+            fill(&mut template, 40);
             let packed = pack(&template, Effort::Quick).unwrap();
             let section = &packed.sections[0];
             let (mut marks, len) = (marks(seed), section.bytes.len());
@@ -205,7 +232,9 @@ mod tests {
         for seed in 0..6 {
             let mut template = random_template(seed, 500);
             choose(&mut template, [b"abc", b"xyz"]);
+            fill(&mut template, 7);
             template.bytes.extend_from_slice(&random_template(seed + 100, 90).bytes);
+            fill(&mut template, 1);
             let packed = pack(&template, Effort::Quick).unwrap();
             let section = &packed.sections[0];
             for choice in [0_u8, 1] {

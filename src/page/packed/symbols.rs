@@ -3,6 +3,8 @@
 //! Each byte of a page is one *symbol*: 0 to 255 if it is the same in all copies, else a number of its own for its
 //! variable. So a place is equal to another place only where both hold one variable, and to no byte that looks alike.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::Marks;
@@ -61,6 +63,9 @@ pub(crate) struct Template {
     pub(crate) places: Vec<(u32, Variable)>,
     /// Where one of two texts stands, in the order in which they stand there.
     pub(crate) choices: Vec<Choice>,
+    /// Ranges of the bytes that are other ones in each answer ([`Marks::volatile`]), in ascending order. No place lies in
+    /// one, and no choice but at its edge. What stands there is state 0, and of no copy.
+    pub(crate) volatile: Vec<Range<u32>>,
 }
 
 /// Two texts, of which each copy has one.
@@ -86,9 +91,13 @@ pub(crate) enum Refused {
     /// The page does not hold state 0 of the variable there.
     #[error("the place at {0} is not in state 0")]
     NotInStateZero(u32),
-    /// There are more than 64 choices.
+    /// There are more than 64 choices, volatile ranges among them.
     #[error("{0} choices are too many")]
     TooManyChoices(usize),
+    /// A volatile range is empty, not behind the one before it, behind the page, or has a place or a choice in it; or there
+    /// are more than 4,096 bytes in all of them.
+    #[error("the volatile bytes at {0} cannot stand there")]
+    Misplaced(u32),
     /// A text is longer than 65,535 bytes, or its choice is not behind the one before it, or behind the page.
     #[error("the choice at {0} cannot stand there")]
     NoChoice(u32),
@@ -170,6 +179,15 @@ impl Channels {
 }
 
 impl Template {
+    /// The volatile ranges, each with where its bytes stand in [`Marks::volatile`]: there they follow each other.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Range<u32>, Range<u32>)> {
+        self.volatile.iter().scan(0_u32, |next, range| {
+            let part = *next..next.saturating_add(range.len() as u32);
+            *next = part.end;
+            Some((range.clone(), part))
+        })
+    }
+
     /// The page of one copy.
     pub(crate) fn splice(&self, marks: &Marks) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
@@ -177,6 +195,10 @@ impl Template {
             if let Some(byte) = bytes.get_mut(*at as usize) {
                 *byte = marks.byte(*variable);
             }
+        }
+        for (range, part) in self.parts() {
+            let place = bytes.get_mut(range.start as usize..range.end as usize);
+            place.zip(marks.volatile_part(&part)).into_iter().for_each(|(place, own)| place.copy_from_slice(own));
         }
         let (mut page, mut from) = (Vec::with_capacity(bytes.len()), 0);
         for (choice, number) in self.choices.iter().zip(0..) {
@@ -191,8 +213,8 @@ impl Template {
 }
 
 impl Symbols {
-    /// Reads a passage. What may be another text there has a symbol of its own for each byte, so nothing is copied from it
-    /// or to it.
+    /// Reads a passage. What may be another text there, or volatile bytes, has a symbol of its own for each byte, so nothing
+    /// is copied from it or to it.
     pub(super) fn of_passage(passage: &Passage) -> Result<Self, Refused> {
         let mut symbols = Self::of(&passage.page)?;
         for (at, symbol) in passage.swaps.iter().flat_map(Swap::range).zip(FIRST_LONE..) {
@@ -287,10 +309,11 @@ impl Symbols {
 
 #[cfg(test)]
 mod tests {
+    use super::super::passage::Instead;
     use super::*;
 
     fn template(bytes: &[u8], places: &[(u32, Variable)]) -> Template {
-        Template { bytes: bytes.to_vec(), places: places.to_vec(), choices: Vec::new() }
+        Template { bytes: bytes.to_vec(), places: places.to_vec(), ..Template::default() }
     }
 
     #[test]
@@ -358,9 +381,10 @@ mod tests {
     #[test]
     fn a_text_that_may_be_another_one_agrees_with_nothing() {
         let text = |text: &'static str| Bytes::from_static(text.as_bytes());
-        let swap = |at, number| Swap { at, number, texts: [text("abc"), text("abd")] };
+        let swap = |at, instead| Swap { at, text: text("abc"), instead };
+        let swaps = vec![swap(4, Instead::Text { number: 0, text: text("abd") }), swap(8, Instead::Volatile(0..3))];
         let page = template(b"abc abc abc abc", &[]);
-        let symbols = Symbols::of_passage(&Passage { page, swaps: vec![swap(4, 0), swap(8, 1)] }).unwrap();
+        let symbols = Symbols::of_passage(&Passage { page, swaps }).unwrap();
         assert_eq!(symbols.agreement(0, 12, 0, 3), 3);
         for (a, b) in [(0, 4), (4, 8), (8, 12)] {
             assert_eq!(symbols.agreement(a, b, 0, 3), 0);
@@ -375,12 +399,27 @@ mod tests {
             vec![choice(0, ["<", ""]), choice(2, ["one", "two"]), choice(2, ["", "!"]), choice(3, ["", "end"])];
         let page = Template { choices, ..template(b"a b", &[(1, Variable::White(0))]) };
         let splice = |row: u64, choices: &[u8]| {
-            let marks =
-                Marks { row: std::sync::Arc::new([row; 64]), seal: [0; 25], nonce: None, choices: choices.into() };
+            let (row, volatile) = (std::sync::Arc::new([row; 64]), std::sync::Arc::default());
+            let marks = Marks { row, seal: [0; 25], nonce: None, choices: choices.into(), volatile };
             String::from_utf8(page.splice(&marks)).unwrap()
         };
         assert_eq!(splice(0, &[]), "<a oneb");
         assert_eq!(splice(1, &[1, 1, 1, 1]), "a\ntwo!bend");
         assert_eq!(splice(0, &[0, 0, 7]), "<a one!b", "what is not said is the first one");
+    }
+
+    #[test]
+    fn a_copy_has_the_bytes_of_its_answer() {
+        let choices = vec![Choice { at: 5, texts: ["one", "two"].map(Bytes::from) }];
+        let volatile = vec![1..3, 3..5, 5..6];
+        let page = Template { choices, volatile, ..template(b"a00000 z", &[(6, Variable::White(0))]) };
+        let splice = |volatile: &[u8]| {
+            let row = std::sync::Arc::new([u64::MAX; 64]);
+            let marks = Marks { row, seal: [0; 25], nonce: None, choices: [1].into(), volatile: volatile.into() };
+            String::from_utf8(page.splice(&marks)).unwrap()
+        };
+        assert_eq!(splice(b"12345"), "a1234two5\nz");
+        assert_eq!(splice(b"1234"), "a1234two0\nz", "what is not there stays in state 0");
+        assert_eq!(splice(b""), "a0000two0\nz");
     }
 }

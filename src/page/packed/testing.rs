@@ -1,16 +1,17 @@
 //! Pages for tests.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Marks;
-use super::passage::{MAX_CHOICES, MAX_CUTS};
+use super::passage::{MAX_CHOICES, MAX_CUTS, MAX_VOLATILE};
 use super::symbols::{Choice, Symbols, Template, Variable};
 use super::tokens::Token;
 
 pub(super) fn template_of(bytes: &[u8], places: &[(u32, Variable)]) -> Template {
-    Template { bytes: bytes.to_vec(), places: places.to_vec(), choices: Vec::new() }
+    Template { bytes: bytes.to_vec(), places: places.to_vec(), ..Template::default() }
 }
 
 /// Adds a place in state 0.
@@ -23,9 +24,20 @@ pub(super) fn place(template: &mut Template, variable: Variable) {
 pub(super) fn choose(template: &mut Template, texts: [&[u8]; 2]) {
     let cuts = template.choices.iter().filter(|choice| choice.texts[0].len() != choice.texts[1].len()).count();
     let has_room = texts[0].len() == texts[1].len() || cuts < MAX_CUTS;
-    if template.choices.len() < MAX_CHOICES && has_room {
+    if template.choices.len() + template.volatile.len() < MAX_CHOICES && has_room {
         let at = template.bytes.len() as u32;
         template.choices.push(Choice { at, texts: texts.map(Bytes::copy_from_slice) });
+    }
+}
+
+/// Adds bytes that are other ones in each answer, if there is room for them.
+pub(super) fn fill(template: &mut Template, length: u32) {
+    let bytes: usize = template.volatile.iter().map(Range::len).sum();
+    let has_room = bytes + length as usize <= MAX_VOLATILE;
+    if template.choices.len() + template.volatile.len() < MAX_CHOICES && has_room {
+        let at = template.bytes.len() as u32;
+        template.volatile.push(at..at + length);
+        template.bytes.extend(std::iter::repeat_n(b'0', length as usize));
     }
 }
 
@@ -72,7 +84,8 @@ pub(super) fn marks(seed: u64) -> Marks {
     seal.fill_with(|| random.u8(..8));
     nonce.fill_with(|| random.u8(..64));
     let choices = (0..MAX_CHOICES).map(|_| random.u8(..2)).collect();
-    Marks { row: Arc::new(row), seal, nonce: Some(nonce), choices }
+    let volatile = (0..MAX_VOLATILE).map(|_| random.u8(..)).collect();
+    Marks { row: Arc::new(row), seal, nonce: Some(nonce), choices, volatile }
 }
 
 /// Do these tokens say the page, each copy by the same variables?

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn template(bytes: &[u8], places: &[(u32, Variable)]) -> Template {
-        Template { bytes: bytes.to_vec(), places: places.to_vec(), choices: Vec::new() }
+        Template { bytes: bytes.to_vec(), places: places.to_vec(), ..Template::default() }
     }
 
     /// Computed with Python's zlib.

@@ -30,7 +30,7 @@ pub(super) struct Flips {
     pub(super) white: Vec<Flip>,
     pub(super) seal: Recorded<SEAL_STATES>,
     pub(super) nonce: Recorded<NONCE_STATES>,
-    /// Where the text of each swap begins.
+    /// Where the text of each swap begins, in the order of the passage.
     pub(super) swaps: Vec<u32>,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn deflate(symbols: &Symbols, tokens: &[Token], swaps: &[Swap], edges
         let place = swap.range();
         let (run, behind) = rest.split_at(count(rest, place.start - at));
         writer.run(run, at, false);
-        writer.swap(&swap.texts[0]);
+        writer.swap(&swap.text);
         // No symbol of it stands elsewhere, so all of its tokens are literals.
         rest = behind.get(place.len()..).unwrap_or_default();
         at = place.end;
@@ -264,7 +264,7 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::super::passage::Passage;
+    use super::super::passage::{Instead, Passage};
     use super::super::testing::{random_symbols, symbols, template_of};
     use super::super::{chains, path};
     use super::*;
@@ -338,7 +338,8 @@ mod tests {
     fn a_text_that_may_be_another_one_is_a_stored_block_of_its_own() {
         assert_eq!(stored(b""), [0, 0, 0xFF, 0xFF]);
         assert_eq!(stored(&[7; 300])[..5], [0x2C, 1, 0xD3, 0xFE, 7]);
-        let swap = |at, number| Swap { at, number, texts: ["abc", "xyz"].map(Bytes::from) };
+        let instead = |number| Instead::Text { number, text: Bytes::from("xyz") };
+        let swap = |at, number| Swap { at, text: Bytes::from("abc"), instead: instead(number) };
         // At the start, two of them side by side, and at the end.
         let text = b"abc, abc and abcabc, abc and abc";
         let swaps = [(0, 0), (13, 1), (16, 2), (29, 3)].map(|(at, number)| swap(at, number));

@@ -260,6 +260,8 @@ impl PlanCache {
     /// It is known in what a page is different each time. Of what was known before, the one that was seen last stays.
     pub(super) fn learn_volatile(&self, key: u128, plan: Plan) {
         self.counters.count_learned();
+        // It was seen: the next one who gets it may ask for its packed form.
+        let _ = self.admits(key, &plan);
         let mut plans = self.entries.get(&key).map(|entry| entry.plans.clone()).unwrap_or_default();
         plans.retain(|old| !old.volatile.is_empty() && !old.is_of(&plan));
         plans.insert(0, Arc::new(plan));

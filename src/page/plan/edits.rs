@@ -95,6 +95,11 @@ impl Plan {
         self.shelf.first_seen_by(reader);
     }
 
+    /// Has each answer bytes of its own?
+    pub(super) fn is_different_each_time(&self) -> bool {
+        !self.volatile.is_empty()
+    }
+
     /// Bytes in memory.
     pub(super) fn size(&self) -> usize {
         let note = self.outcome.note.as_deref();

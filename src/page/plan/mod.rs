@@ -9,8 +9,9 @@
 //! hashes (`study.rs`, `volatile.rs`), where it is proven that they mean nothing to the scan (`inert.rs`).
 //!
 //! A plan that two readers have used is packed on a thread of its own (`packing.rs`). From then on its gzip copies are the
-//! packed body with the bits of the mark, once the whole source agrees; in any doubt they take the ordinary way. Where the
-//! site confirms that a page is still the same one, its source need not come at all (`validators.rs`).
+//! packed body with the bits of the mark, and with what is different each time as it stands in the source of this answer, once
+//! the whole source agrees; in any doubt they take the ordinary way. Where the site confirms that a page is still the same one,
+//! its source need not come at all (`validators.rs`), unless it is different each time.
 
 mod aliases;
 mod budget;

@@ -18,6 +18,7 @@ use super::edits::Plan;
 use super::shelf::PackedPage;
 use super::source::Source;
 use super::template::{Channels, Copies, copies};
+use super::volatile::Volatile;
 use crate::page::output::Output;
 use crate::page::packed::{COLUMNS, Effort, MAX_CHOICES, Marks, Packed, Refused, SEAL_SYMBOLS, Template, pack};
 
@@ -44,9 +45,6 @@ pub(super) struct Job {
 enum NotPacked {
     #[error("a tag holds the mark, or the plan is not that of the source")]
     NoTemplate,
-    /// Some of its bytes are another one's in each answer.
-    #[error("volatile_bytes")]
-    Volatile,
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("a copy does not inflate to the page")]
@@ -207,34 +205,34 @@ fn run(job: &Job, cache: &PlanCache) {
 
 /// The packed form of a page, when copies of it are right.
 fn packed(job: &Job) -> Result<PackedPage, NotPacked> {
-    if !job.plan.volatile.is_empty() {
-        return Err(NotPacked::Volatile);
-    }
     let copies = copies(&job.plan, &job.source, &job.channels).ok_or(NotPacked::NoTemplate)?;
-    let Copies { template, carriers, choosers } = copies;
+    let Copies { template, carriers, choosers, volatile } = copies;
     let packed = pack(&template, job.effort)?;
-    if !is_the_page(&packed, &template) {
+    let volatile: Volatile = volatile.into_iter().collect();
+    if !is_the_page(&packed, &template, volatile.bytes(&job.source)) {
         return Err(NotPacked::Wrong);
     }
-    let (packed, choosers) = (Arc::new(packed), choosers.into());
-    Ok(PackedPage { packed, channels: job.channels.clone(), carriers, choosers, effort: job.effort })
+    let (packed, choosers, channels) = (Arc::new(packed), choosers.into(), job.channels.clone());
+    Ok(PackedPage { packed, channels, carriers, choosers, volatile, effort: job.effort })
 }
 
-/// Three copies are looked at: state 0, a random one, and one that has all that the second has not, so each column and each text
-/// was there once in each state.
-fn is_the_page(packed: &Packed, template: &Template) -> bool {
-    let mut marks =
-        Marks { row: Arc::new([0; COLUMNS / 64]), seal: [0; SEAL_SYMBOLS], nonce: None, choices: Arc::default() };
+/// Three copies are looked at: state 0, with the volatile bytes of this source, a random one, and one that has all that the second
+/// has not, so each column and each text was there once in each state, and so was each bit of the volatile bytes.
+fn is_the_page(packed: &Packed, template: &Template, volatile: Arc<[u8]>) -> bool {
+    let (row, choices) = (Arc::new([0; COLUMNS / 64]), Arc::default());
+    let mut marks = Marks { row, seal: [0; SEAL_SYMBOLS], nonce: None, choices, volatile };
     let zero = packed.check(template, &marks);
     let row: [u64; COLUMNS / 64] = std::array::from_fn(|_| fastrand::u64(..));
     let choices: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..2)).take(MAX_CHOICES).collect();
     marks.row = Arc::new(row);
     marks.seal = std::array::from_fn(|_| fastrand::u8(..8));
     marks.choices = choices.as_slice().into();
+    marks.volatile = marks.volatile.iter().map(|_| fastrand::u8(..)).collect();
     let random = zero && packed.check(template, &marks);
     marks.row = Arc::new(row.map(|columns| !columns));
     marks.seal = marks.seal.map(|symbol| 7 - symbol);
     marks.choices = choices.iter().map(|choice| 1 - choice).collect();
+    marks.volatile = marks.volatile.iter().map(|byte| !byte).collect();
     random && packed.check(template, &marks)
 }
 
@@ -307,8 +305,8 @@ mod tests {
         let source = Source::of(&cache, Bytes::from_static(text));
         let (channels, effort) = (Channels::default(), Effort::Quick);
         let page = packed(&Job { key: 1, plan: Arc::clone(&plan), source, channels, effort }).unwrap();
-        let (row, choices) = (Arc::new([0; COLUMNS / 64]), Arc::default());
-        let marks = Marks { row, seal: [0; SEAL_SYMBOLS], nonce: None, choices };
+        let (row, choices, volatile) = (Arc::new([0; COLUMNS / 64]), Arc::default(), Arc::default());
+        let marks = Marks { row, seal: [0; SEAL_SYMBOLS], nonce: None, choices, volatile };
         for (copy, right) in [(&text[..], true), (&text[1..], false), (&b""[..], false)] {
             let mut plain = Output::default();
             plain.copy(copy);
@@ -328,9 +326,51 @@ mod tests {
             Template { bytes: b"a page".to_vec(), choices, ..Template::default() }
         };
         let packed = pack(&page(["one", "other"]), Effort::Quick).unwrap();
+        let is_that_of = |texts| is_the_page(&packed, &page(texts), Arc::default());
         for _ in 0..20 {
-            assert!(is_the_page(&packed, &page(["one", "other"])));
-            assert!(!is_the_page(&packed, &page(["one", "others"])) && !is_the_page(&packed, &page(["once", "other"])));
+            assert!(is_that_of(["one", "other"]));
+            assert!(!is_that_of(["one", "others"]) && !is_that_of(["once", "other"]));
+        }
+    }
+
+    #[test]
+    fn volatile_bytes_are_those_of_each_source_and_nothing_of_them_is_kept() {
+        let cache = PlanCache::new(1 << 20, Some(0)).unwrap();
+        let texts = [b"<!doctype html><p class='12:59'>a page", b"<!doctype html><p class='13:48'>a page"];
+        let volatile = Volatile::between(texts[0], texts[1]).unwrap();
+        let plan = Arc::new(Plan { volatile, ..super::super::cache::plan_of(&cache, texts[0]) });
+        let [first, second] = texts.map(|text| Source::of(&cache, Bytes::from_static(text)));
+        let own = |page: &PackedPage, source: &Source| {
+            let (row, choices) = (Arc::new([0; COLUMNS / 64]), Arc::default());
+            Marks { row, seal: [0; SEAL_SYMBOLS], nonce: None, choices, volatile: page.volatile.bytes(source) }
+        };
+        let mut made = Vec::new();
+        for source in [first, second] {
+            let (plan, channels) = (Arc::clone(&plan), Channels::default());
+            let job = Job { key: 1, plan, source, channels, effort: Effort::Full };
+            let page = packed(&job).unwrap();
+            for text in texts {
+                let marks = own(&page, &Source::of(&cache, Bytes::from_static(text)));
+                assert!(texts.iter().all(|copy| page.packed.makes(&copy[..], &marks) == (*copy == text)));
+                let mut plain = Output::default();
+                plain.copy(&text[..]);
+                assert!(is_right(&page, &marks, plain));
+            }
+            made.push(page);
+        }
+        assert!(made[0].packed == made[1].packed && made[0].volatile == made[1].volatile);
+    }
+
+    #[test]
+    fn volatile_bytes_that_stand_elsewhere_are_noticed() {
+        let page = |start: u32| {
+            let volatile = Some(start..start + 2).into_iter().collect();
+            Template { bytes: b"a 0000 page".to_vec(), volatile, ..Template::default() }
+        };
+        let packed = pack(&page(2), Effort::Quick).unwrap();
+        let is_that_of = |start, own: &[u8]| is_the_page(&packed, &page(start), own.into());
+        for own in [b"12", b"00"] {
+            assert!(is_that_of(2, own) && !is_that_of(3, own) && !is_that_of(4, own), "{own:?}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use arc_swap::ArcSwapOption;
 
 use super::template::{Channels, Chooser};
+use super::volatile::Volatile;
 use crate::page::packed::{Effort, Packed};
 use crate::slot::Carriers;
 
@@ -21,6 +22,8 @@ pub(super) struct PackedPage {
     pub(super) carriers: Carriers,
     /// What chooses between the texts of the template, by the number of the choice.
     pub(super) choosers: Box<[Chooser]>,
+    /// What of its source each copy has in the volatile ranges of the template.
+    pub(super) volatile: Volatile,
     pub(super) effort: Effort,
 }
 
@@ -87,7 +90,8 @@ impl Shelf {
     /// Bytes in memory, its own size not counted.
     pub(super) fn size(&self) -> usize {
         let size = |page: &PackedPage| {
-            size_of::<PackedPage>() + page.packed.size() + page.channels.size() + size_of_val(&*page.choosers)
+            let own = page.channels.size() + size_of_val(&*page.choosers) + page.volatile.size();
+            size_of::<PackedPage>() + page.packed.size() + own
         };
         self.page.load().as_deref().map_or(0, size)
     }
@@ -105,6 +109,7 @@ mod tests {
             channels: Channels::default(),
             carriers: Carriers::default(),
             choosers: Box::default(),
+            volatile: Volatile::default(),
             effort,
         }
     }

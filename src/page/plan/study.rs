@@ -585,14 +585,70 @@ mod tests {
     }
 
     #[test]
-    fn a_learned_page_is_compressed_for_each_answer() {
+    fn a_learned_page_is_packed_and_each_answer_has_its_own_letters() {
+        for (start, before, inside, end) in [
+            ("", "<i>NONCE</i>", "", ""),
+            ("", "<script>var wp = {\"nonce\":\"NONCE\",\"url\":\"\\/wp-json\\/\"};</script>", "", ""),
+            // Near each other, far from each other, and two that are the same.
+            ("", "<!-- NONCE OTHER --><i data-n='OTHER' title='NONCE'></i>", "<script>x = 'NONCE'</script>", ""),
+            // Between the words of a paragraph that is marked.
+            ("", "", "<p>Seen <a href=\"/?n=NONCE\">by many</a> readers, and liked by some.</p>", ""),
+            // Near the first and the last byte.
+            ("<!-- NONCE -->", "", "", "<!-- OTHER -->"),
+        ] {
+            let page = format!("{start}{}{end}", with("", before, inside));
+            let page = |number: u64| page.replace("NONCE", &nonce(number)).replace("OTHER", &nonce(number + 1_000));
+            let mut site = Site::new(job);
+            site.learn(page);
+            for number in 10..40 {
+                assert!(site.ask(&page(number), &[6_000], None, Coding::Gzip), "{start}{before}{inside} {number}");
+            }
+            let counts = site.cache.counts();
+            // The first of them goes to another reader than the one who was there when it was learned, and asks for it.
+            assert_eq!((site.cache.packed(1).0, counts.packed_answers), (1, 29), "{start}{before}{inside}");
+            assert_eq!((counts.packed_quick, counts.packed_full, counts.packed_mismatches), (1, 1, 0));
+            assert_eq!((counts.learned_hits, counts.packed_confirmed), (30, 0));
+            // Other letters than may stand there, other words, and a page that does not come to its end in time.
+            for odd in
+                [page(40).replace(&nonce(40), "012345678<"), page(41).replacen("thirteen, and", "thirteen; and", 1)]
+            {
+                assert!(!site.ask(&odd, &[6_000], None, Coding::Gzip), "{start}{before}{inside}");
+            }
+            site.ask(&page(42), &[500, 18_000, 900], Some(1), Coding::Gzip);
+            assert_eq!(site.cache.counts().packed_answers, 29);
+            assert!(site.ask(&page(43), &[6_000], None, Coding::Gzip));
+            assert_eq!(site.cache.counts().packed_answers, 30);
+        }
+    }
+
+    #[test]
+    fn a_learned_page_is_packed_for_two_readers_and_for_one_it_is_not() {
         let page = |number: u64| with("", &format!("<i>{}</i>", nonce(number)), "");
         let mut site = Site::new(job);
         site.learn(page);
+        // The reader who was there when it was learned.
         for number in 10..40 {
+            site.asked -= 1;
             assert!(site.ask(&page(number), &[6_000], None, Coding::Gzip), "{number}");
         }
         assert_eq!((site.cache.packed(1).0, site.cache.counts().packed_answers), (0, 0));
+        assert!(site.ask(&page(40), &[6_000], None, Coding::Gzip));
+        assert_eq!((site.cache.packed(1).0, site.cache.counts().packed_answers), (1, 0));
+    }
+
+    #[test]
+    fn a_page_with_too_many_places_is_compressed_for_each_answer() {
+        // A digit each, and too far from each other for one block.
+        for (places, packed) in [(64, 29), (65, 0)] {
+            let text = "<i data-n='N' title='a word'></i>".repeat(places);
+            let page = |number: u64| with("", &text, "").replace("'N'", &format!("'{}'", number % 10));
+            let mut site = Site::new(job);
+            site.learn(page);
+            for number in 10..40 {
+                assert!(site.ask(&page(number), &[6_000], None, Coding::Gzip), "{places} {number}");
+            }
+            assert_eq!(site.cache.counts().packed_answers, packed, "{places}");
+        }
     }
 
     #[test]
@@ -686,6 +742,39 @@ mod tests {
                 site.ask(&page.replace("NONCE", value), &pieces, None, Coding::Identity);
             }
             site.ask(&page.replace("NONCE", "01234567"), &pieces, late, Coding::Identity);
+        }
+
+        /// Wherever it stands, each answer has its own in packed form, too.
+        #[test]
+        fn any_packed_copy_has_the_letters_of_its_answer(
+            parts in proptest::collection::vec((prop_oneof![
+                Just("<p>one two three four five six seven eight nine ten eleven twelve thirteen.</p>"),
+                Just("<p>one <a href='/?NONCE'>two</a> three four five six seven eight nine ten eleven twelve.</p>"),
+                Just("<script>x='NONCE'</script>"), Just("<!-- NONCE NONCE -->"), Just("<div data-x=\"NONCE\">"),
+                Just("</div>"), Just("</article>"), Just("<article>"), Just("<b>NONCE</b>"), Just("<pre>a b</pre>"),
+            ], 1usize..20), 1..12),
+            values in proptest::collection::vec("[A-Za-z0-9_-]{8}", 9),
+            later in proptest::collection::vec("[A-Za-z0-9_-]{8}", 1..24),
+            pieces in proptest::collection::vec(1usize..30_000, 1..5),
+        ) {
+            let mut left = 16_usize;
+            let body: String = parts.iter().map(|(part, times)| {
+                let count = part.matches("NONCE").count();
+                let times = left.checked_div(count).map_or(*times, |most| most.min(*times));
+                left -= count * times;
+                part.repeat(times)
+            }).collect();
+            let page = format!("<!doctype html><html><head><title>t</title></head><body><article>{body}");
+            let mut site = Site::new(job);
+            for value in &values {
+                site.ask(&page.replace("NONCE", value), &pieces, None, Coding::Identity);
+            }
+            let ask = |value: &String| site.ask(&page.replace("NONCE", value), &pieces, None, Coding::Gzip);
+            let known = later.iter().map(ask).filter(|known| *known).count();
+            let counts = site.cache.counts();
+            prop_assert_eq!(counts.packed_mismatches, 0);
+            // All but the one that asks for it.
+            prop_assert_eq!(counts.packed_answers, known.saturating_sub(1) as u64);
         }
     }
 }

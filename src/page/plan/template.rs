@@ -1,11 +1,13 @@
 //! The page of a plan as a template: what is the same in all copies, and the places where they differ.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::edits::{Kind, Plan};
 use super::source::Source;
+use super::volatile::Volatile;
 use crate::page::marks::Gate;
 use crate::page::packed::{COLUMNS, Choice, Marks, SEAL_SYMBOLS, Template, Variable};
 use crate::page::splice::places;
@@ -16,6 +18,9 @@ const LEAD: [u8; 2] = [0xEF, 0xB8];
 const FIRST: u8 = 0x86;
 const STATES: u8 = 8;
 const SYMBOL: usize = 3;
+
+/// What stands in the template where each answer has something of its own.
+const OPEN: u8 = b'0';
 
 /// What one copy puts into a packed page.
 pub(super) struct Chosen {
@@ -54,6 +59,8 @@ pub(super) struct Copies {
     pub(super) carriers: Carriers,
     /// By the number of the choice.
     pub(super) choosers: Vec<Chooser>,
+    /// What of the source stands in the volatile ranges of the template.
+    pub(super) volatile: Vec<Range<u32>>,
 }
 
 /// A seal with each symbol in state 0.
@@ -83,11 +90,12 @@ impl Chosen {
         Channels { white: self.gaps.is_some() && off.white.is_none(), seal, forms: self.forms }
     }
 
-    /// The marks of a copy of a page with these choices. `None`: a text is chosen that is none of the two.
+    /// The marks of a copy of a page with these choices, without what its answer has of its own. `None`: a text is chosen that
+    /// is none of the two.
     pub(super) fn marks(&self, choosers: &[Chooser], choose: &mut dyn Choose) -> Option<Marks> {
         let row = self.gaps.map_or([0; COLUMNS / 64], |gaps| *gaps.bits());
         let choices = choosers.iter().map(|chooser| chooser.ask(choose)).collect::<Option<_>>()?;
-        Some(Marks { row: Arc::new(row), seal: self.symbols, nonce: None, choices })
+        Some(Marks { row: Arc::new(row), seal: self.symbols, nonce: None, choices, volatile: Arc::default() })
     }
 }
 
@@ -119,6 +127,20 @@ impl Spelling {
 }
 
 impl Copies {
+    /// A range of the source stands here. What is different each time is left open, so nothing of it is kept.
+    fn pass(&mut self, source: &Source, range: Range<usize>, volatile: &Volatile) {
+        let bytes = &mut self.template.bytes;
+        let start = bytes.len();
+        source.slices(range.clone()).for_each(|slice| bytes.extend_from_slice(slice));
+        for own in volatile.blocks(range.clone()) {
+            let at = start + (own.start - range.start);
+            let end = at + own.len();
+            bytes.get_mut(at..end).unwrap_or_default().fill(OPEN);
+            self.template.volatile.push(at as u32..end as u32);
+            self.volatile.push(own.start as u32..own.end as u32);
+        }
+    }
+
     /// One of two texts stands here.
     fn choose(&mut self, texts: [Bytes; 2], chooser: Chooser) {
         self.template.choices.push(Choice { at: self.template.bytes.len() as u32, texts });
@@ -160,12 +182,10 @@ impl SealText {
 /// The copies that use these channels. `None`: a tag holds the mark, or the plan is not that of the source. What it does is
 /// what [`Confirm`](super::Confirm) does with the edits of a plan, for all marks at once.
 pub(super) fn copies(plan: &Plan, source: &Source, channels: &Channels) -> Option<Copies> {
-    let mut copies = Copies { template: Template::default(), carriers: Carriers::default(), choosers: Vec::new() };
+    let (template, carriers) = (Template::default(), Carriers::default());
+    let mut copies = Copies { template, carriers, choosers: Vec::new(), volatile: Vec::new() };
     copies.template.bytes.reserve(source.len() + source.len() / 8);
     let mut at = 0;
-    let pass = |template: &mut Template, range| {
-        source.slices(range).for_each(|slice| template.bytes.extend_from_slice(slice));
-    };
     for edit in &plan.edits {
         let used = match edit.kind {
             Kind::Fixed(_) | Kind::Fill(_) | Kind::Variant { .. } => true,
@@ -181,11 +201,11 @@ pub(super) fn copies(plan: &Plan, source: &Source, channels: &Channels) -> Optio
         if !used {
             continue;
         }
-        pass(&mut copies.template, at..start);
+        copies.pass(source, at..start, &plan.volatile);
         put(&mut copies, plan, edit.kind, channels)?;
         at = start + edit.len as usize;
     }
-    pass(&mut copies.template, at..source.len());
+    copies.pass(source, at..source.len(), &plan.volatile);
     (source.len() == plan.len).then_some(copies)
 }
 
@@ -222,6 +242,8 @@ fn put(copies: &mut Copies, plan: &Plan, kind: Kind, channels: &Channels) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::plan::cache::{PlanCache, plan_of};
+    use crate::page::plan::edits::PlanEdit;
     use crate::slot::{PlaceHash, PlaceKind};
 
     fn seal(symbols: &str) -> String {
@@ -251,10 +273,40 @@ mod tests {
         let mut template = Template { bytes: b"before".to_vec(), ..Template::default() };
         text.place(&mut template);
         assert_eq!(template.places.len(), SEAL_SYMBOLS);
-        let (row, choices) = (Arc::new([0; COLUMNS / 64]), Arc::default());
-        let marks = Marks { row, seal: [7; SEAL_SYMBOLS], nonce: None, choices };
+        let (row, choices, volatile) = (Arc::new([0; COLUMNS / 64]), Arc::default(), Arc::default());
+        let marks = Marks { row, seal: [7; SEAL_SYMBOLS], nonce: None, choices, volatile };
         let expect = format!("before{}", seal(&"\u{FE0D}".repeat(SEAL_SYMBOLS)));
         assert_eq!(String::from_utf8(template.splice(&marks)).unwrap(), expect);
+    }
+
+    #[test]
+    fn what_is_different_each_time_is_left_open_beside_edits_too() {
+        let cache = PlanCache::new(1 << 20, None).unwrap();
+        let sources = [b"n='12:59' k='7' x", b"n='13:48' k='8' x"];
+        let volatile = Volatile::between(sources[0], sources[1]).unwrap();
+        let [first, second] = sources.map(|source| Source::of(&cache, Bytes::from_static(source)));
+        let with = |edits: &[(u32, u32)]| {
+            let put = |(at, len): &(u32, u32)| PlanEdit { at: *at, len: *len, kind: Kind::Fixed(0) };
+            let (edits, fixed) = (edits.iter().map(put).collect(), [Bytes::from_static(b"**")].into());
+            let plan = Plan { edits, fixed, volatile: volatile.clone(), ..plan_of(&cache, sources[0]) };
+            let made = [&first, &second].map(|source| copies(&plan, source, &Channels::default()).unwrap());
+            assert!(made[0].template == made[1].template, "nothing of one source is in it");
+            let own: Volatile = made[0].volatile.iter().cloned().collect();
+            let own = [&first, &second].map(|source| String::from_utf8(own.bytes(source).to_vec()).unwrap());
+            let text = String::from_utf8(made[0].template.bytes.clone()).unwrap();
+            let ranges: Vec<_> = made[0].template.volatile.iter().map(|range| (range.start, range.end)).collect();
+            (text, ranges, own)
+        };
+        let (text, ranges, own) = with(&[]);
+        assert_eq!((&*text, &*ranges), ("n='00000000000' x", &[(3, 14)][..]));
+        assert_eq!(own, ["12:59' k='7", "13:48' k='8"]);
+        let (text, ranges, own) = with(&[(9, 1)]);
+        assert_eq!((&*text, &*ranges), ("n='00000'**k='0' x", &[(3, 8), (14, 15)][..]));
+        assert_eq!(own, ["12:597", "13:488"]);
+        // Right before and right behind.
+        let (text, ranges, own) = with(&[(3, 0), (8, 0), (13, 0), (14, 0)]);
+        assert_eq!((&*text, &*ranges), ("n='**00000**' k='**0**' x", &[(5, 10), (19, 20)][..]));
+        assert_eq!(own, ["12:597", "13:488"]);
     }
 
     /// Spells everything by this, and chooses the alternative of this number.

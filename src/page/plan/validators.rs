@@ -171,7 +171,8 @@ pub(crate) struct Confirmed {
 }
 
 impl Held {
-    /// `None`: the page is gone, or its packed form does not fit a copy that is chosen so under these rules.
+    /// `None`: the page is gone, or its packed form does not fit a copy that is chosen so under these rules; or the source of
+    /// each answer is needed.
     pub(crate) fn of(
         cache: &Arc<PlanCache>,
         stored: &Arc<Stored>,
@@ -179,6 +180,9 @@ impl Held {
         choose: &mut dyn Choose,
     ) -> Option<Self> {
         let plan = stored.plan.upgrade().filter(|_| stored.style == style(rules) && !choose.has_fills())?;
+        if plan.is_different_each_time() {
+            return None;
+        }
         let chosen = Chosen::of(choose)?;
         let off = rules.judge(&plan.outcome.sheets);
         let page = plan.shelf.page().filter(|page| page.channels == chosen.channels(off))?;
@@ -241,7 +245,9 @@ impl Place {
     pub(crate) fn remember(&self, plan: &Arc<Plan>) {
         self.compare(plan);
         let Some(memory) = &self.memory else { return };
-        let Some(head) = memory.head.as_ref().filter(|_| self.exact && plan.shelf.page().is_some()) else { return };
+        // Only its source says what is different this time.
+        let may_be_confirmed = self.exact && !plan.is_different_each_time() && plan.shelf.page().is_some();
+        let Some(head) = memory.head.as_ref().filter(|_| may_be_confirmed) else { return };
         // Nobody could tell another reader from one without a name.
         let Some(reader) = self.reader else { return };
         let stored = Stored {
@@ -294,6 +300,7 @@ mod tests {
     use crate::page::plan::cache::plan_of;
     use crate::page::plan::stored::Sent;
     use crate::page::plan::template::Channels;
+    use crate::page::plan::volatile::Volatile;
     use crate::slot::{Carriers, Unmarked};
 
     fn place(cache: &Arc<PlanCache>, front: u128, expected: Option<Arc<Stored>>) -> Place {
@@ -321,6 +328,7 @@ mod tests {
             channels: Channels::default(),
             carriers: Carriers::default(),
             choosers: Box::default(),
+            volatile: Volatile::default(),
             effort: Effort::Quick,
         });
     }
@@ -375,6 +383,21 @@ mod tests {
         assert_eq!((counts.hits, counts.packed_answers, counts.packed_confirmed), (1, 1, 1));
         drop(held);
         assert!(stored.plan.upgrade().is_none());
+    }
+
+    #[test]
+    fn a_page_that_is_different_each_time_is_never_confirmed() {
+        let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
+        let volatile = Volatile::between(b"1 page", b"2 page").unwrap();
+        let plan = Arc::new(Plan { volatile, ..plan_of(&cache, b"1 page") });
+        pack_quickly(&plan);
+        for reader in [Some(1), Some(2)] {
+            Place { reader, ..place(&cache, 7, None) }.remember(&plan);
+            assert!(cache.stored(7).is_none());
+        }
+        // As if it had been.
+        let stored = stored(&cache, 7, &plan);
+        assert!(Held::of(&cache, &stored, &MarkRules::default(), &mut Unmarked).is_none());
     }
 
     #[test]

@@ -2,12 +2,16 @@
 //! as they stand in the source of the answer.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::cache::PlanCache;
 use super::source::Source;
 
 /// Most of them in one page.
 const MAX_BYTES: usize = 256;
+
+/// A block of a packed page with so many bytes more is smaller than two blocks.
+const NEAR: usize = 8;
 
 /// What may stand there: base64url (RFC 4648 §5), with it decimal and hexadecimal digits.
 pub(super) const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -93,6 +97,24 @@ impl Volatile {
         self.clear(part.start, &mut bytes).then(|| cache.hash(std::iter::once(&*bytes)))
     }
 
+    /// The ranges of a part of the source that a packed page leaves open: those in it, two that are near each other in one, with
+    /// what stands between them.
+    pub(super) fn blocks(&self, part: Range<usize>) -> Vec<Range<usize>> {
+        let mut blocks = Vec::<Range<usize>>::new();
+        for range in self.within(part) {
+            match blocks.last_mut().filter(|last| range.start - last.end <= NEAR) {
+                Some(last) => last.end = range.end,
+                None => blocks.push(range),
+            }
+        }
+        blocks
+    }
+
+    /// What stands there in a source, one after the other.
+    pub(super) fn bytes(&self, source: &Source) -> Arc<[u8]> {
+        self.ranges().flat_map(|range| source.slices(range)).flatten().copied().collect()
+    }
+
     /// The page with other letters in these places.
     pub(super) fn filled(&self, page: &[u8], mut letter: impl FnMut() -> u8) -> Vec<u8> {
         let mut page = page.to_vec();
@@ -100,6 +122,12 @@ impl Volatile {
             page.get_mut(range).unwrap_or_default().fill_with(&mut letter);
         }
         page
+    }
+}
+
+impl FromIterator<Range<u32>> for Volatile {
+    fn from_iter<I: IntoIterator<Item = Range<u32>>>(ranges: I) -> Self {
+        Self(ranges.into_iter().collect())
     }
 }
 
@@ -161,5 +189,26 @@ mod tests {
         assert_eq!(inside, [false, true, false, true, false]);
         let filled = volatile.filled(first, || b'q');
         assert_eq!(filled, b"<b>qq:qq</b> x");
+    }
+
+    #[test]
+    fn what_lies_near_is_left_open_in_one_block() {
+        let cache = PlanCache::new(1 << 20, None).unwrap();
+        let (first, second) = (b"12:59 (8 letters) 7 (9 letters ) 6", b"13:48 (8 letters) 8 (9 letters ) 5");
+        let volatile = Volatile::between(first, second).unwrap();
+        let blocks = |part: Range<usize>| {
+            volatile.blocks(part).into_iter().map(|range| (range.start, range.end)).collect::<Vec<_>>()
+        };
+        assert_eq!(blocks(0..34), [(0, 5), (18, 19), (33, 34)]);
+        assert_eq!(blocks(0..19), [(0, 5), (18, 19)]);
+        assert_eq!((blocks(2..3), blocks(1..4)), (vec![], vec![(1, 4)]), "cut to the part");
+        let near = Volatile::between(b"1 bytes: 2 bytes:  3", b"4 bytes: 5 bytes:  6").unwrap();
+        let near: Vec<_> = near.blocks(0..20).into_iter().map(|range| range.len()).collect();
+        assert_eq!(near, [10, 1], "eight bytes between the first two, nine between the others");
+        // In two pieces.
+        let mut source = Source::of(&cache, Bytes::from_static(&first[..4]));
+        source.push(Bytes::from_static(&first[4..]));
+        assert_eq!(*volatile.bytes(&source), *b"125976");
+        assert_eq!(*volatile.bytes(&Source::of(&cache, Bytes::from_static(second))), *b"134885");
     }
 }

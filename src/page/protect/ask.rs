@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Uri, header};
 use uuid::Uuid;
 
 use super::document::{self, Document};
-use super::recall::{self, Recall};
+use super::recall;
 use super::site::Site;
 use crate::action::Action;
 use crate::page::encoding::{Coding, preferred};
@@ -57,8 +57,6 @@ pub(super) struct Ask {
     pub(super) visitor: Option<VisitorKey>,
     /// The tags that the client sent, for a 304 to name the one that it confirms.
     pub(super) sent_tags: Arc<[EntityTag]>,
-    /// What is stored for it.
-    pub(super) recall: Option<Recall>,
 }
 
 impl Ask {
@@ -117,7 +115,6 @@ impl Site {
         let mut ask = Ask {
             ranged: false,
             whole: recall::asks_for_all(&head.headers),
-            recall: None,
             card: head.extensions.get::<Action>() == Some(&Action::Card),
             personal: document.is_some() && is_personal(head),
             document,

@@ -462,7 +462,7 @@ mod tests {
 
     #[test]
     fn what_a_decision_hung_on_is_told_where_it_changed_nothing_too() {
-        use crate::action::{Moment, Rule};
+        use crate::action::{Clamps, Moment, Rule};
         use crate::suspicion::Assessment;
         use crate::visitor::{self, Pass};
         let (head, ()) = http::Request::new(()).into_parts();
@@ -471,7 +471,7 @@ mod tests {
             action: Action::Allow,
             would: None,
             rule: Rule::Score,
-            clamps: Vec::new(),
+            clamps: Clamps::new(),
             limit: None,
             delay: None,
             challenge: None,

@@ -112,7 +112,7 @@ fn memory_is_bounded_and_the_heavy_ones_stay() {
     for i in 0..3_000u32 {
         let address = std::net::Ipv4Addr::from(0xCB00_7100 + i).to_string();
         let mut light = record(&address, "Wget/1.21", 41);
-        light.path = format!("/news/a-b-c-{i}");
+        light.path = format!("/news/a-b-c-{i}").into();
         live.note(&light);
     }
     let now = live.snapshot();

@@ -28,6 +28,7 @@ mod pages;
 mod policy;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 pub(crate) use answer::Answers;
 pub use body::ActionBody;
@@ -189,6 +190,9 @@ impl Clamp {
     }
 }
 
+/// The clamps of a decision. There is room for all that follow on each other: a list of them takes no memory of its own.
+pub type Clamps = SmallVec<[Clamp; 16]>;
+
 /// What a limiter said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitReport {
@@ -215,7 +219,7 @@ pub struct Decision {
     /// The configuration path that decided.
     pub rule: Rule,
     /// The clamps that applied, in order.
-    pub clamps: Vec<Clamp>,
+    pub clamps: Clamps,
     /// The limiter that refused or was asked last.
     pub limit: Option<LimitReport>,
     /// The wait of action `slow`.
@@ -238,7 +242,7 @@ impl Decision {
     /// Without any limit, wait or challenge.
     fn plain(action: Action, rule: Rule) -> Self {
         let moment = Moment::default();
-        Self { action, would: None, rule, clamps: Vec::new(), limit: None, delay: None, challenge: None, moment }
+        Self { action, would: None, rule, clamps: Clamps::new(), limit: None, delay: None, challenge: None, moment }
     }
 
     /// About one of the addresses of a challenge.

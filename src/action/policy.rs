@@ -9,7 +9,7 @@ use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Action, ActionError, Clamp, Mode, Settings};
+use super::{Action, ActionError, Clamp, Clamps, Mode, Settings};
 use crate::suspicion::{Assessment, Group, Signal};
 use crate::visitor::{self, Agent, Agents, Category, RouteClass, Standing, Verification};
 
@@ -265,7 +265,7 @@ impl fmt::Display for Rule {
 pub(crate) struct Draft {
     pub(crate) action: Action,
     pub(crate) rule: Rule,
-    pub(crate) clamps: Vec<Clamp>,
+    pub(crate) clamps: Clamps,
 }
 
 /// Nobody who reads, or who leads readers here, is asked to pay.
@@ -305,8 +305,8 @@ pub(crate) fn decide(
     assessment: &Assessment,
 ) -> Draft {
     match visitor.standing {
-        Standing::Allowed => return Draft { action: Action::Allow, rule: Rule::Allow, clamps: Vec::new() },
-        Standing::Denied => return Draft { action: Action::Block, rule: Rule::Deny, clamps: Vec::new() },
+        Standing::Allowed => return Draft { action: Action::Allow, rule: Rule::Allow, clamps: Clamps::new() },
+        Standing::Denied => return Draft { action: Action::Block, rule: Rule::Deny, clamps: Clamps::new() },
         Standing::Ordinary => {}
     }
     let (choice, rule) = settings.policy.of(&visitor.agent);
@@ -320,7 +320,7 @@ pub(crate) fn decide(
         Word::Score if super::decoy::is_meant(settings, visitor, assessment) => (Action::Decoy, Rule::Score),
         Word::Score => (bucket(assessment.bucket), Rule::Score),
     };
-    let mut draft = Draft { action, rule, clamps: Vec::new() };
+    let mut draft = Draft { action, rule, clamps: Clamps::new() };
     clamp_route(&mut draft, visitor, assessment);
     if draft.rule == Rule::Score {
         clamp_score(&mut draft, choice, visitor, assessment);
@@ -581,6 +581,6 @@ mod tests {
         let mut draft = decide(&settings, false, &visitor(FIREFOX, "/a"), &at(100, false, true));
         clamp(&mut draft, &settings, Circumstances { mode: Mode::Observe, warm_up: true, valve: false });
         assert_eq!(draft.action, Action::Allow);
-        assert_eq!(draft.clamps, [Clamp::WarmUp, Clamp::Observe]);
+        assert_eq!(*draft.clamps, [Clamp::WarmUp, Clamp::Observe]);
     }
 }

@@ -3,6 +3,7 @@
 //! Keys are those of OpenTelemetry's semantic conventions where there is one, `deckle.*` otherwise; their order is fixed;
 //! an absent value is an absent key. `docs/reference/record.md` explains each.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,9 @@ const MAX_PATH: usize = 2_048;
 const MAX_QUERY: usize = 1_024;
 const MAX_HEADER: usize = 512;
 
+/// Methods that are named as they are (RFC 9110 §9, RFC 5789).
+pub(super) const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
 /// Everything that is written about one response.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -34,13 +38,13 @@ pub struct AuditRecord {
     /// Its id.
     pub request_id: Uuid,
     /// Method as sent.
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// `http` or `https`.
     pub scheme: &'static str,
     /// Host, lower case.
-    pub host: String,
+    pub host: Arc<str>,
     /// Path as sent.
-    pub path: String,
+    pub path: Arc<str>,
     /// Query as sent; redacted when written.
     pub query: Option<String>,
     /// What the client saw; absent when it saw nothing.
@@ -181,8 +185,7 @@ impl AuditRecord {
     }
 
     fn write_request(&self, object: &mut ObjectWriter<'_>, notes: &mut Notes, settings: &Settings) {
-        const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-        let known = KNOWN.contains(&self.method.as_str());
+        let known = METHODS.contains(&&*self.method);
         object.text("http.request.method", if known { &self.method } else { "_OTHER" });
         if !known {
             object.text("http.request.method_original", cut(&self.method, 32).0);
@@ -357,7 +360,7 @@ impl AuditRecord {
     pub(super) fn page_kind(&self) -> &'static str {
         let html = self.content_type.as_deref() == Some("text/html");
         match self.visitor.as_ref().map(|v| v.route) {
-            Some(RouteClass::Wellknown) if self.path == "/robots.txt" => "robots",
+            Some(RouteClass::Wellknown) if &*self.path == "/robots.txt" => "robots",
             Some(RouteClass::Wellknown) if self.path.starts_with("/sitemap") => "sitemap",
             Some(RouteClass::Feed) if !html => "feed",
             Some(RouteClass::Api) if !html => "api",
@@ -462,7 +465,7 @@ mod tests {
 
     #[test]
     fn what_a_decision_hung_on_is_told_where_it_changed_nothing_too() {
-        use crate::action::{Moment, Rule};
+        use crate::action::{Clamps, Moment, Rule};
         use crate::suspicion::Assessment;
         use crate::visitor::{self, Pass};
         let (head, ()) = http::Request::new(()).into_parts();
@@ -471,7 +474,7 @@ mod tests {
             action: Action::Allow,
             would: None,
             rule: Rule::Score,
-            clamps: Vec::new(),
+            clamps: Clamps::new(),
             limit: None,
             delay: None,
             challenge: None,

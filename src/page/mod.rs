@@ -23,6 +23,7 @@ mod body;
 mod card;
 mod charset;
 mod chunks;
+mod connection;
 mod csp;
 mod declaration;
 mod decode;
@@ -73,6 +74,8 @@ use serde::{Deserialize, Serialize};
 use crate::unit::Size;
 
 pub use body::{BodyError, PageBody};
+#[cfg(feature = "proxy")]
+pub(crate) use connection::{OF_THE_CONNECTION, nominated};
 pub use csp::{Amend, CspSettings};
 #[cfg(feature = "proxy")]
 pub(crate) use encoding::NearSite;

@@ -2,18 +2,16 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
+use crate::page::{OF_THE_CONNECTION, nominated};
 use crate::visitor::{AddressSource, ClientAddress};
 
-/// Fields of one connection.
-const HOP_BY_HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::TE,
-];
-const HOP_BY_HOP_NAMES: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
+/// Fields of one connection that only requests have: they are for the first proxy (RFC 9110 §11.7.2, RFC 7540 §3.2.1).
+static OF_REQUESTS: [HeaderName; 2] = [header::PROXY_AUTHORIZATION, HeaderName::from_static("http2-settings")];
+
+/// Fields of one connection, besides those that `Connection` names. `Trailer` is no such: it stays as far as it holds.
+fn hop_by_hop() -> impl Iterator<Item = &'static HeaderName> {
+    OF_THE_CONNECTION.iter().chain(&OF_REQUESTS)
+}
 
 /// Fields that nobody may have removed by naming them in `Connection`: they are for more than one hop, and some protect
 /// the site's readers.
@@ -54,23 +52,13 @@ const CLAIM_PREFIX: &str = "x-forwarded-";
 
 /// Takes out what belongs to the hop that the message came over. `TE: trailers` stays.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let nominated: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(|token| token.trim().to_ascii_lowercase())
-        .filter(|token| !PROTECTED.contains(&token.as_str()) && !token.starts_with(CLAIM_PREFIX))
-        .filter_map(|token| token.parse().ok())
-        .collect();
+    let is_protected = |name: &str| PROTECTED.contains(&name) || name.starts_with(CLAIM_PREFIX);
+    let nominated: Vec<HeaderName> = nominated(headers).filter(|name| !is_protected(name.as_str())).collect();
     let trailers = headers
         .get_all(header::TE)
         .iter()
         .any(|v| v.to_str().is_ok_and(|l| l.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers"))));
-    for name in nominated.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP_NAMES {
+    for name in nominated.iter().chain(hop_by_hop()) {
         headers.remove(name);
     }
     strip_announced(headers);
@@ -81,7 +69,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Fields that may not stand behind a body, besides those of one hop, the protected ones and the claims: framing, routing,
 /// how to read it, who asks (RFC 9110 §6.5.1).
-const NO_TRAILERS: [HeaderName; 22] = [
+static NO_TRAILERS: [HeaderName; 22] = [
     header::CONTENT_RANGE,
     header::TRAILER,
     header::WWW_AUTHENTICATE,
@@ -107,12 +95,8 @@ const NO_TRAILERS: [HeaderName; 22] = [
 ];
 
 fn is_trailer(name: &str) -> bool {
-    let stray = HOP_BY_HOP.iter().chain(&NO_TRAILERS).any(|field| field == name);
-    !stray
-        && !HOP_BY_HOP_NAMES.contains(&name)
-        && !PROTECTED.contains(&name)
-        && !CLAIMS.contains(&name)
-        && !name.starts_with(CLAIM_PREFIX)
+    let stray = hop_by_hop().chain(&NO_TRAILERS).any(|field| field == name);
+    !stray && !PROTECTED.contains(&name) && !CLAIMS.contains(&name) && !name.starts_with(CLAIM_PREFIX)
 }
 
 /// Takes out of trailers what is none.

@@ -54,7 +54,7 @@ fn visitor_of(record: &Record) -> Result<Visitor, VisitorError> {
 }
 
 fn weighed(by: &Weighed, of: Assessment) -> Assessment {
-    Assessment { score: by.score, bucket: by.bucket, points: by.points, signals: by.fired.clone(), ..of }
+    Assessment { score: by.score, bucket: by.bucket, points: by.points, signals: by.fired.as_slice().into(), ..of }
 }
 
 /// Every request that it may have been, by what the line says of who asked and of the score.

@@ -13,7 +13,7 @@ use super::shared::Told;
 use super::signals::{self, Group};
 use super::state::{self, Keys, Record, Tick, flag};
 use super::width::{Widened, Width};
-use super::{Assessment, Fired, Limiter, Settings, Signal, SoftQuotas, State, SuspicionError, limiter};
+use super::{Assessment, Fired, Limiter, Settings, Signal, Signals, SoftQuotas, State, SuspicionError, limiter};
 use crate::rights::RobotsMemory;
 use crate::visitor::{Category, TrapForm, Verification, Visitor};
 
@@ -114,8 +114,8 @@ impl Judge {
     }
 
     /// What the request alone says.
-    fn of_the_head(&self, visitor: &Visitor, head: Head<'_>) -> Vec<Fired> {
-        let mut fired = Vec::new();
+    fn of_the_head(&self, visitor: &Visitor, head: Head<'_>) -> Signals {
+        let mut fired = Signals::new();
         let mut fire = |signal| self.fire(&mut fired, signal, ONCE);
         signals::claim(visitor.agent.category, visitor.verification).into_iter().for_each(&mut fire);
         if self.weighs_headers {
@@ -131,7 +131,7 @@ impl Judge {
     }
 
     /// A signal counts so many halves of its points.
-    pub(super) fn fire(&self, fired: &mut Vec<Fired>, signal: Signal, halves: u8) {
+    pub(super) fn fire(&self, fired: &mut Signals, signal: Signal, halves: u8) {
         let points = (u16::from(self.weights.of(signal)) * u16::from(halves) / 2).min(255) as u8;
         let muted = || self.state.standings.is_muted(signal) || self.state.valve.is_muted(signal, || self.state.now());
         if points > 0 && !muted() {
@@ -147,13 +147,7 @@ impl Judge {
             network: of(Group::Network),
             ..Points::default()
         };
-        Assessment {
-            score: points.score(),
-            points,
-            signals: in_order(fired.to_vec()),
-            degraded,
-            ..Assessment::unknown()
-        }
+        Assessment { score: points.score(), points, signals: in_order(fired.into()), degraded, ..Assessment::unknown() }
     }
 
     /// `None`: a table was busy.
@@ -163,7 +157,7 @@ impl Judge {
         head: Head<'_>,
         asked: Asked,
         keys: Keys,
-        fired: &mut Vec<Fired>,
+        fired: &mut Signals,
     ) -> Option<Assessment> {
         let page = asked.page;
         let keys = Keys { make: self.make(visitor, head), ..keys };
@@ -299,7 +293,7 @@ impl Judge {
 
     fn points(
         &self,
-        fired: &mut Vec<Fired>,
+        fired: &mut Signals,
         record: &Record,
         (network, network_at): (f32, Tick),
         rate: f32,

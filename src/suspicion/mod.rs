@@ -46,6 +46,7 @@ use governor::RateLimiter;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 pub use assess::{Assess, AssessLayer, ResponseFuture};
 pub use score::{Points, ScoreSettings};
@@ -193,6 +194,9 @@ pub struct Fired {
     pub points: u8,
 }
 
+/// Signals of a request. Few fire, and so many take no memory of their own.
+pub type Signals = SmallVec<[Fired; 8]>;
+
 /// What the evidence says about one request. In the request's extensions behind [`AssessLayer`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -204,7 +208,7 @@ pub struct Assessment {
     /// The points behind it.
     pub points: Points,
     /// The signals behind those, in the order of their codes.
-    pub signals: Vec<Fired>,
+    pub signals: Signals,
     /// Nothing was remembered about this client.
     pub first_request: bool,
     /// It counts as a page.
@@ -266,7 +270,7 @@ impl Assessment {
             score: 0,
             bucket: 0,
             points: Points::default(),
-            signals: Vec::new(),
+            signals: Signals::new(),
             first_request: true,
             counts_as_page: false,
             read_robots: false,

@@ -1,5 +1,6 @@
 //! What counts as a page, and what a page may carry.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,8 +90,8 @@ impl Judge {
         let Some(name) = visitor.agent.name.as_deref().filter(|_| bound) else { return false };
         let Some(robots) = self.robots.get() else { return false };
         let target = match head.query {
-            Some(query) => format!("{}?{query}", head.path),
-            None => head.path.to_owned(),
+            Some(query) => Cow::Owned(format!("{}?{query}", head.path)),
+            None => Cow::Borrowed(head.path),
         };
         robots.forbids(&visitor.host, name, &target, visitor.arrived.as_secs())
     }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::cells::CellKey;
 use super::judge::{Judge, ONCE};
 use super::width::{Widened, Width};
-use super::{Fired, Signal};
+use super::{Signal, Signals};
 
 /// Cells that the two soft quotas gave out; none where they refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) fn cost_of_page(last_score: u8) -> NonZeroU32 {
 
 impl Judge {
     /// The price of a page rises with suspicion; a refusal is a signal.
-    pub(super) fn soft_refusals(&self, client: CellKey, last_score: u8, width: Width, fired: &mut Vec<Fired>) -> Paid {
+    pub(super) fn soft_refusals(&self, client: CellKey, last_score: u8, width: Width, fired: &mut Signals) -> Paid {
         let cost = cost_of_page(last_score);
         let mut ask = |limiters: &Widened, signal| {
             let given = matches!(limiters.of(width).check_key_n(&client, cost), Ok(Ok(())));

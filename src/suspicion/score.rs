@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::signals::{Group, Kind, Signal};
-use super::{Fired, SuspicionError};
+use super::{Fired, Signals, SuspicionError};
 
 /// Most points of headers and network without any conduct: below the price of a wait.
 pub(crate) const ODD: f32 = 22.0;
@@ -132,7 +132,7 @@ fn cap_together(fired: &mut [Fired], of: impl Fn(&Fired) -> bool, mut left: u8) 
 }
 
 /// In the order of the codes, each once.
-pub(super) fn in_order(mut fired: Vec<Fired>) -> Vec<Fired> {
+pub(super) fn in_order(mut fired: Signals) -> Signals {
     fired.sort_unstable_by_key(|f| f.signal);
     fired.dedup_by_key(|f| f.signal);
     fired.retain(|f| f.points > 0);

@@ -3,7 +3,7 @@
 use super::conduct::browses;
 use super::judge::{Judge, ONCE};
 use super::state::{Keys, Record, distinct, flag};
-use super::{Fired, Signal};
+use super::{Fired, Signal, Signals};
 use crate::visitor::{Trap, Visitor};
 
 /// Networks of one pass within the hour, and names beyond the number of networks.
@@ -20,7 +20,7 @@ pub(super) struct PassState {
 }
 
 impl Judge {
-    pub(super) fn traps(&self, visitor: &Visitor, record: &Record, spared: bool, fired: &mut Vec<Fired>) {
+    pub(super) fn traps(&self, visitor: &Visitor, record: &Record, spared: bool, fired: &mut Signals) {
         let Some(trap) = visitor.trap.filter(|_| !spared) else { return };
         // What was switched off has no victims, whoever still knows the way.
         let set = match trap {
@@ -47,7 +47,7 @@ impl Judge {
     }
 
     /// The credit of a pass.
-    pub(super) fn pass(&self, visitor: &Visitor, keys: &Keys, fired: &mut Vec<Fired>) -> PassState {
+    pub(super) fn pass(&self, visitor: &Visitor, keys: &Keys, fired: &mut Signals) -> PassState {
         let (Some(pass), Some(key)) = (visitor.pass, keys.pass) else { return PassState::default() };
         let seen = self.state.with_record(key, |record, known| {
             let [networks, subs] = &mut record.distinct;

@@ -12,6 +12,7 @@
 //!
 //! Whatever does not parse ends the walk: the client is the last good hop, and the source is `malformed`.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
@@ -200,7 +201,7 @@ impl TrustedProxies {
     fn walk(
         &self,
         peer: IpAddr,
-        line: Joined,
+        line: Joined<'_>,
         source: AddressSource,
         found: &dyn Fn(IpAddr, AddressSource, u8) -> ClientAddress,
     ) -> ClientAddress {
@@ -209,12 +210,23 @@ impl TrustedProxies {
             Joined::Malformed => return found(peer, AddressSource::Malformed, 1),
             Joined::Line(line) => line,
         };
-        let (elements, parse): (Vec<&str>, fn(&str) -> Option<IpAddr>) = match source {
-            AddressSource::Forwarded => (split_outside_quotes(&line), forwarded_for),
-            _ => (line.split(',').collect(), hop),
-        };
+        if source == AddressSource::Forwarded {
+            let elements = split_outside_quotes(&line).into_iter().rev();
+            return self.follow(peer, elements, forwarded_for, source, found);
+        }
+        self.follow(peer, line.rsplit(','), hop, source, found)
+    }
+
+    fn follow<'l>(
+        &self,
+        peer: IpAddr,
+        elements: impl Iterator<Item = &'l str>,
+        parse: fn(&str) -> Option<IpAddr>,
+        source: AddressSource,
+        found: &dyn Fn(IpAddr, AddressSource, u8) -> ClientAddress,
+    ) -> ClientAddress {
         let mut last = peer;
-        for (index, element) in elements.into_iter().rev().enumerate() {
+        for (index, element) in elements.enumerate() {
             let hops = (index + 1).min(MAX_HOPS) as u8;
             let parsed = if index < MAX_HOPS { parse(element.trim_matches([' ', '\t'])) } else { None };
             match parsed {
@@ -240,28 +252,28 @@ impl TrustedProxies {
     }
 }
 
-enum Joined {
+enum Joined<'h> {
     Absent,
     Malformed,
-    Line(String),
+    Line(Cow<'h, str>),
 }
 
 /// All lines of a field, joined with commas in order (RFC 9110 §5.3).
-fn joined(headers: &HeaderMap, name: &str) -> Joined {
-    let mut line = String::new();
-    let mut any = false;
+fn joined<'h>(headers: &'h HeaderMap, name: &str) -> Joined<'h> {
+    let mut line: Option<Cow<'h, str>> = None;
     for value in headers.get_all(name) {
         let Ok(text) = value.to_str() else { return Joined::Malformed };
-        if any {
-            line.push(',');
-        }
-        line.push_str(text);
-        any = true;
-        if line.len() > MAX_BYTES {
+        // Nearly always there is one, which is read where it stands.
+        let all = match line {
+            None => Cow::Borrowed(text),
+            Some(before) => Cow::Owned(format!("{before},{text}")),
+        };
+        if all.len() > MAX_BYTES {
             return Joined::Malformed;
         }
+        line = Some(all);
     }
-    if any { Joined::Line(line) } else { Joined::Absent }
+    line.map_or(Joined::Absent, Joined::Line)
 }
 
 /// Splits at commas, but not inside quoted strings (RFC 9110 §5.6.4).

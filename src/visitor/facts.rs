@@ -1,5 +1,6 @@
 //! The facts of one request: what [`IdentifyLayer`](super::IdentifyLayer) runs.
 
+use std::io::{self, Write};
 #[cfg(feature = "verify-dns")]
 use std::net::IpAddr;
 #[cfg(feature = "axum")]
@@ -19,7 +20,7 @@ use super::Verification;
 use super::pass::Tokens;
 use super::prefixes::PrefixSet;
 use super::published::Ranges;
-use super::route::{self, Routes, bare_host, normalise};
+use super::route::{self, Routes, bare_host, lower, normal};
 #[cfg(feature = "web-bot-auth")]
 use super::signature;
 use super::trap::TrapPaths;
@@ -130,7 +131,7 @@ impl Facts {
         let proof = self.ranges.load().verify(&agent, ip, arrived);
         #[cfg(feature = "verify-dns")]
         let proof = self.with_dns_answer(proof, &agent, ip);
-        let path = normalise(head.path);
+        let path = normal(head.path);
         let secure = self.is_secure(head);
         #[cfg(feature = "web-bot-auth")]
         let (agent, proof) = match &self.signatures {
@@ -139,7 +140,7 @@ impl Facts {
         };
         let asset_path = self.routes.is_asset_path(&path);
         let route = self.routes.classify(head.method, head.path, &path, asset_path, head.headers);
-        let host: Arc<str> = bare_host(head.host.unwrap_or_default()).to_ascii_lowercase().into();
+        let host: Arc<str> = lower(bare_host(head.host.unwrap_or_default())).into();
         let own = (route == RouteClass::Own).then(|| self.routes.below_mount(&path)).flatten();
         let traps = self.keys.as_ref().map(|keys| &keys.traps);
         Visitor {
@@ -337,14 +338,32 @@ pub(crate) fn request_id(arrived: Duration) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(arrived.as_millis() as u64, &random).into_uuid()
 }
 
-/// address text ‖ 00 ‖ User-Agent ‖ 00 ‖ Accept-Language ‖ 00 ‖ Sec-CH-UA.
+/// Bytes of nearly all keys: these are put together on the stack, and copied once.
+const USUAL_KEY: usize = 512;
+
 fn visitor_key(address: &ClientAddress, headers: &HeaderMap) -> VisitorKey {
-    let mut key = address.client().map_or_else(String::new, |net| net.to_string()).into_bytes();
-    for name in ["user-agent", "accept-language", "sec-ch-ua"] {
-        key.push(0);
-        key.extend_from_slice(headers.get(name).map_or(&[][..], |v| v.as_bytes()));
+    let mut room = [0_u8; USUAL_KEY];
+    let mut rest = &mut room[..];
+    if write_key(&mut rest, address, headers).is_ok() {
+        let length = USUAL_KEY - rest.len();
+        return VisitorKey(Arc::from(&room[..length]));
     }
+    let mut key = Vec::with_capacity(2 * USUAL_KEY);
+    // Writing to memory that grows cannot fail.
+    let _ = write_key(&mut key, address, headers);
     VisitorKey(key.into())
+}
+
+/// address text ‖ 00 ‖ User-Agent ‖ 00 ‖ Accept-Language ‖ 00 ‖ Sec-CH-UA.
+fn write_key(key: &mut impl Write, address: &ClientAddress, headers: &HeaderMap) -> io::Result<()> {
+    if let Some(net) = address.client() {
+        write!(key, "{net}")?;
+    }
+    for name in ["user-agent", "accept-language", "sec-ch-ua"] {
+        key.write_all(&[0])?;
+        key.write_all(headers.get(name).map_or(&[][..], |v| v.as_bytes()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -370,6 +389,21 @@ mod tests {
             ("\u{e4}13d1516h1", false),
         ] {
             assert_eq!(is_foreign(ja4), foreign, "{ja4}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_any_length_holds_the_address_and_three_headers() {
+        let address = ClientAddress { ip: Some([203, 0, 113, 9].into()), ..ClientAddress::UNKNOWN };
+        for length in [0, 200, USUAL_KEY - 29, USUAL_KEY - 28, USUAL_KEY - 27, USUAL_KEY, 4 * USUAL_KEY] {
+            let agent = "a".repeat(length);
+            let mut headers = HeaderMap::new();
+            headers.insert("user-agent", agent.parse().unwrap());
+            headers.insert("accept-language", "de,en;q=0.5".parse().unwrap());
+            let expect = format!("203.0.113.9/32\0{agent}\0de,en;q=0.5\0");
+            assert_eq!(&*visitor_key(&address, &headers).0, expect.as_bytes());
+            let nobody = visitor_key(&ClientAddress::UNKNOWN, &headers);
+            assert_eq!(nobody.0.strip_prefix(b"\0"), expect.as_bytes().strip_prefix(b"203.0.113.9/32\0"));
         }
     }
 

@@ -124,6 +124,12 @@ pub(crate) fn bare_host(host: &str) -> &str {
     name.trim_end_matches('.')
 }
 
+/// In lower case; copied only where it is not yet.
+pub(super) fn lower(text: &str) -> Cow<'_, str> {
+    let is_lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+    if is_lower { Cow::Borrowed(text) } else { Cow::Owned(text.to_ascii_lowercase()) }
+}
+
 /// The mount stands in markup and in policies: nothing in it needs to be escaped there.
 pub(crate) fn check_mount(mount: &str) -> Result<(), (&'static str, String)> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'/');
@@ -156,9 +162,7 @@ impl Routes {
 
     /// Does the path name an asset by its extension or a configured pattern?
     pub(crate) fn is_asset_path(&self, normal: &str) -> bool {
-        let is_lower = !normal.bytes().any(|b| b.is_ascii_uppercase());
-        let lower = if is_lower { Cow::Borrowed(normal) } else { Cow::Owned(normal.to_ascii_lowercase()) };
-        self.asset.is_match(&lower) && !self.page.is_match(normal)
+        self.asset.is_match(&lower(normal)) && !self.page.is_match(normal)
     }
 
     /// The part of one of deckle's own paths below the mount.
@@ -242,9 +246,11 @@ fn asks_for_data(headers: &HeaderMap) -> bool {
 }
 
 fn looks_like_feed(path: &str) -> bool {
-    let last = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-    matches!(last.as_str(), "feed" | "rss" | "atom" | "rss.xml" | "atom.xml" | "feed.xml" | "feed.json" | "index.xml")
-        || [".rss", ".atom"].iter().any(|end| last.ends_with(end))
+    const NAMES: [&str; 8] = ["feed", "rss", "atom", "rss.xml", "atom.xml", "feed.xml", "feed.json", "index.xml"];
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let extension = last.rsplit_once('.').map(|(_, extension)| extension);
+    NAMES.iter().any(|name| last.eq_ignore_ascii_case(name))
+        || extension.is_some_and(|end| ["rss", "atom"].iter().any(|feed| end.eq_ignore_ascii_case(feed)))
 }
 
 fn is_wellknown(path: &str) -> bool {
@@ -259,22 +265,34 @@ fn is_wellknown(path: &str) -> bool {
 
 /// The normal form of a path.
 pub fn normalise(raw: &str) -> String {
+    normal(raw).into_owned()
+}
+
+/// The same; copied only where it is another one. Most paths have that form but for a final slash.
+pub(super) fn normal(raw: &str) -> Cow<'_, str> {
+    let bare = raw.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(raw);
+    if is_normal(bare) { Cow::Borrowed(bare) } else { Cow::Owned(resolved(raw)) }
+}
+
+/// Nothing is to be decoded, cut or left out.
+fn is_normal(path: &str) -> bool {
+    let plain = !path.ends_with('.') && !path.bytes().any(|b| matches!(b, b'%' | b'\\' | b';'));
+    let is_kept = |segment: &str| !matches!(segment, "" | "." | "..");
+    path == "/" || (plain && path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_kept)))
+}
+
+fn resolved(raw: &str) -> String {
     let decoded = decode_unreserved(raw);
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in decoded.split('/') {
-        let bare = segment.split(';').next().unwrap_or_default();
-        match bare {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
-            other => segments.push(other),
-        }
-    }
     let mut out = String::with_capacity(decoded.len() + 1);
-    for segment in &segments {
-        out.push('/');
-        out.push_str(segment);
+    for segment in decoded.split('/') {
+        match segment.split(';').next().unwrap_or_default() {
+            "" | "." => {}
+            ".." => out.truncate(out.rfind('/').unwrap_or(0)),
+            other => {
+                out.push('/');
+                out.push_str(other);
+            }
+        }
     }
     while out.ends_with('.') {
         out.pop();
@@ -318,7 +336,7 @@ fn decode_unreserved(raw: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 #[cfg(test)]
@@ -408,7 +426,37 @@ mod tests {
         assert!(!is_navigation(&Method::HEAD, RouteClass::Page, &HeaderMap::new()));
     }
 
+    #[test]
+    fn what_is_normal_but_for_a_final_slash_is_not_copied() {
+        for (path, expect) in
+            [("/", "/"), ("//", "/"), ("/a", "/a"), ("/a/", "/a"), ("/2026/a-b.html", "/2026/a-b.html")]
+        {
+            assert!(matches!(normal(path), Cow::Borrowed(same) if same == expect), "{path}");
+        }
+        for (path, expect) in
+            [("", "/"), ("a", "/a"), ("/a//", "/a"), ("/a./", "/a"), ("/..a/.b", "/..a/.b"), ("/.", "/")]
+        {
+            assert_eq!(normal(path), expect, "{path}");
+        }
+        assert!(matches!(lower("/a"), Cow::Borrowed("/a")) && lower("/A") == "/a");
+    }
+
+    #[test]
+    fn feeds_are_known_in_any_case() {
+        for path in ["/a/FEED", "/news.RSS", "/x/Atom.xml", "/x/.atom", "/a.b.rss"] {
+            assert!(looks_like_feed(path), "{path}");
+        }
+        for path in ["/feeds", "/rss/a", "/a.rss/b", "/arss", "/a.rssx", "/"] {
+            assert!(!looks_like_feed(path), "{path}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_path_that_is_not_copied_is_what_resolving_makes_of_it(path in "/?([ab.;%2eE\\\\]{0,3}/){0,4}[a.;]{0,2}") {
+            prop_assert_eq!(normal(&path), resolved(&path));
+        }
+
         #[test]
         fn the_normal_form_is_stable(path in "/[ -~]{0,40}") {
             let once = normalise(&path);

@@ -9,7 +9,7 @@ use super::layer::EnforceLayer;
 use super::plan::{Head, Plan};
 use crate::action::limit::TRICKLE;
 use crate::action::policy::{Draft, Rule};
-use crate::action::{Action, ActionError, Decision, LimitReport, Mode, Settings};
+use crate::action::{Action, ActionError, Clamps, Decision, LimitReport, Mode, Settings};
 use crate::rights::LicenseSettings;
 use crate::secret::Secret;
 use crate::suspicion::{Assessment, State};
@@ -69,7 +69,7 @@ impl Rehearsal {
 
     /// What the hard quotas say, whatever else is decided.
     pub(crate) fn refuses(&self, visitor: &Visitor, assessment: &Assessment) -> Option<LimitReport> {
-        let mut draft = Draft { action: Action::Allow, rule: Rule::Score, clamps: Vec::new() };
+        let mut draft = Draft { action: Action::Allow, rule: Rule::Score, clamps: Clamps::new() };
         self.layer.shared.ask_limits(&mut draft, visitor, assessment)
     }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::action::{Decision, Mode, Moment, Rule};
+use crate::action::{Clamps, Decision, Mode, Moment, Rule};
 use crate::audit::PageSummary;
 use crate::audit::record::blank;
 use crate::clock::ManualClock;
@@ -21,7 +21,8 @@ fn visitor(address: &str, agent: &str) -> Visitor {
 }
 
 fn record(address: &str, agent: &str, score: u8) -> AuditRecord {
-    let signals = vec![Fired { signal: Signal::ArticleRun, points: 8 }, Fired { signal: Signal::NoAssets, points: 20 }];
+    let signals = [Fired { signal: Signal::ArticleRun, points: 8 }, Fired { signal: Signal::NoAssets, points: 20 }];
+    let signals = signals.into_iter().collect();
     let assessment = Assessment { score, signals, took: Duration::from_micros(20), ..Assessment::unknown() };
     AuditRecord {
         time: Duration::from_secs(NOW),
@@ -35,8 +36,8 @@ fn record(address: &str, agent: &str, score: u8) -> AuditRecord {
 /// As the policy of scanners has it.
 fn refused(record: AuditRecord, mode: Mode) -> AuditRecord {
     let (would, action, clamps) = match mode {
-        Mode::Observe => (Some(Action::Block), Action::Allow, vec![Clamp::Observe]),
-        Mode::Enforce => (None, Action::Block, Vec::new()),
+        Mode::Observe => (Some(Action::Block), Action::Allow, [Clamp::Observe].into_iter().collect()),
+        Mode::Enforce => (None, Action::Block, Clamps::new()),
     };
     let rule = Rule::Policy(Category::Scanner);
     let moment = Moment::default();
@@ -111,7 +112,7 @@ fn memory_is_bounded_and_the_heavy_ones_stay() {
     for i in 0..3_000u32 {
         let address = std::net::Ipv4Addr::from(0xCB00_7100 + i).to_string();
         let mut light = record(&address, "Wget/1.21", 41);
-        light.path = format!("/news/a-b-c-{i}");
+        light.path = format!("/news/a-b-c-{i}").into();
         live.note(&light);
     }
     let now = live.snapshot();

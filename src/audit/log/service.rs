@@ -1,20 +1,25 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, Version, header};
+use http::{HeaderMap, Method, Request, Response, Version, header};
 use http_body::Body;
 use tower_service::Service;
 
 use super::body::LogBody;
 use super::future::{Open, ResponseFuture};
 use crate::action::Answers;
+use crate::audit::record::METHODS;
 use crate::audit::{AuditRecord, Sink};
 use crate::clock::SharedClock;
 use crate::suspicion::Assessment;
 use crate::visitor::{Visitor, request_id};
+
+/// Characters of a host that are kept.
+const MAX_HOST: usize = 255;
 
 /// Middleware of [`AuditLayer`](super::AuditLayer).
 #[derive(Clone)]
@@ -46,10 +51,10 @@ impl<S> Audit<S> {
         let record = AuditRecord {
             time,
             request_id: visitor.as_ref().map_or_else(|| request_id(time), |v| v.request_id),
-            method: request.method().as_str().to_owned(),
+            method: method(request.method()),
             scheme: if visitor.as_ref().is_some_and(|v| v.secure) { "https" } else { "http" },
-            host: host(request.uri(), headers),
-            path: request.uri().path().to_owned(),
+            host: host(request.uri(), headers, visitor.as_ref().map(|v| &v.host)),
+            path: path(request.uri().path(), visitor.as_ref().map(|v| &v.path)),
             query: request.uri().query().map(str::to_owned),
             status: None,
             body_size: 0,
@@ -71,10 +76,25 @@ impl<S> Audit<S> {
     }
 }
 
-fn host(uri: &http::Uri, headers: &HeaderMap) -> String {
+fn method(method: &Method) -> Cow<'static, str> {
+    let known = METHODS.into_iter().find(|known| *known == method.as_str());
+    known.map_or_else(|| Cow::Owned(method.as_str().to_owned()), Cow::Borrowed)
+}
+
+/// `known`: its name; most requests name no port.
+fn host(uri: &http::Uri, headers: &HeaderMap, known: Option<&Arc<str>>) -> Arc<str> {
     let header = || headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let text = uri.authority().map_or_else(header, |a| a.as_str());
-    lower(text.chars().filter(char::is_ascii_graphic), 255)
+    let whole = text.len() <= MAX_HOST && text.bytes().all(|b| b.is_ascii_graphic());
+    match known.filter(|known| whole && known.eq_ignore_ascii_case(text)) {
+        Some(known) => Arc::clone(known),
+        None => lower(text.chars().filter(char::is_ascii_graphic), MAX_HOST).into(),
+    }
+}
+
+/// `known`: its normal form; most paths are sent in that.
+fn path(sent: &str, known: Option<&Arc<str>>) -> Arc<str> {
+    known.filter(|known| ***known == *sent).map_or_else(|| sent.into(), Arc::clone)
 }
 
 /// In lower case. The usual room is taken at once: a text that grows is copied.
@@ -123,5 +143,39 @@ where
 impl<S: fmt::Debug> fmt::Debug for Audit<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Audit").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_visitor_has_already_is_shared_and_nothing_else() {
+        let uri = |text: &'static str| http::Uri::from_static(text);
+        let name: Arc<str> = "news.example".into();
+        for (uri, header, expect) in [
+            (uri("/a"), "news.example", "news.example"),
+            (uri("/a"), "News.Example", "news.example"),
+            (uri("https://news.example/a"), "", "news.example"),
+            (uri("/a"), "News.Example:8080", "news.example:8080"),
+            (uri("/a"), "news.example.", "news.example."),
+            (uri("/a"), "news .example", "news.example"),
+            (uri("/a"), "", ""),
+        ] {
+            let headers = HeaderMap::from_iter([(header::HOST, header.parse().unwrap())]);
+            let got = host(&uri, &headers, Some(&name));
+            assert_eq!((&*got, &got), (expect, &host(&uri, &headers, None)), "{header}");
+            assert_eq!(Arc::ptr_eq(&got, &name), header.eq_ignore_ascii_case(&name) || uri.host().is_some());
+        }
+        let normal: Arc<str> = "/a".into();
+        assert!(Arc::ptr_eq(&path("/a", Some(&normal)), &normal));
+        assert_eq!((&*path("/a/", Some(&normal)), &*path("/a", None)), ("/a/", "/a"));
+    }
+
+    #[test]
+    fn usual_methods_are_not_copied() {
+        assert!(matches!(method(&Method::GET), Cow::Borrowed("GET")));
+        assert_eq!(method(&Method::from_bytes(b"PROPFIND").unwrap()), "PROPFIND");
     }
 }

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message;
 
 use super::*;
-use crate::action::{Action, Decision, Moment, Rule};
+use crate::action::{Action, Clamps, Decision, Moment, Rule};
 use crate::audit::anchor::SignedHead;
 use crate::audit::privacy::Pseudonyms;
 use crate::audit::record::blank;
@@ -111,7 +111,7 @@ fn with_action(action: Action) -> AuditRecord {
         action,
         would: None,
         rule: Rule::Score,
-        clamps: Vec::new(),
+        clamps: Clamps::new(),
         limit: None,
         delay: None,
         challenge: None,

@@ -4,21 +4,12 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::has_directive;
+use crate::page::connection::{OF_THE_CONNECTION, nominated};
 use crate::page::etag::EntityTag;
 use crate::page::policy::PagePolicy;
 
-/// Fields of one connection, besides those that `Connection` names (RFC 9110 §7.6.1).
-const OF_THE_CONNECTION: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// Of the connection of an answer, too (RFC 9110 §11.7.3, §6.6.2).
+static OF_AN_ANSWER: [HeaderName; 2] = [HeaderName::from_static("proxy-authentication-info"), header::TRAILER];
 /// Fields of one message, what a signature said of them, and names that servers give to one request. A 304 says `Expires` anew
 /// (RFC 9110 §15.4.5).
 const OF_ONE_MESSAGE: [&str; 17] = [
@@ -200,17 +191,16 @@ fn lasting(headers: &HeaderMap) -> HeaderMap {
 /// Does `Connection` name fields that are not of the connection? A proxy takes them away, and what the site gets is something else
 /// than what the client has sent.
 pub(crate) fn nominates(headers: &HeaderMap) -> bool {
-    of_the_connection(headers)
-        .iter()
-        .any(|name| headers.contains_key(name) && !OF_THE_CONNECTION.contains(&name.as_str()))
+    nominated(headers).any(|name| headers.contains_key(&name) && !always_of_the_connection().any(|own| *own == name))
 }
 
 /// The fields that go no further than one connection.
 fn of_the_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let named = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
-    let names = named.flat_map(|line| line.split(',')).map(str::trim).chain(OF_THE_CONNECTION);
-    // What is no name is no field.
-    names.filter_map(|name| name.parse().ok()).collect()
+    nominated(headers).chain(always_of_the_connection().cloned()).collect()
+}
+
+fn always_of_the_connection() -> impl Iterator<Item = &'static HeaderName> {
+    OF_THE_CONNECTION.iter().chain(&OF_AN_ANSWER)
 }
 
 #[cfg(test)]

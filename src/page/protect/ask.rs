@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Uri, header};
 use uuid::Uuid;
 
 use super::document::{self, Document};
-use super::recall::{self, Recall};
+use super::recall;
 use super::site::Site;
 use crate::action::Action;
 use crate::page::encoding::{Coding, preferred};
@@ -34,7 +34,7 @@ pub(super) struct Ask {
     /// A document of rights is asked for.
     pub(super) document: Option<Document>,
     pub(super) host: String,
-    pub(super) path: String,
+    pub(super) path: Arc<str>,
     /// As it was asked for, with its query.
     pub(super) target: String,
     pub(super) expected: Expected,
@@ -57,8 +57,6 @@ pub(super) struct Ask {
     pub(super) visitor: Option<VisitorKey>,
     /// The tags that the client sent, for a 304 to name the one that it confirms.
     pub(super) sent_tags: Arc<[EntityTag]>,
-    /// What is stored for it.
-    pub(super) recall: Option<Recall>,
 }
 
 impl Ask {
@@ -78,6 +76,10 @@ impl Ask {
 struct Prepared(Arc<[EntityTag]>);
 
 fn sent_tags(headers: &HeaderMap) -> Arc<[EntityTag]> {
+    // Most requests are under no condition, and share one empty list.
+    if !headers.contains_key(header::IF_NONE_MATCH) {
+        return Arc::default();
+    }
     let lines = headers.get_all(header::IF_NONE_MATCH).iter();
     lines.filter_map(|line| EntityTag::parse_list(line.as_bytes())).flatten().collect()
 }
@@ -87,7 +89,7 @@ impl Site {
     pub(super) fn ask(&self, head: &mut Parts) -> Ask {
         let seen = self.take_token(&mut head.uri);
         let visitor = head.extensions.get::<Visitor>();
-        let path = visitor.map_or_else(|| normalise(head.uri.path()), |v| v.path.to_string());
+        let path = visitor.map_or_else(|| normalise(head.uri.path()).into(), |v| Arc::clone(&v.path));
         let asset = visitor.map_or_else(|| has_asset_extension(&path), |v| v.asset_path);
         let expected = match visitor.map(|v| v.route) {
             _ if asset => Expected::Asset,
@@ -117,7 +119,6 @@ impl Site {
         let mut ask = Ask {
             ranged: false,
             whole: recall::asks_for_all(&head.headers),
-            recall: None,
             card: head.extensions.get::<Action>() == Some(&Action::Card),
             personal: document.is_some() && is_personal(head),
             document,
@@ -197,7 +198,9 @@ fn has_asset_extension(path: &str) -> bool {
 
 fn host_of(uri: &Uri, headers: &HeaderMap) -> String {
     let header = || headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    uri.authority().map_or_else(header, |a| a.as_str()).chars().take(255).collect::<String>().to_ascii_lowercase()
+    let text = uri.authority().map_or_else(header, |a| a.as_str());
+    let end = text.char_indices().nth(255).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or_default().to_ascii_lowercase()
 }
 
 /// For a layer that stands alone: nobody has said when the request arrived, and the notice shows the year.
@@ -285,6 +288,8 @@ mod tests {
         assert_eq!(year_of(1_795_000_000), 2026);
         let (head, ()) = http::Request::builder().uri("http://News.Example/a").body(()).unwrap().into_parts();
         assert_eq!(host_of(&head.uri, &head.headers), "news.example");
+        let (head, ()) = http::Request::builder().header("host", "A".repeat(300)).body(()).unwrap().into_parts();
+        assert_eq!(host_of(&head.uri, &head.headers), "a".repeat(255));
         assert!(has_asset_extension("/a/b.CSS") && !has_asset_extension("/a.css/b"));
     }
 }

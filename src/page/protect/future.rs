@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::ask::Ask;
 use super::document;
-use super::recall::Confirmed;
+use super::recall::{Confirmed, Recall};
 use super::site::Site;
 use super::spare::Question;
 use crate::action::CardMade;
@@ -34,7 +34,13 @@ pin_project! {
     #[project = Projected]
     enum Kind<F> {
         Own { response: Option<Response<Full<Bytes>>> },
-        Page { #[pin] inner: F, ask: Option<(Arc<Ask>, Arc<Site>)>, question: Option<Question> },
+        Page {
+            #[pin]
+            inner: F,
+            ask: Option<(Arc<Ask>, Arc<Site>)>,
+            question: Option<Question>,
+            recall: Option<Recall>,
+        },
     }
 }
 
@@ -43,8 +49,14 @@ impl<F> ResponseFuture<F> {
         Self { kind: Kind::Own { response: Some(response) } }
     }
 
-    pub(super) fn page(inner: F, ask: Ask, site: Arc<Site>, question: Option<Question>) -> Self {
-        Self { kind: Kind::Page { inner, ask: Some((Arc::new(ask), site)), question } }
+    pub(super) fn page(
+        inner: F,
+        ask: Ask,
+        site: Arc<Site>,
+        question: Option<Question>,
+        recall: Option<Recall>,
+    ) -> Self {
+        Self { kind: Kind::Page { inner, ask: Some((Arc::new(ask), site)), question, recall } }
     }
 }
 
@@ -61,10 +73,10 @@ where
                 Some(response) => Poll::Ready(Ok(response.map(PageBody::own))),
                 None => Poll::Pending,
             },
-            Projected::Page { inner, ask, question } => {
+            Projected::Page { inner, ask, question, recall } => {
                 let response = ready!(inner.poll(cx))?;
                 let response = match ask.take() {
-                    Some((ask, site)) => tell_seen(&ask, protect(&ask, &site, response)),
+                    Some((ask, site)) => tell_seen(&ask, protect(&ask, &site, recall.take().as_ref(), response)),
                     None => response.map(PageBody::inner),
                 };
                 if let Some(question) = question.take() {
@@ -76,8 +88,13 @@ where
     }
 }
 
-fn protect<R: Body<Data = Bytes>>(ask: &Arc<Ask>, site: &Arc<Site>, response: Response<R>) -> Response<PageBody<R>> {
-    if let Some(confirmed) = Confirmed::by(&response, ask, site) {
+fn protect<R: Body<Data = Bytes>>(
+    ask: &Arc<Ask>,
+    site: &Arc<Site>,
+    recall: Option<&Recall>,
+    response: Response<R>,
+) -> Response<PageBody<R>> {
+    if let Some(confirmed) = Confirmed::by(&response, ask, recall, site) {
         return site.confirmed(ask, &confirmed, response);
     }
     if let Some(kept) = document::stand_in(ask, site, response.status()) {
@@ -94,7 +111,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Arc<Ask>, site: &Arc<Site>, response: Re
         return card(ask, site, response);
     }
     let (mut head, body) = response.into_parts();
-    let memory = site.memory(ask, &head);
+    let memory = site.memory(ask, recall, &head);
     let mut wish = site.wish(ask, &mut head);
     site.declare(ask, &mut wish, head.status, &mut head.headers);
     let report = |rewrite, skip| PageReport::new(rewrite, Some(skip));
@@ -143,7 +160,7 @@ fn protect<R: Body<Data = Bytes>>(ask: &Arc<Ask>, site: &Arc<Site>, response: Re
             let (finding, parts) = (site.finding(ask), (head.status, &head.headers));
             let coding = ask.outgoing(&codings);
             let memory = memory.filter(|_| coding == Coding::Gzip && !sniff);
-            let memory = memory.and_then(|memory| site.wished(memory, ask, &wish, finding));
+            let memory = memory.and_then(|memory| site.wished(memory, recall, &wish, finding));
             let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, finding, parts, &codings, (fills, memory));
             let report = PageReport::new(Rewrite::Done, None);
             {

@@ -34,9 +34,10 @@ struct Front<'a> {
     body_is_root: bool,
 }
 
-/// What a request has to do with heads that are stored.
+/// What a request has to do with heads that are stored. It is let go with the head of the answer: a body may take long.
 pub(super) struct Recall {
     front: u128,
+    /// By what was known when the request came; a page that has to be made goes by what is known when its answer is here.
     finding: Option<Finding>,
     no_slots: Option<&'static str>,
     /// Nobody in particular has asked: the head of the answer may be stored.
@@ -56,10 +57,10 @@ struct Asked {
 
 impl Site {
     /// Looks for what is stored for a request, and asks the site whether it holds.
-    pub(super) fn recall(&self, ask: &mut Ask, headers: &mut HeaderMap) {
+    pub(super) fn recall(&self, ask: &Ask, headers: &mut HeaderMap) -> Option<Recall> {
         let page = ask.enabled && ask.whole && ask.expected == Expected::Page && !ask.card && ask.document.is_none();
         let plans = self.plans.as_ref().filter(|plans| plans.packs() && page && ask.method == Method::GET);
-        let Some(plans) = plans.filter(|plans| plans.trusts(&ask.host)) else { return };
+        let plans = plans.filter(|plans| plans.trusts(&ask.host))?;
         let finding = self.finding(ask);
         let no_slots = self.no_slots(ask, finding);
         let front = plans.key(&Front {
@@ -84,7 +85,7 @@ impl Site {
         });
         let anonymous = is_anonymous(headers);
         let sent = (anonymous && stored.is_none()).then(|| headers.clone());
-        ask.recall = Some(Recall { front, finding, no_slots, anonymous, sent, stored, asked });
+        Some(Recall { front, finding, no_slots, anonymous, sent, stored, asked })
     }
 
     /// The packed page, if this copy would leave in it.
@@ -107,8 +108,8 @@ impl Site {
     }
 
     /// What is to be remembered of an answer, whose head is as the site has sent it.
-    pub(super) fn memory(&self, ask: &Ask, answer: &Parts) -> Option<Memory> {
-        let (plans, recall) = (self.plans.as_ref()?, ask.recall.as_ref()?);
+    pub(super) fn memory(&self, ask: &Ask, recall: Option<&Recall>, answer: &Parts) -> Option<Memory> {
+        let (plans, recall) = (self.plans.as_ref()?, recall?);
         if answer.status != StatusCode::OK {
             return None;
         }
@@ -134,8 +135,14 @@ impl Site {
     }
 
     /// The same, when all is decided about the page. `None`: it will not be packed, or is another one than was thought.
-    pub(super) fn wished(&self, memory: Memory, ask: &Ask, wish: &Wish, finding: Option<Finding>) -> Option<Memory> {
-        let (plans, recall) = (self.plans.as_ref()?, ask.recall.as_ref()?);
+    pub(super) fn wished(
+        &self,
+        memory: Memory,
+        recall: Option<&Recall>,
+        wish: &Wish,
+        finding: Option<Finding>,
+    ) -> Option<Memory> {
+        let (plans, recall) = (self.plans.as_ref()?, recall?);
         let as_thought = recall.finding == finding && !wish.unmarked && !wish.xhtml;
         as_thought.then(|| memory.wished(plans.key(wish)))
     }
@@ -203,11 +210,11 @@ pub(super) struct Confirmed<'a> {
 
 impl<'a> Confirmed<'a> {
     /// `None`: it is no 304, or one for the client.
-    pub(super) fn by<R>(answer: &Response<R>, ask: &'a Ask, site: &'a Site) -> Option<Self> {
+    pub(super) fn by<R>(answer: &Response<R>, ask: &Ask, recall: Option<&'a Recall>, site: &'a Site) -> Option<Self> {
         if answer.status() != StatusCode::NOT_MODIFIED {
             return None;
         }
-        let (plans, recall) = (site.plans.as_ref()?, ask.recall.as_ref()?);
+        let (plans, recall) = (site.plans.as_ref()?, recall?);
         let (stored, Asked { held, tags }) = recall.stored.as_ref().zip(recall.asked.as_ref())?;
         let named = Named::by(&stored.head.tag, tags, answer.headers());
         match named {
@@ -397,11 +404,17 @@ mod tests {
         format!("<!doctype html><html><head><title>{text}</title></head><body><article>{}", words.repeat(30))
     }
 
+    const ARTICLE: &[u8] = b"<!doctype html><title>t</title><article><p>x</p></article>";
+
     fn site() -> Arc<Site> {
+        let findings = Arc::new(Findings::default());
+        findings.learn_page(ARTICLE);
+        site_with(findings)
+    }
+
+    fn site_with(findings: Arc<Findings>) -> Arc<Site> {
         let settings = Settings { compress: true, ..Settings::default() };
         let mut site = Site::new(&settings, &rights::Settings::default(), "/.deckle").unwrap();
-        let findings = Arc::new(Findings::default());
-        findings.learn_page(b"<!doctype html><title>t</title><article><p>x</p></article>");
         let secrets = Secrets::from(Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap());
         let mut settings = watermark::Settings::default();
         settings.channels.whitespace = Whitespace::Always;
@@ -429,13 +442,18 @@ mod tests {
         }
     }
 
-    async fn ask(site: &Arc<Site>, origin: &Origin, reader: u32, change: impl FnOnce(&mut request::Parts)) -> Answer {
+    fn head_of(reader: u32, change: impl FnOnce(&mut request::Parts)) -> request::Parts {
         let request = Request::get("/a").header("host", "news.example").header("accept-encoding", "gzip");
         let request = request.header("user-agent", format!("reader {reader}"));
         let (mut head, ()) = request.body(()).unwrap().into_parts();
         change(&mut head);
         let arrived = Duration::from_secs(1_795_000_000);
         head.extensions.insert(Visitor::from_head(&head, &visitor::Settings::default(), arrived).unwrap());
+        head
+    }
+
+    async fn ask(site: &Arc<Site>, origin: &Origin, reader: u32, change: impl FnOnce(&mut request::Parts)) -> Answer {
+        let head = head_of(reader, change);
         let origin = origin.clone();
         let inner = tower::service_fn(move |request: Request<()>| {
             std::future::ready(Ok::<_, Infallible>(origin.answer(request.headers())))
@@ -517,6 +535,38 @@ mod tests {
         let others = other.plans.as_ref().unwrap().counts();
         assert_eq!((counts.hits, counts.packed_answers), (others.hits, others.packed_answers));
         assert_eq!(others.packed_confirmed, 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_request_is_kept_while_its_answer_leaves() {
+        let origin = Origin::new("one");
+        let read = Bytes::from(vec![b'a'; 64]);
+        let head = head_of(1, |head| {
+            head.headers.insert("x-own", HeaderValue::from_maybe_shared(read.clone()).unwrap());
+        });
+        let other = origin.clone();
+        let inner = tower::service_fn(move |request: Request<()>| {
+            std::future::ready(Ok::<_, Infallible>(other.answer(request.headers())))
+        });
+        let protect = Protect::new(inner, site(), KnownCodings::new());
+        let answer = protect.oneshot(Request::from_parts(head, ())).await.unwrap();
+        origin.change(|state| state.asked.clear());
+        assert!(!answer.body().is_end_stream() && read.is_unique());
+    }
+
+    #[tokio::test]
+    async fn what_another_page_teaches_while_the_site_answers_holds_for_the_answer() {
+        let findings = Arc::new(Findings::default());
+        let (origin, site) = (Origin::new("one"), site_with(Arc::clone(&findings)));
+        let inner = tower::service_fn(move |request: Request<()>| {
+            findings.learn_page(ARTICLE);
+            std::future::ready(Ok::<_, Infallible>(origin.answer(request.headers())))
+        });
+        let protect = Protect::new(inner, site, KnownCodings::new());
+        let answer = protect.oneshot(Request::from_parts(head_of(1, |_| {}), ())).await.unwrap();
+        let facts = answer.extensions().get::<PageReport>().unwrap().facts();
+        assert_eq!((facts.mark.is_some(), facts.mark_skip), (true, None));
+        assert!(answer.headers().contains_key("etag"), "it need not be kept from caches");
     }
 
     #[tokio::test]

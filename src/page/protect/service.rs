@@ -46,9 +46,9 @@ where
         }
         let mut ask = self.site.ask(&mut head);
         let question = self.codings.ask(&mut ask, &mut head.headers);
-        self.site.recall(&mut ask, &mut head.headers);
+        let recall = self.site.recall(&ask, &mut head.headers);
         let inner = self.inner.call(Request::from_parts(head, body));
-        ResponseFuture::page(inner, ask, Arc::clone(&self.site), question)
+        ResponseFuture::page(inner, ask, Arc::clone(&self.site), question, recall)
     }
 }
 

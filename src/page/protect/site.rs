@@ -184,7 +184,9 @@ impl Site {
         f(&TagMap { version: self.version.wrapping_add(ask.year.unsigned_abs().into()), visitor, volatile })
     }
 
-    /// Asked for once a response: what is known may change meanwhile, and head and body must say the same.
+    /// Asked for once an answer, when its head is here: what is known may change meanwhile, and head and body must say the same.
+    /// An answer may take long: whether its text may be touched is what was learned until then. What is stored is looked for by what
+    /// was known before ([`recall`](Site::recall)), and holds if that is the same.
     pub(super) fn finding(&self, ask: &Ask) -> Option<Finding> {
         self.marking.as_ref().and_then(|marks| marks.findings.lookup(&ask.host, &ask.path))
     }

@@ -197,7 +197,7 @@ fn as_logged(line: &OwnLine, state: &State, visitor: &Visitor) -> Assessment {
     Assessment {
         score: line.score,
         points: line.points,
-        signals: line.signals.clone(),
+        signals: line.signals.as_slice().into(),
         first_request: line.circumstances.first_request,
         counts_as_page: line.circumstances.page,
         prefetched: line.circumstances.prefetch,
@@ -214,7 +214,7 @@ fn as_logged(line: &OwnLine, state: &State, visitor: &Visitor) -> Assessment {
 fn weighed(logged: &Assessment, rules: &Rules, priced: Option<Priced>) -> Assessment {
     let mut of = logged.clone();
     if let Some(Priced { score, points, signals }) = priced {
-        (of.score, of.points, of.signals) = (score, points, signals);
+        (of.score, of.points, of.signals) = (score, points, signals.into());
     }
     of.bucket = rules.weights.bucket(of.score);
     let challenges = rules.policy.suspicion.cohort.challenge;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::event::{Circumstances, OwnLine};
 use super::{KEY, SimulateError, SimulatedPolicy};
-use crate::action::{self, Action, Clamp, Draft, Mode, Rehearsal, Rule};
+use crate::action::{self, Action, Clamp, Clamps, Draft, Mode, Rehearsal, Rule};
 use crate::clock::SharedClock;
 use crate::suspicion::score::Weights;
 use crate::suspicion::{Assessment, Signal, State, StateSize, Widened};
@@ -72,7 +72,7 @@ impl Rules {
             draft.clamps.push(Clamp::Route);
         }
         if refused && draft.action <= Action::Limit {
-            draft = Draft { action: Action::Limit, rule: Rule::Limit("page_hard"), clamps: Vec::new() };
+            draft = Draft { action: Action::Limit, rule: Rule::Limit("page_hard"), clamps: Clamps::new() };
         }
         let Circumstances { warm_up, valve, .. } = now;
         action::clamp(&mut draft, settings, action::Circumstances { mode: Mode::Enforce, warm_up, valve });

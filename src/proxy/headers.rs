@@ -58,7 +58,10 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .get_all(header::TE)
         .iter()
         .any(|v| v.to_str().is_ok_and(|l| l.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers"))));
-    for name in nominated.iter().chain(hop_by_hop()) {
+    for name in nominated {
+        headers.remove(name);
+    }
+    for name in hop_by_hop() {
         headers.remove(name);
     }
     strip_announced(headers);

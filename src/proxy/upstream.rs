@@ -154,9 +154,14 @@ impl Shared {
             // hyper sends no body with GET and HEAD unless it is told to.
             outgoing.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        let (body, uploaded) = if bodiless { (empty(), None) } else { self.request_body(body) };
         let on_client = upgrade.as_ref().and_then(|_| head.extensions.remove::<OnUpgrade>());
-        let mut answer = self.send(Request::from_parts(outgoing, body), uploaded).await;
+        let (request, uploaded) = if bodiless {
+            (without_body(outgoing), None)
+        } else {
+            let (body, uploaded) = self.request_body(body);
+            (Request::from_parts(outgoing, body), Some(uploaded))
+        };
+        let mut answer = self.send(request, uploaded).await;
         if let (Ok(answer), Some(on_client)) = (&answer, on_client)
             && answer.status() == StatusCode::SWITCHING_PROTOCOLS
         {
@@ -168,14 +173,14 @@ impl Shared {
             && matches!(answer, Err(Failure::Lost));
         // Nothing came back, and asking twice changes nothing (RFC 9110 §9.2.2).
         if repeat && let Some(again) = self.outgoing(&head, None) {
-            answer = self.send(Request::from_parts(again, empty()), None).await;
+            answer = self.send(without_body(again), None).await;
         }
         let asked = &head.headers;
         match answer {
             Ok(answer) if refuse::is_too_large(answer.headers(), &self.settings) => {
                 problem(StatusCode::BAD_GATEWAY, "The answer of the site cannot be passed on.", asked)
             }
-            Ok(answer) if is_partial_page(&answer) => self.whole(&head, answer, named.as_ref()).await,
+            Ok(answer) if bodiless && is_partial_page(&answer) => self.whole(&head, answer, named.as_ref()).await,
             Ok(answer) => self.incoming(answer, named.as_ref()),
             Err(Failure::Timeout) => problem(StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time.", asked),
             Err(Failure::TooLarge) => problem(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.", asked),
@@ -244,11 +249,11 @@ impl Shared {
     }
 
     /// The upload, and what ends with it.
-    fn request_body(&self, body: Incoming) -> (RequestBody, Option<oneshot::Receiver<()>>) {
+    fn request_body(&self, body: Incoming) -> (RequestBody, oneshot::Receiver<()>) {
         let (over, uploaded) = oneshot::channel();
         let max = self.settings.max_request_body.map_or(usize::MAX, |max| max.0 as usize);
         let body = UploadBody::new(body, self.settings.timeouts.response_idle.0, over);
-        (Limited::new(body, max).boxed_unsync(), Some(uploaded))
+        (Limited::new(body, max).boxed_unsync(), uploaded)
     }
 
     /// The time to the first byte counts from the end of the upload, which may take longer than an answer.
@@ -291,7 +296,7 @@ impl Shared {
         };
         again.headers.remove(header::RANGE);
         again.headers.remove(header::IF_RANGE);
-        match self.send(Request::from_parts(again, empty()), None).await {
+        match self.send(without_body(again), None).await {
             Ok(answer) => self.incoming(answer, named),
             Err(_) => self.incoming(partial, named),
         }
@@ -347,6 +352,17 @@ impl Shared {
         }
         response
     }
+}
+
+/// A request whose head announces no body: with a length, the next request of that connection would be taken for it.
+fn without_body(mut head: http::request::Parts) -> Request<RequestBody> {
+    if head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
+    for name in [header::TRANSFER_ENCODING, header::EXPECT, header::TRAILER] {
+        head.headers.remove(name);
+    }
+    Request::from_parts(head, empty())
 }
 
 fn empty() -> RequestBody {

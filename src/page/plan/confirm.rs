@@ -167,7 +167,7 @@ impl Confirm {
 
     /// The packed form, if the page was held for it. Afterwards all is as if the edits had been applied.
     fn packed(&mut self, choose: &mut dyn Choose) -> Option<(PackedBody, u64)> {
-let (page, mut marks) = self.hold.take()?.copy(&self.plan, choose)?;
+        let (page, mut marks) = self.hold.take()?.copy(&self.plan, choose)?;
         marks.volatile = page.volatile.bytes(&self.source);
         let (len, edits) = (self.source.len(), self.plan.edits.len());
         if self.cache.is_sample() {

@@ -75,7 +75,7 @@ use crate::unit::Size;
 
 pub use body::{BodyError, PageBody};
 #[cfg(feature = "proxy")]
-pub(crate) use connection::{OF_THE_CONNECTION, nominated};
+pub(crate) use connection::{OF_THE_CONNECTION, is_claim, nominated};
 pub use csp::{Amend, CspSettings};
 #[cfg(feature = "proxy")]
 pub(crate) use encoding::NearSite;

@@ -1,21 +1,22 @@
 //! Decoders, plan or scanner, and encoder of one page in a row.
 
 mod encoded;
+mod work;
 
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use encoding_rs::Encoding;
 
-use super::charset::Charset;
 use super::encoding::{Coding, Decoder, Encoder};
 use super::opening::Opening;
 use super::output::{Output, drop_sent};
 use super::packed::PackedBody;
-use super::plan::{Confirm, Encoded, End, Known, Log, Opened, Place, PlanCache, Skip, Study};
+use super::plan::{Confirm, Encoded, End, Log, Opened, Place, PlanCache, Skip, Study};
 use super::report::{PageFacts, Rewrite};
-use super::rewrite::{Job, Outcome, Rewriter};
+use super::rewrite::{Outcome, Rewriter};
+pub(crate) use work::{Start, Work};
+
 use crate::slot::{Carriers, Choose, Unmarked};
 
 /// Most bytes that are rewritten in one poll.
@@ -29,17 +30,6 @@ const KNOWN_STEP: usize = 512 * 1024;
 
 /// What [`Pipeline::waits_at`] says of a page that is held with its codings on: no chunk begins there.
 const ENCODED: usize = usize::MAX - 2;
-
-/// Makes the work once the charset is known.
-pub(crate) type Start = Box<dyn FnOnce(Charset, usize) -> Work + Send>;
-
-/// What is to be done with a page.
-pub(crate) struct Work {
-    pub(crate) job: Job,
-    pub(crate) choose: Box<dyn Choose>,
-    /// Where its plan is, if it may have one.
-    pub(crate) place: Option<Place>,
-}
 
 /// Told once, at the end, what was found in the page.
 pub(crate) type OnEnd = Box<dyn FnOnce(&Outcome) + Send>;
@@ -378,28 +368,6 @@ impl Pipeline {
             (_, None) => {}
             (_, Some(outcome)) => facts.found(outcome),
         }
-    }
-}
-
-impl Work {
-    fn begin(mut self, outgoing: Coding) -> Stage {
-        let known = self.place.as_ref().map(|place| place.cache.look_up(place.key, place.now));
-        let (place, log) = match (&self.place, known) {
-            (Some(place), Some(Known::Plans(plans))) => {
-                if let Some(mut confirm) = Confirm::new(Arc::clone(&place.cache), plans, self.job.marks.clone()) {
-                    if outgoing == Coding::Gzip {
-                        confirm.hold(self.choose.as_mut());
-                    }
-                    return Stage::Confirm { confirm: Box::new(confirm), work: Box::new(self) };
-                }
-                (None, Log::Nothing)
-            }
-            (Some(place), Some(Known::New)) => (Some(place.clone()), Log::Draft(Box::new(place.cache.draft()))),
-            _ => (None, Log::Nothing),
-        };
-        self.place.iter().for_each(|place| place.cache.miss());
-        let rewriter = Box::new(Rewriter::new(self.job).keep(log));
-        Stage::Rewrite { rewriter, choose: self.choose, sent: 0, place, study: None }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::page::{OF_THE_CONNECTION, nominated};
-use crate::visitor::{AddressSource, ClientAddress, is_claim};
+use crate::page::{OF_THE_CONNECTION, is_claim, nominated};
+use crate::visitor::{AddressSource, ClientAddress};
 
 /// Fields of one connection that only requests have: they are for the first proxy (RFC 9110 §11.7.2, RFC 7540 §3.2.1).
 static OF_REQUESTS: [HeaderName; 2] = [header::PROXY_AUTHORIZATION, HeaderName::from_static("http2-settings")];

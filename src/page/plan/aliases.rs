@@ -9,8 +9,9 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::cache::{ChunkHash, PlanCache};
+use super::cache::PlanCache;
 use super::edits::{CHUNK, MAX_PAGE, Plan};
+use super::hash::ChunkHash;
 use super::source::Source;
 use crate::page::charset::Charset;
 

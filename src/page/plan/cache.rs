@@ -7,12 +7,12 @@ use std::sync::atomic::AtomicUsize;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use siphasher::sip128::{Hasher128, SipHasher13};
-use twox_hash::XxHash3_64;
 
 use super::aliases::Aliases;
 use super::counters::PlanCounters;
 use super::draft::Draft;
 use super::edits::{CHUNK, Plan};
+use super::hash::ChunkHash;
 #[cfg(feature = "cli")]
 use super::packing::PackedPlan;
 use super::packing::{Job, Packer};
@@ -65,17 +65,6 @@ impl Place {
     /// Was the page another one nearly as often in a row as is borne?
     pub(crate) fn is_restless(&self) -> bool {
         self.exact && self.cache.is_restless(self.key, self.now)
-    }
-}
-
-/// Hashes chunks of source. Its key is random, so no page can be made that passes for another.
-#[derive(Clone)]
-pub(super) struct ChunkHash(Arc<[u8; 192]>);
-
-impl ChunkHash {
-    pub(super) fn of(&self, chunk: &[u8]) -> u64 {
-        // `PlanCache::new` has seen that the secret is long enough.
-        XxHash3_64::oneshot_with_secret(&*self.0, chunk).unwrap_or_default()
     }
 }
 
@@ -140,9 +129,7 @@ impl PlanCache {
     pub(crate) fn counting(bytes: u64, packed: Option<u32>, counters: Arc<PlanCounters>) -> Option<Arc<Self>> {
         let (mut key, mut secret) = ([0; 16], [0; 192]);
         getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut secret)).ok()?;
-        // A secret that is too short would be refused; this one is not.
-        XxHash3_64::oneshot_with_secret(&secret, &[]).ok()?;
-        let hash = ChunkHash(Arc::new(secret));
+        let hash = ChunkHash::new(secret)?;
         (bytes > 0).then(|| {
             let evictions = Evictions(Arc::clone(&counters));
             let entries = Cache::with(USUAL_PLANS, bytes, Bytes, DefaultHashBuilder::default(), evictions);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::cache::PlanCache;
 use super::edits::{CHUNK, Kind, Plan, PlanEdit};
+use super::hold::Hold;
 use super::packing::{Job, compare};
 use super::shelf::PackedPage;
 use super::source::Source;
@@ -29,13 +30,6 @@ pub(crate) enum End {
     Spliced,
     /// It leaves in packed form; with its length before it was compressed.
     Packed(PackedBody, u64),
-}
-
-/// Until the whole source agrees nothing leaves: then it is all there, in packed form.
-struct Hold {
-    chosen: Chosen,
-    /// Packed forms that fit this copy.
-    pages: Vec<(Arc<Plan>, Arc<PackedPage>)>,
 }
 
 /// A page on its way while it agrees with a plan.
@@ -102,17 +96,7 @@ impl Confirm {
 
     /// The client takes gzip. If the page is packed for copies like this one, it is held until its end.
     pub(crate) fn hold(&mut self, choose: &mut dyn Choose) {
-        if choose.has_fills() || self.plans.iter().all(|plan| plan.shelf.page().is_none()) {
-            return;
-        }
-        let Some(chosen) = Chosen::of(choose) else { return };
-        let fitting = |plan: &Arc<Plan>| {
-            let channels = chosen.channels(self.rules.judge(&plan.outcome.sheets));
-            let page = plan.shelf.page().filter(|page| page.channels == channels);
-            page.map(|page| (Arc::clone(plan), page))
-        };
-        let pages: Vec<_> = self.plans.iter().filter_map(fitting).collect();
-        self.hold = (!pages.is_empty()).then_some(Hold { chosen, pages });
+        self.hold = Hold::of(&self.plans, &self.rules, choose);
     }
 
     /// Is the page held until its end?
@@ -392,20 +376,5 @@ impl Confirm {
     pub(crate) fn into_difference(self) -> Difference {
         let edits = self.plan.edits.get(..self.applied).unwrap_or_default().to_vec();
         Difference { source: self.source, left: self.left, edits }
-    }
-}
-
-impl Hold {
-    fn page(&self, plan: &Arc<Plan>) -> Option<&Arc<PackedPage>> {
-        self.pages.iter().find(|(of, _)| Arc::ptr_eq(of, plan)).map(|(_, page)| page)
-    }
-
-    /// What a copy is made of.
-    fn copy(&self, plan: &Arc<Plan>, choose: &mut dyn Choose) -> Option<(Arc<PackedPage>, Marks)> {
-        let page = Arc::clone(self.page(plan)?);
-        // It may have turned out to be wrong meanwhile.
-        plan.shelf.page()?;
-        let marks = self.chosen.marks(&page.choosers, choose)?;
-        Some((page, marks))
     }
 }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::cache::ChunkHash;
 use super::edits::{CHUNK, Chunk, Kind, MAX_PAGE, Plan, PlanEdit};
+use super::hash::ChunkHash;
 use super::shelf::Shelf;
 use super::volatile::Volatile;
 use crate::page::rewrite::Outcome;

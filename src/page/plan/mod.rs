@@ -21,6 +21,8 @@ mod counters;
 mod doorkeeper;
 mod draft;
 mod edits;
+mod hash;
+mod hold;
 mod inert;
 mod packing;
 mod shelf;

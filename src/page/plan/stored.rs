@@ -4,10 +4,9 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::has_directive;
-use crate::page::connection::{OF_THE_CONNECTION, nominated};
+use crate::page::connection::{OF_THE_CONNECTION, is_claim, nominated};
 use crate::page::etag::EntityTag;
 use crate::page::policy::PagePolicy;
-use crate::visitor::is_claim;
 
 /// Of the connection of an answer, too (RFC 9110 §11.7.3, §6.6.2).
 static OF_AN_ANSWER: [HeaderName; 2] = [HeaderName::from_static("proxy-authentication-info"), header::TRAILER];

@@ -1,6 +1,8 @@
 //! Bodies of the proxy: streamed from the upstream under an idle limit, or whole.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -9,7 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::timeout;
 
 use super::headers::strip_trailers;
 use super::idle::Idle;
@@ -67,14 +70,41 @@ pin_project! {
         #[pin]
         body: Incoming,
         idle: Idle,
+        given: Arc<AtomicU64>,
         // Dropped together with the body: tells when the upload is over.
-        over: tokio::sync::oneshot::Sender<()>,
+        over: oneshot::Sender<()>,
+    }
+}
+
+/// How an upload goes on.
+pub(super) struct Upload {
+    /// Frames that were taken of it.
+    given: Arc<AtomicU64>,
+    over: oneshot::Receiver<()>,
+}
+
+impl Upload {
+    /// Ends with the upload, or when nothing was taken of it for `limit` at least, and twice that at most. The clock of the body
+    /// runs only while somebody asks for it: that a site takes nothing is noticed here. `false`: it is not over.
+    pub(super) async fn wait(mut self, limit: Duration) -> bool {
+        let mut seen = None;
+        while timeout(limit, &mut self.over).await.is_err() {
+            let given = Some(self.given.load(Ordering::Relaxed));
+            if given == seen {
+                return false;
+            }
+            seen = given;
+        }
+        true
     }
 }
 
 impl UploadBody {
-    pub(super) fn new(body: Incoming, limit: Duration, over: tokio::sync::oneshot::Sender<()>) -> Self {
-        Self { body, idle: Idle::new(limit), over }
+    pub(super) fn new(body: Incoming, limit: Duration) -> (Self, Upload) {
+        let (over, ended) = oneshot::channel();
+        let given = Arc::new(AtomicU64::new(0));
+        let upload = Upload { given: Arc::clone(&given), over: ended };
+        (Self { body, idle: Idle::new(limit), given, over }, upload)
     }
 }
 
@@ -86,7 +116,10 @@ impl Body for UploadBody {
         let this = self.project();
         let polled = this.body.poll_frame(cx);
         match ready!(this.idle.watch(cx, polled)) {
-            Some(frame) => Poll::Ready(frame.map(|f| f.map(without_strays).map_err(|e| UploadError::Broken(e).into()))),
+            Some(frame) => {
+                this.given.fetch_add(1, Ordering::Relaxed);
+                Poll::Ready(frame.map(|f| f.map(without_strays).map_err(|e| UploadError::Broken(e).into())))
+            }
             None => Poll::Ready(Some(Err(UploadError::Idle(this.idle.limit()).into()))),
         }
     }

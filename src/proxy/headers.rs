@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::page::{OF_THE_CONNECTION, nominated};
-use crate::visitor::{AddressSource, ClientAddress};
+use crate::visitor::{AddressSource, ClientAddress, is_claim};
 
 /// Fields of one connection that only requests have: they are for the first proxy (RFC 9110 §11.7.2, RFC 7540 §3.2.1).
 static OF_REQUESTS: [HeaderName; 2] = [header::PROXY_AUTHORIZATION, HeaderName::from_static("http2-settings")];
@@ -37,22 +37,9 @@ const PROTECTED: [&str; 19] = [
     "referrer-policy",
 ];
 
-/// Fields in which a client could claim to be somebody else, and all that begin with the prefix.
-const CLAIMS: [&str; 8] = [
-    "forwarded",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "cf-connecting-ip",
-    "true-client-ip",
-    "fastly-client-ip",
-    "cloudfront-viewer-address",
-];
-const CLAIM_PREFIX: &str = "x-forwarded-";
-
 /// Takes out what belongs to the hop that the message came over. `TE: trailers` stays.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let is_protected = |name: &str| PROTECTED.contains(&name) || name.starts_with(CLAIM_PREFIX);
+    let is_protected = |name: &str| PROTECTED.contains(&name) || name.starts_with("x-forwarded-");
     let nominated: Vec<HeaderName> = nominated(headers).filter(|name| !is_protected(name.as_str())).collect();
     let trailers = headers
         .get_all(header::TE)
@@ -99,7 +86,7 @@ static NO_TRAILERS: [HeaderName; 22] = [
 
 fn is_trailer(name: &str) -> bool {
     let stray = hop_by_hop().chain(&NO_TRAILERS).any(|field| field == name);
-    !stray && !PROTECTED.contains(&name) && !CLAIMS.contains(&name) && !name.starts_with(CLAIM_PREFIX)
+    !stray && !PROTECTED.contains(&name) && !is_claim(name)
 }
 
 /// Takes out of trailers what is none.
@@ -131,11 +118,7 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, from: &ClientAddress, secur
     let told = |name: &str| from.trusted.then(|| headers.get(name).cloned()).flatten();
     let (proto, told_host) = (told("x-forwarded-proto"), told("x-forwarded-host"));
     let chain = chain(headers, from);
-    let claims: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(CLAIM_PREFIX) || CLAIMS.contains(&name.as_str()))
-        .cloned()
-        .collect();
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect();
     for name in claims {
         headers.remove(name);
     }

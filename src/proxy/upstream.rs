@@ -18,10 +18,10 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, HttpInfo};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 use tower_service::Service;
 
-use super::body::{SiteBody, UploadBody};
+use super::body::{SiteBody, Upload, UploadBody};
 use super::failure::{Failure, chain};
 use super::headers::Asked;
 use super::places::AtSite;
@@ -69,6 +69,9 @@ impl Upstream {
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(settings.timeouts.connect.0));
+        // A site that has answered and takes nothing of the rest of an upload.
+        #[cfg(target_os = "linux")]
+        http.set_tcp_user_timeout(Some(settings.timeouts.response_idle.0));
         let https = hyper_rustls::HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
             .map_err(|e| ProxyError::Tls { message: e.to_string() })?
@@ -162,13 +165,13 @@ impl Shared {
             outgoing.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let on_client = upgrade.as_ref().and_then(|_| head.extensions.remove::<OnUpgrade>());
-        let (request, uploaded) = if bodiless {
+        let (request, upload) = if bodiless {
             (without_body(outgoing), None)
         } else {
-            let (body, uploaded) = self.request_body(body);
-            (Request::from_parts(outgoing, body), Some(uploaded))
+            let (body, upload) = self.request_body(body);
+            (Request::from_parts(outgoing, body), Some(upload))
         };
-        let mut answer = match (self.placed(self.send(request, uploaded)).await, on_client) {
+        let mut answer = match (self.placed(self.send(request, upload)).await, on_client) {
             (Ok(answer), Some(on_client)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return self.tunnel(on_client, answer);
             }
@@ -257,11 +260,10 @@ impl Shared {
     }
 
     /// The upload, and what ends with it.
-    fn request_body(&self, body: Incoming) -> (RequestBody, oneshot::Receiver<()>) {
-        let (over, uploaded) = oneshot::channel();
+    fn request_body(&self, body: Incoming) -> (RequestBody, Upload) {
         let max = self.settings.max_request_body.map_or(usize::MAX, |max| max.0 as usize);
-        let body = UploadBody::new(body, self.settings.timeouts.response_idle.0, over);
-        (Limited::new(body, max).boxed_unsync(), uploaded)
+        let (body, upload) = UploadBody::new(body, self.settings.timeouts.response_idle.0);
+        (Limited::new(body, max).boxed_unsync(), upload)
     }
 
     /// What is asked, once there is a place for it.
@@ -274,17 +276,16 @@ impl Shared {
     }
 
     /// The time to the first byte counts from the end of the upload, which may take longer than an answer.
-    async fn send(
-        &self,
-        request: Request<RequestBody>,
-        uploaded: Option<oneshot::Receiver<()>>,
-    ) -> Result<Response<Incoming>, Failure> {
+    async fn send(&self, request: Request<RequestBody>, upload: Option<Upload>) -> Result<Response<Incoming>, Failure> {
         let answer = self.client.request(request);
         let late = async {
-            if let Some(uploaded) = uploaded {
-                let _ = uploaded.await;
+            let timeouts = &self.settings.timeouts;
+            if let Some(upload) = upload
+                && !upload.wait(timeouts.response_idle.0).await
+            {
+                return;
             }
-            tokio::time::sleep(self.settings.timeouts.first_byte.0).await;
+            tokio::time::sleep(timeouts.first_byte.0).await;
         };
         let answer = tokio::select! {
             answer = answer => Some(answer),

@@ -27,6 +27,8 @@
 pub mod address;
 pub mod agent;
 mod category;
+#[cfg(feature = "html")]
+mod claims;
 #[cfg(feature = "verify-dns")]
 mod dns;
 mod entry;
@@ -58,6 +60,8 @@ use uuid::Uuid;
 pub use address::{AddressSource, ClientAddress, ForwardedHeader, TrustedProxies};
 pub use agent::{Agent, Agents, AgentsError};
 pub use category::Category;
+#[cfg(feature = "html")]
+pub(crate) use claims::is_claim;
 #[cfg(feature = "verify-dns")]
 pub use dns::{DnsVerifier, NoAnswer, Resolve, VerifySettings};
 pub use entry::{AgentEntry, AgentRegex};

@@ -9,6 +9,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
+use crate::neighbours::record;
 use crate::support::{Deckle, PATIENCE, get};
 use crate::wire::{CLIENT, site, status, talk, until, whole};
 
@@ -26,6 +27,57 @@ fn over_http_1_0_a_body_that_breaks_off_ends_in_a_reset() {
     };
     assert!(end("/whole").is_ok());
     assert_eq!(end("/cut"), Err(ErrorKind::ConnectionReset), "a close would say that this is all");
+}
+
+/// With a length and without its body the next request of that connection, anybody's, would be taken for it.
+#[test]
+fn a_request_with_a_body_is_not_asked_again_without_it() {
+    let (tell, told) = mpsc::channel();
+    let url = site(move |head, stream| {
+        let mut head = head.to_owned();
+        while head.ends_with("\r\n\r\n") {
+            let mut body = vec![0; if head.to_ascii_lowercase().contains("content-length: 5") { 5 } else { 0 }];
+            stream.read_exact(&mut body).unwrap();
+            if head.to_ascii_lowercase().contains("chunked") {
+                until(stream, "0\r\n\r\n");
+            }
+            let _ = tell.send((head, body));
+            let answer = "206 Partial Content\r\nContent-Type: text/html\r\nContent-Range: bytes 0-4/300\r\n";
+            let _ = stream.write_all(format!("HTTP/1.1 {answer}Content-Length: 5\r\n\r\n<p>hi").as_bytes());
+            head = until(stream, "\r\n\r\n");
+        }
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    let ask = |fields: &str, body: &str| {
+        let fields = format!("Host: x\r\nConnection: close\r\nSec-Fetch-Dest: video\r\nRange: bytes=0-4\r\n{fields}");
+        let answer = whole(&deckle, &format!("GET /story HTTP/1.1\r\n{fields}\r\n{body}"));
+        (status(&answer).to_owned(), told.try_iter().map(|(_, body)| body).collect::<Vec<_>>())
+    };
+    let refused = "416".to_owned();
+    assert_eq!(ask("Content-Length: 5\r\n", "hello"), (refused.clone(), vec![b"hello".to_vec()]));
+    let chunked = ask("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n");
+    assert_eq!((chunked.0, chunked.1.len()), (refused.clone(), 1));
+    assert_eq!(ask("", ""), (refused, vec![vec![], vec![]]), "a request without a body is asked again for the whole");
+}
+
+/// It has taken the connection and reads nothing, as a site does whose workers hang.
+#[test]
+fn an_upload_that_the_site_does_not_take_comes_to_an_end() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let url = site(move |_, _| _ = wait.lock().unwrap().recv_timeout(PATIENCE));
+    let config = "[proxy.timeouts]\nresponse_idle = \"200ms\"\nfirst_byte = \"60s\"\n";
+    let deckle = Deckle::with_config(config, &["--upstream", &url]);
+    let mut stream = talk(&deckle, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n");
+    let mut upload = stream.try_clone().unwrap();
+    // More than all buffers between here and there hold.
+    let upload = std::thread::spawn(move || (0..100).try_for_each(|_| upload.write_all(&[b'x'; 1_000_000])));
+    assert_eq!(status(&until(&mut stream, "\r\n\r\n")), "504");
+    drop(stream);
+    assert!(upload.join().unwrap().is_err(), "nobody waits for the rest");
+    let (lines, _log) = deckle.stop();
+    assert_eq!(record(&lines, "/a")["http.response.status_code"], 504);
+    drop(go);
 }
 
 /// The same where deckle itself ends: it is told to stop, and the time for running answers is over.

@@ -7,6 +7,7 @@ use super::has_directive;
 use crate::page::connection::{OF_THE_CONNECTION, nominated};
 use crate::page::etag::EntityTag;
 use crate::page::policy::PagePolicy;
+use crate::visitor::is_claim;
 
 /// Of the connection of an answer, too (RFC 9110 §11.7.3, §6.6.2).
 static OF_AN_ANSWER: [HeaderName; 2] = [HeaderName::from_static("proxy-authentication-info"), header::TRAILER];
@@ -34,21 +35,6 @@ const OF_ONE_MESSAGE: [&str; 17] = [
 /// What the packed page depends on, and its validators; a 304 changes none of it (RFC 9111 §3.2).
 const OF_THE_BODY: [&str; 6] =
     ["content-encoding", "content-length", "content-range", "content-type", "etag", "last-modified"];
-/// A proxy writes these itself: what the client has sent in them is not what the site gets.
-const CLAIMS: [&str; 10] = [
-    "cf-connecting-ip",
-    "cloudfront-viewer-address",
-    "fastly-client-ip",
-    "forwarded",
-    "host",
-    "true-client-ip",
-    "via",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-real-ip",
-];
-const CLAIM_PREFIX: &str = "x-forwarded-";
-
 /// By what a site tells whether a page is the same one still: two with one strong tag are equal byte by byte (RFC 9110 §8.8.1).
 /// A date would say when a page was changed, and nothing of whom it is for or in which form.
 pub(crate) fn strong_tag(headers: &HeaderMap) -> Option<EntityTag> {
@@ -161,7 +147,8 @@ fn varying(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
         for text in line.to_str().ok()?.split(',').map(str::trim).filter(|text| !text.is_empty()) {
             // `*` is a token, too.
             let name = text.parse::<HeaderName>().ok().filter(|name| name.as_str() != "*")?;
-            if CLAIMS.contains(&name.as_str()) || name.as_str().starts_with(CLAIM_PREFIX) {
+            // A proxy writes these itself: what the client has sent in them is not what the site gets.
+            if is_claim(name.as_str()) || name == header::HOST || name == header::VIA {
                 return None;
             }
             names.push(name);

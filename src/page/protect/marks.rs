@@ -219,7 +219,7 @@ mod tests {
     fn paths_are_taken_in_and_out() {
         let table: [(&[&str], &[&str], &[&str]); 4] = [
             (&[], &["/", "/news/a"], &[]),
-            (&["/news/**"], &["/news/a", "/news/a/b"], &["/", "/news", "/about"]),
+            (&["/news/**"], &["/news", "/news/a", "/news/a/b"], &["/", "/newsroom", "/about"]),
             (&["!/about", "!/legal/*"], &["/", "/news/a", "/legal/a/b"], &["/about", "/legal/a"]),
             (&["/news/**", "!/news/live/**"], &["/news/a"], &["/news/live/a", "/about"]),
         ];

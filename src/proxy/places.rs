@@ -167,7 +167,7 @@ impl Shares {
                 tracing::warn!(
                     target: "deckle", connections = self.most,
                     "One address has as many connections open as it may; more of it are closed. A proxy in front of deckle \
-                     belongs into `visitor.trusted_proxies`."
+                     belongs in `visitor.trusted_proxies`."
                 );
             }
             return None;

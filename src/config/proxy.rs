@@ -28,6 +28,11 @@ pub struct ProxySettings {
     pub upstream_coding: UpstreamCoding,
     /// Most connections of clients at the same time.
     pub max_connections: NonZeroU32,
+    /// Most of one address (IPv4 /32, IPv6 /64) that is no trusted proxy; unset: a sixteenth of all, and 64 at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_address: Option<NonZeroU32>,
+    /// Most requests that are with the upstream at the same time, each on a connection; tunnels are such, too.
+    pub max_upstream_connections: NonZeroU32,
     /// Longest request body; unset: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_request_body: Option<Size>,
@@ -57,6 +62,8 @@ impl Default for ProxySettings {
             host: HostMode::Preserve,
             upstream_coding: UpstreamCoding::Auto,
             max_connections: NonZeroU32::MIN.saturating_add(9_999),
+            max_connections_per_address: None,
+            max_upstream_connections: NonZeroU32::MIN.saturating_add(9_999),
             max_request_body: None,
             max_header_bytes: Size(64 << 10),
             max_headers: 100,
@@ -106,13 +113,13 @@ pub struct TlsSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimeoutSettings {
-    /// For a request head to arrive.
+    /// For a request head to arrive: the first one of a connection from its start, others from their first byte.
     pub header_read: Span,
     /// For a client to take something of what is written, on its connection or in one stream of HTTP/2.
     pub write: Span,
-    /// Without a request on a connection of HTTP/2; of HTTP/1.1 it is `header_read`.
+    /// Without a request on a connection that is kept open; over HTTP/1.1 the next head must be whole by then.
     pub keep_alive: Span,
-    /// For a connection to the upstream.
+    /// For a connection to the upstream, and before that for one to be free (`max_upstream_connections`).
     pub connect: Span,
     /// For the head of its answer.
     pub first_byte: Span,

@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use super::headers::strip_trailers;
@@ -41,7 +41,7 @@ pin_project! {
     #[derive(Debug)]
     #[project = Projected]
     enum Kind {
-        Upstream { #[pin] body: Incoming, idle: Idle },
+        Upstream { #[pin] body: Incoming, idle: Idle, place: Option<OwnedSemaphorePermit> },
         Full { #[pin] body: Full<Bytes> },
     }
 }
@@ -139,9 +139,10 @@ impl SiteBody {
         Self { kind: Kind::Full { body: Full::new(bytes) } }
     }
 
-    /// A body that may pause for `limit` at most.
-    pub(super) fn upstream(body: Incoming, limit: Duration) -> Self {
-        Self { kind: Kind::Upstream { body, idle: Idle::new(limit) } }
+    /// A body that may pause for `limit` at most, and has its place with the site until it is over.
+    pub(super) fn upstream(body: Incoming, limit: Duration, place: OwnedSemaphorePermit) -> Self {
+        let place = (!body.is_end_stream()).then_some(place);
+        Self { kind: Kind::Upstream { body, idle: Idle::new(limit), place } }
     }
 }
 
@@ -152,9 +153,14 @@ impl Body for SiteBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SiteBodyError>>> {
         match self.project().kind.project() {
             Projected::Full { body } => body.poll_frame(cx).map_err(|never| match never {}),
-            Projected::Upstream { body, idle } => {
-                let polled = body.poll_frame(cx);
-                match ready!(idle.watch(cx, polled)) {
+            Projected::Upstream { mut body, idle, place } => {
+                let polled = body.as_mut().poll_frame(cx);
+                let polled = ready!(idle.watch(cx, polled));
+                if !matches!(polled, Some(Some(Ok(_)))) || body.is_end_stream() {
+                    // Whoever reads it may be slow, and the site has nothing to do with that.
+                    *place = None;
+                }
+                match polled {
                     Some(frame) => Poll::Ready(frame.map(|f| f.map(without_strays).map_err(SiteBodyError::Upstream))),
                     None => Poll::Ready(Some(Err(SiteBodyError::Idle(idle.limit())))),
                 }

@@ -62,9 +62,10 @@ use crate::page::PlanCounters;
 use crate::rights::RobotsMemory;
 use crate::secret::Secrets;
 use crate::suspicion::State;
-use crate::visitor::{Systems, proxy_check::ProxyCheck};
+use crate::visitor::{Systems, TrustedProxies, proxy_check::ProxyCheck};
 use admin::AdminListener;
 use operators::Operators;
+use places::{Admission, Entrance};
 use plans::{Learned, Plans};
 #[cfg(feature = "cli")]
 pub(crate) use plans::{name_of, update_styles};
@@ -142,6 +143,7 @@ struct Parts {
     clock: SharedClock,
     secrets: Secrets,
     operators: Operators,
+    admission: Arc<Admission>,
     /// The site behind, as the configuration of the moment has it.
     upstream: ArcSwapOption<String>,
     #[cfg(feature = "verify-dns")]
@@ -183,6 +185,7 @@ impl Proxy {
             clock,
             secrets,
             operators,
+            admission: Arc::default(),
             upstream: ArcSwapOption::empty(),
             #[cfg(feature = "verify-dns")]
             dns,
@@ -193,6 +196,7 @@ impl Proxy {
             state: Arc::clone(&parts.state),
             plans: Arc::clone(&parts.plan_counters),
             lookups,
+            admission: Arc::clone(&parts.admission),
             ready: Arc::default(),
             clock: parts.clock.clone(),
         };
@@ -272,7 +276,8 @@ impl Proxy {
                 admin.stopping().await;
             }
         };
-        server::serve(listener, tls, &config.proxy, live, stop).await;
+        let entrance = Entrance::new(listener, &config.proxy, Arc::clone(&parts.admission));
+        server::serve(entrance, tls, &config.proxy, live, stop).await;
         if let Some(admin) = admin {
             admin.end().await;
         }
@@ -333,6 +338,8 @@ impl Parts {
         let now = self.clock.unix().as_secs();
         let activated = if saved.version == version { saved.activated } else { now };
         let layer = builder(activated).build()?;
+        let trusted = TrustedProxies::configured(&config.visitor).map_err(BuildError::from)?;
+        self.admission.trusted.store(Arc::new(trusted));
         self.operators.follow(known.clone());
         self.learned.keep_sheets(&config.watermark.stylesheets);
         self.learned.save(version, activated);

@@ -2,21 +2,22 @@
 //! open net needs, and a stop that lets running responses end.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -32,8 +33,6 @@ const HEAD_SLACK: usize = 256 * 1024;
 /// Most streams of one connection that are open at the same time, and bytes that each may lend to it while the socket is slow.
 const STREAMS: u32 = 128;
 const LENT: usize = 64 * 1024;
-/// After an accept that failed (too many open files), so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers one request; made anew for each, so that a reload takes effect at once.
 pub trait Answer: Clone + Send + Sync + 'static {
@@ -48,40 +47,33 @@ pub trait Answer: Clone + Send + Sync + 'static {
 
 /// Serves until `stop` is done, then lets running responses end for `settings.drain` at most.
 pub(super) async fn serve<A: Answer>(
-    listener: TcpListener,
+    mut entrance: Entrance,
     tls: Option<Arc<ArcSwap<TlsAcceptor>>>,
     settings: &ProxySettings,
     answer: A,
     stop: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
-    let mut entrance = Entrance::new(listener, settings);
     let settings = Arc::new(settings.clone());
     let mut stop = std::pin::pin!(stop);
     let mut connections = JoinSet::new();
     loop {
         let (stream, address, place) = tokio::select! {
             Some(_) = connections.join_next() => continue,
-            accepted = entrance.next() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(target: "deckle", %error, "A connection could not be accepted.");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
+            accepted = entrance.next() => accepted,
             () = &mut stop => break,
         };
         let _ = stream.set_nodelay(true);
-        let (stream, reset) = ClientStream::new(stream, settings.timeouts.write.0, place);
+        let (stream, reset) = ClientStream::new(stream, &settings.timeouts, place);
         let peer = Peer { address, secure: tls.is_some() };
         let (settings, answer, watcher) = (Arc::clone(&settings), answer.clone(), graceful.watcher());
         let tls = tls.as_ref().map(|tls| TlsAcceptor::clone(&tls.load()));
+        let kept = entrance.kept();
         connections.spawn(async move {
             match tls {
-                None => connection(&settings, (stream, reset), peer, answer, watcher).await,
+                None => connection(&settings, (stream, reset), peer, answer, watcher, &kept).await,
                 Some(tls) => match tokio::time::timeout(settings.timeouts.header_read.0, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(&settings, (stream, reset), peer, answer, watcher).await,
+                    Ok(Ok(stream)) => connection(&settings, (stream, reset), peer, answer, watcher, &kept).await,
                     Ok(Err(error)) => tracing::debug!(target: "deckle", %error, "A TLS handshake failed."),
                     Err(_) => tracing::debug!(target: "deckle", "A TLS handshake took too long."),
                 },
@@ -102,7 +94,8 @@ fn connection_builder(settings: &ProxySettings, streams: Streams) -> auto::Build
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.timeouts.header_read.0)
+        // Counts from the end of the answer before; from the first byte of a head it is `stream.rs` that counts.
+        .header_read_timeout(settings.timeouts.keep_alive.0)
         .max_buf_size(settings.max_header_bytes.0 as usize + settings.max_uri.0 as usize + HEAD_SLACK)
         .max_headers(settings.max_headers * 4);
     builder
@@ -123,6 +116,7 @@ async fn connection<A: Answer, T>(
     peer: Peer,
     answer: A,
     watcher: Watcher,
+    kept: &Notify,
 ) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -134,12 +128,17 @@ async fn connection<A: Answer, T>(
     let ends = reset.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         asked.notify_one();
+        reset.asked();
         request.extensions_mut().insert(peer);
         let answer = answer.clone();
+        // Of an upload something may still come when the answer is over.
+        let keeps = request.version() < Version::HTTP_2 && request.body().is_end_stream();
+        let keeps = keeps.then(|| reset.clone());
         let reset = (request.version() == Version::HTTP_10).then(|| reset.clone());
         async move {
             let response = answer.answer(request).await?;
-            Ok::<_, Infallible>(response.map(|body| PiecedBody::new(ResetBody::new(body, reset))))
+            let keeps = keeps.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS).map(Reset::answering);
+            Ok::<_, Infallible>(response.map(|body| PiecedBody::new(ResetBody::new(body, reset, keeps))))
         }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
@@ -160,11 +159,28 @@ async fn connection<A: Answer, T>(
         ends.orderly();
         ended
     };
+    // One whose place is needed ends while it waits for a request. It queues when an answer has just ended, which `whole` sees first.
+    let mut turn = std::pin::pin!(None::<Notified<'_>>);
+    let leaves = poll_fn(|cx| {
+        if !ends.is_kept() {
+            turn.set(None);
+            return Poll::Pending;
+        }
+        if turn.is_none() {
+            turn.set(Some(kept.notified()));
+        }
+        turn.as_mut().as_pin_mut().map_or(Poll::Pending, |turn| turn.poll(cx))
+    });
     tokio::select! {
+        biased;
         ended = whole => if let Err(error) = ended {
             tracing::debug!(target: "deckle", %error, "A connection ended.");
         },
         () = silence => tracing::debug!(target: "deckle", "A connection asked for nothing and was closed."),
+        () = leaves => {
+            ends.orderly();
+            tracing::debug!(target: "deckle", "A connection that was kept made room for another one.");
+        }
     }
 }
 
@@ -270,7 +286,7 @@ mod tests {
             let graceful = GracefulShutdown::new();
             let peer = Peer { address: ([127, 0, 0, 1], 1).into(), secure: false };
             let stream = (far, Reset::default());
-            connection(&ProxySettings::default(), stream, peer, site, graceful.watcher()).await;
+            connection(&ProxySettings::default(), stream, peer, site, graceful.watcher(), &Notify::new()).await;
         });
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.initial_stream_window_size(16 * 1024);

@@ -1,15 +1,17 @@
-//! Connections of clients: each has a place and a time limit for writes, and some end by a reset.
+//! Connections of clients: each has a place and a time limit for writes and for the heads of HTTP/1, and some end by a reset.
 //!
 //! A reset is due where an answer broke off and nothing else would tell: HTTP/1.0 knows no end of a body but the end of the
 //! connection, so that a cut page would look like a whole one. And where a client took nothing for too long: it would go on
 //! taking nothing, and the system would keep for it what was written.
+//!
+//! hyper's limit for a head counts from the end of the answer before it, and is therefore the one for a connection that is kept.
+//! The shorter one, from the first byte of a head, is kept here.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -19,8 +21,16 @@ use tokio::net::TcpStream;
 
 use super::idle::Idle;
 use super::places::Place;
+use crate::config::TimeoutSettings;
 
-/// How a connection is to end, and whether it is stuck.
+/// What is read belongs to a request that is known, or to HTTP/2, or there is none yet.
+const NO_HEAD: u8 = 0;
+/// An answer is over, and nothing of another request has come.
+const KEPT: u8 = 1;
+/// Some of it has come.
+const HEAD: u8 = 2;
+
+/// How a connection is to end, whether it is stuck, and whether it waits for a request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reset(Arc<Ends>);
 
@@ -34,6 +44,8 @@ struct Ends {
     orderly: AtomicBool,
     /// The last write found no room.
     blocked: AtomicBool,
+    /// [`NO_HEAD`], [`KEPT`] or [`HEAD`].
+    next: AtomicU8,
 }
 
 impl Reset {
@@ -47,9 +59,38 @@ impl Reset {
         self.0.blocked.load(Ordering::Relaxed)
     }
 
+    /// The head of a request is whole.
+    pub(super) fn asked(&self) {
+        self.0.next.store(NO_HEAD, Ordering::Relaxed);
+    }
+
+    /// The answer to it begins; when it is over, the head of the next one may come.
+    pub(super) fn answering(self) -> Answering {
+        Answering(self)
+    }
+
+    /// All was written, and it waits for another request, of which nothing has come.
+    pub(super) fn is_kept(&self) -> bool {
+        self.0.next.load(Ordering::Relaxed) == KEPT && !self.is_blocked()
+    }
+
+    /// Something came. Is it the start of a head?
+    fn begins(&self) -> bool {
+        self.0.next.compare_exchange(KEPT, HEAD, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     fn is_due(&self) -> bool {
         let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
         is(&self.0.broken) || (is(&self.0.running) && !is(&self.0.orderly))
+    }
+}
+
+/// An answer over HTTP/1, until it is dropped.
+pub(super) struct Answering(Reset);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.0.next.store(KEPT, Ordering::Relaxed);
     }
 }
 
@@ -59,14 +100,16 @@ pub(super) struct ClientStream {
     stream: TcpStream,
     reset: Reset,
     taking: Idle,
+    head: Idle,
     _place: Place,
 }
 
 impl ClientStream {
-    /// The client may take nothing of what is written for `limit`.
-    pub(super) fn new(stream: TcpStream, limit: Duration, place: Place) -> (Self, Reset) {
+    /// The client may take nothing of what is written for `write`, and has `header_read` for a head.
+    pub(super) fn new(stream: TcpStream, timeouts: &TimeoutSettings, place: Place) -> (Self, Reset) {
         let reset = Reset::default();
-        (Self { stream, reset: reset.clone(), taking: Idle::new(limit), _place: place }, reset)
+        let (taking, head) = (Idle::new(timeouts.write.0), Idle::new(timeouts.header_read.0));
+        (Self { stream, reset: reset.clone(), taking, head, _place: place }, reset)
     }
 
     fn written(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -90,7 +133,19 @@ impl Drop for ClientStream {
 
 impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if polled.is_ready() {
+            if buf.filled().len() > before && self.reset.begins() {
+                self.head.restart();
+            }
+            return polled;
+        }
+        if self.reset.0.next.load(Ordering::Relaxed) == HEAD {
+            ready!(self.head.poll_over(cx));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the head of a request did not come")));
+        }
+        Poll::Pending
     }
 }
 
@@ -128,16 +183,18 @@ pin_project! {
         #[pin]
         inner: B,
         reset: Option<Reset>,
+        // Behind the body: it goes first.
+        _answering: Option<Answering>,
     }
 }
 
 impl<B> ResetBody<B> {
-    /// `None`: the protocol itself tells that a body broke off.
-    pub(super) fn new(inner: B, reset: Option<Reset>) -> Self {
+    /// No `reset`: the protocol itself tells that a body broke off.
+    pub(super) fn new(inner: B, reset: Option<Reset>, answering: Option<Answering>) -> Self {
         if let Some(reset) = &reset {
             reset.0.running.store(true, Ordering::Release);
         }
-        Self { inner, reset }
+        Self { inner, reset, _answering: answering }
     }
 }
 

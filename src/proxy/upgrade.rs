@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 /// The protocol that a request wants to change to, if that can be tunnelled: WebSocket over HTTP/1.1 (RFC 6455), and
@@ -26,9 +27,10 @@ pub(super) fn wanted(request: &Request<Incoming>) -> Option<HeaderValue> {
     (asks && kind.as_bytes().eq_ignore_ascii_case(b"websocket")).then(|| kind.clone())
 }
 
-/// Copies between the two until one ends, or nothing moves for `idle`.
-pub(super) fn tunnel(client: OnUpgrade, upstream: OnUpgrade, idle: Duration) {
+/// Copies between the two until one ends, or nothing moves for `idle`; so long it has its place with the site.
+pub(super) fn tunnel(client: OnUpgrade, upstream: OnUpgrade, idle: Duration, place: OwnedSemaphorePermit) {
     tokio::spawn(async move {
+        let _place = place;
         let (client, upstream) = match tokio::try_join!(client, upstream) {
             Ok(both) => both,
             Err(error) => {

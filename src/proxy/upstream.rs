@@ -18,11 +18,13 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, HttpInfo};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::OwnedSemaphorePermit;
 use tower_service::Service;
 
 use super::body::{SiteBody, Upload, UploadBody};
 use super::failure::{Failure, chain};
 use super::headers::Asked;
+use super::places::AtSite;
 use super::problem::{ALLOWED, problem};
 use super::{ProxyError, headers, refuse, upgrade};
 use crate::config::{HostMode, ProxySettings, UpstreamCoding};
@@ -30,6 +32,8 @@ use crate::page::{NearSite, is_html};
 use crate::visitor::{ClientAddress, Visitor, is_public};
 
 type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+/// An answer that has its place with the site until its body is over.
+type Placed = Response<(Incoming, OwnedSemaphorePermit)>;
 
 /// Forwards requests to one upstream over http or https.
 #[derive(Clone, Debug)]
@@ -44,6 +48,7 @@ struct Shared {
     /// Its path, which stands before that of each request.
     prefix: String,
     settings: ProxySettings,
+    places: AtSite,
     pseudonym: String,
     via: Option<HeaderValue>,
 }
@@ -73,13 +78,16 @@ impl Upstream {
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
+        let places = AtSite::new(settings);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(settings.pool_idle.0)
+            .pool_max_idle_per_host(places.unused())
             .build(https);
         let prefix = base.path().trim_end_matches('/').to_owned();
         let via = headers::via(&pseudonym);
-        Ok(Self { shared: Arc::new(Shared { client, base, prefix, settings: settings.clone(), pseudonym, via }) })
+        let settings = settings.clone();
+        Ok(Self { shared: Arc::new(Shared { client, base, prefix, settings, places, pseudonym, via }) })
     }
 
     /// The page at `/`, whole; for learning about the site. Failures are nothing.
@@ -163,19 +171,19 @@ impl Shared {
             let (body, upload) = self.request_body(body);
             (Request::from_parts(outgoing, body), Some(upload))
         };
-        let mut answer = self.send(request, upload).await;
-        if let (Ok(answer), Some(on_client)) = (&answer, on_client)
-            && answer.status() == StatusCode::SWITCHING_PROTOCOLS
-        {
-            return self.tunnel(on_client, answer);
-        }
+        let mut answer = match (self.placed(self.send(request, upload)).await, on_client) {
+            (Ok(answer), Some(on_client)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return self.tunnel(on_client, answer);
+            }
+            (answer, _) => answer,
+        };
         let repeat = bodiless
             && upgrade.is_none()
             && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
             && matches!(answer, Err(Failure::Lost));
         // Nothing came back, and asking twice changes nothing (RFC 9110 §9.2.2).
         if repeat && let Some(again) = self.outgoing(&head, None) {
-            answer = self.send(without_body(again), None).await;
+            answer = self.placed(self.send(without_body(again), None)).await;
         }
         let asked = &head.headers;
         match answer {
@@ -188,6 +196,7 @@ impl Shared {
             Err(Failure::TooLarge) => problem(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.", asked),
             Err(Failure::Idle) => problem(StatusCode::REQUEST_TIMEOUT, "The request body did not come in time.", asked),
             Err(Failure::Broken) => problem(StatusCode::BAD_REQUEST, "The request body is broken.", asked),
+            Err(Failure::Busy) => problem(StatusCode::SERVICE_UNAVAILABLE, "The site is busy at the moment.", asked),
             Err(Failure::Connect | Failure::Lost) => {
                 problem(StatusCode::BAD_GATEWAY, "The site cannot be reached at the moment.", asked)
             }
@@ -257,6 +266,15 @@ impl Shared {
         (Limited::new(body, max).boxed_unsync(), upload)
     }
 
+    /// What is asked, once there is a place for it.
+    async fn placed(
+        &self,
+        asked: impl Future<Output = Result<Response<Incoming>, Failure>>,
+    ) -> Result<Placed, Failure> {
+        let place = self.places.place(self.settings.timeouts.connect.0).await.ok_or(Failure::Busy)?;
+        Ok(asked.await?.map(|body| (body, place)))
+    }
+
     /// The time to the first byte counts from the end of the upload, which may take longer than an answer.
     async fn send(&self, request: Request<RequestBody>, upload: Option<Upload>) -> Result<Response<Incoming>, Failure> {
         let answer = self.client.request(request);
@@ -284,27 +302,22 @@ impl Shared {
     }
 
     /// A part of a page would be a part without marks: the whole is asked for, once.
-    async fn whole(
-        &self,
-        head: &http::request::Parts,
-        partial: Response<Incoming>,
-        named: Option<&Asked>,
-    ) -> Response<SiteBody> {
+    async fn whole(&self, head: &http::request::Parts, partial: Placed, named: Option<&Asked>) -> Response<SiteBody> {
         let ranged = head.method == Method::GET && head.headers.contains_key(header::RANGE);
         let Some(mut again) = ranged.then(|| self.outgoing(head, None)).flatten() else {
             return self.incoming(partial, named);
         };
         again.headers.remove(header::RANGE);
         again.headers.remove(header::IF_RANGE);
-        match self.send(without_body(again), None).await {
+        match self.placed(self.send(without_body(again), None)).await {
             Ok(answer) => self.incoming(answer, named),
             Err(_) => self.incoming(partial, named),
         }
     }
 
     /// `named`: the site is asked by its own name, and the client by this one.
-    fn incoming(&self, answer: Response<Incoming>, named: Option<&Asked>) -> Response<SiteBody> {
-        let (mut head, body) = answer.into_parts();
+    fn incoming(&self, answer: Placed, named: Option<&Asked>) -> Response<SiteBody> {
+        let (mut head, (body, place)) = answer.into_parts();
         if let (Some(asked), Some(site)) = (named, self.base.authority()) {
             headers::rename(&mut head.headers, site.as_str(), asked);
         }
@@ -321,7 +334,7 @@ impl Shared {
             head.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
         let timeouts = &self.settings.timeouts;
         let limit = if events { timeouts.upgrade_idle.0 } else { timeouts.response_idle.0 };
-        Response::from_parts(head, SiteBody::upstream(body, limit))
+        Response::from_parts(head, SiteBody::upstream(body, limit, place))
     }
 
     /// Need it not compress pages for the way to here?
@@ -335,13 +348,13 @@ impl Shared {
         }
     }
 
-    fn tunnel(&self, on_client: OnUpgrade, answer: &Response<Incoming>) -> Response<SiteBody> {
-        let mut headers = answer.headers().clone();
+    fn tunnel(&self, on_client: OnUpgrade, answer: Placed) -> Response<SiteBody> {
+        let (mut head, (_, place)) = answer.into_parts();
+        let mut headers = head.headers;
         let kind = headers.get(header::UPGRADE).cloned();
         headers::strip_hop_by_hop(&mut headers);
-        let on_upstream = answer.extensions().get::<OnUpgrade>().cloned();
-        if let Some(on_upstream) = on_upstream {
-            upgrade::tunnel(on_client, on_upstream, self.settings.timeouts.upgrade_idle.0);
+        if let Some(on_upstream) = head.extensions.remove::<OnUpgrade>() {
+            upgrade::tunnel(on_client, on_upstream, self.settings.timeouts.upgrade_idle.0, place);
         }
         let mut response = Response::new(SiteBody::full(Bytes::new()));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -377,6 +390,6 @@ fn answer_options() -> Response<SiteBody> {
     response
 }
 
-fn is_partial_page(answer: &Response<Incoming>) -> bool {
+fn is_partial_page(answer: &Placed) -> bool {
     answer.status() == StatusCode::PARTIAL_CONTENT && is_html(answer.headers())
 }

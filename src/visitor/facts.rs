@@ -27,7 +27,7 @@ use super::trap::TrapPaths;
 use super::{AddressSource, Agents, ClientAddress, Peer, RouteClass, Settings, Standing, Systems, TrustedProxies};
 #[cfg(any(feature = "verify-dns", feature = "web-bot-auth"))]
 use super::{Agent, verify};
-use super::{Visitor, VisitorError, VisitorKey, ranges};
+use super::{Visitor, VisitorError, VisitorKey};
 use crate::secret::Secrets;
 
 /// The facts that need no clock and no counter; what [`IdentifyLayer`] runs on every request.
@@ -67,7 +67,7 @@ impl Facts {
         check_verify(settings).map_err(|message| VisitorError::Verify { message })?;
         check_botauth(settings).map_err(|message| VisitorError::BotAuth { message })?;
         Ok(Self {
-            proxies: ranges::trusted_proxies(&settings.trusted_proxies, settings.forwarded.as_deref())?,
+            proxies: TrustedProxies::configured(settings)?,
             agents: Agents::builtin(),
             ranges: Ranges::live(&settings.ranges)?,
             clouds: PrefixSet::clouds(),

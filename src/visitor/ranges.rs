@@ -4,8 +4,8 @@ use http::HeaderName;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::VisitorError;
 use super::address::{ForwardedHeader, TrustedProxies};
+use super::{Settings, VisitorError};
 
 #[derive(Deserialize)]
 struct RangeFile {
@@ -39,7 +39,14 @@ fn preset(name: &str) -> Option<Preset> {
     })
 }
 
-pub(super) fn trusted_proxies(list: &[String], forwarded: Option<&str>) -> Result<TrustedProxies, VisitorError> {
+impl TrustedProxies {
+    /// Those of `visitor.trusted_proxies`.
+    pub(crate) fn configured(settings: &Settings) -> Result<Self, VisitorError> {
+        trusted_proxies(&settings.trusted_proxies, settings.forwarded.as_deref())
+    }
+}
+
+fn trusted_proxies(list: &[String], forwarded: Option<&str>) -> Result<TrustedProxies, VisitorError> {
     let mut prefixes: Vec<IpNet> = Vec::new();
     let mut headers: Vec<Option<&'static str>> = Vec::new();
     let mut bare: Option<&String> = None;

@@ -50,7 +50,7 @@ impl Program {
     }
 
     /// The public address.
-    fn site(&self) -> SocketAddr {
+    pub(crate) fn site(&self) -> SocketAddr {
         let address = self.first_line.trim().strip_prefix("deckle: listening on http://");
         address.unwrap_or_else(|| panic!("{:?}", self.first_line)).parse().unwrap()
     }
@@ -66,7 +66,7 @@ impl Program {
     }
 
     /// The address of the dashboard.
-    fn admin(&self) -> SocketAddr {
+    pub(crate) fn admin(&self) -> SocketAddr {
         self.hears("The dashboard is at http://").trim_end_matches('/').parse().unwrap()
     }
 

@@ -11,6 +11,7 @@ mod challenge;
 #[cfg(feature = "clickhouse")]
 mod clickhouse;
 mod clients;
+mod connections;
 mod corpus;
 mod decoys;
 mod difference;

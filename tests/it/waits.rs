@@ -53,7 +53,7 @@ fn uploads_are_counted_and_not_collected() {
 
 #[test]
 fn a_kept_connection_is_closed_when_nothing_more_is_asked() {
-    let deckle = Deckle::with_config("[proxy.timeouts]\nheader_read = \"1s\"\n", &[]);
+    let deckle = Deckle::with_config("[proxy.timeouts]\nkeep_alive = \"1s\"\n", &[]);
     let request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut stream = talk(&deckle, request);
     assert_eq!(status(&until(&mut stream, "\r\n0\r\n\r\n")), "200");

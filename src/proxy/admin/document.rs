@@ -28,6 +28,8 @@ pub(super) struct Document {
     pub(super) safety: Safety,
     /// Bytes of the tables of visitors.
     pub(super) state_bytes: usize,
+    /// Connections that were closed because their address had as many as it may.
+    pub(super) refused_connections: u64,
     /// What plans of known pages do.
     pub(super) plans: PlanCounts,
 }
@@ -105,6 +107,7 @@ impl Document {
             lookups: sources.lookups.as_ref().and_then(|lookups| lookups()),
             safety: safety(sources),
             state_bytes: sources.state.bytes(),
+            refused_connections: sources.admission.refused(),
             plans: sources.plans.counts(),
             figures,
         }

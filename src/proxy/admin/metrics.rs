@@ -159,6 +159,8 @@ fn process(out: &mut Exposition, document: &Document) {
     out.sample("deckle_safety_valve_open", &[], u8::from(document.safety.open));
     out.gauge("deckle_state_bytes", "Bytes of the tables of visitors.");
     out.sample("deckle_state_bytes", &[], document.state_bytes);
+    out.counter("deckle_refused_connections_total", "Connections closed because their address had as many as it may.");
+    out.sample("deckle_refused_connections_total", &[], document.refused_connections);
     out.gauge("deckle_ready", "1 while the site behind can be reached.");
     out.sample("deckle_ready", &[], u8::from(document.ready));
     out.gauge("deckle_start_time_seconds", "Since when is counted, in seconds since 1970.");

@@ -45,6 +45,7 @@ pub use access::AdminError;
 pub(crate) use document::Lookups;
 pub(crate) use listen::AdminListener;
 
+use super::places::Admission;
 use crate::audit::{Live, Sinks};
 use crate::clock::SharedClock;
 use crate::page::PlanCounters;
@@ -84,6 +85,8 @@ pub(crate) struct Sources {
     pub(crate) plans: Arc<PlanCounters>,
     /// The checks by DNS.
     pub(crate) lookups: Option<AskLookups>,
+    /// Who was not let in.
+    pub(crate) admission: Arc<Admission>,
     /// The site behind can be reached, and nobody has asked for a stop.
     pub(crate) ready: Arc<AtomicBool>,
     /// The clock of the whole process.

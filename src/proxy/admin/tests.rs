@@ -15,6 +15,7 @@ fn admin(token: Option<&str>) -> Arc<Admin> {
         state: Arc::new(State::with_size(clock.clone(), StateSize::Small)),
         plans: Arc::default(),
         lookups: Some(Box::new(|| Some(Lookups { queued: 3, dropped: 1 }))),
+        admission: Arc::default(),
         ready: Arc::new(AtomicBool::new(false)),
         clock,
     };
@@ -71,6 +72,7 @@ fn losses_of_every_sink_are_shown_by_its_name() {
         state: Arc::new(State::with_size(clock.clone(), StateSize::Small)),
         plans: Arc::default(),
         lookups: None,
+        admission: Arc::default(),
         ready: Arc::default(),
         clock,
     };

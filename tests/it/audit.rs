@@ -118,7 +118,8 @@ fn a_segment_that_somebody_deletes_is_sealed_by_a_new_one() {
     assert!(!hits(&lines).is_empty());
     let sealed = lines.iter().find(|line| line["deckle.kind"] == "recovery").unwrap();
     let name = deleted.file_name().unwrap().to_str().unwrap();
-    assert_eq!((&sealed["sealed_segment"], &lines[0]["previous.segment"]), (&name.into(), &name.into()));
+    assert_eq!(sealed["sealed_segment"], name);
+    assert_eq!(lines[0]["previous.segment"], name);
     assert_eq!(sealed["head"], lines[0]["previous.head"]);
 }
 

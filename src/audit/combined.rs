@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::cut::{Notes, cut};
+use super::cut::{MAX_METHOD, Notes, cut};
 use super::privacy::{Pseudonyms, render_address};
 use super::record::AuditRecord;
 use super::{AddressMode, Settings};
@@ -37,7 +37,7 @@ impl AuditRecord {
             "3" => "3.0",
             other => other,
         };
-        push_quoted(out, &format!("{} {target} HTTP/{protocol}", cut(&self.method, 32).0));
+        push_quoted(out, &format!("{} {target} HTTP/{protocol}", cut(&self.method, MAX_METHOD)));
         push(out, &format!(" {} {} ", self.status.unwrap_or(CLIENT_LEFT), self.body_size));
         push_quoted(out, or_hyphen(self.referer_text(&mut notes, settings).as_deref()));
         out.push(b' ');

@@ -72,12 +72,13 @@ impl Pseudonyms {
         Self { keys, file: Some(path.to_owned()) }
     }
 
-    /// base32(HMAC(day key, address ‖ 0 ‖ user agent ‖ 0 ‖ site)), 20 letters.
+    /// base32(HMAC(day key, address ‖ 0 ‖ user agent ‖ 0 ‖ site)), 20 letters. The user agent comes in two parts: of a long one
+    /// the second is a hash.
     pub(crate) fn visitor_id(
         &mut self,
         time: Duration,
         client: Option<IpNet>,
-        user_agent: Option<&[u8]>,
+        [user_agent, rest]: [&[u8]; 2],
         site: &str,
     ) -> Option<String> {
         let address = match client?.addr() {
@@ -85,7 +86,7 @@ impl Pseudonyms {
             IpAddr::V6(v6) => v6.octets().get(..8)?.to_vec(),
         };
         let key = self.key(time.as_secs() / DAY)?;
-        let digest = hmac_sha256(&key.0[..], &[&address, &[0], user_agent.unwrap_or_default(), &[0], site.as_bytes()]);
+        let digest = hmac_sha256(&key.0[..], &[&address, &[0], user_agent, rest, &[0], site.as_bytes()]);
         Some(BASE32_NOPAD.encode(digest.get(..12)?).to_ascii_lowercase())
     }
 
@@ -203,7 +204,7 @@ mod tests {
             spoof: false,
             trusted: false,
         };
-        ids().visitor_id(Duration::ZERO, address.client(), Some(b"curl/8.5.0"), "news").unwrap()
+        ids().visitor_id(Duration::ZERO, address.client(), [b"curl/8.5.0", b""], "news").unwrap()
     }
 
     #[test]
@@ -222,8 +223,9 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("audit.keys");
         let client = Some("203.0.113.9/32".parse().unwrap());
-        let at =
-            |p: &mut Pseudonyms, day: u64| p.visitor_id(Duration::from_secs(day * DAY), client, None, "s").unwrap();
+        let at = |p: &mut Pseudonyms, day: u64| {
+            p.visitor_id(Duration::from_secs(day * DAY), client, [&[], &[]], "s").unwrap()
+        };
         let mut first = Pseudonyms::in_file(&path);
         let (one, two) = (at(&mut first, 100), at(&mut first, 101));
         assert_ne!(one, two);

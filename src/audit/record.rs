@@ -11,7 +11,7 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use uuid::Uuid;
 
-use super::cut::{Notes, cut, cut_referer, trace_context};
+use super::cut::{MAX_METHOD, Notes, Overlong, cut, trace_context};
 use super::json::ObjectWriter;
 use super::privacy::{Pseudonyms, render_address};
 use super::{Escalate, Settings};
@@ -21,15 +21,11 @@ use crate::suspicion::Assessment;
 use crate::visitor::{Category, Method, RouteClass, Verification, Visitor, bare_host};
 use crate::watermark::{Carriers, PlanNote};
 
-/// Longest path, query, header values in bytes.
-const MAX_PATH: usize = 2_048;
-const MAX_QUERY: usize = 1_024;
-const MAX_HEADER: usize = 512;
-
 /// Methods that are named as they are (RFC 9110 §9, RFC 5789).
 pub(super) const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
-/// Everything that is written about one response.
+/// Everything that is written about one response. It takes a few KiB at most: of what a client has sent it holds no more than is
+/// written.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AuditRecord {
@@ -37,15 +33,15 @@ pub struct AuditRecord {
     pub time: Duration,
     /// Its id.
     pub request_id: Uuid,
-    /// Method as sent.
+    /// Method as sent, first 32 bytes.
     pub method: Cow<'static, str>,
     /// `http` or `https`.
     pub scheme: &'static str,
-    /// Host, lower case.
+    /// Host, lower case, first 255 characters.
     pub host: Arc<str>,
-    /// Path as sent.
+    /// Path as sent; of more than 2,048 bytes: redacted and cut.
     pub path: Arc<str>,
-    /// Query as sent; redacted when written.
+    /// Query as sent, redacted when written; of more than 1,024 bytes: redacted and cut.
     pub query: Option<String>,
     /// What the client saw; absent when it saw nothing.
     pub status: Option<u16>,
@@ -55,11 +51,11 @@ pub struct AuditRecord {
     pub content_type: Option<String>,
     /// `1.0`, `1.1`, `2` or `3`.
     pub protocol: &'static str,
-    /// `User-Agent`, `Referer` as sent.
+    /// `User-Agent` as sent, first 516 bytes.
     pub user_agent: Option<Vec<u8>>,
-    /// As sent; cut when written.
+    /// `Referer` as sent, first 516 bytes; without its query when written.
     pub referer: Option<Vec<u8>>,
-    /// `traceparent` (W3C Trace Context).
+    /// `traceparent` (W3C Trace Context), if it names a trace; of more than 64 bytes: the ids of trace and span.
     pub trace_parent: Option<String>,
     /// Who asked.
     pub visitor: Option<Visitor>,
@@ -77,6 +73,8 @@ pub struct AuditRecord {
     pub complete: bool,
     /// What went wrong.
     pub error: Option<&'static str>,
+    /// What is known of values that were too long.
+    pub(crate) overlong: Option<Box<Overlong>>,
 }
 
 /// What the record says about a page.
@@ -188,7 +186,7 @@ impl AuditRecord {
         let known = METHODS.contains(&&*self.method);
         object.text("http.request.method", if known { &self.method } else { "_OTHER" });
         if !known {
-            object.text("http.request.method_original", cut(&self.method, 32).0);
+            object.text("http.request.method_original", cut(&self.method, MAX_METHOD));
         }
         object.text("url.scheme", self.scheme);
         let known = settings.hosts.is_empty() || settings.hosts.iter().any(|h| h.as_str() == bare_host(&self.host));
@@ -197,32 +195,10 @@ impl AuditRecord {
         object.text_if("url.query", self.query_text(notes, settings).as_deref());
     }
 
-    /// The path, redacted and cut.
-    pub(super) fn path_text(&self, notes: &mut Notes, settings: &Settings) -> String {
-        notes.text("url.path", &settings.redact_path(&self.path), MAX_PATH)
-    }
-
-    /// The query, redacted and cut; `None`: there is none, or nothing in it.
-    pub(super) fn query_text(&self, notes: &mut Notes, settings: &Settings) -> Option<String> {
-        let query = self.query.as_deref().filter(|query| !query.is_empty())?;
-        Some(notes.text("url.query", &settings.redact_query(query), MAX_QUERY))
-    }
-
-    /// `User-Agent`, cut.
-    pub(super) fn user_agent_text(&self, notes: &mut Notes) -> Option<String> {
-        Some(notes.bytes("user_agent.original", self.user_agent.as_deref()?, MAX_HEADER))
-    }
-
-    /// `Referer`, cut and redacted.
-    pub(super) fn referer_text(&self, notes: &mut Notes, settings: &Settings) -> Option<String> {
-        let text = notes.bytes("http.request.header.referer", self.referer.as_deref()?, MAX_HEADER);
-        Some(settings.redact_path(&cut_referer(&text, &self.host)))
-    }
-
     /// The pseudonym of the visitor; `None`: without an address there is none.
     pub(super) fn visitor_id(&self, settings: &Settings, pseudonyms: &mut Pseudonyms) -> Option<String> {
         let client = self.visitor.as_ref()?.address.client();
-        pseudonyms.visitor_id(self.time, client, self.user_agent.as_deref(), &settings.site)
+        pseudonyms.visitor_id(self.time, client, self.user_agent_parts(), &settings.site)
     }
 
     /// What went wrong, of the page first.
@@ -326,7 +302,7 @@ impl AuditRecord {
         let kind = self.page_kind();
         object.text("deckle.page.kind", kind);
         if kind == "article" {
-            object.text("deckle.page.article", cut(&self.article(settings), 64).0);
+            object.text("deckle.page.article", cut(&self.article(settings), 64));
         }
         let Some(page) = &self.page else { return };
         if let Some(mark) = &page.mark {
@@ -351,21 +327,15 @@ impl AuditRecord {
         }
     }
 
-    /// What `audit.article` finds in the path, else the path.
-    pub(super) fn article(&self, settings: &Settings) -> String {
-        let found = settings.article.as_ref().and_then(|pattern| pattern.find(&self.path));
-        found.map_or_else(|| settings.redact_path(&self.path), str::to_owned)
-    }
-
     pub(super) fn page_kind(&self) -> &'static str {
         let html = self.content_type.as_deref() == Some("text/html");
         match self.visitor.as_ref().map(|v| v.route) {
             Some(RouteClass::Wellknown) if &*self.path == "/robots.txt" => "robots",
-            Some(RouteClass::Wellknown) if self.path.starts_with("/sitemap") => "sitemap",
+            Some(RouteClass::Wellknown) if self.is_like_sitemap() => "sitemap",
             Some(RouteClass::Feed) if !html => "feed",
             Some(RouteClass::Api) if !html => "api",
             Some(RouteClass::Asset) if !html => asset_kind(self.content_type.as_deref()),
-            Some(_) if html && crate::suspicion::looks_like_article(&self.path) => "article",
+            Some(_) if html && self.is_like_article() => "article",
             Some(_) if html => "index",
             _ => "other",
         }
@@ -420,6 +390,7 @@ mod tests {
             upstream: None,
             complete: true,
             error: None,
+            overlong: None,
         }
     }
 

@@ -222,7 +222,7 @@ impl Builder {
         let assess = assess.robots(Arc::clone(&self.robots));
         let enforce = EnforceLayer::new(Arc::clone(&state), &config.action, &config.rights.license, config.mode)?;
         let enforce = enforce.challenging(&keys, mount)?;
-        let audit = AuditLayer::with_clock(self.audit_sink(&clock, secrets.as_ref())?, clock);
+        let audit = AuditLayer::with_clock(self.audit_sink(&clock, secrets.as_ref())?, clock).redacting(&config.audit);
         let audit = match config.audit.on_failure {
             OnFailure::Continue => audit,
             OnFailure::Refuse => audit.refusing(&config.action)?,

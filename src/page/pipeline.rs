@@ -385,12 +385,16 @@ pub(crate) fn unmarked() -> Box<dyn Choose> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::page::PageReport;
+    use crate::page::charset::Charset;
     use crate::page::marks::{MarkRules, Variants};
     use crate::page::replace::{Replace, Replacer};
+    use crate::page::rewrite::Job;
     use crate::slot::{Fill, Form, FormKinds, PlaceHash, PlaceKind};
 
     /// Chooses by the column, as a row does.

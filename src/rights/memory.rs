@@ -47,7 +47,8 @@ impl RobotsMemory {
         if let Some(known) = self.again(&host, now, text, may_stand_in) {
             return known;
         }
-        let (robots, parsed) = (RobotsText::new(Bytes::copy_from_slice(text)), Arc::new(Robots::parse(text)));
+        let robots = self.known(text).unwrap_or_else(|| RobotsText::new(Bytes::copy_from_slice(text)));
+        let parsed = Arc::new(Robots::parse(text));
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !may_stand_in {
             // Nobody knows who got which.
@@ -84,6 +85,12 @@ impl RobotsMemory {
             kept.versions.push(Version { since: now, robots: Arc::new(Robots::parse(text)) });
         }
         Some(kept.robots.clone())
+    }
+
+    /// The same text of another host: under names that somebody makes up, a site says what it always says. What holds it shares it.
+    fn known(&self, text: &[u8]) -> Option<RobotsText> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().map(|kept| &kept.robots).find(|robots| *robots.text == *text).cloned()
     }
 
     /// Something was served that is no text of rules, such as a redirect. Nobody knows what a crawler makes of it.
@@ -132,6 +139,8 @@ mod tests {
         for i in 0..100u64 {
             memory.served(&format!("h{i}.example"), 10 + i, b"b", true);
             memory.served(&format!("news.example:{i}"), 10 + i, b"a", true);
+            let [one, other] = ["x.example", "news.example"].map(|host| memory.served(host, 10 + i, b"a", true).text);
+            assert_eq!(one.as_ptr(), other.as_ptr(), "one text is there once");
         }
         assert!(memory.0.lock().unwrap().len() <= MAX_HOSTS);
         assert_eq!(memory.get("news.example.:8080", 200).unwrap().text, "a");

@@ -1,6 +1,5 @@
 //! The facts of one request: what [`IdentifyLayer`](super::IdentifyLayer) runs.
 
-use std::io::{self, Write};
 #[cfg(feature = "verify-dns")]
 use std::net::IpAddr;
 #[cfg(feature = "axum")]
@@ -17,6 +16,7 @@ use uuid::Uuid;
 use super::DnsVerifier;
 #[cfg(feature = "verify-dns")]
 use super::Verification;
+use super::key::visitor_key;
 use super::pass::Tokens;
 use super::prefixes::PrefixSet;
 use super::published::Ranges;
@@ -27,7 +27,7 @@ use super::trap::TrapPaths;
 use super::{AddressSource, Agents, ClientAddress, Peer, RouteClass, Settings, Standing, Systems, TrustedProxies};
 #[cfg(any(feature = "verify-dns", feature = "web-bot-auth"))]
 use super::{Agent, verify};
-use super::{Visitor, VisitorError, VisitorKey};
+use super::{Visitor, VisitorError};
 use crate::secret::Secrets;
 
 /// The facts that need no clock and no counter; what [`IdentifyLayer`] runs on every request.
@@ -140,7 +140,7 @@ impl Facts {
         };
         let asset_path = self.routes.is_asset_path(&path);
         let route = self.routes.classify(head.method, head.path, &path, asset_path, head.headers);
-        let host: Arc<str> = lower(bare_host(head.host.unwrap_or_default())).into();
+        let host: Arc<str> = lower(bare_host(short_host(head.host.unwrap_or_default()))).into();
         let own = (route == RouteClass::Own).then(|| self.routes.below_mount(&path)).flatten();
         let traps = self.keys.as_ref().map(|keys| &keys.traps);
         Visitor {
@@ -338,32 +338,11 @@ pub(crate) fn request_id(arrived: Duration) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(arrived.as_millis() as u64, &random).into_uuid()
 }
 
-/// Bytes of nearly all keys: these are put together on the stack, and copied once.
-const USUAL_KEY: usize = 512;
+/// Bytes of a host that are looked at: no name has more (RFC 1035 §2.3.4), and it is kept as long as records are.
+const MAX_HOST: usize = 255;
 
-fn visitor_key(address: &ClientAddress, headers: &HeaderMap) -> VisitorKey {
-    let mut room = [0_u8; USUAL_KEY];
-    let mut rest = &mut room[..];
-    if write_key(&mut rest, address, headers).is_ok() {
-        let length = USUAL_KEY - rest.len();
-        return VisitorKey(Arc::from(&room[..length]));
-    }
-    let mut key = Vec::with_capacity(2 * USUAL_KEY);
-    // Writing to memory that grows cannot fail.
-    let _ = write_key(&mut key, address, headers);
-    VisitorKey(key.into())
-}
-
-/// address text ‖ 00 ‖ User-Agent ‖ 00 ‖ Accept-Language ‖ 00 ‖ Sec-CH-UA.
-fn write_key(key: &mut impl Write, address: &ClientAddress, headers: &HeaderMap) -> io::Result<()> {
-    if let Some(net) = address.client() {
-        write!(key, "{net}")?;
-    }
-    for name in ["user-agent", "accept-language", "sec-ch-ua"] {
-        key.write_all(&[0])?;
-        key.write_all(headers.get(name).map_or(&[][..], |v| v.as_bytes()))?;
-    }
-    Ok(())
+fn short_host(sent: &str) -> &str {
+    sent.split_at(sent.floor_char_boundary(MAX_HOST)).0
 }
 
 #[cfg(test)]
@@ -393,18 +372,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_any_length_holds_the_address_and_three_headers() {
-        let address = ClientAddress { ip: Some([203, 0, 113, 9].into()), ..ClientAddress::UNKNOWN };
-        for length in [0, 200, USUAL_KEY - 29, USUAL_KEY - 28, USUAL_KEY - 27, USUAL_KEY, 4 * USUAL_KEY] {
-            let agent = "a".repeat(length);
-            let mut headers = HeaderMap::new();
-            headers.insert("user-agent", agent.parse().unwrap());
-            headers.insert("accept-language", "de,en;q=0.5".parse().unwrap());
-            let expect = format!("203.0.113.9/32\0{agent}\0de,en;q=0.5\0");
-            assert_eq!(&*visitor_key(&address, &headers).0, expect.as_bytes());
-            let nobody = visitor_key(&ClientAddress::UNKNOWN, &headers);
-            assert_eq!(nobody.0.strip_prefix(b"\0"), expect.as_bytes().strip_prefix(b"203.0.113.9/32\0"));
-        }
+    fn a_host_is_no_longer_than_names_can_be() {
+        let host = |name: &str| {
+            let request = http::Request::builder().uri("/").header("host", name).body(()).unwrap();
+            Visitor::from_head(&request.into_parts().0, &Settings::default(), Duration::ZERO).unwrap().host
+        };
+        assert_eq!(&*host("News.Example.:8080"), "news.example");
+        assert_eq!(&*host(&"A".repeat(300_000)), "a".repeat(255).as_str());
     }
 
     #[test]

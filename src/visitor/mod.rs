@@ -32,6 +32,7 @@ mod dns;
 mod entry;
 mod facts;
 mod identify;
+mod key;
 #[cfg(feature = "proxy")]
 mod logged;
 pub(crate) mod pass;
@@ -101,7 +102,8 @@ pub struct Peer {
 }
 
 /// The identity bytes that marks are derived from. An application may put its own into the request's extensions, such
-/// as an account name; by default it is made of the address and three headers.
+/// as an account name; by default it is made of the address and three headers, and has 544 bytes at most. Records hold it:
+/// whoever makes one of what clients send bounds its length.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VisitorKey(pub Arc<[u8]>);
 

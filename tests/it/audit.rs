@@ -84,3 +84,57 @@ fn a_disk_that_refuses_is_tried_again_and_the_gap_is_told() {
         "a hole in the numbers would look like tampering: {numbers:?}"
     );
 }
+
+/// Answers until one more is written.
+#[cfg(unix)]
+fn write_one(sink: &Arc<FileSink>) {
+    let (patience, written) = (SystemClock::shared(), sink.stats().written());
+    while sink.stats().written() == written {
+        respond(sink);
+        assert!(patience.elapsed() < PATIENCE, "nothing is written");
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(unix)]
+fn segment_of(dir: &TempDir) -> std::path::PathBuf {
+    let mut paths = std::fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.path());
+    paths.find(|path| path.extension().is_some_and(|end| end == "ndjson")).unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_segment_that_somebody_deletes_is_sealed_by_a_new_one() {
+    let dir = TempDir::new();
+    let sink = sink(&dir, SystemClock::shared());
+    write_one(&sink);
+    let deleted = segment_of(&dir);
+    std::fs::remove_file(&deleted).unwrap();
+    write_one(&sink);
+    assert_ne!(segment_of(&dir), deleted);
+    sink.close();
+    let lines = read_log(dir.path());
+    assert!(!hits(&lines).is_empty());
+    let sealed = lines.iter().find(|line| line["deckle.kind"] == "recovery").unwrap();
+    let name = deleted.file_name().unwrap().to_str().unwrap();
+    assert_eq!(sealed["sealed_segment"], name);
+    assert_eq!(lines[0]["previous.segment"], name);
+    assert_eq!(sealed["head"], lines[0]["previous.head"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_segment_that_somebody_renames_is_written_on_to_its_end() {
+    let dir = TempDir::new();
+    let sink = sink(&dir, SystemClock::shared());
+    write_one(&sink);
+    let (before, after) = (segment_of(&dir), dir.path().join("moved.ndjson"));
+    std::fs::rename(before, &after).unwrap();
+    write_one(&sink);
+    let written = sink.stats().written();
+    sink.close();
+    assert_eq!(segment_of(&dir), after, "there is no other");
+    let lines = read_log(dir.path());
+    assert!(hits(&lines).len() as u64 >= written, "nothing is lost");
+    assert_eq!(lines.last().unwrap()["deckle.kind"], "end");
+}

@@ -1,16 +1,23 @@
-//! What reading a log for its marks takes in memory: as much for a long log as for a short one.
+//! What takes how much memory: reading a log for its marks as much for a long log as for a short one, and a record that waits to be
+//! written a few KiB, whatever a client has sent.
 //!
-//! The allocator counts what a thread asks for, so one thread reads.
+//! The allocator counts what a thread asks for, so one thread does it all.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use allocation_counter::measure;
+use deckle::audit::{AuditLayer, AuditRecord, Sink};
 use deckle::review::{MarkFilter, MarkReading, read_marks, responses_of};
+use deckle::visitor::{IdentifyLayer, Settings};
 use deckle::watermark::Mark;
+use http::{Request, Response};
+use http_body_util::Empty;
+use tower::{Layer, ServiceExt};
 
 use crate::support::TempDir;
 use crate::trace::{DAY, hit};
@@ -70,4 +77,51 @@ fn a_long_log_takes_as_much_memory_as_a_short_one() {
         })
     });
     assert!(long <= short + SLACK && long < MOST, "{short} bytes for {SHORT} lines, {long} for {LONG}");
+}
+
+/// Most bytes of a record.
+const RECORD: i64 = 10 << 10;
+
+/// Keeps what it gets, where a queue has it.
+#[derive(Default)]
+#[allow(clippy::vec_box)]
+struct Kept(Mutex<Vec<Box<AuditRecord>>>);
+
+impl Sink for Kept {
+    fn record(&self, record: Box<AuditRecord>) {
+        self.0.lock().unwrap().push(record);
+    }
+}
+
+/// All that a client chooses is long.
+fn long_request() -> Request<()> {
+    let (long, uri) = ("x".repeat(300 << 10), format!("/{}?{}", "p".repeat(30_000), "q=1&".repeat(7_500)));
+    let mut request = Request::builder().method(long.as_str()).uri(uri);
+    for name in ["host", "user-agent", "referer", "accept-language", "sec-ch-ua", "cookie"] {
+        request = request.header(name, &long);
+    }
+    let ids = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+    request.header("traceparent", format!("{long}-{ids}-01")).body(()).unwrap()
+}
+
+#[test]
+fn a_record_takes_a_few_kib_whatever_a_client_has_sent() {
+    let kept = Arc::new(Kept::default());
+    let answer = tower::service_fn(|_: Request<()>| {
+        std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new())))
+    });
+    let identify = IdentifyLayer::new(&Settings::default()).unwrap();
+    let service = identify.layer(AuditLayer::new(Arc::clone(&kept)).layer(answer));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let respond = || drop(runtime.block_on(service.clone().oneshot(long_request())).unwrap());
+    // What is made once is made now.
+    kept.0.lock().unwrap().reserve(8);
+    (0..3).for_each(|_| respond());
+    let held = measure(&respond).bytes_current;
+    assert!((1_024..RECORD).contains(&held), "{held} bytes");
+    let records = kept.0.lock().unwrap();
+    let (record, visitor) = (&records[3], records[3].visitor.as_ref().unwrap());
+    assert_eq!((record.path.len(), visitor.path.len(), visitor.host.len()), (2_048, 2_048, 255));
+    assert_eq!((record.method.len(), record.host.len(), visitor.key.0.len()), (32, 255, 512 + 32));
+    assert!(record.trace_parent.as_ref().unwrap().contains("-00f067aa0ba902b7-"));
 }

@@ -82,7 +82,7 @@ impl Suspects {
     /// Counts a request; `true`: it is one of a suspect.
     pub(super) fn note(&mut self, record: &AuditRecord, suspect: bool, article: bool, settings: &Settings) -> bool {
         let client = record.visitor.as_ref().and_then(|v| v.address.client());
-        let key = self.hasher.hash_one((client, record.user_agent.as_deref()));
+        let key = self.hasher.hash_one((client, record.user_agent_parts()));
         let now = record.time.as_secs();
         let remembered = self.known.get(&key).is_some_and(|known| known.is_recent(now));
         if !suspect && !remembered {

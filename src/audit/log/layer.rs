@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use super::service::Audit;
 use crate::action::{self, ActionError, Answers};
-use crate::audit::Sink;
+use crate::audit::{Settings, Sink};
 use crate::clock::{SharedClock, SystemClock};
 
 /// Layer that writes one record a response.
@@ -46,6 +46,7 @@ pub struct AuditLayer {
     clock: SharedClock,
     server_timing: bool,
     refusing: Option<Arc<Answers>>,
+    settings: Arc<Settings>,
 }
 
 impl AuditLayer {
@@ -56,12 +57,20 @@ impl AuditLayer {
 
     /// The same on another clock.
     pub fn with_clock(sink: impl Sink, clock: SharedClock) -> Self {
-        Self { sink: Arc::new(sink), clock, server_timing: false, refusing: None }
+        let settings = Arc::new(Settings::default());
+        Self { sink: Arc::new(sink), clock, server_timing: false, refusing: None, settings }
     }
 
     /// Whether each answer says in `Server-Timing` what judging took, and the id of its record.
     pub fn server_timing(mut self, on: bool) -> Self {
         self.server_timing = on;
+        self
+    }
+
+    /// By which settings paths and queries are redacted that are too long to be kept as they were sent: those of the sink. By
+    /// default, the defaults.
+    pub fn redacting(mut self, settings: &Settings) -> Self {
+        self.settings = Arc::new(settings.clone());
         self
     }
 
@@ -86,6 +95,7 @@ impl<S> Layer<S> for AuditLayer {
     type Service = Audit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Audit::new(inner, Arc::clone(&self.sink), self.clock.clone(), self.server_timing, self.refusing.clone())
+        let (sink, settings) = (Arc::clone(&self.sink), Arc::clone(&self.settings));
+        Audit::new(inner, sink, self.clock.clone(), self.server_timing, self.refusing.clone(), settings)
     }
 }

@@ -12,8 +12,9 @@ use tower_service::Service;
 use super::body::LogBody;
 use super::future::{Open, ResponseFuture};
 use crate::action::Answers;
+use crate::audit::cut::{MAX_METHOD, Overlong, cut, trace_parent};
 use crate::audit::record::METHODS;
-use crate::audit::{AuditRecord, Sink};
+use crate::audit::{AuditRecord, Settings, Sink};
 use crate::clock::SharedClock;
 use crate::suspicion::Assessment;
 use crate::visitor::{Visitor, request_id};
@@ -29,6 +30,7 @@ pub struct Audit<S> {
     clock: SharedClock,
     server_timing: bool,
     refusing: Option<Arc<Answers>>,
+    settings: Arc<Settings>,
 }
 
 impl<S> Audit<S> {
@@ -38,31 +40,36 @@ impl<S> Audit<S> {
         clock: SharedClock,
         server_timing: bool,
         refusing: Option<Arc<Answers>>,
+        settings: Arc<Settings>,
     ) -> Self {
-        Self { inner, sink, clock, server_timing, refusing }
+        Self { inner, sink, clock, server_timing, refusing, settings }
     }
 
     fn open<B>(&self, request: &Request<B>) -> Open {
-        let headers = request.headers();
-        let visitor = request.extensions().get::<Visitor>().cloned();
-        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let bytes = |name| headers.get(name).map(|v| v.as_bytes().to_vec());
+        let (uri, headers) = (request.uri(), request.headers());
+        let mut visitor = request.extensions().get::<Visitor>().cloned();
+        let mut overlong = Overlong::default();
+        let long = overlong.path(uri.path(), &self.settings);
+        if let (Some(visitor), Some(long)) = (&mut visitor, &long) {
+            // Its normal form may be as long, and is not written.
+            visitor.path = Arc::clone(long);
+        }
         let time = visitor.as_ref().map_or_else(|| self.clock.unix(), |v| v.arrived);
         let record = AuditRecord {
             time,
             request_id: visitor.as_ref().map_or_else(|| request_id(time), |v| v.request_id),
             method: method(request.method()),
             scheme: if visitor.as_ref().is_some_and(|v| v.secure) { "https" } else { "http" },
-            host: host(request.uri(), headers, visitor.as_ref().map(|v| &v.host)),
-            path: path(request.uri().path(), visitor.as_ref().map(|v| &v.path)),
-            query: request.uri().query().map(str::to_owned),
+            host: host(uri, headers, visitor.as_ref().map(|v| &v.host)),
+            path: long.unwrap_or_else(|| path(uri.path(), visitor.as_ref().map(|v| &v.path))),
+            query: uri.query().map(|query| overlong.query(query, &self.settings)),
             status: None,
             body_size: 0,
             content_type: None,
             protocol: protocol(request.version()),
-            user_agent: bytes(header::USER_AGENT),
-            referer: bytes(header::REFERER),
-            trace_parent: text("traceparent"),
+            user_agent: headers.get(header::USER_AGENT).map(|sent| overlong.user_agent(sent.as_bytes())),
+            referer: headers.get(header::REFERER).map(|sent| overlong.referer(sent.as_bytes())),
+            trace_parent: headers.get("traceparent").and_then(|sent| trace_parent(sent.to_str().ok()?)),
             assessment: request.extensions().get::<Assessment>().cloned(),
             visitor,
             decision: None,
@@ -71,6 +78,7 @@ impl<S> Audit<S> {
             upstream: None,
             complete: false,
             error: None,
+            overlong: overlong.if_any(),
         };
         Open::new(record, Arc::clone(&self.sink), self.clock.clone())
     }
@@ -78,7 +86,7 @@ impl<S> Audit<S> {
 
 fn method(method: &Method) -> Cow<'static, str> {
     let known = METHODS.into_iter().find(|known| *known == method.as_str());
-    known.map_or_else(|| Cow::Owned(method.as_str().to_owned()), Cow::Borrowed)
+    known.map_or_else(|| Cow::Owned(cut(method.as_str(), MAX_METHOD).to_owned()), Cow::Borrowed)
 }
 
 /// `known`: its name; most requests name no port.
@@ -177,5 +185,6 @@ mod tests {
     fn usual_methods_are_not_copied() {
         assert!(matches!(method(&Method::GET), Cow::Borrowed("GET")));
         assert_eq!(method(&Method::from_bytes(b"PROPFIND").unwrap()), "PROPFIND");
+        assert_eq!(method(&Method::from_bytes(&[b'X'; 300_000]).unwrap()), "X".repeat(MAX_METHOD));
     }
 }

@@ -28,6 +28,7 @@ use super::sink::{Drops, SinkError, Stats};
 use super::storage::{Output, Storage};
 use super::{Anchor, Fsync, Settings};
 use crate::clock::SharedClock;
+use tell::Jump;
 
 /// Waits after a failed write, from the first to the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -83,8 +84,8 @@ pub(in crate::audit) struct Writer {
     looked_free_at: Option<Duration>,
     /// Wall clock minus running time.
     drift: Option<Duration>,
-    /// The wall clock has jumped ahead: nothing is too old by it.
-    jumped: bool,
+    /// The last time that the wall clock has jumped ahead: what was written before is not so old as it says.
+    jump: Option<Jump>,
     /// Segments that the next one has to seal.
     unsealed: Vec<LeftOpen>,
     cleaned_at: Option<Duration>,
@@ -139,7 +140,7 @@ impl Writer {
             retry_at: None,
             looked_free_at: None,
             drift: None,
-            jumped: false,
+            jump: None,
             unsealed: Vec::new(),
             cleaned_at: None,
         };
@@ -172,6 +173,8 @@ impl Writer {
     }
 
     fn housekeeping(&mut self) {
+        // First, for all that follows goes by it: a rotation deletes what is too old.
+        self.tell_clock_step();
         self.take_secrets();
         if self.outside.signals.reopen.swap(false, Ordering::AcqRel) {
             self.rotate("reopen");
@@ -184,7 +187,6 @@ impl Writer {
             self.rotate("rotate");
         }
         self.make_room();
-        self.tell_clock_step();
         self.tell_policy();
         self.tell_losses();
         self.tell_anchored();
@@ -243,13 +245,13 @@ impl Writer {
         if self.retry_at.is_some_and(|(at, _)| now < at) {
             return None;
         }
-        if !self.has_room(now) || (self.segment.is_none() && self.start_segment().is_err()) {
+        self.mind_cut_file();
+        if !self.has_room(now) || !self.has_segment() {
             self.back_off(now);
             return None;
         }
         let unsealed = std::mem::take(&mut self.unsealed);
         self.seal(unsealed);
-        self.mind_cut_file();
         let segment = self.segment.as_ref()?;
         Some(Draft { bytes: Vec::new(), chain: segment.chain.clone(), seq: self.seq, fresh: segment.fresh })
     }
@@ -268,22 +270,6 @@ impl Writer {
             tracing::error!(target: "deckle::audit", free, "Less is free than `audit.min_free`; records are dropped and counted.");
         }
         room
-    }
-
-    /// A file that somebody has cut (copytruncate) is no evidence any more; a new one begins.
-    fn mind_cut_file(&mut self) {
-        let Some(segment) = &self.segment else { return };
-        if segment.out.length().is_ok_and(|length| length < segment.bytes) {
-            tracing::warn!(target: "deckle::audit", path = %segment.path.display(),
-                "The open segment was cut by somebody else; a new one begins.");
-            let (name, seq, head) = (segment.name.clone(), self.seq, segment.chain.head());
-            let path = segment.path.clone();
-            self.previous = Some((name.clone(), head));
-            self.segment = None;
-            if self.start_segment().is_ok() {
-                self.seal(vec![LeftOpen { path, name, torn: 0, head: Some(head), seq }]);
-            }
-        }
     }
 
     /// Writes a draft; on failure nothing of it stays.
@@ -318,14 +304,6 @@ impl Writer {
                 Err(Some(error))
             }
         }
-    }
-
-    /// Half a line may stand at its end: the next one seals it up to the last whole one.
-    fn give_up_segment(&mut self) {
-        let Some(Segment { path, name, chain, .. }) = self.segment.take() else { return };
-        let head = chain.head();
-        self.previous = Some((name.clone(), head));
-        self.unsealed.push(LeftOpen { path, name, torn: 0, head: Some(head), seq: self.seq });
     }
 
     fn back_off(&mut self, now: Duration) {

@@ -73,6 +73,39 @@ impl Writer {
         Ok(())
     }
 
+    /// Is there a segment, or can one be made?
+    pub(super) fn has_segment(&mut self) -> bool {
+        if self.segment.is_some() {
+            return true;
+        }
+        let made = self.start_segment();
+        if let Err(error) = &made {
+            tracing::error!(target: "deckle::audit", %error, dir = %self.dir.display(),
+                "No segment of the audit log can be made; records are dropped and counted.");
+        }
+        made.is_ok()
+    }
+
+    /// A file that somebody has cut (copytruncate) is no evidence any more, and one that was deleted nobody will find: a new one
+    /// begins, and seals it.
+    pub(super) fn mind_cut_file(&mut self) {
+        let Some(segment) = &self.segment else { return };
+        if segment.out.length().is_ok_and(|length| length < segment.bytes) {
+            let was = if segment.out.is_deleted() { "deleted" } else { "cut" };
+            tracing::warn!(target: "deckle::audit", path = %segment.path.display(),
+                "The open segment was {was} by somebody else; a new one begins.");
+            self.give_up_segment();
+        }
+    }
+
+    /// The next one seals it up to its last whole line: half a one may stand behind that.
+    pub(super) fn give_up_segment(&mut self) {
+        let Some(Segment { path, name, chain, .. }) = self.segment.take() else { return };
+        let head = chain.head();
+        self.previous = Some((name.clone(), head));
+        self.unsealed.push(LeftOpen { path, name, torn: 0, head: Some(head), seq: self.seq });
+    }
+
     fn create_file(&mut self, now: Duration) -> std::io::Result<(Box<dyn Output>, PathBuf, String)> {
         let stamp = jiff::Timestamp::from_second(now.as_secs() as i64)
             .map(|t| t.strftime("%Y%m%dT%H%M%SZ").to_string())
@@ -131,6 +164,10 @@ impl Writer {
         }
         let mut segment = self.segment.take()?;
         let _ = segment.out.sync();
+        if !segment.path.exists() {
+            tracing::warn!(target: "deckle::audit", path = %segment.path.display(),
+                "The segment that was closed does not stand under its name any more: it is neither compressed nor deleted in time.");
+        }
         self.index.closed(&segment.name, &self.instance, (segment.first_seq, self.seq), &segment.chain.head());
         self.previous = Some((segment.name, segment.chain.head()));
         Some(segment.path)
@@ -141,7 +178,10 @@ impl Writer {
         if self.start_segment().is_err() {
             self.back_off(self.outside.clock.elapsed());
         }
-        self.robots.retain(self.settings.max_age_robots.0, self.outside.clock.unix());
+        let age = self.settings.max_age_robots.0;
+        if self.knows_older_than(age) {
+            self.robots.retain(age, self.believed_time());
+        }
         self.clean_up(closed);
     }
 
@@ -166,10 +206,10 @@ impl Writer {
     fn clean_up(&mut self, closed: Option<PathBuf>) {
         self.cleaned_at = Some(self.outside.clock.elapsed());
         let (dir, instance, mut settings) = (self.dir.clone(), self.instance.clone(), self.settings.clone());
-        if self.jumped {
+        if !self.knows_older_than(settings.max_age.0) {
             settings.max_age.0 = Duration::MAX;
         }
-        let (now, index) = (self.outside.clock.unix(), self.index.clone());
+        let (now, index) = (self.believed_time(), self.index.clone());
         let current = self.segment.as_ref().map(|s| s.path.clone());
         // Compressing a large segment must not hold up the records behind it.
         let _ = std::thread::Builder::new().name("deckle-audit-close".to_owned()).spawn(move || {

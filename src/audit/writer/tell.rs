@@ -17,6 +17,15 @@ const CLOCK_STEP: Duration = Duration::from_secs(1);
 /// One that goes ahead by more than this is not believed when it comes to what is too old.
 const JUMP: Duration = Duration::from_secs(86_400);
 
+/// The wall clock went ahead, and what was written before seems older than it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Jump {
+    /// In running time.
+    at: Duration,
+    /// Wall clock minus running time, before.
+    before: Duration,
+}
+
 impl Writer {
     /// A `page` line, and `variants` lines, before the first response of a segment that carries a mark in this page.
     pub(super) fn tell_plan(&mut self, draft: &mut Draft, record: &AuditRecord) {
@@ -106,10 +115,11 @@ impl Writer {
     /// The order of the log is that of its numbers; times may jump, and then it says so.
     pub(super) fn tell_clock_step(&mut self) {
         let drift = self.outside.clock.unix().saturating_sub(self.outside.clock.elapsed());
-        let before = *self.drift.get_or_insert(drift);
-        let back = before.saturating_sub(drift);
-        // Nothing has become old by that.
-        self.jumped |= drift.saturating_sub(before) > JUMP;
+        let before = self.drift.replace(drift).unwrap_or(drift);
+        let (back, ahead) = (before.saturating_sub(drift), drift.saturating_sub(before));
+        if ahead > JUMP {
+            self.tell_jump(ahead, before);
+        }
         if back > CLOCK_STEP {
             let delta = back.as_millis() as u64;
             self.note("gap", |object| {
@@ -117,6 +127,30 @@ impl Writer {
                 object.number("back_ms", delta);
             });
         }
-        self.drift = Some(drift);
+        // It was set right again.
+        self.jump = self.jump.filter(|jump| drift.saturating_sub(jump.before) > JUMP);
+    }
+
+    fn tell_jump(&mut self, ahead: Duration, before: Duration) {
+        let before = self.jump.map_or(before, |jump| jump.before);
+        self.jump = Some(Jump { at: self.outside.clock.elapsed(), before });
+        tracing::warn!(target: "deckle::audit", ahead_s = ahead.as_secs(), max_age_s = self.settings.max_age.0.as_secs(),
+            "The clock went ahead by more than a day. Nothing is deleted for its age until `audit.max_age` has passed from now on, or \
+             the clock is set right.");
+        let delta = ahead.as_millis() as u64;
+        self.note("gap", |object| {
+            object.text("reason", "clock_jump");
+            object.number("ahead_ms", delta);
+        });
+    }
+
+    /// Does the wall clock tell what is older than this? After a jump, once all is that was written before.
+    pub(super) fn knows_older_than(&self, age: Duration) -> bool {
+        self.jump.is_none_or(|jump| self.outside.clock.elapsed().saturating_sub(jump.at) >= age)
+    }
+
+    /// The time by which ages are told: that of the clock as it was looked at last.
+    pub(super) fn believed_time(&self) -> Duration {
+        self.drift.map_or_else(|| self.outside.clock.unix(), |drift| drift + self.outside.clock.elapsed())
     }
 }

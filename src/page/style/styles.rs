@@ -20,6 +20,8 @@ pub(crate) const ANY_HOST: &str = "*";
 const MAX_HOSTS: usize = 64;
 /// Sheets of one host.
 const MAX_SHEETS: usize = 64;
+/// Bytes of a name: anybody can ask for a sheet under a long one. A page that names such a sheet is one whose sheets are not known.
+const MAX_NAME: usize = 4_096;
 /// Changes when sheets are read in another way: what was saved before is read anew.
 const READER: u32 = 1;
 
@@ -79,8 +81,12 @@ impl Styles {
         &self.texts
     }
 
-    /// Reads a sheet that the pages of `host` may name; `name` is [`name`](address::name). `None`: it cannot be read.
+    /// Reads a sheet that the pages of `host` may name; `name` is [`name`](address::name). `None`: it cannot be read, or
+    /// its name is too long.
     pub(crate) fn learn(&self, host: &str, name: &str, css: &[u8]) -> Option<Arc<SheetRules>> {
+        if name.len() > MAX_NAME {
+            return None;
+        }
         let (host, content) = (address::host(host), XxHash3_64::oneshot(css));
         let known = self.with(|hosts| {
             let of_host = hosts.iter().find(|known| known.name == host);
@@ -424,6 +430,9 @@ mod tests {
         for i in 0..1_000 {
             styles.learn(&format!("h{i}.example"), "x/s.css", b"");
         }
+        let long = format!("/s.css?{}", "x".repeat(MAX_NAME));
+        assert!(styles.learn("a.example", &format!("a.example{long}"), b".x{display:flex}").is_none());
+        assert!(white(&styles, "a.example", &[&long]).is_some());
         assert_eq!(white(&styles, "a.example", &links), None);
         assert_eq!(styles.with(|hosts| hosts.len()), MAX_HOSTS);
         assert!(styles.to_json().len() < 64 << 10, "the same text is written once");

@@ -1,6 +1,7 @@
 //! Disks that are slow, full or faulty, and what the log says about them.
 
 mod notes;
+mod retention;
 mod told;
 
 use std::io::{self, ErrorKind, Write};
@@ -76,6 +77,10 @@ impl Write for Handle {
 impl Output for Handle {
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.files.lock().unwrap()[self.1].1.len() as u64)
+    }
+
+    fn is_deleted(&self) -> bool {
+        false
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {

@@ -61,7 +61,7 @@ export const firstArticle = async (language) => {
   return api.articles.find((a) => a.lang === language).path;
 };
 
-const freePort = async () => {
+export const freePort = async () => {
   const taken = createServer();
   await new Promise((done) => taken.listen(0, "127.0.0.1", done));
   const { port } = taken.address();
@@ -69,12 +69,12 @@ const freePort = async () => {
   return port;
 };
 
-// A site of the test's own behind deckle: `answer(path)` gives { head, html }; without it, the demo. `config` is text, or
-// makes it of the address that deckle will have.
+// A site of the test's own behind deckle: `answer(path, headers)` gives { head, html } and a status, if it is none of the usual
+// ones; without it, the demo. `config` is text, or makes it of the address that deckle will have.
 export const behind = async (config, answer) => {
   const site = createServer((request, response) => {
-    const { head = {}, html } = answer(request.url) || {};
-    response.writeHead(html === undefined ? 404 : 200, { "content-type": "text/html; charset=utf-8", ...head });
+    const { head = {}, html, status = html === undefined ? 404 : 200 } = answer(request.url, request.headers) || {};
+    response.writeHead(status, { "content-type": "text/html; charset=utf-8", ...head });
     response.end(html);
   });
   await new Promise((done) => site.listen(0, "127.0.0.1", done));

@@ -43,6 +43,7 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod hosts;
 pub mod layer;
 #[cfg(feature = "html")]
 pub mod page;

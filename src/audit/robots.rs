@@ -15,10 +15,11 @@ use sha2::{Digest, Sha256};
 
 use super::json::ObjectWriter;
 use super::record::render_time;
+use crate::hosts;
 use crate::rights::robots::RobotsText;
 use crate::visitor::bare_host;
 
-/// Names under which a site is known; whoever asks by another is not remembered.
+/// Names under which a site is known. Of more of them those are remembered that most networks ask for.
 const MAX_HOSTS: usize = 64;
 /// Changes a day that are kept. A file that changes more often is made for each request.
 const MAX_CHANGES: u32 = 24;
@@ -37,6 +38,8 @@ struct Host {
     /// Served last.
     version: String,
     last: Duration,
+    /// How many networks have asked for it, as far as this process knows.
+    networks: u32,
     /// Changes since the beginning of a day.
     day: Duration,
     changes: u32,
@@ -67,15 +70,16 @@ impl RobotsHistory {
         Self { dir, history, hosts }
     }
 
-    /// Keeps a text if it is another than the last.
-    pub(super) fn served(&mut self, time: Duration, host: &str, robots: &RobotsText) -> Served {
+    /// Keeps a text if it is another than the last. So many `networks` have asked for the host so far.
+    pub(super) fn served(&mut self, time: Duration, host: &str, networks: u32, robots: &RobotsText) -> Served {
         let name = bare_host(host);
-        if self.hosts.len() >= MAX_HOSTS && !self.hosts.contains_key(name) {
+        if !self.has_room(name, networks) {
             return Served::Known;
         }
         let known = self.hosts.get_mut(name);
         if let Some(known) = known {
             known.last = time;
+            known.networks = known.networks.max(networks);
             if known.version == robots.version {
                 return Served::Known;
             }
@@ -94,6 +98,7 @@ impl RobotsHistory {
             Ok(served) => {
                 let host = self.hosts.entry(name.to_owned()).or_default();
                 (host.last, host.changes) = (time, host.changes + 1);
+                host.networks = host.networks.max(networks);
                 host.version.clone_from(&robots.version);
                 served
             }
@@ -103,6 +108,18 @@ impl RobotsHistory {
                 Served::Known
             }
         }
+    }
+
+    /// Makes room for a host that is new. `false`: there is none for it. Each one that takes a place adds a line to the file, so
+    /// it must be asked for by more networks than the one that goes.
+    fn has_room(&mut self, name: &str, networks: u32) -> bool {
+        // The file may name more of them.
+        while self.hosts.len() >= MAX_HOSTS && !self.hosts.contains_key(name) {
+            let known = self.hosts.iter().map(|(name, host)| (name, host.networks, host.last));
+            let Some(least) = hosts::least(networks, known).cloned() else { return false };
+            self.hosts.remove(&least);
+        }
+        true
     }
 
     fn keep(&self, time: Duration, host: &str, robots: &RobotsText) -> std::io::Result<Served> {
@@ -203,24 +220,24 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("deckle-robots-{}", std::process::id()));
         let (a, b) = (text("User-agent: *\nDisallow: /a\n"), text("User-agent: *\nDisallow: /b\n"));
         let mut history = RobotsHistory::open(&dir, "a");
-        let served = [(1, &a), (2, &a), (3, &b), (9, &b)].map(|(d, t)| history.served(day(d), "news.example:80", t));
+        let served = [(1, &a), (2, &a), (3, &b), (9, &b)].map(|(d, t)| history.served(day(d), "news.example:80", 0, t));
         assert_eq!(served, [Served::New, Served::Known, Served::New, Served::Known]);
         // Whoever starts anew knows what was said last.
         let mut history = RobotsHistory::open(&dir, "a");
-        assert_eq!(history.served(day(10), "news.example", &b), Served::Known);
-        assert_eq!(history.served(day(20), "news.example.", &a), Served::Changed, "back to an older one");
+        assert_eq!(history.served(day(10), "news.example", 0, &b), Served::Known);
+        assert_eq!(history.served(day(20), "news.example.", 0, &a), Served::Changed, "back to an older one");
         assert_eq!(versions(&dir), [a.version.as_str(), &b.version, &a.version]);
         let kept = |t: &RobotsText| std::fs::read(dir.join(format!("robots/{}.txt", t.version))).ok();
         assert_eq!(kept(&a).as_deref(), Some(&a.text[..]));
         // Another instance needs the second one, too.
         let mut other = RobotsHistory::open(&dir, "b");
-        other.served(day(24), "news.example", &b);
+        other.served(day(24), "news.example", 0, &b);
         // The first ended on day 3, the second on day 20; the last was served on day 20.
         history.retain(day(10), day(25));
         assert_eq!((versions(&dir).len(), kept(&b).is_some()), (2, true));
         history.retain(day(2), day(25));
         assert_eq!((versions(&dir).len(), kept(&a).is_some(), kept(&b).is_some()), (0, false, true));
-        assert_eq!(history.served(day(26), "news.example", &a), Served::New, "what is forgotten is new again");
+        assert_eq!(history.served(day(26), "news.example", 0, &a), Served::New, "what is forgotten is new again");
         std::fs::remove_dir_all(dir).unwrap();
     }
 
@@ -229,15 +246,31 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("deckle-robots-flood-{}", std::process::id()));
         let mut history = RobotsHistory::open(&dir, "a");
         for i in 0..200 {
-            history.served(day(1), "news.example", &text(&format!("# {i}")));
+            history.served(day(1), "news.example", 0, &text(&format!("# {i}")));
         }
         assert_eq!(versions(&dir).len(), MAX_CHANGES as usize + 1);
-        assert_eq!(history.served(day(3), "news.example", &text("# next day")), Served::New);
+        assert_eq!(history.served(day(3), "news.example", 20, &text("# next day")), Served::New);
         for i in 0..200 {
-            history.served(day(3), &format!("h{i}.example"), &text("# x"));
+            history.served(day(3), &format!("h{i}.example"), 1, &text("# x"));
         }
         assert_eq!(history.hosts.len(), MAX_HOSTS);
-        assert_eq!(history.served(day(4), "news.example", &text("# and on")), Served::New, "who was there stays");
+        let lines = |host: &str| {
+            let all = lines(&dir.join("robots/history-a.ndjson"));
+            all.filter(|line| host.is_empty() || line["host"] == host).count()
+        };
+        assert_eq!(
+            (lines("news.example"), lines("")),
+            (MAX_CHANGES as usize + 2, MAX_CHANGES as usize + MAX_HOSTS + 1)
+        );
+        assert_eq!(history.served(day(4), "news.example", 20, &text("# and on")), Served::New, "who was there stays");
+        assert_eq!(history.served(day(4), "new.example", 3, &text("# new")), Served::New, "a new host of the site");
+        assert_eq!(history.served(day(4), "made-up.example", 1, &text("# x")), Served::Known);
+        assert_eq!((history.hosts.len(), lines("new.example"), lines("made-up.example")), (MAX_HOSTS, 1, 0));
+        // The next process knows nothing of networks yet.
+        let mut history = RobotsHistory::open(&dir, "a");
+        assert_eq!(history.served(day(5), "news.example", 21, &text("# and on")), Served::Known);
+        assert_eq!(history.served(day(5), "newer.example", 3, &text("# newer")), Served::New);
+        assert!(history.hosts.contains_key("news.example") && history.hosts.len() == MAX_HOSTS);
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

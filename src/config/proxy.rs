@@ -20,7 +20,7 @@ pub struct ProxySettings {
     pub admin_token_file: Option<String>,
     /// Certificate and key for TLS.
     pub tls: TlsSettings,
-    /// Names that are served; empty: any. Others get 421.
+    /// Names that are served; others get 421. Empty: any, and where that is not only loopback the log says so at the start.
     pub hosts: Vec<String>,
     /// Which name the upstream is asked by.
     pub host: HostMode,

@@ -6,6 +6,7 @@ use crate::action::{ActionError, EnforceLayer, Mode};
 use crate::audit::{AuditLayer, OnFailure, Sink, SinkKind, Sinks};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
+use crate::hosts::HostNames;
 use crate::rights::RobotsMemory;
 #[cfg(feature = "html")]
 use crate::rights::{Pref, ScopeSettings, Uses};
@@ -45,7 +46,10 @@ pub struct Builder {
     styles: Option<Arc<crate::page::Styles>>,
     #[cfg(feature = "html")]
     plan_counters: Arc<crate::page::PlanCounters>,
-    robots: Arc<RobotsMemory>,
+    #[cfg(feature = "html")]
+    known_pages: Option<crate::page::KnownPages>,
+    robots: Option<Arc<RobotsMemory>>,
+    names: Arc<HostNames>,
     activated: u64,
 }
 
@@ -71,7 +75,10 @@ impl Builder {
             styles: None,
             #[cfg(feature = "html")]
             plan_counters: Arc::default(),
-            robots: Arc::default(),
+            #[cfg(feature = "html")]
+            known_pages: None,
+            robots: None,
+            names: Arc::default(),
             activated: 0,
         }
     }
@@ -174,9 +181,24 @@ impl Builder {
         self
     }
 
+    /// The pages that another layer knows ([`DeckleLayer::known_pages`]), so that a reload scans none of them anew. What they
+    /// do is counted where that layer has counted it.
+    #[cfg(feature = "html")]
+    pub fn known_pages(mut self, known: crate::page::KnownPages) -> Self {
+        self.known_pages = Some(known);
+        self
+    }
+
     /// What robots.txt said lately, to outlive this layer.
     pub fn robots(mut self, memory: Arc<RobotsMemory>) -> Self {
-        self.robots = memory;
+        self.robots = Some(memory);
+        self
+    }
+
+    /// By how many networks each host is asked for, to outlive this layer. What is given for `findings`, `styles` and `robots`
+    /// should be made with the same names.
+    pub fn host_names(mut self, names: Arc<HostNames>) -> Self {
+        self.names = names;
         self
     }
 
@@ -204,7 +226,7 @@ impl Builder {
         let mount = &config.visitor.routes.mount;
         let systems = self.systems.clone().map_or_else(|| Systems::configured(&config.visitor), Ok)?;
         let identify = IdentifyLayer::with_systems(&config.visitor, clock.clone(), self.check.clone(), systems)?;
-        let identify = identify.secret(&keys);
+        let identify = identify.secret(&keys).host_names(Arc::clone(&self.names));
         #[cfg(feature = "verify-dns")]
         let identify = match self.dns.clone().filter(|_| config.visitor.verify.dns) {
             Some(dns) => identify.dns(dns),
@@ -219,7 +241,9 @@ impl Builder {
             None => identify,
         };
         let assess = AssessLayer::new(Arc::clone(&state), &config.suspicion, config.action.limits.soft())?;
-        let assess = assess.robots(Arc::clone(&self.robots));
+        let among = || Arc::new(RobotsMemory::among(Arc::clone(&self.names)));
+        let robots = self.robots.clone().unwrap_or_else(among);
+        let assess = assess.robots(Arc::clone(&robots));
         let enforce = EnforceLayer::new(Arc::clone(&state), &config.action, &config.rights.license, config.mode)?;
         let enforce = enforce.challenging(&keys, mount)?;
         let audit = AuditLayer::with_clock(self.audit_sink(&clock, secrets.as_ref())?, clock).redacting(&config.audit);
@@ -230,7 +254,7 @@ impl Builder {
         #[cfg(feature = "html")]
         let audit = audit.server_timing(config.page.server_timing);
         #[cfg(feature = "html")]
-        let protect = self.protect(secrets, &keys)?;
+        let protect = self.protect(secrets, &keys, robots)?;
         #[cfg(not(feature = "html"))]
         let protect = {
             if config.page.is_some() {
@@ -316,15 +340,24 @@ impl Builder {
     }
 
     #[cfg(feature = "html")]
-    fn protect(&self, secrets: Option<Secrets>, keys: &Secrets) -> Result<crate::page::ProtectLayer, BuildError> {
-        use crate::page::{Marking, PageError, ProtectLayer};
+    fn protect(
+        &self,
+        secrets: Option<Secrets>,
+        keys: &Secrets,
+        robots: Arc<RobotsMemory>,
+    ) -> Result<crate::page::ProtectLayer, BuildError> {
+        use crate::page::{Findings, Marking, PageError, ProtectLayer, Styles};
         use crate::watermark::Level;
         let config = &self.config;
         config.watermark.check().map_err(|(key, message)| PageError::Value { key, message })?;
         let protect = ProtectLayer::new(&config.page, &self.rights(keys), &config.visitor.routes.mount)?
             .activated(self.activated);
-        let protect = protect.robots(Arc::clone(&self.robots)).links(config.suspicion.trap.links);
+        let protect = protect.robots(robots).links(config.suspicion.trap.links);
         let protect = protect.plan_counters(Arc::clone(&self.plan_counters));
+        let protect = match &self.known_pages {
+            Some(known) => protect.knowing(known.clone()),
+            None => protect,
+        };
         let is_off = config.watermark.level == Some(Level::Off);
         match (secrets, config.watermark.level) {
             (None, None) => Ok(protect),
@@ -332,8 +365,9 @@ impl Builder {
             (None, Some(_)) => Err(BuildError::NoSecret),
             (Some(_), _) if config.page.shared_cache && !is_off => Err(BuildError::SharedCache),
             (Some(secrets), _) => {
-                let findings = self.findings.clone().unwrap_or_default();
-                let styles = self.styles.clone().unwrap_or_default();
+                let names = || Arc::clone(&self.names);
+                let findings = self.findings.clone().unwrap_or_else(|| Arc::new(Findings::among(names())));
+                let styles = self.styles.clone().unwrap_or_else(|| Arc::new(Styles::among(names())));
                 Ok(protect.marking(Marking { secrets, settings: config.watermark.clone(), findings, styles })?)
             }
         }

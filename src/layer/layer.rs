@@ -35,6 +35,12 @@ impl DeckleLayer {
         self.protect.version()
     }
 
+    /// The pages that it knows, for a layer that takes its place ([`Builder::known_pages`]).
+    #[cfg(feature = "html")]
+    pub fn known_pages(&self) -> crate::page::KnownPages {
+        self.protect.known_pages()
+    }
+
     pub(super) fn new(
         identify: IdentifyLayer,
         assess: AssessLayer,

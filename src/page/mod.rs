@@ -87,7 +87,7 @@ pub use notice::NoticeSettings;
 pub use plain::plain_text;
 pub use plan::{PlanCounters, PlanCounts, Skip};
 pub use policy::PagePolicy;
-pub use protect::{Marking, Protect, ProtectLayer, ResponseFuture};
+pub use protect::{KnownPages, Marking, Protect, ProtectLayer, ResponseFuture};
 pub use replace::Replace;
 pub use report::{PageFacts, PageReport, Rewrite};
 pub use style::Styles;

@@ -57,6 +57,7 @@ pub use upstream::Upstream;
 use crate::audit::{self, FileSink, PolicyText, SinkKind, Sinks};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, LoadError, ProxySettings};
+use crate::hosts::HostNames;
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
 use crate::page::PlanCounters;
 use crate::rights::RobotsMemory;
@@ -140,6 +141,7 @@ struct Parts {
     learned: Learned,
     plan_counters: Arc<PlanCounters>,
     robots: Arc<RobotsMemory>,
+    names: Arc<HostNames>,
     clock: SharedClock,
     secrets: Secrets,
     operators: Operators,
@@ -164,7 +166,8 @@ impl Proxy {
         let live = Some(Arc::clone(&figures));
         let open = || Sinks::open(&config.audit, &[SinkKind::File], &clock, live, Some(&secrets));
         let sinks = config.audit.enabled.then(open).transpose()?.map(Arc::new);
-        let (learned, saved) = Learned::open(dir.join("plans.json"));
+        let names = Arc::<HostNames>::default();
+        let (learned, saved) = Learned::open(dir.join("plans.json"), &names);
         let operators = Operators::new(&config.visitor, clock.clone()).map_err(BuildError::from)?;
         #[cfg(feature = "verify-dns")]
         let dns = Arc::<dns::Checks>::default();
@@ -181,7 +184,8 @@ impl Proxy {
             check: Arc::new(ProxyCheck::new()),
             learned,
             plan_counters: Arc::default(),
-            robots: Arc::default(),
+            robots: Arc::new(RobotsMemory::among(Arc::clone(&names))),
+            names,
             clock,
             secrets,
             operators,
@@ -204,6 +208,7 @@ impl Proxy {
         let tls = server::tls_acceptor(&config.proxy)?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
         let address = config.proxy.listen.clone();
         let listener = TcpListener::bind(&address).await.map_err(|source| ProxyError::Listen { address, source })?;
+        start::tell_open_hosts(&config.proxy, &listener);
         let live = Live(Arc::new(ArcSwap::from_pointee(parts.stack(&config, &saved)?)));
         Ok(Self { listener, admin, tls, config, live, parts })
     }
@@ -317,6 +322,7 @@ impl Parts {
                 .styles(Arc::clone(&self.learned.styles))
                 .plan_counters(Arc::clone(&self.plan_counters))
                 .robots(Arc::clone(&self.robots))
+                .host_names(Arc::clone(&self.names))
                 .clock(self.clock.clone())
                 .activated(activated)
                 .systems(systems.clone())
@@ -326,6 +332,10 @@ impl Parts {
             #[cfg(feature = "verify-dns")]
             let builder = match self.dns.of(&config.visitor.verify, &self.clock) {
                 Some(dns) => builder.dns(dns),
+                None => builder,
+            };
+            let builder = match self.learned.pages(&config.proxy) {
+                Some(pages) => builder.known_pages(pages),
                 None => builder,
             };
             match &self.sinks {
@@ -341,6 +351,7 @@ impl Parts {
         let trusted = TrustedProxies::configured(&config.visitor).map_err(BuildError::from)?;
         self.admission.trusted.store(Arc::new(trusted));
         self.operators.follow(known.clone());
+        self.learned.keep_pages(&config.proxy, layer.known_pages());
         self.learned.keep_sheets(&config.watermark.stylesheets);
         self.learned.save(version, activated);
         if let (Some(sinks), Ok(table)) = (&self.sinks, toml::Table::try_from(&config)) {

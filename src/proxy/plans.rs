@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::operators::{Wanted, fetch_document, fetcher};
 use crate::audit;
-use crate::page::{ANY_HOST, Findings, MAX_SHEET, Styles, sheet_name};
+use crate::config::ProxySettings;
+use crate::hosts::HostNames;
+use crate::page::{ANY_HOST, Findings, KnownPages, MAX_SHEET, Styles, sheet_name};
 
 const SHEET: Wanted = Wanted { media_type: Some("text/css"), most: MAX_SHEET };
 
@@ -43,6 +45,8 @@ impl Plans {
 pub(super) struct Learned {
     pub(super) findings: Arc<Findings>,
     pub(super) styles: Arc<Styles>,
+    /// The pages that the layer of the moment knows, and how it asks for them.
+    pages: Mutex<Option<(ProxySettings, KnownPages)>>,
     file: PathBuf,
     /// The style sheets as they last stood in the file. Others are those of `deckle check --learn`. Whoever reads or writes the
     /// file holds this.
@@ -50,9 +54,11 @@ pub(super) struct Learned {
 }
 
 impl Learned {
-    /// With what the file holds.
-    pub(super) fn open(file: PathBuf) -> (Self, Plans) {
-        let learned = Self { findings: Arc::default(), styles: Arc::default(), file, written: Mutex::default() };
+    /// With what the file holds. Of hosts the `names` that most networks ask for are kept.
+    pub(super) fn open(file: PathBuf, names: &Arc<HostNames>) -> (Self, Plans) {
+        let findings = Arc::new(Findings::among(Arc::clone(names)));
+        let styles = Arc::new(Styles::among(Arc::clone(names)));
+        let learned = Self { findings, styles, pages: Mutex::default(), file, written: Mutex::default() };
         let saved = learned.saved();
         learned.findings.load_json(&saved.findings);
         (learned, saved)
@@ -104,6 +110,22 @@ impl Learned {
 
     fn written(&self) -> MutexGuard<'_, String> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pages that are known of the site that is asked so. Another one may send other pages with the same validators.
+    pub(super) fn pages(&self, settings: &ProxySettings) -> Option<KnownPages> {
+        let same = |before: &ProxySettings| {
+            before.upstream == settings.upstream
+                && before.host == settings.host
+                && before.upstream_coding == settings.upstream_coding
+        };
+        let known = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().filter(|(before, _)| same(before)).map(|(_, pages)| pages.clone())
+    }
+
+    /// A layer is in force that knows these.
+    pub(super) fn keep_pages(&self, settings: &ProxySettings, pages: KnownPages) {
+        *self.pages.lock().unwrap_or_else(PoisonError::into_inner) = Some((settings.clone(), pages));
     }
 
     /// Sheets of other hosts count while `watermark.stylesheets` names them.
@@ -182,7 +204,7 @@ mod tests {
     #[test]
     fn what_was_learned_outlives_the_process_and_meets_what_others_have_learned() {
         let dir = dir("both");
-        let (first, saved) = Learned::open(dir.join("plans.json"));
+        let (first, saved) = Learned::open(dir.join("plans.json"), &Arc::default());
         assert_eq!((saved.version, saved.activated), (0, 0));
         first.styles.learn("a.example", "a.example/s.css", b"p{color:red}");
         first.save(7, 9);
@@ -194,7 +216,7 @@ mod tests {
             first.styles.learn("a.example", "a.example/t.css", b"p{color:green}");
             first.save_changes();
         }
-        let (second, saved) = Learned::open(dir.join("plans.json"));
+        let (second, saved) = Learned::open(dir.join("plans.json"), &Arc::default());
         assert_eq!((saved.version, saved.activated), (7, 9));
         assert_eq!(second.styles.to_json(), first.styles.to_json());
         #[cfg(feature = "cli")]
@@ -210,9 +232,24 @@ mod tests {
     fn a_file_of_an_older_version_is_read() {
         let dir = dir("old");
         std::fs::write(dir.join("plans.json"), r#"{"version":3,"activated":5,"findings":"{}"}"#).unwrap();
-        let (learned, saved) = Learned::open(dir.join("plans.json"));
+        let (learned, saved) = Learned::open(dir.join("plans.json"), &Arc::default());
         assert_eq!((saved.version, saved.activated), (3, 5));
         assert!(!learned.findings.knows_any());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn pages_are_handed_on_while_the_site_is_the_same() {
+        let dir = dir("pages");
+        let (learned, _) = Learned::open(dir.join("plans.json"), &Arc::default());
+        let settings = ProxySettings { upstream: Some("http://a.example".to_owned()), ..ProxySettings::default() };
+        assert!(learned.pages(&settings).is_none());
+        let layer = crate::layer::DeckleLayer::builder().build().unwrap();
+        learned.keep_pages(&settings, layer.known_pages());
+        let others = ProxySettings { max_headers: 7, ..settings.clone() };
+        assert!(learned.pages(&settings).is_some() && learned.pages(&others).is_some());
+        let other = ProxySettings { upstream: Some("http://b.example".to_owned()), ..settings };
+        assert!(learned.pages(&other).is_none());
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -1,11 +1,14 @@
 //! What a process needs before it serves: the secret, and room for connections.
 
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::Path;
+
+use tokio::net::TcpListener;
 
 use super::ProxyError;
 use crate::audit;
-use crate::config::Config;
+use crate::config::{Config, ProxySettings};
 use crate::secret::Secrets;
 
 /// `DECKLE_SECRET`, `DECKLE_SECRET_FILE`, `secret_file`, or one that is made in the log directory.
@@ -56,9 +59,41 @@ pub(super) fn raise_open_files() {
     }
 }
 
+/// Says what it means that any name is answered to clients from elsewhere.
+pub(super) fn tell_open_hosts(settings: &ProxySettings, listener: &TcpListener) {
+    if let Some(address) = listener.local_addr().ok().filter(|address| answers_any_name(settings, address.ip())) {
+        tracing::warn!(
+            target: "deckle",
+            %address,
+            "`proxy.hosts` is empty: requests for any name go to the site, and names that clients make up take places where \
+             something is remembered by host. With the names of the site there, all others get 421."
+        );
+    }
+}
+
+fn answers_any_name(settings: &ProxySettings, listens: IpAddr) -> bool {
+    settings.hosts.is_empty() && !listens.to_canonical().is_loopback()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_listens_to_others_is_told_that_any_name_is_answered() {
+        let named = ProxySettings { hosts: vec!["news.example".to_owned()], ..ProxySettings::default() };
+        let open = ProxySettings::default();
+        for (address, expect) in
+            [("0.0.0.0", true), ("::", true), ("192.0.2.1", true), ("127.0.0.1", false), ("::1", false)]
+        {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(
+                [&open, &named].map(|settings| answers_any_name(settings, address)),
+                [expect, false],
+                "{address}"
+            );
+        }
+    }
 
     #[test]
     fn of_two_that_make_a_file_at_once_the_first_one_counts() {

@@ -1,12 +1,12 @@
 //! [`RobotsMemory`]: what robots.txt said lately.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use super::robots::{Robots, RobotsText};
-use crate::visitor::bare_host;
+use crate::hosts::{HostNames, bare_host};
 
 /// Hosts of which a copy is kept, 500 KiB at most each.
 const MAX_HOSTS: usize = 16;
@@ -20,14 +20,15 @@ const DAY: u64 = 86_400;
 /// The copy stands in for a site that fails, because to a crawler a fault there means "fetch nothing" (RFC 9309
 /// §2.3.1.4). The versions say what a crawler may go by. Shared by all layers of a process, and kept over reloads.
 #[derive(Debug, Default)]
-pub struct RobotsMemory(Mutex<BTreeMap<String, Kept>>);
+pub struct RobotsMemory {
+    hosts: Mutex<BTreeMap<String, Kept>>,
+    names: Arc<HostNames>,
+}
 
 #[derive(Debug)]
 struct Kept {
     /// Seconds since 1970.
     at: u64,
-    /// How often it was served.
-    times: u64,
     robots: RobotsText,
     /// The newest last. None: there were too many, or the site has one for everybody.
     versions: Vec<Version>,
@@ -41,6 +42,13 @@ struct Version {
 }
 
 impl RobotsMemory {
+    /// One that keeps the names that most networks ask for; give the same names to
+    /// [`IdentifyLayer::host_names`](crate::visitor::IdentifyLayer::host_names). Without, the first names stay, for a day after
+    /// they were asked for.
+    pub fn among(names: Arc<HostNames>) -> Self {
+        Self { names, ..Self::default() }
+    }
+
     /// Names a text that was served at `now`, in seconds since 1970, and keeps it if it may stand in for later ones.
     pub fn served(&self, host: &str, now: u64, text: &[u8], may_stand_in: bool) -> RobotsText {
         let host = bare_host(host).to_owned();
@@ -49,7 +57,7 @@ impl RobotsMemory {
         }
         let robots = self.known(text).unwrap_or_else(|| RobotsText::new(Bytes::copy_from_slice(text)));
         let parsed = Arc::new(Robots::parse(text));
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.lock();
         if !may_stand_in {
             // Nobody knows who got which.
             if let Some(kept) = all.get_mut(&host) {
@@ -57,10 +65,8 @@ impl RobotsMemory {
             }
             return robots;
         }
-        if all.len() >= MAX_HOSTS && !all.contains_key(&host) {
-            // Of names that anybody may make up, those that were asked for once go first.
-            let least = all.iter().min_by_key(|(_, kept)| (kept.times.min(2), kept.at)).map(|(name, _)| name.clone());
-            least.and_then(|name| all.remove(&name));
+        if !self.has_room(&mut all, &host, now) {
+            return robots;
         }
         let mut versions = all.remove(&host).map(|kept| kept.versions).unwrap_or_default();
         versions.push(Version { since: now, robots: parsed });
@@ -71,15 +77,35 @@ impl RobotsMemory {
         if versions.len() > MAX_VERSIONS {
             versions.clear();
         }
-        all.insert(host, Kept { at: now, times: 1, robots: robots.clone(), versions });
+        all.insert(host, Kept { at: now, robots: robots.clone(), versions });
         robots
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for a host that is new. `false`: there is none for it.
+    fn has_room(&self, all: &mut BTreeMap<String, Kept>, host: &str, now: u64) -> bool {
+        if all.len() < MAX_HOSTS || all.contains_key(host) {
+            return true;
+        }
+        let before = all.len();
+        // Nobody goes by these any more.
+        all.retain(|_, kept| now.saturating_sub(kept.at) < DAY);
+        if all.len() == before {
+            let known = all.iter().map(|(name, kept)| (name.as_str(), kept.at));
+            let least = self.names.gives_way(host, known).map(str::to_owned);
+            least.and_then(|name| all.remove(&name));
+        }
+        all.len() < before
     }
 
     /// The text that was served last time, once more.
     fn again(&self, host: &str, now: u64, text: &[u8], may_stand_in: bool) -> Option<RobotsText> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.lock();
         let kept = all.get_mut(host).filter(|kept| *kept.robots.text == *text)?;
-        (kept.at, kept.times) = (now, kept.times + 1);
+        kept.at = now;
         if kept.versions.is_empty() && may_stand_in {
             // What was unclear has settled.
             kept.versions.push(Version { since: now, robots: Arc::new(Robots::parse(text)) });
@@ -89,33 +115,31 @@ impl RobotsMemory {
 
     /// The same text of another host: under names that somebody makes up, a site says what it always says. What holds it shares it.
     fn known(&self, text: &[u8]) -> Option<RobotsText> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().map(|kept| &kept.robots).find(|robots| *robots.text == *text).cloned()
+        self.lock().values().map(|kept| &kept.robots).find(|robots| *robots.text == *text).cloned()
     }
 
     /// Something was served that is no text of rules, such as a redirect. Nobody knows what a crawler makes of it.
     pub fn blur(&self, host: &str) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = all.get_mut(bare_host(host)) {
+        if let Some(kept) = self.lock().get_mut(bare_host(host)) {
             kept.versions.clear();
         }
     }
 
     /// The copy that stands in.
     pub fn get(&self, host: &str, now: u64) -> Option<RobotsText> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.lock();
         all.get(bare_host(host)).filter(|kept| now.saturating_sub(kept.at) < DAY).map(|kept| kept.robots.clone())
     }
 
     /// The site has none any more.
     pub fn forget(&self, host: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(bare_host(host));
+        self.lock().remove(bare_host(host));
     }
 
     /// Did every version forbid this path (with its query) to the agent, by which a crawler may go at `now`? What was
     /// served a day ago must be known, and the file must have been served since. A lock that is held means no.
     pub fn forbids(&self, host: &str, agent: &str, path: &str, now: u64) -> bool {
-        let Ok(all) = self.0.try_lock() else { return false };
+        let Ok(all) = self.hosts.try_lock() else { return false };
         let kept = all.get(bare_host(host)).filter(|kept| now.saturating_sub(kept.at) < DAY);
         let Some(versions) = kept.map(|kept| &kept.versions) else { return false };
         // Those before the one that was current a day ago are nobody's any more.
@@ -131,18 +155,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_anybody_makes_up_do_not_push_out_the_site() {
-        let memory = RobotsMemory::default();
-        for now in [1, 2] {
-            memory.served("news.example", now, b"a", true);
-        }
+    fn names_that_one_client_makes_up_do_not_push_out_the_site_nor_keep_it_out() {
+        let names = Arc::new(HostNames::default());
+        let memory = RobotsMemory::among(Arc::clone(&names));
+        let served = |host: &str, now: u64, text: &[u8]| drop(memory.served(host, now, text, true));
+        served("news.example", 1, b"a");
         for i in 0..100u64 {
-            memory.served(&format!("h{i}.example"), 10 + i, b"b", true);
-            memory.served(&format!("news.example:{i}"), 10 + i, b"a", true);
-            let [one, other] = ["x.example", "news.example"].map(|host| memory.served(host, 10 + i, b"a", true).text);
-            assert_eq!(one.as_ptr(), other.as_ptr(), "one text is there once");
+            let host = format!("h{i}.example");
+            names.asked(&host, &0);
+            // As often as it likes.
+            (0..9).for_each(|_| served(&host, 10 + i, b"b"));
+            (0..20).for_each(|network| _ = names.asked("news.example", &network));
+            served(&format!("news.example:{i}"), 10 + i, b"a");
         }
-        assert!(memory.0.lock().unwrap().len() <= MAX_HOSTS);
+        assert_eq!(memory.lock().len(), MAX_HOSTS);
+        (0..20).for_each(|network| _ = names.asked("other.example", &network));
+        served("other.example", 109, b"c");
+        let [one, other] = [1, 2].map(|i| memory.served(&format!("h{i}.example"), 109, b"b", true).text);
+        assert_eq!(one.as_ptr(), other.as_ptr(), "one text is there once");
+        assert_eq!(memory.get("other.example", 109).unwrap().text, "c");
+        assert_eq!(memory.lock().len(), MAX_HOSTS);
+        // What is a day old takes no place.
+        served("new.example", 109 + DAY, b"d");
+        assert_eq!(memory.lock().keys().collect::<Vec<_>>(), ["new.example"]);
+    }
+
+    #[test]
+    fn a_copy_stands_in_for_a_day_and_by_every_form_of_its_name() {
+        let memory = RobotsMemory::default();
+        memory.served("news.example", 109, b"a", true);
         assert_eq!(memory.get("news.example.:8080", 200).unwrap().text, "a");
         assert_eq!(memory.get("news.example", 109 + DAY), None, "a day at most");
         let version = memory.served("news.example", 300, b"other", false).version;

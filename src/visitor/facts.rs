@@ -20,7 +20,7 @@ use super::key::visitor_key;
 use super::pass::Tokens;
 use super::prefixes::PrefixSet;
 use super::published::Ranges;
-use super::route::{self, Routes, bare_host, lower, normal};
+use super::route::{self, Routes, lower, normal};
 #[cfg(feature = "web-bot-auth")]
 use super::signature;
 use super::trap::TrapPaths;
@@ -28,6 +28,7 @@ use super::{AddressSource, Agents, ClientAddress, Peer, RouteClass, Settings, St
 #[cfg(any(feature = "verify-dns", feature = "web-bot-auth"))]
 use super::{Agent, verify};
 use super::{Visitor, VisitorError};
+use crate::hosts::bare_host;
 use crate::secret::Secrets;
 
 /// The facts that need no clock and no counter; what [`IdentifyLayer`] runs on every request.
@@ -153,6 +154,7 @@ impl Facts {
             asn: ip.and_then(|ip| self.systems.number(ip)),
             cloud: ip.is_some_and(|ip| self.clouds.holds(ip)),
             host,
+            host_networks: 0,
             key: visitor_key(&address, head.headers),
             standing: self.standing(&address, route, &path),
             navigation: route::is_navigation(head.method, route, head.headers),

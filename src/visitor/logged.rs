@@ -62,6 +62,7 @@ impl Facts {
             asn: None,
             cloud: rents,
             host: head.host,
+            host_networks: 0,
             key: head.key,
             standing: self.standing(&address, path.route, &path.normal),
             navigation: path.navigation,

@@ -56,6 +56,7 @@ use std::time::Duration;
 use http::request;
 use uuid::Uuid;
 
+pub(crate) use crate::hosts::bare_host;
 pub use address::{AddressSource, ClientAddress, ForwardedHeader, TrustedProxies};
 pub use agent::{Agent, Agents, AgentsError};
 pub use category::Category;
@@ -71,7 +72,6 @@ pub use published::RangeSettings;
 #[cfg(feature = "proxy")]
 pub(crate) use published::Ranges;
 pub(crate) use query::is_tracking;
-pub(crate) use route::bare_host;
 #[cfg(feature = "html")]
 pub(crate) use route::check_mount;
 #[cfg(feature = "html")]
@@ -150,6 +150,8 @@ pub struct Visitor {
     pub beacon: bool,
     /// The host that is asked for, without port; empty where none is named.
     pub host: Arc<str>,
+    /// How many networks have asked for it so far, up to 64 ([`HostNames`](crate::hosts::HostNames)); 0: nobody has counted.
+    pub host_networks: u32,
     /// The path in its normal form.
     pub path: Arc<str>,
     /// Number of the autonomous system that the address belongs to, where `visitor.asn_db` knows it.

@@ -115,15 +115,6 @@ pub(crate) struct Routes {
     never: PathGlobs,
 }
 
-/// The name in a `Host`: without port and final dot, which anybody may add.
-pub(crate) fn bare_host(host: &str) -> &str {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    name.trim_end_matches('.')
-}
-
 /// In lower case; copied only where it is not yet.
 pub(super) fn lower(text: &str) -> Cow<'_, str> {
     let is_lower = !text.bytes().any(|b| b.is_ascii_uppercase());

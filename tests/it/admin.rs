@@ -19,7 +19,7 @@ pub(crate) struct Program {
     first_line: String,
     /// Lines of its standard error.
     told: Receiver<String>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Program {
@@ -46,7 +46,7 @@ impl Program {
         std::thread::spawn(move || errors.lines().map_while(Result::ok).for_each(|line| drop(tell.send(line))));
         let mut first_line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first_line).unwrap();
-        Self { child, first_line, told, _dir: dir }
+        Self { child, first_line, told, dir }
     }
 
     /// The public address.
@@ -417,12 +417,34 @@ mod metrics {
         assert!(hits > 0 && misses > 0 && bytes > 0, "{hits} {misses} {bytes}");
         assert_eq!(hits + misses, 5);
 
-        assert!(Command::new("kill").args(["-HUP", &program.child.id().to_string()]).status().unwrap().success());
-        program.hears("The configuration was reloaded.");
+        let reload = || {
+            assert!(Command::new("kill").args(["-HUP", &program.child.id().to_string()]).status().unwrap().success());
+            program.hears("The configuration was reloaded.");
+        };
+        reload();
         assert_eq!(plans(&scrape(admin))[..2], [hits, misses]);
-        // The new stack has no plans yet, and counts on.
+        // Nothing has changed: the new stack knows the page.
         ask();
-        assert_eq!(plans(&scrape(admin))[..2], [hits, misses + 1]);
+        assert_eq!(plans(&scrape(admin))[..2], [hits + 1, misses]);
+        // What changes pages makes another one of it.
+        let file = program.dir.path().join("deckle.toml");
+        std::fs::write(&file, "[page.notice]\ntext = \"All rights reserved.\"\n").unwrap();
+        reload();
+        let page = get(program.site(), "/", "");
+        assert!(text(&page).contains("All rights reserved."));
+        assert_eq!(plans(&scrape(admin))[..2], [hits + 1, misses + 1]);
+        ask();
+        assert_eq!(plans(&scrape(admin))[..2], [hits + 2, misses + 1]);
+        // And back again, to a page that was known before.
+        std::fs::write(&file, "").unwrap();
+        reload();
+        ask();
+        assert_eq!(plans(&scrape(admin))[..2], [hits + 3, misses + 1]);
+        // A cache of another size is a new one.
+        std::fs::write(&file, "[page]\nplan_cache = \"8MiB\"\n").unwrap();
+        reload();
+        ask();
+        assert_eq!(plans(&scrape(admin))[..2], [hits + 3, misses + 2]);
     }
 
     #[test]

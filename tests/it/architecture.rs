@@ -4,24 +4,26 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom. `page/protect` is a room of its own: there page and watermark meet.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("clock", &[]),
+    ("hosts", &[]),
     ("secret", &[]),
     ("slot", &[]),
     ("unit", &[]),
-    ("visitor", &["clock", "secret", "unit"]),
+    ("visitor", &["clock", "hosts", "secret", "unit"]),
     ("suspicion", &["visitor", "rights", "clock", "secret", "unit"]),
-    ("rights", &["visitor"]),
+    ("rights", &["visitor", "hosts"]),
     ("action", &["visitor", "suspicion", "rights", "clock", "secret", "unit"]),
-    ("page", &["slot", "rights", "unit"]),
+    ("page", &["slot", "rights", "hosts", "unit"]),
     ("page/protect", &["page", "slot", "rights", "visitor", "watermark", "action", "secret", "unit"]),
     ("watermark", &["slot", "secret", "unit"]),
-    ("audit", &["visitor", "suspicion", "action", "page", "rights", "watermark", "clock", "secret", "unit"]),
+    ("audit", &["visitor", "suspicion", "action", "page", "rights", "watermark", "clock", "hosts", "secret", "unit"]),
     ("config", &["visitor", "suspicion", "action", "page", "rights", "watermark", "audit", "unit"]),
     (
         "layer",
         &[
             "clock",
+            "hosts",
             "secret",
             "slot",
             "visitor",
@@ -37,7 +39,20 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("review", &["audit", "visitor", "suspicion", "action", "rights", "watermark", "clock", "unit"]),
     (
         "proxy",
-        &["layer", "config", "audit", "review", "rights", "visitor", "clock", "secret", "suspicion", "page", "unit"],
+        &[
+            "layer",
+            "config",
+            "audit",
+            "review",
+            "rights",
+            "visitor",
+            "clock",
+            "hosts",
+            "secret",
+            "suspicion",
+            "page",
+            "unit",
+        ],
     ),
     (
         "cli",

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use http_body_util::{BodyExt, Full};
 use sha2::{Digest, Sha256};
 use tower::{Layer, ServiceExt};
 
-use crate::support::{Deckle, get, hits};
+use crate::support::{Deckle, get, hits, read_answer, request_from};
 use crate::wire::{CLIENT, site};
 
 #[test]
@@ -106,6 +107,44 @@ fn what_is_for_one_client_or_taken_back_stands_in_for_nobody() {
 }
 
 #[test]
+fn names_that_one_client_makes_up_take_no_place_of_the_site() {
+    let fails = Arc::new(AtomicU16::new(0));
+    let mode = Arc::clone(&fails);
+    let url = site(move |_, stream| {
+        let status = if mode.load(Ordering::SeqCst) == 0 { "200 OK" } else { "500 Internal Server Error" };
+        let body = "User-agent: *\nDisallow: /admin\n";
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all(format!("{head}{body}").as_bytes());
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    let ask = |network: u8, host: &str| {
+        let request = format!("GET /robots.txt HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        read_answer(request_from(Ipv4Addr::new(127, 0, network, 1), deckle.address, &request)).status
+    };
+    let make_up = || {
+        for number in 0..70 {
+            assert_eq!(ask(200, &format!("h{number}.example")), 200);
+        }
+    };
+    // Before the site is known, and afterwards.
+    make_up();
+    for network in 0..12 {
+        assert_eq!(ask(network, "news.example"), 200);
+    }
+    make_up();
+    fails.store(1, Ordering::SeqCst);
+    assert_eq!((ask(0, "news.example"), ask(200, "h69.example")), (200, 500));
+
+    let (_, log) = deckle.stop();
+    let names = std::fs::read_dir(log.path().join("log/robots")).unwrap().flatten();
+    let history = names.filter(|e| e.file_name().to_string_lossy().starts_with("history-"));
+    let lines: Vec<String> = history.map(|e| std::fs::read_to_string(e.path()).unwrap()).collect();
+    let lines: Vec<&str> = lines.iter().flat_map(|text| text.lines()).collect();
+    let of_site = lines.iter().filter(|line| line.contains("news.example")).count();
+    assert_eq!((lines.len(), of_site), (64 + 1, 1), "one has made room, and comes back no more");
+}
+
+#[test]
 fn head_of_a_document_says_the_length_of_the_document() {
     let url = site(|_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nnone");
@@ -115,7 +154,7 @@ fn head_of_a_document_says_the_length_of_the_document() {
     for path in ["/robots.txt", "/.well-known/tdmrep.json", "/ai.txt", "/l.xml", "/tdm.json"] {
         let ask = |method: &str| {
             let request = format!("{method} {path} HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n\r\n");
-            crate::support::read_answer(crate::support::request_from(CLIENT, deckle.address, &request))
+            read_answer(request_from(CLIENT, deckle.address, &request))
         };
         let (get, head) = (ask("GET"), ask("HEAD"));
         assert_eq!((get.status, head.status, head.body.len()), (200, 200, 0), "{path}");

@@ -223,7 +223,8 @@ impl Writer {
             }
         }
         for (record, robots) in batch.iter().filter_map(|r| Some((r, r.page.as_ref()?.robots.as_ref()?))) {
-            match self.robots.served(record.time, &record.host, robots) {
+            let networks = record.visitor.as_ref().map_or(0, |visitor| visitor.host_networks);
+            match self.robots.served(record.time, &record.host, networks, robots) {
                 Served::Known => {}
                 Served::Changed => self.tell_robots(&record.host, robots, false),
                 Served::New => self.tell_robots(&record.host, robots, true),

@@ -19,7 +19,7 @@ use super::packing::{Job, Packer};
 #[cfg(feature = "cli")]
 use super::source::Source;
 use super::study::Studies;
-use super::validators::{Memory, Validators};
+use super::validators::Validators;
 use super::volatile::Volatile;
 
 /// Forms of one page that are remembered: with and without a banner, and the like.
@@ -42,30 +42,10 @@ pub(crate) struct PlanCache {
     packer: Option<Packer>,
     studies: Studies,
     counters: Arc<PlanCounters>,
+    /// The room, and whether pages are packed: what it was made for.
+    made_for: (u64, Option<u32>),
     pub(super) validators: Validators,
     pub(super) aliases: Aliases,
-}
-
-/// The place of a page in the cache of plans.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) cache: Arc<PlanCache>,
-    pub(crate) key: u128,
-    /// Seconds since 1970.
-    pub(crate) now: u64,
-    /// The key tells all of the address.
-    pub(crate) exact: bool,
-    /// Who asks, by a keyed hash; `None`: nobody knows, and the page is not packed for it.
-    pub(crate) reader: Option<u64>,
-    /// What is remembered of the answer at its end.
-    pub(crate) memory: Option<Arc<Memory>>,
-}
-
-impl Place {
-    /// Was the page another one nearly as often in a row as is borne?
-    pub(crate) fn is_restless(&self) -> bool {
-        self.exact && self.cache.is_restless(self.key, self.now)
-    }
 }
 
 #[derive(Clone, Default)]
@@ -143,12 +123,18 @@ impl PlanCache {
                 packer,
                 studies: Studies::default(),
                 counters,
+                made_for: (bytes, packed),
                 validators,
                 aliases,
             });
             cache.counters.watch(&cache);
             cache
         })
+    }
+
+    /// Is it as a new one for this would be?
+    pub(crate) fn is_for(&self, bytes: u64, packed: Option<u32>) -> bool {
+        self.made_for == (bytes, packed)
     }
 
     /// The key of a page: where it is, and everything but its source that shapes it. A path with many queries has many keys,

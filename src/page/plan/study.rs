@@ -15,10 +15,11 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::budget::Budget;
-use super::cache::{Place, PlanCache};
+use super::cache::PlanCache;
 use super::draft::Log;
 use super::edits::{MAX_PAGE, Plan};
 use super::inert::is_inert;
+use super::place::Place;
 use super::source::Source;
 use super::volatile::{LETTERS, Volatile};
 use crate::page::rewrite::{Job, Outcome, Rewriter};

@@ -8,8 +8,9 @@ use std::sync::{Arc, Weak};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::cache::{Place, PlanCache};
+use super::cache::PlanCache;
 use super::edits::Plan;
+use super::place::Place;
 use super::shelf::PackedPage;
 use super::stored::Head;
 use super::template::Chosen;
@@ -132,6 +133,14 @@ impl PlanCache {
                 host,
                 "Validators of this host cannot be relied on (two pages with one, or a 304 that names another): each page is fetched as a whole from now on."
             );
+        }
+    }
+
+    /// All hosts are believed again, and the heads that are stored are looked for anew.
+    pub(crate) fn trust_all(&self) {
+        let distrusted = self.validators.distrusted.iter();
+        if distrusted.filter(|host| host.swap(false, Ordering::Relaxed)).count() > 0 {
+            self.validators.heads.clear();
         }
     }
 
@@ -343,6 +352,19 @@ mod tests {
         let bytes = cache.bytes();
         assert!(bytes > 16 << 10 && bytes <= (8 << 20) / SHARE, "{bytes}");
         assert!(cache.counts().bytes == bytes);
+    }
+
+    #[test]
+    fn hosts_are_believed_again_and_what_is_stored_is_looked_for_anew() {
+        let cache = PlanCache::new(8 << 20, Some(0)).unwrap();
+        let plan = Arc::new(plan_of(&cache, b"a page"));
+        stored(&cache, 7, &plan);
+        cache.trust_all();
+        assert!(cache.stored(7).is_some(), "nobody was believed less");
+        cache.distrust("news.example");
+        assert!(!cache.trusts("news.example"));
+        cache.trust_all();
+        assert!(cache.trusts("news.example") && cache.stored(7).is_none());
     }
 
     #[test]

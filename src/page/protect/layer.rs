@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::known::KnownPages;
 use super::service::Protect;
 use super::site::Site;
 use super::spare::KnownCodings;
@@ -105,6 +106,21 @@ impl ProtectLayer {
         let mut site = Arc::unwrap_or_clone(self.site);
         site.robots = memory;
         Self { site: Arc::new(site), codings: self.codings }
+    }
+
+    /// The pages that this layer knows, for one that takes its place ([`ProtectLayer::knowing`]).
+    pub fn known_pages(&self) -> KnownPages {
+        KnownPages { plans: self.site.plans.clone(), codings: Arc::clone(&self.codings) }
+    }
+
+    /// Takes on the pages that another layer knows, in place of its own and of [`ProtectLayer::plan_counters`]: what they do is
+    /// counted where that layer has counted it. Plans are taken on only if `page.plan_cache`, `page.packed` and
+    /// `page.packed_check` are the same. Whatever else changes, no page gets a plan that is not its own. Hosts whose
+    /// validators were not believed are believed again.
+    pub fn knowing(self, known: KnownPages) -> Self {
+        let mut site = Arc::unwrap_or_clone(self.site);
+        site.take_plans(known.plans);
+        Self { site: Arc::new(site), codings: known.codings }
     }
 
     /// What plans of known pages do is counted here, to outlive this layer. Plans that it has are forgotten.

@@ -6,6 +6,7 @@ mod copy;
 mod document;
 mod fill;
 mod future;
+mod known;
 mod layer;
 mod marks;
 mod recall;
@@ -18,5 +19,6 @@ mod told;
 mod wish;
 
 pub use future::ResponseFuture;
+pub use known::KnownPages;
 pub use layer::{Marking, ProtectLayer};
 pub use service::Protect;

@@ -74,6 +74,7 @@ impl Site {
         settings.check()?;
         check_mount(mount).map_err(value)?;
         let policy = rights::Policy::new(rights)?;
+        let (bytes, packed) = of_plans(settings);
         let mut site = Self {
             silent: policy.is_silent(),
             mount: mount.into(),
@@ -84,7 +85,7 @@ impl Site {
             notice: Notice::new(&settings.notice, &settings.guard.lang, rights).map_err(value)?,
             robots: Arc::default(),
             replaced: Arc::default(),
-            plans: PlanCache::new(settings.plan_cache.0, settings.packed.then_some(settings.packed_check)),
+            plans: PlanCache::new(bytes, packed),
             skip: globs("page.skip.paths", &settings.skip.paths)?,
             unguarded: globs("page.guard.skip.paths", &settings.guard.skip.paths)?,
             exempt: settings.guard.skip.selectors.iter().filter_map(|s| s.parse().ok()).collect(),
@@ -114,7 +115,9 @@ impl Site {
     /// What is said of marks says that there are none.
     pub(super) fn without_marks(&mut self, settings: &watermark::Settings) -> Result<(), PageError> {
         self.obey(settings)?;
-        self.count_in(&[b"first alternatives"]);
+        // Which alternatives there are depends on these.
+        let regions = (&settings.roots, &settings.skip, &settings.preserve, &settings.hydrated, &settings.max_page);
+        self.count_in(&[b"first alternatives", &serde_json::to_vec(&regions).unwrap_or_default()]);
         Ok(())
     }
 
@@ -126,8 +129,17 @@ impl Site {
 
     /// What plans do is counted here from now on, in a new cache.
     pub(super) fn count_plans(&mut self, counters: Arc<PlanCounters>) {
-        let packed = self.settings.packed.then_some(self.settings.packed_check);
-        self.plans = PlanCache::counting(self.settings.plan_cache.0, packed, counters);
+        let (bytes, packed) = of_plans(&self.settings);
+        self.plans = PlanCache::counting(bytes, packed, counters);
+    }
+
+    /// Goes on with plans of another layer, if its cache is as one of this would be. All that shapes a page is in their keys.
+    pub(super) fn take_plans(&mut self, plans: Option<Arc<PlanCache>>) {
+        let (bytes, packed) = of_plans(&self.settings);
+        if let Some(plans) = plans.filter(|plans| plans.is_for(bytes, packed)) {
+            plans.trust_all();
+            self.plans = Some(plans);
+        }
     }
 
     /// This shapes pages, too.
@@ -248,8 +260,9 @@ impl Site {
         let outgoing = ask.outgoing(codings);
         let may_be_packed = outgoing == Coding::Gzip && !codings.is_empty() && fills_nothing;
         let plans = self.plans.as_ref().filter(|plans| may_be_packed && plans.packs());
-        let encoded =
-            plans.map(|plans| Encoded::new(plans, plans.key(&(&ask.host, Address::of(ask), no_slots, body_is_root))));
+        let encoded = plans.map(|plans| {
+            Encoded::new(plans, plans.key(&(self.version, &ask.host, Address::of(ask), no_slots, body_is_root)))
+        });
         let pipeline = Pipeline::new(
             codings,
             outgoing,
@@ -360,6 +373,11 @@ impl Site {
     }
 }
 
+/// The room for plans in bytes, and of how many packed copies one is compared; `None`: no page is packed.
+fn of_plans(settings: &Settings) -> (u64, Option<u32>) {
+    (settings.plan_cache.0, settings.packed.then_some(settings.packed_check))
+}
+
 fn globs(key: &'static str, paths: &[String]) -> Result<PathGlobs, PageError> {
     PathGlobs::new(paths).map_err(|message| PageError::Value { key, message })
 }
@@ -397,8 +415,13 @@ mod tests {
         assert_eq!(plain().version, plain().version);
         let same = off(1, Whitespace::Auto);
         assert_eq!(same, off(2, Whitespace::Always), "what shapes no page counts for nothing");
+        let mut skipping = plain();
+        skipping
+            .without_marks(&watermark::Settings { skip: vec![".x".to_owned()], ..watermark::Settings::default() })
+            .unwrap();
         let others = [
             ("nothing", plain().version),
+            ("no marks, but what is skipped", skipping.version),
             ("a setting of the guard", of(&guard, &rights::Settings::default(), "/.deckle").version),
             ("a setting of the notice", of(&notice, &rights::Settings::default(), "/.deckle").version),
             ("the holder of the rights", of(&Settings::default(), &holder, "/.deckle").version),

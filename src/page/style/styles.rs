@@ -14,6 +14,7 @@ use super::judge::{Form, HostStyles, PageSheets, Sheet};
 use super::reader;
 use super::rules::SheetRules;
 use super::texts::StyleTexts;
+use crate::hosts::HostNames;
 
 /// Sheets that count for the pages of every host.
 pub(crate) const ANY_HOST: &str = "*";
@@ -25,13 +26,15 @@ const MAX_NAME: usize = 4_096;
 /// Changes when sheets are read in another way: what was saved before is read anew.
 const READER: u32 = 1;
 
-/// Style sheets of a site, shared by its pages. Fixed bounds; sheets that pages name stay longest.
+/// Style sheets of a site, shared by its pages. Fixed bounds; hosts that many networks ask for, and sheets that pages name, stay
+/// longest.
 #[derive(Debug, Default)]
 pub struct Styles {
     known: Mutex<Vec<Host>>,
     /// What pages are judged by: nobody waits for a sheet that is being read.
     now: ArcSwap<BTreeMap<String, Arc<HostStyles>>>,
     texts: Arc<StyleTexts>,
+    names: Arc<HostNames>,
 }
 
 #[derive(Debug, Default)]
@@ -65,11 +68,17 @@ impl Host {
     }
 
     fn is_wanted(&self) -> bool {
-        self.name == ANY_HOST || self.sheets.iter().any(|sheet| sheet.wanted.load(Ordering::Relaxed))
+        self.sheets.iter().any(|sheet| sheet.wanted.load(Ordering::Relaxed))
     }
 }
 
 impl Styles {
+    /// Those that keep the hosts that most networks ask for; give the same names to
+    /// [`IdentifyLayer::host_names`](crate::visitor::IdentifyLayer::host_names). Without, the first hosts stay.
+    pub fn among(names: Arc<HostNames>) -> Self {
+        Self { names, ..Self::default() }
+    }
+
     /// What is known for the pages of a host now.
     pub(crate) fn host(&self, host: &str) -> Arc<HostStyles> {
         let now = self.now.load();
@@ -138,7 +147,7 @@ impl Styles {
     pub(crate) fn learn_page(&self, host: &str, page: &PageSheets) {
         self.with(|hosts| {
             let host = address::host(host);
-            let new = entry(hosts, &host).is_some_and(|known| {
+            let new = self.entry(hosts, &host).is_some_and(|known| {
                 let rules = [page.inline(), page.late()];
                 rules.map(|rules| known.pages.add_regions(rules, MAX_OF_PAGES)).contains(&true)
             });
@@ -150,11 +159,26 @@ impl Styles {
 
     fn put(&self, host: &str, sheet: Sheet) {
         self.with(|hosts| {
-            if let Some(known) = entry(hosts, host) {
+            if let Some(known) = self.entry(hosts, host) {
                 known.put(sheet);
+                self.publish(hosts, host);
             }
-            self.publish(hosts, host);
         });
+    }
+
+    /// The entry of a host, for which another one may go. `None`: there is no room for it.
+    fn entry<'h>(&self, hosts: &'h mut Vec<Host>, name: &str) -> Option<&'h mut Host> {
+        if !hosts.iter().any(|host| host.name == name) {
+            let named = || hosts.iter().filter(|host| host.name != ANY_HOST);
+            if name != ANY_HOST && named().count() >= MAX_HOSTS {
+                // A client can send any name. Of as many networks those go first whose sheets no page has named.
+                let known = named().map(|host| (host.name.as_str(), host.is_wanted()));
+                let least = self.names.gives_way(name, known)?.to_owned();
+                hosts.retain(|host| host.name != least);
+            }
+            hosts.push(Host { name: name.to_owned(), ..Host::default() });
+        }
+        hosts.iter_mut().find(|host| host.name == name)
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Vec<Host>) -> T) -> T {
@@ -208,8 +232,8 @@ impl Styles {
         let contents: BTreeMap<u64, Arc<SheetRules>> =
             saved.contents.into_iter().filter_map(|(content, rules)| Some((content, Arc::new(rules?)))).collect();
         self.with(|hosts| {
-            for one in saved.hosts.into_iter().take(MAX_HOSTS) {
-                let Some(host) = entry(hosts, &one.name) else { continue };
+            for one in saved.hosts.into_iter().take(MAX_HOSTS + 1) {
+                let Some(host) = self.entry(hosts, &one.name) else { continue };
                 host.pages.add_regions(&one.pages, MAX_OF_PAGES);
                 for (name, content) in one.sheets {
                     let known = host.sheets.iter().find(|sheet| sheet.name == name);
@@ -221,20 +245,6 @@ impl Styles {
             self.publish(hosts, ANY_HOST);
         });
     }
-}
-
-/// The entry of a host, for which another one may go.
-fn entry<'h>(hosts: &'h mut Vec<Host>, name: &str) -> Option<&'h mut Host> {
-    if !hosts.iter().any(|host| host.name == name) {
-        if hosts.len() >= MAX_HOSTS {
-            // A client can send any name; those that have pages stay.
-            let idle = hosts.iter().position(|host| !host.is_wanted());
-            let least = idle.or_else(|| hosts.iter().position(|host| host.name != ANY_HOST));
-            hosts.remove(least.unwrap_or(0));
-        }
-        hosts.push(Host { name: name.to_owned(), ..Host::default() });
-    }
-    hosts.iter_mut().find(|host| host.name == name)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -454,18 +464,43 @@ mod tests {
         assert_eq!(white(&styles, host, &["/t.css"]), None);
         styles.learn("h0.example", "h0.example/s.css", css);
         let first = styles.host("h0.example");
-        for i in 1..200 {
+        for i in 1..MAX_HOSTS - 1 {
             let host = format!("h{i}.example");
             styles.learn(&host, &format!("{host}/s.css"), css);
             assert!(Arc::ptr_eq(&first.rules, &styles.host(&host).rules));
         }
-        // What counts for all hosts stays, however many there are.
+        // What counts for all hosts has a place of its own, however many there are.
         styles.learn(ANY_HOST, "cdn.example/x.css", b"");
         for i in 0..200 {
-            let host = format!("w{i}.example");
-            styles.learn(&host, &format!("{host}/s.css"), css);
-            assert_eq!(white(&styles, &host, &["/s.css", "//cdn.example/x.css"]), None);
+            styles.learn(&format!("w{i}.example"), "x/s.css", css);
         }
+        for host in ["h0.example", "h61.example"] {
+            assert_eq!(white(&styles, host, &["/s.css", "//cdn.example/x.css"]), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_one_client_makes_up_have_no_place_of_the_site() {
+        let names = Arc::new(HostNames::default());
+        let styles = Styles::among(Arc::clone(&names));
+        let learn = |host: &str| styles.learn(host, &format!("{host}/s.css"), b"p{margin:0}");
+        let is_known = |host: &str| white(&styles, host, &["/s.css"]).is_none();
+        let ask = |host: &str, networks: u32| (0..networks).for_each(|network| _ = names.asked(host, &network));
+        ask("early.example", 20);
+        learn("early.example");
+        assert!(is_known("early.example"));
+        // Pages name their sheets, too.
+        for i in 0..1_000 {
+            let host = format!("h{i}.example:8{i:03}");
+            ask(&host, 1);
+            learn(&host);
+            is_known(&host);
+        }
+        assert!(is_known("early.example") && is_known("h0.example:8000") && !is_known("h999.example:8999"));
+        ask("late.example:8080", 20);
+        learn("late.example:8080");
+        assert!(is_known("late.example:8080") && is_known("early.example"));
+        assert_eq!(styles.with(|hosts| hosts.len()), MAX_HOSTS);
     }
 
     #[test]

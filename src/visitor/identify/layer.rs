@@ -7,6 +7,7 @@ use tower_layer::Layer;
 
 use super::service::Identify;
 use crate::clock::{SharedClock, SystemClock};
+use crate::hosts::HostNames;
 use crate::secret::Secrets;
 #[cfg(feature = "verify-dns")]
 use crate::visitor::DnsVerifier;
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) facts: Facts,
     pub(super) check: Option<Arc<ProxyCheck>>,
     pub(super) clock: SharedClock,
+    pub(super) names: Arc<HostNames>,
 }
 
 impl IdentifyLayer {
@@ -68,7 +70,14 @@ impl IdentifyLayer {
     ) -> Result<Self, VisitorError> {
         let facts = Facts::new(settings)?.with_systems(systems);
         let check = (settings.proxy_check == Switch::On && facts.proxies.is_empty()).then_some(check);
-        Ok(Self { shared: Arc::new(Shared { facts, check, clock }) })
+        Ok(Self { shared: Arc::new(Shared { facts, check, clock, names: Arc::default() }) })
+    }
+
+    /// Counts here by how many networks each host is asked for, to outlive this layer.
+    pub fn host_names(self, names: Arc<HostNames>) -> Self {
+        let Shared { facts, check, clock, .. } = &*self.shared;
+        let (facts, check, clock) = (facts.clone(), check.clone(), clock.clone());
+        Self { shared: Arc::new(Shared { facts, check, clock, names }) }
     }
 
     /// Knows passes and traps by the keys of a secret. Give the same secret to
@@ -99,9 +108,9 @@ impl IdentifyLayer {
 
     /// The same with more to go by.
     fn with(self, change: impl FnOnce(Facts) -> Facts) -> Self {
-        let Shared { facts, check, clock } = &*self.shared;
-        let facts = change(facts.clone());
-        Self { shared: Arc::new(Shared { facts, check: check.clone(), clock: clock.clone() }) }
+        let Shared { facts, check, clock, names } = &*self.shared;
+        let (check, clock, names) = (check.clone(), clock.clone(), Arc::clone(names));
+        Self { shared: Arc::new(Shared { facts: change(facts.clone()), check, clock, names }) }
     }
 }
 

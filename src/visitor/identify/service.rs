@@ -2,7 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::uri::Authority;
+use http::{Request, Response, header};
 use tower_service::Service;
 
 use super::future::ResponseFuture;
@@ -29,12 +30,21 @@ impl Shared {
         if let Some(check) = &self.check {
             visitor.enforceable = check.observe(&visitor.address, request.headers(), visitor.agent.category);
         }
+        if let Some(network) = visitor.address.wide() {
+            visitor.host_networks = self.names.asked(authority(request), &network);
+        }
         // An application that knows its readers better than their headers do.
         if let Some(key) = request.extensions().get::<VisitorKey>() {
             visitor.key = key.clone();
         }
         visitor
     }
+}
+
+/// Host and port: of the address, where HTTP/2 has it (RFC 9113 §8.3.1), else of the field.
+fn authority<B>(request: &Request<B>) -> &str {
+    let field = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    request.uri().authority().map_or_else(field, Authority::as_str)
 }
 
 impl<S, B, R> Service<Request<B>> for Identify<S>

@@ -53,9 +53,10 @@ fn template(random: &mut Rng) -> Template {
         let Some((bytes, variables)) = random.choice(&parts).filter(|_| template.bytes.len() < longest) else { break };
         for _ in 0..1 << random.u8(..9) {
             let has_room = template.choices.len() + template.volatile.len() < MAX_CHOICES;
-            if random.u8(..40) == 0 && has_room {
+            let kind = if has_room { random.u8(..40) } else { u8::MAX };
+            if kind == 0 {
                 leave_open(random, &mut template);
-            } else if random.u8(..40) == 0 && has_room {
+            } else if kind == 1 {
                 let next = Choice { at: template.bytes.len() as u32, ..choice(random, 1) };
                 let cuts = template.choices.iter().filter(|choice| is_cut(choice)).count();
                 template.choices.extend(Some(next).filter(|next| cuts < CUTS || !is_cut(next)));

@@ -235,7 +235,7 @@ mod tests {
         for _ in 0..20 {
             std::fs::write(&path, &text).unwrap();
             std::thread::scope(|scope| {
-                (0..3).for_each(|_| _ = scope.spawn(|| close_segment(&path, Compress::Zstd(3))))
+                (0..3).for_each(|_| _ = scope.spawn(|| close_segment(&path, Compress::Zstd(3))));
             });
             let copy = path.with_extension("ndjson.zst");
             assert_eq!(zstd::decode_all(File::open(&copy).unwrap()).unwrap(), text.as_bytes());

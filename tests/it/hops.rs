@@ -71,7 +71,7 @@ fn an_upload_that_the_site_does_not_take_comes_to_an_end() {
     let mut stream = talk(&deckle, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n");
     let mut upload = stream.try_clone().unwrap();
     // More than all buffers between here and there hold.
-    let upload = std::thread::spawn(move || (0..100).try_for_each(|_| upload.write_all(&[b'x'; 1_000_000])));
+    let upload = std::thread::spawn(move || (0..100).try_for_each(|_| upload.write_all(&vec![b'x'; 1_000_000])));
     assert_eq!(status(&until(&mut stream, "\r\n\r\n")), "504");
     drop(stream);
     assert!(upload.join().unwrap().is_err(), "nobody waits for the rest");

@@ -117,7 +117,7 @@ fn a_record_takes_a_few_kib_whatever_a_client_has_sent() {
     // What is made once is made now.
     kept.0.lock().unwrap().reserve(8);
     (0..3).for_each(|_| respond());
-    let held = measure(&respond).bytes_current;
+    let held = measure(respond).bytes_current;
     assert!((1_024..RECORD).contains(&held), "{held} bytes");
     let records = kept.0.lock().unwrap();
     let (record, visitor) = (&records[3], records[3].visitor.as_ref().unwrap());

@@ -185,6 +185,6 @@ mod tests {
     fn usual_methods_are_not_copied() {
         assert!(matches!(method(&Method::GET), Cow::Borrowed("GET")));
         assert_eq!(method(&Method::from_bytes(b"PROPFIND").unwrap()), "PROPFIND");
-        assert_eq!(method(&Method::from_bytes(&[b'X'; 300_000]).unwrap()), "X".repeat(MAX_METHOD));
+        assert_eq!(method(&Method::from_bytes(&vec![b'X'; 300_000]).unwrap()), "X".repeat(MAX_METHOD));
     }
 }

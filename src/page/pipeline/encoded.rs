@@ -33,7 +33,7 @@ impl Pipeline {
     /// What is held is decoded after all.
     pub(super) fn release_encoded(&mut self, out: &mut Output) -> io::Result<()> {
         let held = self.encoded.as_mut().and_then(Encoded::release);
-        held.iter().flat_map(|held| held.pieces()).try_for_each(|piece| self.decode(piece.clone(), out))
+        held.map_or(Ok(()), |held| held.pieces().try_for_each(|piece| self.decode(piece.clone(), out)))
     }
 
     /// No more comes. The packed form of the page, and its length before, if it is known by its bytes.

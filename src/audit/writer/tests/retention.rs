@@ -86,7 +86,7 @@ impl Kept {
         self.small.exists()
     }
 
-    fn is_kept_tomorrow(mut self) -> bool {
+    fn kept_tomorrow(mut self) -> bool {
         self.clock.running.advance(DAY);
         self.is_kept()
     }
@@ -133,6 +133,6 @@ fn a_clock_that_is_set_right_is_believed_again() {
 
 #[test]
 fn a_segment_that_is_old_goes() {
-    assert!(!Kept::new("old", 31 * DAY).is_kept_tomorrow());
-    assert!(Kept::new("young", 20 * DAY).is_kept_tomorrow());
+    assert!(!Kept::new("old", 31 * DAY).kept_tomorrow());
+    assert!(Kept::new("young", 20 * DAY).kept_tomorrow());
 }

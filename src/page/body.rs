@@ -136,6 +136,14 @@ impl Page {
         self.done && self.out.is_empty() && self.trailers.is_none()
     }
 
+    /// An exact hint would become a Content-Length that cuts the page. What is packed is told, so that nobody has its next piece
+    /// made to learn whether there is one.
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.out.unmade());
+        hint
+    }
+
     fn fail(&mut self, error: &'static str) {
         self.done = true;
         let mut facts = self.report.facts_mut();
@@ -256,8 +264,9 @@ impl<B: Body<Data = Bytes>> Body for PageBody<B> {
             Kind::Inner { body, length_counts: true } | Kind::Teed { body, .. } => body.size_hint(),
             Kind::Own { body } => body.size_hint(),
             Kind::Packed { body } => SizeHint::with_exact(body.remaining()),
-            // An exact hint would become a Content-Length that cuts the page.
-            Kind::Page { .. } | Kind::Appended { .. } | Kind::Card { .. } | Kind::Inner { .. } => SizeHint::default(),
+            Kind::Page { page, .. } => page.size_hint(),
+            // These, too, are told no length.
+            Kind::Appended { .. } | Kind::Card { .. } | Kind::Inner { .. } => SizeHint::default(),
         }
     }
 }

@@ -65,8 +65,12 @@ impl Output {
 
     /// Has all been taken?
     pub(crate) fn is_empty(&self) -> bool {
-        let packed = self.packed.as_ref().is_some_and(|body| body.remaining() > 0);
-        self.frames.is_empty() && self.gathered.is_empty() && !packed
+        self.frames.is_empty() && self.gathered.is_empty() && self.unmade() == 0
+    }
+
+    /// Bytes that are made when they are taken.
+    pub(crate) fn unmade(&self) -> u64 {
+        self.packed.as_ref().map_or(0, PackedBody::remaining)
     }
 
     /// The next frame.
@@ -75,11 +79,6 @@ impl Output {
             self.close();
         }
         self.frames.pop_front().or_else(|| self.packed.as_mut()?.next())
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_packed(&self) -> bool {
-        self.packed.is_some()
     }
 
     fn close(&mut self) {

@@ -504,7 +504,7 @@ mod tests {
         }
         let mut frames = Output::default();
         pipeline.finish(&mut frames).unwrap();
-        let packed = frames.is_packed();
+        let packed = frames.unmade() > 0;
         out.extend(std::iter::from_fn(|| frames.take()).flatten());
         assert!(frames.is_empty());
         let report = PageReport::new(Rewrite::Done, None);

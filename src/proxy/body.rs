@@ -57,6 +57,17 @@ pub(super) enum UploadError {
     Idle(Duration),
 }
 
+/// The hint of a body in front of which so many bytes stand.
+pub(super) fn behind(bytes: usize, inner: &SizeHint) -> SizeHint {
+    let bytes = bytes as u64;
+    let mut whole = SizeHint::new();
+    whole.set_lower(inner.lower().saturating_add(bytes));
+    if let Some(upper) = inner.upper().and_then(|upper| upper.checked_add(bytes)) {
+        whole.set_upper(upper);
+    }
+    whole
+}
+
 fn without_strays(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
         strip_trailers(trailers);

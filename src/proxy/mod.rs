@@ -20,6 +20,7 @@ mod front;
 mod headers;
 mod idle;
 mod operators;
+mod pace;
 mod places;
 mod plans;
 mod problem;

@@ -21,14 +21,16 @@ use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::pace::{Pace, PacedBody, PacedStream};
 use super::places::Entrance;
 use super::stall::{PiecedBody, Streams};
 use super::stream::{ClientStream, Reset, ResetBody};
 use crate::config::ProxySettings;
 use crate::visitor::Peer;
 
-/// Room for hyper's own buffer beyond the longest head that is allowed. The same limit holds for what waits to be written: a
-/// page that is longer takes a second write, which costs more than all that deckle does to it.
+/// Room for hyper's own buffer beyond the longest head that is allowed. The same limit holds for what waits to be written, beside
+/// that of `pace.rs`: a piece of a page that is longer takes a second write for what follows it, which costs more than all that
+/// deckle does to it.
 const HEAD_SLACK: usize = 256 * 1024;
 /// Most streams of one connection that are open at the same time, and bytes that each may lend to it while the socket is slow.
 const STREAMS: u32 = 128;
@@ -126,19 +128,24 @@ async fn connection<A: Answer, T>(
     let asked = Arc::new(Notify::new());
     let first_request = Arc::clone(&asked);
     let ends = reset.clone();
+    let pace = Pace::default();
+    let stream = PacedStream::new(stream, pace.clone());
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         asked.notify_one();
         reset.asked();
         request.extensions_mut().insert(peer);
         let answer = answer.clone();
+        let is_http_1 = request.version() < Version::HTTP_2;
+        let pace = is_http_1.then(|| pace.clone());
         // Of an upload something may still come when the answer is over.
-        let keeps = request.version() < Version::HTTP_2 && request.body().is_end_stream();
+        let keeps = is_http_1 && request.body().is_end_stream();
         let keeps = keeps.then(|| reset.clone());
         let reset = (request.version() == Version::HTTP_10).then(|| reset.clone());
         async move {
             let response = answer.answer(request).await?;
             let keeps = keeps.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS).map(Reset::answering);
-            Ok::<_, Infallible>(response.map(|body| PiecedBody::new(ResetBody::new(body, reset, keeps))))
+            let sent = |body| PacedBody::new(PiecedBody::new(ResetBody::new(body, reset, keeps)), pace);
+            Ok::<_, Infallible>(response.map(sent))
         }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
@@ -209,12 +216,14 @@ pub(super) fn tls_acceptor(settings: &ProxySettings) -> Result<Option<TlsAccepto
 #[cfg(test)]
 mod tests {
     use std::pin::Pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Context, Poll, ready};
 
     use http_body::Frame;
     use http_body_util::{BodyExt, Empty};
     use hyper::client::conn::http2;
     use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::task::JoinHandle;
     use tokio::time::{Sleep, timeout};
 
@@ -230,6 +239,7 @@ mod tests {
         pause: Duration,
         sleep: Option<Pin<Box<Sleep>>>,
         gone: Option<Arc<Notify>>,
+        given: Arc<AtomicUsize>,
     }
 
     impl Body for Reply {
@@ -248,6 +258,7 @@ mod tests {
             }
             self.sleep = (!self.pause.is_zero()).then(|| Box::pin(tokio::time::sleep(self.pause)));
             self.left -= 1;
+            self.given.fetch_add(1, Ordering::Relaxed);
             Poll::Ready(Some(Ok(Frame::data(vec![b'x'; FRAME].into()))))
         }
     }
@@ -260,9 +271,9 @@ mod tests {
         }
     }
 
-    /// Tells when what it answered for `/endless` is gone.
+    /// Tells when what it answered for `/endless` is gone, and counts the frames of all that it answers.
     #[derive(Clone, Default)]
-    struct Site(Arc<Notify>);
+    struct Site(Arc<Notify>, Arc<AtomicUsize>);
 
     impl Answer for Site {
         type Body = Reply;
@@ -273,14 +284,15 @@ mod tests {
                 "/events" => (5, 300, None),
                 _ => (1, 0, None),
             };
-            Ok(Response::new(Reply { left, pause: Duration::from_secs(pause), sleep: None, gone }))
+            let (pause, given) = (Duration::from_secs(pause), Arc::clone(&self.1));
+            Ok(Response::new(Reply { left, pause, sleep: None, gone, given }))
         }
     }
 
     type Client = http2::SendRequest<Empty<Bytes>>;
 
-    /// A client of HTTP/2 that takes 16 KiB of each stream before it is read, and answers pings; and when its connection ends.
-    async fn client(site: Site) -> (Client, JoinHandle<()>) {
+    /// The client's end of a connection that takes 64 KiB before it is read.
+    fn connect(site: Site) -> DuplexStream {
         let (near, far) = tokio::io::duplex(64 * 1024);
         tokio::spawn(async move {
             let graceful = GracefulShutdown::new();
@@ -288,6 +300,12 @@ mod tests {
             let stream = (far, Reset::default());
             connection(&ProxySettings::default(), stream, peer, site, graceful.watcher(), &Notify::new()).await;
         });
+        near
+    }
+
+    /// A client of HTTP/2 that takes 16 KiB of each stream before it is read, and answers pings; and when its connection ends.
+    async fn client(site: Site) -> (Client, JoinHandle<()>) {
+        let near = connect(site);
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.initial_stream_window_size(16 * 1024);
         let (client, connection) = builder.handshake(TokioIo::new(near)).await.unwrap();
@@ -336,6 +354,19 @@ mod tests {
             slow.frame().await.unwrap().unwrap();
         }
         assert_eq!(events.await.unwrap(), 5 * FRAME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn over_http_1_a_body_is_asked_for_more_when_all_it_gave_is_written() {
+        let site = Site::default();
+        let mut client = connect(site.clone());
+        client.write_all(b"GET /endless HTTP/1.1\r\nHost: news.example\r\n\r\n").await.unwrap();
+        for (taken, given) in [(0, 2), (5, 7), (5, 12)] {
+            client.read_exact(&mut vec![0; taken * FRAME]).await.unwrap();
+            // Virtual time passes when nobody has anything to do.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(site.1.load(Ordering::Relaxed), given, "one is being written, and one may have been the end");
+        }
     }
 
     #[tokio::test(start_paused = true)]

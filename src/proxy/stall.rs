@@ -6,7 +6,8 @@
 //! a piece, and the task of the stream has nothing else to do. The task is spawned here, which is where it can be ended:
 //! dropping it resets the stream (RFC 9113 §5.4) and lets go of everything.
 //!
-//! A socket that takes nothing, under HTTP/1.1 or HTTP/2, is the business of `stream.rs`.
+//! A socket that takes nothing, under HTTP/1.1 or HTTP/2, is the business of `stream.rs`, and how much waits for it under HTTP/1.1
+//! that of `pace.rs`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 
+use super::body::behind;
 use super::idle::Idle;
 
 /// Longest piece that is handed over at once. hyper keeps one and lends another to the connection, whatever the client takes, and
@@ -199,13 +201,7 @@ impl<B: Body<Data = Bytes>> Body for PiecedBody<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (rest, inner) = (self.rest.len() as u64, self.inner.size_hint());
-        let mut whole = SizeHint::new();
-        whole.set_lower(inner.lower().saturating_add(rest));
-        if let Some(upper) = inner.upper().and_then(|upper| upper.checked_add(rest)) {
-            whole.set_upper(upper);
-        }
-        whole
+        behind(self.rest.len(), &self.inner.size_hint())
     }
 }
 

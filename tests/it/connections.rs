@@ -119,6 +119,24 @@ fn as_many_requests_as_may_be_are_with_the_site_until_their_answers_are_over() {
 }
 
 #[test]
+fn large_answers_arrive_whole_one_behind_the_other() {
+    const LARGE: usize = 3 << 20;
+    let url = site(|head, stream| {
+        // Without a length the body ends with the connection.
+        let length = if head.contains(" /told ") { format!("Content-Length: {LARGE}\r\n") } else { String::new() };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nConnection: close\r\n{length}\r\n");
+        let _ = stream.write_all(head.as_bytes());
+        let _ = stream.write_all(&vec![b'~'; LARGE]);
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    let ask = |path: &str, last: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n{last}\r\n");
+    let requests = [ask("/told", ""), ask("/untold", ""), ask("/told", ""), ask("/untold", "Connection: close\r\n")];
+    let answers = rest(&mut request_from(HERE, deckle.address, &requests.concat()));
+    assert_eq!((answers.matches("HTTP/1.1 200 OK").count(), answers.matches('~').count()), (4, 4 * LARGE));
+    assert!(answers.ends_with("~\r\n0\r\n\r\n"));
+}
+
+#[test]
 fn a_head_has_its_time_and_a_kept_connection_another_one() {
     let deckle = Deckle::with_config("[proxy.timeouts]\nheader_read = \"500ms\"\n", &[]);
     let (mut idle, mut begun) = (kept(&deckle, HERE), kept(&deckle, HERE));

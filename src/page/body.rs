@@ -166,6 +166,7 @@ impl Page {
             if self.done {
                 return Poll::Ready(self.trailers.take().map(|t| Ok(Frame::trailers(t))));
             }
+            self.take_released();
             let step = if !self.rest.is_empty() {
                 let piece = self.rest.split_to(self.rest.len().min(self.pipeline.step()));
                 self.pipeline.push(piece, &mut self.out)
@@ -177,6 +178,9 @@ impl Page {
                     Poll::Pending => {
                         while self.has_waited(cx) {
                             self.pipeline.wait_no_more(&mut self.out).map_err(|e| self.coding_error(e))?;
+                        }
+                        if self.take_released() {
+                            continue;
                         }
                         self.pipeline.flush(&mut self.out).map_err(|e| self.coding_error(e))?;
                         self.note();
@@ -206,6 +210,14 @@ impl Page {
             step.map_err(|e| self.coding_error(e))?;
             self.note();
         }
+    }
+
+    /// What was held and is not any more is worked on before anything new.
+    fn take_released(&mut self) -> bool {
+        if self.rest.is_empty() {
+            self.rest = self.pipeline.released().unwrap_or_default();
+        }
+        !self.rest.is_empty()
     }
 
     /// Has what is held waited too long?

@@ -3,6 +3,7 @@
 mod encoded;
 mod work;
 
+use std::collections::VecDeque;
 use std::io;
 
 use bytes::Bytes;
@@ -59,6 +60,8 @@ enum Stage {
 pub(crate) struct Pipeline {
     /// The codings are on it still, and it may be known by them.
     encoded: Option<Encoded>,
+    /// What was held for that, and is not.
+    released: VecDeque<Bytes>,
     /// The last coding that was put on comes off first.
     decoders: Vec<Decoder>,
     outgoing: Coding,
@@ -85,6 +88,7 @@ impl Pipeline {
     ) -> Self {
         Self {
             encoded: None,
+            released: VecDeque::new(),
             decoders: codings.iter().rev().map(|coding| Decoder::new(*coding, max_decoded)).collect(),
             outgoing,
             encoder: None,
@@ -242,7 +246,8 @@ impl Pipeline {
     /// It has waited long enough: what is here leaves.
     pub(crate) fn wait_no_more(&mut self, out: &mut Output) -> io::Result<()> {
         if self.is_held() {
-            return self.release_encoded(out);
+            self.release_encoded();
+            return Ok(());
         }
         let mut page = Output::default();
         if let Stage::Start { .. } = self.stage {
@@ -267,6 +272,7 @@ impl Pipeline {
             self.stage = stage;
             return;
         };
+        self.encoded = None;
         let Work { job, mut choose, place } = *work;
         let carriers = confirm.outcome().carriers;
         let unclear = confirm.may_be_volatile();
@@ -345,6 +351,7 @@ impl Pipeline {
             (Ok(_), None) => Stage::Copy(Skip::NotMarkup),
             (Err(skip), _) => Stage::Copy(skip),
         };
+        self.encoded.take_if(|_| !matches!(self.stage, Stage::Confirm { .. }));
         self.rewrite(held, page);
     }
 
@@ -495,6 +502,9 @@ mod tests {
             pipeline.push(Bytes::copy_from_slice(now), &mut frames).unwrap();
             if late == Some(number) && pipeline.waits_at().is_some() {
                 pipeline.wait_no_more(&mut frames).unwrap();
+            }
+            while let Some(piece) = pipeline.released() {
+                pipeline.push(piece, &mut frames).unwrap();
             }
             out.extend(std::iter::from_fn(|| frames.take()).flatten());
             rest = later;

@@ -64,7 +64,7 @@ use crate::page::PlanCounters;
 use crate::rights::RobotsMemory;
 use crate::secret::Secrets;
 use crate::suspicion::State;
-use crate::visitor::{Systems, TrustedProxies, proxy_check::ProxyCheck};
+use crate::visitor::{Systems, TrustedProxies};
 use admin::AdminListener;
 use operators::Operators;
 use places::{Admission, Entrance};
@@ -138,7 +138,6 @@ pub struct Proxy {
 struct Parts {
     sinks: Option<Arc<Sinks>>,
     state: Arc<State>,
-    check: Arc<ProxyCheck>,
     learned: Learned,
     plan_counters: Arc<PlanCounters>,
     robots: Arc<RobotsMemory>,
@@ -182,7 +181,6 @@ impl Proxy {
         let parts = Parts {
             sinks,
             state: Arc::new(State::with_size(clock.clone(), config.suspicion.state.size)),
-            check: Arc::new(ProxyCheck::new()),
             learned,
             plan_counters: Arc::default(),
             robots: Arc::new(RobotsMemory::among(Arc::clone(&names))),
@@ -318,7 +316,7 @@ impl Parts {
                 .config(config.clone())
                 .secret(self.secrets.clone())
                 .state(Arc::clone(&self.state))
-                .proxy_check(Arc::clone(&self.check))
+                .proxy_check(Arc::clone(&self.admission.check))
                 .findings(Arc::clone(&self.learned.findings))
                 .styles(Arc::clone(&self.learned.styles))
                 .plan_counters(Arc::clone(&self.plan_counters))

@@ -19,7 +19,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::config::ProxySettings;
-use crate::visitor::{ClientAddress, TrustedProxies};
+use crate::visitor::proxy_check::ProxyCheck;
+use crate::visitor::{ClientAddress, TrustedProxies, is_public};
 
 /// Open files that are no connections: the log, the listeners, the state.
 const OTHER_FILES: u64 = 64;
@@ -42,6 +43,8 @@ pub(super) struct Place {
 pub(crate) struct Admission {
     /// Proxies, whose connections are those of all readers.
     pub(super) trusted: ArcSwap<TrustedProxies>,
+    /// Whether there seems to be one that nobody has named.
+    pub(super) check: Arc<ProxyCheck>,
     refused: AtomicU64,
 }
 
@@ -61,6 +64,8 @@ pub(super) struct Entrance {
     /// It was told that they are all taken.
     told: bool,
     shares: Arc<Shares>,
+    /// The operator has said how many connections one address may have.
+    is_set: bool,
     admission: Arc<Admission>,
     /// Where connections wait that could do without their place.
     kept: Arc<Notify>,
@@ -78,6 +83,7 @@ impl Entrance {
             most,
             told: false,
             shares: Arc::new(Shares { most: of_address, open: Mutex::default() }),
+            is_set: settings.max_connections_per_address.is_some(),
             admission,
             kept: Arc::default(),
             well: WELL,
@@ -134,9 +140,13 @@ impl Entrance {
         Ok(Some((stream, address, Place { _permit: permit, _share: share })))
     }
 
-    /// What counts as one address: IPv4 /32, IPv6 /64. `None`: a proxy that is trusted.
+    /// What counts as one address: IPv4 /32, IPv6 /64. `None`: a proxy that is trusted. Where nobody has said how many one may
+    /// have, what may be a proxy that nobody has named is none, too: its connections are those of all readers.
     fn counted(&self, ip: IpAddr) -> Option<IpNet> {
         let ip = ip.to_canonical();
+        if !self.is_set && (!is_public(ip) || self.admission.check.is_suspect()) {
+            return None;
+        }
         let peer = ClientAddress { ip: Some(ip), ..ClientAddress::UNKNOWN };
         peer.client().filter(|_| !self.admission.trusted.load().trusts(ip))
     }
@@ -296,6 +306,11 @@ mod tests {
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_eq!((of("127.0.0.1"), of("10.1.2.3")), (None, None), "it may be a proxy that nobody has named");
+        let settings = ProxySettings { max_connections_per_address: NonZeroU32::new(9), ..ProxySettings::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let entrance = Entrance::new(listener, &settings, Arc::clone(&admission));
+        let of = |ip: &str| entrance.counted(ip.parse().unwrap());
         assert!(of("127.0.0.1").is_some());
         let trusted =
             TrustedProxies::new(vec!["127.0.0.0/8".parse().unwrap()], crate::visitor::ForwardedHeader::Forwarded);

@@ -100,6 +100,12 @@ impl ProxyCheck {
         !self.suspect.load(Ordering::Relaxed)
     }
 
+    /// Did the last window look like a proxy that nobody has named?
+    #[cfg(feature = "proxy")]
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
+    }
+
     fn judge(&self, window: &[Seen]) {
         let mut addresses: Vec<u64> = window.iter().map(|s| s.address).collect();
         addresses.sort_unstable();

@@ -118,8 +118,8 @@ impl Hashes {
 pub(crate) enum Pushed {
     /// The page may be known by its bytes: it is held.
     Held,
-    /// It is not: all of this is to be decoded.
-    Released(Source),
+    /// It is not: what was held is to be [released](Encoded::release).
+    Released,
     /// It is to be decoded.
     Passed,
 }
@@ -133,6 +133,8 @@ pub(crate) struct Encoded {
     known: Vec<Arc<Alias>>,
     /// What has come, while any does.
     held: Option<Source>,
+    /// Bytes of what was released that have not come again.
+    released: usize,
 }
 
 impl Encoded {
@@ -143,10 +145,15 @@ impl Encoded {
         known.retain(is_packed);
         let held = if known.is_empty() { None } else { Source::new(cache) };
         let hashes = Hashes { hash: cache.chunk_hash(), chunk: Vec::new(), chunks: Vec::new(), len: 0 };
-        Self { cache: Arc::clone(cache), key, hashes, known, held }
+        Self { cache: Arc::clone(cache), key, hashes, known, held, released: 0 }
     }
 
+    /// What is released comes again, piece by piece, before anything new does.
     pub(crate) fn push(&mut self, piece: &Bytes) -> Pushed {
+        if self.released > 0 {
+            self.released = self.released.saturating_sub(piece.len());
+            return Pushed::Passed;
+        }
         if self.hashes.len <= MAX_PAGE {
             self.hashes.push(piece);
         }
@@ -154,10 +161,7 @@ impl Encoded {
         held.push(piece.clone());
         let (chunks, len) = (&self.hashes.chunks, self.hashes.len);
         self.known.retain(|alias| alias.len >= len && alias.chunks.starts_with(chunks));
-        match self.held.take_if(|_| self.known.is_empty()) {
-            Some(held) => Pushed::Released(held),
-            None => Pushed::Held,
-        }
+        if self.known.is_empty() { Pushed::Released } else { Pushed::Held }
     }
 
     /// Is anything held?
@@ -166,9 +170,11 @@ impl Encoded {
     }
 
     /// It does not come to its end, or must be decoded: what is held of it.
-    pub(crate) fn release(&mut self) -> Option<Source> {
+    pub(crate) fn release(&mut self) -> Vec<Bytes> {
         self.known.clear();
-        self.held.take()
+        let held: Vec<Bytes> = self.held.take().iter().flat_map(Source::pieces).cloned().collect();
+        self.released = held.iter().map(Bytes::len).sum();
+        held
     }
 
     /// No more comes. The page that it is; afterwards it is still held.

@@ -309,8 +309,13 @@ impl PlanCache {
     }
 
     /// Is a packed copy that leaves now one of those that are compared?
-    pub(super) fn is_sample(&self) -> bool {
-        self.packer.as_ref().is_some_and(Packer::is_sample)
+    pub(super) fn draws(&self) -> bool {
+        self.packer.as_ref().is_some_and(Packer::draws)
+    }
+
+    /// False: another one is being compared.
+    pub(in crate::page) fn begins_to_compare(&self) -> bool {
+        self.packer.as_ref().is_some_and(Packer::begins_to_compare)
     }
 
     pub(super) fn compared(&self) {

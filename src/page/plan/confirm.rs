@@ -54,6 +54,8 @@ pub(crate) struct Confirm {
     /// What stands in gaps; `None`: the source does.
     gaps: Option<GapRow>,
     hold: Option<Hold>,
+    /// This copy is to be compared.
+    sampled: bool,
 }
 
 /// It is another page.
@@ -91,6 +93,7 @@ impl Confirm {
             off: None,
             gaps: None,
             hold: None,
+            sampled: false,
         })
     }
 
@@ -154,7 +157,7 @@ impl Confirm {
         let (page, mut marks) = self.hold.take()?.copy(&self.plan, choose)?;
         marks.volatile = page.volatile.bytes(&self.source);
         let (len, edits) = (self.source.len(), self.plan.edits.len());
-        if self.cache.is_sample() {
+        if (self.sampled || self.cache.draws()) && self.cache.begins_to_compare() {
             let mut plain = Output::default();
             self.splice(len, edits, choose, &mut plain);
             let (cache, plan) = (Arc::clone(&self.cache), Arc::clone(&self.plan));
@@ -176,8 +179,8 @@ impl Confirm {
     ) -> Option<(PackedBody, u64)> {
         // Nothing but the source tells the samples that are compared, and what is different each time.
         let known = plan.volatile.is_empty() && self.plans.iter().any(|other| Arc::ptr_eq(other, plan));
-        let known = known && !self.cache.is_sample();
-        let (page, marks) = self.hold.as_ref().filter(|_| known)?.copy(plan, choose)?;
+        self.sampled = known && self.cache.draws();
+        let (page, marks) = self.hold.as_ref().filter(|_| known && !self.sampled)?.copy(plan, choose)?;
         self.plan = Arc::clone(plan);
         self.cache.counters().count_recognized();
         // It counts as seen; whatever it should be packed in, its source is not here.

@@ -110,9 +110,14 @@ impl Packer {
         self.queue.changed.notify_all();
     }
 
-    /// Is this copy one of those that are compared? One at a time is, until [`Packer::compared`].
-    pub(super) fn is_sample(&self) -> bool {
-        self.check > 0 && fastrand::u32(..self.check) == 0 && !self.comparing.swap(true, Ordering::Relaxed)
+    /// Is this copy one of those that are compared, by lot?
+    pub(super) fn draws(&self) -> bool {
+        self.check > 0 && fastrand::u32(..self.check) == 0
+    }
+
+    /// One copy at a time is compared, until [`Packer::compared`].
+    pub(super) fn begins_to_compare(&self) -> bool {
+        !self.comparing.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn compared(&self) {

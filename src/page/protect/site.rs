@@ -257,17 +257,21 @@ impl Site {
             }
             work
         });
-        let outgoing = ask.outgoing(codings);
+        let (outgoing, header) = (ask.outgoing(codings), charset::from_header(response));
         let may_be_packed = outgoing == Coding::Gzip && !codings.is_empty() && fills_nothing;
         let plans = self.plans.as_ref().filter(|plans| may_be_packed && plans.packs());
         let encoded = plans.map(|plans| {
-            Encoded::new(plans, plans.key(&(self.version, &ask.host, Address::of(ask), no_slots, body_is_root)))
+            let charset = header.map(|encoding| encoding.name());
+            Encoded::new(
+                plans,
+                plans.key(&(self.version, &ask.host, Address::of(ask), charset, no_slots, body_is_root)),
+            )
         });
         let pipeline = Pipeline::new(
             codings,
             outgoing,
             self.settings.max_decoded.0,
-            charset::from_header(response),
+            header,
             charset::fallback(&self.settings.fallback_charset),
             start,
             self.on_end(ask, status),

@@ -24,7 +24,7 @@ use super::body::behind;
 
 /// From so many bytes on that were given and are not written, a body waits: a piece of a packed page. Fewer are gathered for one
 /// write.
-const AHEAD: usize = 64 * 1024;
+const AHEAD: usize = 32 * 1024 - 64;
 
 /// What the bodies of one connection and its stream know of each other. Only its task reads and writes this.
 #[derive(Debug, Clone, Default)]

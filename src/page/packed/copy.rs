@@ -14,7 +14,7 @@ use super::trailer::{self, times};
 use super::{Marks, Packed};
 
 /// Most bytes of a piece.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 32 * 1024 - 64;
 /// Bytes of checksum and length.
 const TRAILER: usize = 8;
 

@@ -33,6 +33,8 @@ pub(crate) struct Sinks {
     queued: Vec<(SinkKind, Arc<Queue>)>,
     /// Takes heads and no records.
     anchor: Option<Arc<Queue>>,
+    #[cfg(feature = "proxy")]
+    settings: Settings,
 }
 
 impl Sinks {
@@ -70,7 +72,14 @@ impl Sinks {
             pseudonyms: Arc::clone(&pseudonyms),
             secrets: secrets.map(super::secrets::ids).unwrap_or_default(),
         };
-        let mut sinks = Self { all: Vec::new(), file: None, queued: Vec::new(), anchor: None };
+        let mut sinks = Self {
+            all: Vec::new(),
+            file: None,
+            queued: Vec::new(),
+            anchor: None,
+            #[cfg(feature = "proxy")]
+            settings: settings.clone(),
+        };
         // First, for it takes the heads of the file.
         let mut heads = None;
         if kinds.contains(&SinkKind::Otlp) || settings.anchor == Anchor::Otlp {
@@ -104,6 +113,12 @@ impl Sinks {
     fn add(&mut self, kind: SinkKind, queue: Arc<Queue>) {
         self.all.push(Arc::clone(&queue) as Arc<dyn Sink>);
         self.queued.push((kind, queue));
+    }
+
+    /// What they were opened with, and write by.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The segments, if they are written.

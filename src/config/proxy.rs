@@ -31,7 +31,8 @@ pub struct ProxySettings {
     /// Most of one address (IPv4 /32, IPv6 /64) that is no trusted proxy; unset: a sixteenth of all, and 64 at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections_per_address: Option<NonZeroU32>,
-    /// Most requests that are with the upstream at the same time, each on a connection; tunnels are such, too.
+    /// Most requests that are with the upstream at the same time, each on a connection; tunnels are such, too. A client on a public
+    /// address has a sixteenth of them at most, or 64.
     pub max_upstream_connections: NonZeroU32,
     /// Longest request body; unset: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -30,6 +30,7 @@ pub struct Builder {
     config: Config,
     secrets: Option<Secrets>,
     sink: Option<Arc<dyn Sink>>,
+    written_by: Option<crate::audit::Settings>,
     clock: Option<SharedClock>,
     state: Option<Arc<State>>,
     #[cfg(feature = "verify-dns")]
@@ -59,6 +60,7 @@ impl Builder {
             config: Config::default(),
             secrets: None,
             sink: None,
+            written_by: None,
             clock: None,
             state: None,
             #[cfg(feature = "verify-dns")]
@@ -111,6 +113,13 @@ impl Builder {
     pub fn sink(mut self, sink: impl Sink) -> Self {
         self.sink = Some(Arc::new(sink));
         self
+    }
+
+    /// The same, by the settings that these were opened with, whatever the configuration says by now.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn sinks(mut self, sinks: &Arc<Sinks>) -> Self {
+        self.written_by = Some(sinks.settings().clone());
+        self.sink(Arc::clone(sinks))
     }
 
     /// The clock of all stages.
@@ -246,7 +255,8 @@ impl Builder {
         let assess = assess.robots(Arc::clone(&robots));
         let enforce = EnforceLayer::new(Arc::clone(&state), &config.action, &config.rights.license, config.mode)?;
         let enforce = enforce.challenging(&keys, mount)?;
-        let audit = AuditLayer::with_clock(self.audit_sink(&clock, secrets.as_ref())?, clock).redacting(&config.audit);
+        let audit = AuditLayer::with_clock(self.audit_sink(&clock, secrets.as_ref())?, clock);
+        let audit = audit.redacting(self.written_by.as_ref().unwrap_or(&config.audit));
         let audit = match config.audit.on_failure {
             OnFailure::Continue => audit,
             OnFailure::Refuse => audit.refusing(&config.action)?,

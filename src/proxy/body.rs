@@ -11,11 +11,12 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::headers::strip_trailers;
 use super::idle::Idle;
+use super::places::Place;
 
 /// Why a body of the upstream broke off.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +42,7 @@ pin_project! {
     #[derive(Debug)]
     #[project = Projected]
     enum Kind {
-        Upstream { #[pin] body: Incoming, idle: Idle, place: Option<OwnedSemaphorePermit> },
+        Upstream { #[pin] body: Incoming, idle: Idle, place: Option<Arc<Place>> },
         Full { #[pin] body: Full<Bytes> },
     }
 }
@@ -84,6 +85,8 @@ pin_project! {
         given: Arc<AtomicU64>,
         // Dropped together with the body: tells when the upload is over.
         over: oneshot::Sender<()>,
+        // It may go on when the answer is over.
+        _place: Arc<Place>,
     }
 }
 
@@ -111,11 +114,12 @@ impl Upload {
 }
 
 impl UploadBody {
-    pub(super) fn new(body: Incoming, limit: Duration) -> (Self, Upload) {
+    /// It may pause for `limit` at most, and shares the place with the site of its answer.
+    pub(super) fn new(body: Incoming, limit: Duration, place: Arc<Place>) -> (Self, Upload) {
         let (over, ended) = oneshot::channel();
         let given = Arc::new(AtomicU64::new(0));
         let upload = Upload { given: Arc::clone(&given), over: ended };
-        (Self { body, idle: Idle::new(limit), given, over }, upload)
+        (Self { body, idle: Idle::new(limit), given, over, _place: place }, upload)
     }
 }
 
@@ -151,7 +155,7 @@ impl SiteBody {
     }
 
     /// A body that may pause for `limit` at most, and has its place with the site until it is over.
-    pub(super) fn upstream(body: Incoming, limit: Duration, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn upstream(body: Incoming, limit: Duration, place: Arc<Place>) -> Self {
         let place = (!body.is_end_stream()).then_some(place);
         Self { kind: Kind::Upstream { body, idle: Idle::new(limit), place } }
     }
@@ -167,7 +171,8 @@ impl Body for SiteBody {
             Projected::Upstream { mut body, idle, place } => {
                 let polled = body.as_mut().poll_frame(cx);
                 let polled = ready!(idle.watch(cx, polled));
-                if !matches!(polled, Some(Some(Ok(_)))) || body.is_end_stream() {
+                let goes_on = matches!(&polled, Some(Some(Ok(frame))) if !frame.is_trailers());
+                if !goes_on || body.is_end_stream() {
                     // Whoever reads it may be slow, and the site has nothing to do with that.
                     *place = None;
                 }

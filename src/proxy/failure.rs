@@ -11,8 +11,6 @@ use super::body::UploadError;
 pub(super) enum Failure {
     /// It took too long.
     Timeout,
-    /// As many requests as may be are with it.
-    Busy,
     /// No connection came about, or the answer was none.
     Connect,
     /// The connection broke before an answer.

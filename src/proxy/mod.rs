@@ -338,7 +338,7 @@ impl Parts {
                 None => builder,
             };
             match &self.sinks {
-                Some(sinks) => builder.sink(Arc::clone(sinks)),
+                Some(sinks) => builder.sinks(sinks),
                 None => builder,
             }
         };

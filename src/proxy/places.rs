@@ -15,8 +15,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::ProxySettings;
 use crate::visitor::proxy_check::ProxyCheck;
@@ -24,14 +24,18 @@ use crate::visitor::{ClientAddress, TrustedProxies, is_public};
 
 /// Open files that are no connections: the log, the listeners, the state.
 const OTHER_FILES: u64 = 64;
-/// Fewer connections of one address are nothing that anybody has to be kept from.
+/// Fewer connections of one address, or requests of it that are with the site, are nothing that anybody has to be kept from.
 const FEW: usize = 64;
+/// A connection whose answer has just ended may get its next request at any moment: it is kept for so long at least.
+const KEPT: Duration = Duration::from_secs(1);
 /// After an accept that failed (too many open files), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// After so many connections that were accepted, the next failure is news again.
 const WELL: u32 = 100;
+const BEYOND_ADDRESS: &str = "One address has as many connections open as it may; more of it are closed.";
+const BEYOND_CLIENT: &str = "One client has as many requests with the site as it may; more of them get 503.";
 
-/// The place of one connection, until it is dropped.
+/// The place of one connection, or of one request with the site, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
@@ -67,8 +71,7 @@ pub(super) struct Entrance {
     /// The operator has said how many connections one address may have.
     is_set: bool,
     admission: Arc<Admission>,
-    /// Where connections wait that could do without their place.
-    kept: Arc<Notify>,
+    kept: Arc<Kept>,
     /// Connections that were accepted since an accept failed.
     well: u32,
 }
@@ -85,13 +88,13 @@ impl Entrance {
             shares: Arc::new(Shares { most: of_address, open: Mutex::default() }),
             is_set: settings.max_connections_per_address.is_some(),
             admission,
-            kept: Arc::default(),
+            kept: Arc::new(Kept::new()),
             well: WELL,
         }
     }
 
-    /// Where a connection waits that is kept open between two requests: notified when its place is needed, the longest wait first.
-    pub(super) fn kept(&self) -> Arc<Notify> {
+    /// Where a connection waits that is kept open between two requests.
+    pub(super) fn kept(&self) -> Arc<Kept> {
         Arc::clone(&self.kept)
     }
 
@@ -117,9 +120,7 @@ impl Entrance {
     /// `None`: its address has as many connections as it may; it is closed.
     async fn accept(&mut self) -> io::Result<Option<(TcpStream, SocketAddr, Place)>> {
         let free = self.places.available_permits();
-        if free < self.most / 20 {
-            self.kept.notify_one();
-        }
+        self.kept.places_run_low(free < (self.most / 20).max(1));
         if free == 0 && !self.told {
             self.told = true;
             tracing::warn!(target: "deckle", connections = self.most, "As many connections as may be are open; more have to wait.");
@@ -129,7 +130,7 @@ impl Entrance {
         let (stream, address) = self.listener.accept().await?;
         let share = match self.counted(address.ip()) {
             None => None,
-            Some(of) => match self.shares.take(of) {
+            Some(of) => match self.shares.take(of, BEYOND_ADDRESS) {
                 None => {
                     self.admission.refused.fetch_add(1, Ordering::Relaxed);
                     return Ok(None);
@@ -152,7 +153,44 @@ impl Entrance {
     }
 }
 
-/// Open connections by address: no more entries than there are places.
+/// Connections wait here that could do without their place.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Few places are free.
+    low: AtomicBool,
+    /// One for each connection that is to leave. While nobody has it, it is there for the next one.
+    turns: Semaphore,
+}
+
+impl Kept {
+    pub(super) fn new() -> Self {
+        Self { low: AtomicBool::new(false), turns: Semaphore::new(0) }
+    }
+
+    /// Asked again whenever a connection came or went: while it is so, one more has to leave.
+    fn places_run_low(&self, low: bool) {
+        self.low.store(low, Ordering::Relaxed);
+        if low && self.turns.available_permits() == 0 {
+            self.turns.add_permits(1);
+        }
+    }
+
+    /// Ends when the place of whoever waits here is needed: the longest wait first, and none that is shorter than [`KEPT`]. May
+    /// be dropped at any moment: then it is the turn of the next one.
+    pub(super) async fn turn(&self) {
+        let due = Instant::now() + KEPT;
+        while let Ok(turn) = self.turns.acquire().await {
+            sleep_until(due).await;
+            turn.forget();
+            // It may be long ago that this was somebody's turn.
+            if self.low.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+}
+
+/// Open connections by address, those to the site by that of the client: no more entries than there are connections.
 #[derive(Debug)]
 struct Shares {
     /// Of one.
@@ -168,16 +206,15 @@ struct Open {
 }
 
 impl Shares {
-    /// One more of this address. `None`: it has as many as it may.
-    fn take(self: &Arc<Self>, of: IpNet) -> Option<Share> {
+    /// One more of this address. `None`: it has as many as it may, and the log says so once: `beyond`.
+    fn take(self: &Arc<Self>, of: IpNet, beyond: &str) -> Option<Share> {
         let mut all = self.all();
         let open = all.entry(of).or_default();
         if open.connections >= self.most {
             if !std::mem::replace(&mut open.told, true) {
                 tracing::warn!(
                     target: "deckle", connections = self.most,
-                    "One address has as many connections open as it may; more of it are closed. A proxy in front of deckle \
-                     belongs in `visitor.trusted_proxies`."
+                    "{beyond} A proxy in front of deckle belongs in `visitor.trusted_proxies`."
                 );
             }
             return None;
@@ -219,14 +256,19 @@ pub(super) struct AtSite {
     most: usize,
     /// It was told that they are all taken.
     told: AtomicBool,
+    shares: Arc<Shares>,
 }
 
 impl AtSite {
     /// `proxy.max_upstream_connections`, or a quarter of the files that may be open. A reload begins anew: what is with the site by
     /// then does not count.
     pub(super) fn new(settings: &ProxySettings) -> Self {
-        let most = bounded(settings.max_upstream_connections, part(open_files(), 4));
-        Self { places: Arc::new(Semaphore::new(most)), most, told: AtomicBool::new(false) }
+        Self::of(bounded(settings.max_upstream_connections, part(open_files(), 4)))
+    }
+
+    fn of(most: usize) -> Self {
+        let shares = Arc::new(Shares { most: (most / 16).max(FEW), open: Mutex::default() });
+        Self { places: Arc::new(Semaphore::new(most)), most, told: AtomicBool::new(false), shares }
     }
 
     /// Most connections to the site that are open without a request.
@@ -234,8 +276,14 @@ impl AtSite {
         (self.most / 2).max(1)
     }
 
-    /// A place for one request, until it is dropped. `None`: none was free within `limit`.
-    pub(super) async fn place(&self, limit: Duration) -> Option<OwnedSemaphorePermit> {
+    /// A place for one request, until it is dropped. `of`: the client, which has no more than a sixteenth of all, or
+    /// 64; where nobody knows one, there is no such bound. `None`: it has as many as it may, or none was free within `limit`.
+    pub(super) async fn place(&self, of: Option<IpNet>, limit: Duration) -> Option<Place> {
+        // Before the wait: who waits for many places keeps others from them, too.
+        let share = match of {
+            None => None,
+            Some(of) => Some(self.shares.take(of, BEYOND_CLIENT)?),
+        };
         if self.places.available_permits() == 0 && !self.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(target: "deckle", requests = self.most, "As many requests as may be are with the site; more have to wait.");
         }
@@ -243,7 +291,7 @@ impl AtSite {
         if self.told.load(Ordering::Relaxed) && self.places.available_permits() >= (self.most / 10).max(1) {
             self.told.store(false, Ordering::Relaxed);
         }
-        Some(permit)
+        Some(Place { _permit: permit, _share: share })
     }
 }
 
@@ -289,12 +337,13 @@ mod tests {
     fn an_address_gets_back_what_it_gives_up_and_leaves_nothing_behind() {
         let shares = Arc::new(Shares { most: 2, open: Mutex::default() });
         let (here, there): (IpNet, IpNet) = ("192.0.2.1/32".parse().unwrap(), "2001:db8::/64".parse().unwrap());
-        let held = [shares.take(here), shares.take(here)];
-        assert!(held.iter().all(Option::is_some) && shares.take(here).is_none() && shares.all()[&here].told);
-        assert!(shares.take(there).is_some(), "another one has nothing to do with it");
+        let take = |of| shares.take(of, BEYOND_ADDRESS);
+        let held = [take(here), take(here)];
+        assert!(held.iter().all(Option::is_some) && take(here).is_none() && shares.all()[&here].told);
+        assert!(take(there).is_some(), "another one has nothing to do with it");
         drop(held);
         assert!(shares.all().is_empty());
-        assert!(shares.take(here).is_some());
+        assert!(take(here).is_some());
     }
 
     #[tokio::test]
@@ -322,9 +371,42 @@ mod tests {
     async fn a_request_waits_for_a_place_with_the_site_and_not_for_long() {
         let settings = ProxySettings { max_upstream_connections: NonZeroU32::MIN, ..ProxySettings::default() };
         let (site, limit) = (AtSite::new(&settings), Duration::from_secs(5));
-        let first = site.place(limit).await;
-        assert!(first.is_some() && site.place(limit).await.is_none());
-        let (second, ()) = tokio::join!(site.place(limit), async { drop(first) });
+        let first = site.place(None, limit).await;
+        assert!(first.is_some() && site.place(None, limit).await.is_none());
+        let (second, ()) = tokio::join!(site.place(None, limit), async { drop(first) });
         assert!(second.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_has_its_share_of_the_places_with_the_site_and_is_told_so_at_once() {
+        let (site, limit) = (AtSite::of(200), Duration::from_secs(5));
+        let (one, other): (IpNet, IpNet) = ("203.0.113.9/32".parse().unwrap(), "2001:db8::/64".parse().unwrap());
+        let mut held = Vec::new();
+        for of in [Some(one), None] {
+            for _ in 0..FEW {
+                held.push(site.place(of, limit).await.unwrap());
+            }
+        }
+        let start = Instant::now();
+        assert!(site.place(Some(one), limit).await.is_none() && site.shares.all()[&one].told);
+        assert_eq!(start.elapsed(), Duration::ZERO, "it waits for nothing");
+        assert!(site.place(Some(other), limit).await.is_some());
+        assert!(site.place(None, limit).await.is_some(), "a proxy has no share");
+        held.swap_remove(0);
+        assert!(site.place(Some(one), limit).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_was_kept_for_a_while_leaves_and_only_while_places_run_low() {
+        let kept = Kept::new();
+        kept.places_run_low(true);
+        kept.places_run_low(false);
+        assert!(timeout(KEPT * 9, kept.turn()).await.is_err(), "nobody was there when it was somebody's turn");
+        kept.places_run_low(true);
+        assert!(timeout(KEPT / 2, kept.turn()).await.is_err(), "a request may be on its way");
+        let start = Instant::now();
+        assert!(timeout(KEPT * 9, kept.turn()).await.is_ok(), "whoever goes on hands over the turn");
+        assert!(start.elapsed() >= KEPT);
+        assert!(timeout(KEPT * 9, kept.turn()).await.is_err(), "one at a time");
     }
 }

@@ -17,12 +17,11 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::pace::{Pace, PacedBody, PacedStream};
-use super::places::Entrance;
+use super::places::{Entrance, Kept};
 use super::stall::{PiecedBody, Streams};
 use super::stream::{ClientStream, Reset, ResetBody};
 use crate::config::ProxySettings;
@@ -118,7 +117,7 @@ async fn connection<A: Answer, T>(
     peer: Peer,
     answer: A,
     watcher: Watcher,
-    kept: &Notify,
+    kept: &Kept,
 ) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -167,14 +166,14 @@ async fn connection<A: Answer, T>(
         ended
     };
     // One whose place is needed ends while it waits for a request. It queues when an answer has just ended, which `whole` sees first.
-    let mut turn = std::pin::pin!(None::<Notified<'_>>);
+    let mut turn = std::pin::pin!(None);
     let leaves = poll_fn(|cx| {
         if !ends.is_kept() {
             turn.set(None);
             return Poll::Pending;
         }
         if turn.is_none() {
-            turn.set(Some(kept.notified()));
+            turn.set(Some(kept.turn()));
         }
         turn.as_mut().as_pin_mut().map_or(Poll::Pending, |turn| turn.poll(cx))
     });
@@ -298,7 +297,7 @@ mod tests {
             let graceful = GracefulShutdown::new();
             let peer = Peer { address: ([127, 0, 0, 1], 1).into(), secure: false };
             let stream = (far, Reset::default());
-            connection(&ProxySettings::default(), stream, peer, site, graceful.watcher(), &Notify::new()).await;
+            connection(&ProxySettings::default(), stream, peer, site, graceful.watcher(), &Kept::new()).await;
         });
         near
     }

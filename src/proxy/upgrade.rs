@@ -1,6 +1,7 @@
 //! Upgraded connections: both halves are copied, nothing in them is looked at.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
+
+use super::places::Place;
 
 /// The protocol that a request wants to change to, if that can be tunnelled: WebSocket over HTTP/1.1 (RFC 6455), and
 /// nothing that could carry requests past every layer.
@@ -28,7 +30,7 @@ pub(super) fn wanted(request: &Request<Incoming>) -> Option<HeaderValue> {
 }
 
 /// Copies between the two until one ends, or nothing moves for `idle`; so long it has its place with the site.
-pub(super) fn tunnel(client: OnUpgrade, upstream: OnUpgrade, idle: Duration, place: OwnedSemaphorePermit) {
+pub(super) fn tunnel(client: OnUpgrade, upstream: OnUpgrade, idle: Duration, place: Arc<Place>) {
     tokio::spawn(async move {
         let _place = place;
         let (client, upstream) = match tokio::try_join!(client, upstream) {

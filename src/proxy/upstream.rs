@@ -18,13 +18,13 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, HttpInfo};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::OwnedSemaphorePermit;
+use ipnet::IpNet;
 use tower_service::Service;
 
 use super::body::{SiteBody, Upload, UploadBody};
 use super::failure::{Failure, chain};
 use super::headers::Asked;
-use super::places::AtSite;
+use super::places::{AtSite, Place};
 use super::problem::{ALLOWED, problem};
 use super::{ProxyError, headers, refuse, upgrade};
 use crate::config::{HostMode, ProxySettings, UpstreamCoding};
@@ -32,8 +32,6 @@ use crate::page::{NearSite, is_html};
 use crate::visitor::{ClientAddress, Visitor, is_public};
 
 type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
-/// An answer that has its place with the site until its body is over.
-type Placed = Response<(Incoming, OwnedSemaphorePermit)>;
 
 /// Forwards requests to one upstream over http or https.
 #[derive(Clone, Debug)]
@@ -165,15 +163,21 @@ impl Shared {
             outgoing.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let on_client = upgrade.as_ref().and_then(|_| head.extensions.remove::<OnUpgrade>());
+        let reader = reader(head.extensions.get::<Visitor>());
+        // Free when both the answer and the upload are over.
+        let place = self.places.place(reader, self.settings.timeouts.connect.0).await.map(Arc::new);
+        let Some(place) = place else {
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "The site is busy at the moment.", &head.headers);
+        };
         let (request, upload) = if bodiless {
             (without_body(outgoing), None)
         } else {
-            let (body, upload) = self.request_body(body);
+            let (body, upload) = self.request_body(body, Arc::clone(&place));
             (Request::from_parts(outgoing, body), Some(upload))
         };
-        let mut answer = match (self.placed(self.send(request, upload)).await, on_client) {
+        let mut answer = match (self.send(request, upload).await, on_client) {
             (Ok(answer), Some(on_client)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return self.tunnel(on_client, answer);
+                return self.tunnel(on_client, answer, place);
             }
             (answer, _) => answer,
         };
@@ -183,20 +187,19 @@ impl Shared {
             && matches!(answer, Err(Failure::Lost));
         // Nothing came back, and asking twice changes nothing (RFC 9110 §9.2.2).
         if repeat && let Some(again) = self.outgoing(&head, None) {
-            answer = self.placed(self.send(without_body(again), None)).await;
+            answer = self.send(without_body(again), None).await;
         }
-        let asked = &head.headers;
+        let (asked, named) = (&head.headers, named.as_ref());
         match answer {
             Ok(answer) if refuse::is_too_large(answer.headers(), &self.settings) => {
                 problem(StatusCode::BAD_GATEWAY, "The answer of the site cannot be passed on.", asked)
             }
-            Ok(answer) if bodiless && is_partial_page(&answer) => self.whole(&head, answer, named.as_ref()).await,
-            Ok(answer) => self.incoming(answer, named.as_ref()),
+            Ok(answer) if bodiless && is_partial_page(&answer) => self.whole(&head, answer, named, place).await,
+            Ok(answer) => self.incoming(answer, named, place),
             Err(Failure::Timeout) => problem(StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time.", asked),
             Err(Failure::TooLarge) => problem(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.", asked),
             Err(Failure::Idle) => problem(StatusCode::REQUEST_TIMEOUT, "The request body did not come in time.", asked),
             Err(Failure::Broken) => problem(StatusCode::BAD_REQUEST, "The request body is broken.", asked),
-            Err(Failure::Busy) => problem(StatusCode::SERVICE_UNAVAILABLE, "The site is busy at the moment.", asked),
             Err(Failure::Connect | Failure::Lost) => {
                 problem(StatusCode::BAD_GATEWAY, "The site cannot be reached at the moment.", asked)
             }
@@ -260,19 +263,10 @@ impl Shared {
     }
 
     /// The upload, and what ends with it.
-    fn request_body(&self, body: Incoming) -> (RequestBody, Upload) {
+    fn request_body(&self, body: Incoming, place: Arc<Place>) -> (RequestBody, Upload) {
         let max = self.settings.max_request_body.map_or(usize::MAX, |max| max.0 as usize);
-        let (body, upload) = UploadBody::new(body, self.settings.timeouts.response_idle.0);
+        let (body, upload) = UploadBody::new(body, self.settings.timeouts.response_idle.0, place);
         (Limited::new(body, max).boxed_unsync(), upload)
-    }
-
-    /// What is asked, once there is a place for it.
-    async fn placed(
-        &self,
-        asked: impl Future<Output = Result<Response<Incoming>, Failure>>,
-    ) -> Result<Placed, Failure> {
-        let place = self.places.place(self.settings.timeouts.connect.0).await.ok_or(Failure::Busy)?;
-        Ok(asked.await?.map(|body| (body, place)))
     }
 
     /// The time to the first byte counts from the end of the upload, which may take longer than an answer.
@@ -301,23 +295,27 @@ impl Shared {
         }
     }
 
-    /// A part of a page would be a part without marks: the whole is asked for, once.
-    async fn whole(&self, head: &http::request::Parts, partial: Placed, named: Option<&Asked>) -> Response<SiteBody> {
+    /// A part of a page would be a part without marks: the whole is asked for, once, and takes over its place.
+    async fn whole(
+        &self,
+        head: &http::request::Parts,
+        partial: Response<Incoming>,
+        named: Option<&Asked>,
+        place: Arc<Place>,
+    ) -> Response<SiteBody> {
         let ranged = head.method == Method::GET && head.headers.contains_key(header::RANGE);
         let Some(mut again) = ranged.then(|| self.outgoing(head, None)).flatten() else {
-            return self.incoming(partial, named);
+            return self.incoming(partial, named, place);
         };
         again.headers.remove(header::RANGE);
         again.headers.remove(header::IF_RANGE);
-        match self.placed(self.send(without_body(again), None)).await {
-            Ok(answer) => self.incoming(answer, named),
-            Err(_) => self.incoming(partial, named),
-        }
+        let whole = self.send(without_body(again), None).await;
+        self.incoming(whole.unwrap_or(partial), named, place)
     }
 
     /// `named`: the site is asked by its own name, and the client by this one.
-    fn incoming(&self, answer: Placed, named: Option<&Asked>) -> Response<SiteBody> {
-        let (mut head, (body, place)) = answer.into_parts();
+    fn incoming(&self, answer: Response<Incoming>, named: Option<&Asked>, place: Arc<Place>) -> Response<SiteBody> {
+        let (mut head, body) = answer.into_parts();
         if let (Some(asked), Some(site)) = (named, self.base.authority()) {
             headers::rename(&mut head.headers, site.as_str(), asked);
         }
@@ -348,8 +346,8 @@ impl Shared {
         }
     }
 
-    fn tunnel(&self, on_client: OnUpgrade, answer: Placed) -> Response<SiteBody> {
-        let (mut head, (_, place)) = answer.into_parts();
+    fn tunnel(&self, on_client: OnUpgrade, answer: Response<Incoming>, place: Arc<Place>) -> Response<SiteBody> {
+        let (mut head, _) = answer.into_parts();
         let mut headers = head.headers;
         let kind = headers.get(header::UPGRADE).cloned();
         headers::strip_hop_by_hop(&mut headers);
@@ -365,6 +363,12 @@ impl Shared {
         }
         response
     }
+}
+
+/// The client that a place counts for. `None`: what is a proxy or may be one, whose requests are those of all readers.
+fn reader(visitor: Option<&Visitor>) -> Option<IpNet> {
+    let address = visitor.filter(|visitor| visitor.enforceable)?.address;
+    address.ip.filter(|ip| is_public(*ip)).and(address.client())
 }
 
 /// A request whose head announces no body: with a length, the next request of that connection would be taken for it.
@@ -390,6 +394,33 @@ fn answer_options() -> Response<SiteBody> {
     response
 }
 
-fn is_partial_page(answer: &Placed) -> bool {
+fn is_partial_page(answer: &Response<Incoming>) -> bool {
     answer.status() == StatusCode::PARTIAL_CONTENT && is_html(answer.headers())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, SocketAddr};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::visitor::{Peer, Settings};
+
+    #[test]
+    fn places_count_for_readers_and_for_nothing_that_may_be_a_proxy() {
+        let visitor = |ip: &str| {
+            let mut head = Request::new(()).into_parts().0;
+            let ip: IpAddr = ip.parse().unwrap();
+            head.extensions.insert(Peer { address: SocketAddr::new(ip, 1), secure: false });
+            Visitor::from_head(&head, &Settings::default(), Duration::ZERO).unwrap()
+        };
+        let of = |ip: &str| reader(Some(&visitor(ip)));
+        assert_eq!(of("203.0.113.9"), Some("203.0.113.9/32".parse().unwrap()));
+        assert_eq!(of("2001:db8::1"), Some("2001:db8::/64".parse().unwrap()));
+        for ip in ["127.0.0.1", "10.1.2.3", "fd00::1"] {
+            assert_eq!(of(ip), None, "{ip}");
+        }
+        let suspect = Visitor { enforceable: false, ..visitor("203.0.113.9") };
+        assert_eq!((reader(Some(&suspect)), reader(None)), (None, None));
+    }
 }

@@ -119,6 +119,73 @@ fn as_many_requests_as_may_be_are_with_the_site_until_their_answers_are_over() {
 }
 
 #[test]
+fn one_reader_leaves_places_with_the_site_to_others() {
+    let url = site(|head, stream| {
+        if head.contains(" /other ") {
+            let _ = stream.write_all(FILE);
+        } else {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nfirst");
+            rest(stream);
+        }
+    });
+    let config = "[visitor]\ntrusted_proxies = [\"127.0.0.31\"]\n[proxy]\nmax_upstream_connections = 100\n";
+    let deckle = Deckle::with_config(config, &["--upstream", &url]);
+    let other = |reader: &str| get(HERE, deckle.address, "/other", &format!("X-Forwarded-For: {reader}\r\n"));
+    let slow = || {
+        let request = "GET /slow HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n";
+        let mut stream = request_from(HERE, deckle.address, request);
+        assert!(until(&mut stream, "first").ends_with("first"));
+        stream
+    };
+    let mut held: Vec<TcpStream> = (0..64).map(|_| slow()).collect();
+    let refused = other("203.0.113.9");
+    assert_eq!((refused.status, refused.headers["retry-after"].as_str()), (503, "30"));
+    assert_eq!((other("203.0.113.10").status, other("10.0.0.9").status), (200, 200));
+    held.pop();
+    wait_until(|| other("203.0.113.9").status == 200);
+}
+
+#[test]
+fn an_upload_that_goes_on_after_its_answer_has_its_place() {
+    let url = site(|head, stream| {
+        if head.contains(" /other ") {
+            let _ = stream.write_all(FILE);
+        } else {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok");
+            until(stream, "-last");
+        }
+    });
+    let config = "[proxy]\nmax_upstream_connections = 1\n[proxy.timeouts]\nconnect = \"500ms\"\n";
+    let deckle = Deckle::with_config(config, &["--upstream", &url]);
+    let beyond = || get(THERE, deckle.address, "/other", "").status;
+    let request = "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nfirst";
+    let mut upload = request_from(HERE, deckle.address, request);
+    assert!(until(&mut upload, "\r\n\r\nok").ends_with("ok"));
+    assert_eq!(beyond(), 503);
+    upload.write_all(b"-last").unwrap();
+    wait_until(|| beyond() == 200);
+}
+
+#[test]
+fn a_page_that_is_asked_for_again_as_a_whole_needs_no_second_place() {
+    let url = site(|head, stream| {
+        let part = head.to_ascii_lowercase().contains("\nrange:");
+        let (status, body) = if part {
+            ("206 Partial Content\r\nContent-Range: bytes 0-4/13", "<p>wh")
+        } else {
+            ("200 OK", "<p>whole</p>\n")
+        };
+        let fields = format!("Content-Type: text/html\r\nConnection: close\r\nContent-Length: {}", body.len());
+        let _ = stream.write_all(format!("HTTP/1.1 {status}\r\n{fields}\r\n\r\n{body}").as_bytes());
+    });
+    let config = "[proxy]\nmax_upstream_connections = 1\n[proxy.timeouts]\nconnect = \"500ms\"\n";
+    let deckle = Deckle::with_config(config, &["--upstream", &url]);
+    let answer = get(HERE, deckle.address, "/story", "Range: bytes=0-4\r\n");
+    assert_eq!(answer.status, 200);
+    assert!(String::from_utf8_lossy(&answer.body).contains("whole"));
+}
+
+#[test]
 fn large_answers_arrive_whole_one_behind_the_other() {
     const LARGE: usize = 3 << 20;
     let url = site(|head, stream| {
@@ -175,11 +242,13 @@ fn in_a_tunnel_there_are_no_heads() {
 
 #[test]
 fn where_places_run_low_kept_connections_make_room() {
-    let deckle = Deckle::with_config("[proxy]\nmax_connections = 20\n", &[]);
-    // All of them are kept, and nobody closes any.
-    let mut held: Vec<TcpStream> = (0..30).map(|_| kept(&deckle, HERE)).collect();
-    let last = held.last_mut().unwrap();
-    last.write_all(REQUEST.as_bytes()).unwrap();
-    assert!(is_answered(last), "the longest wait leaves, and not the shortest");
-    assert_eq!(rest(&mut held[0]), "");
+    for most in [2, 20] {
+        let deckle = Deckle::with_config(&format!("[proxy]\nmax_connections = {most}\n"), &[]);
+        // All of them are kept, and nobody closes any.
+        let mut held: Vec<TcpStream> = (0..most + 2).map(|_| kept(&deckle, HERE)).collect();
+        let last = held.last_mut().unwrap();
+        last.write_all(REQUEST.as_bytes()).unwrap();
+        assert!(is_answered(last), "the longest wait leaves, and not the shortest");
+        assert_eq!(rest(&mut held[0]), "");
+    }
 }

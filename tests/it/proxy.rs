@@ -607,6 +607,24 @@ fn a_reload_takes_effect_and_a_bad_one_does_not() {
 }
 
 #[test]
+fn after_a_reload_paths_of_any_length_are_redacted_as_since_the_start() {
+    let plain = "[audit]\ncompress = \"none\"\n";
+    let deckle = Deckle::with_config(&format!("{plain}path_redact = false\n"), &[]);
+    let token = "/9f2c4e1ab07d33569f2c4e1ab07d3356";
+    let before = newest(&deckle);
+    std::fs::write(deckle.config_file(), plain).unwrap();
+    deckle.signal("HUP");
+    wait_until(|| newest(&deckle) > before);
+    for path in [token.to_owned(), format!("{token}{}", "/a-word".repeat(400))] {
+        get(CLIENT, deckle.address, &path, "");
+    }
+    let (lines, _log) = deckle.stop();
+    let paths: Vec<_> = hits(&lines).into_iter().map(|hit| hit["url.path"].as_str().unwrap()).collect();
+    assert_eq!(paths.len(), 2);
+    assert!(paths.iter().all(|path| path.starts_with(token)), "{paths:?}");
+}
+
+#[test]
 fn a_site_that_says_nothing_holds_up_no_reload() {
     let (hold, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);

@@ -1,14 +1,14 @@
 //! What the front page tells before the first reader comes.
 
 use super::upstream::Upstream;
-use super::{Parts, Site, site};
+use super::{Parts, Site};
 use crate::config::Config;
 
 impl Parts {
     /// One page is read, so that copies are marked from the start, and the site is asked whether it compresses for deckle
     /// what it compresses for others. A failure is no error: the first page that a reader asks for teaches the same.
     pub(super) async fn read_front_page(&self, config: &Config) {
-        match site(config, &self.secrets) {
+        match Site::configured(config, &self.secrets) {
             Ok(Site::Upstream(upstream)) => {
                 if !self.learned.findings.knows_any()
                     && let Some(page) = upstream.front_page().await

@@ -26,6 +26,7 @@ mod plans;
 mod problem;
 mod refuse;
 mod server;
+mod site;
 mod stall;
 mod start;
 mod stream;
@@ -33,14 +34,10 @@ mod upgrade;
 mod upstream;
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use data_encoding::HEXLOWER;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
@@ -53,11 +50,12 @@ pub use body::{SiteBody, SiteBodyError};
 pub use demo::Demo;
 pub use error::ProxyError;
 pub use server::Answer;
+pub use site::Site;
 pub use upstream::Upstream;
 
 use crate::audit::{self, FileSink, PolicyText, SinkKind, Sinks};
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, LoadError, ProxySettings};
+use crate::config::{Config, LoadError};
 use crate::hosts::HostNames;
 use crate::layer::{BuildError, Deckle, DeckleLayer, ResponseBody};
 use crate::page::PlanCounters;
@@ -74,38 +72,6 @@ pub(crate) use plans::{name_of, update_styles};
 
 /// How often what was learned about the site is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
-
-/// The site behind deckle.
-#[derive(Clone, Debug)]
-pub enum Site {
-    /// Another server.
-    Upstream(Upstream),
-    /// The embedded one, and the limits of requests to it.
-    Demo(Demo, Box<ProxySettings>),
-}
-
-impl Service<Request<Incoming>> for Site {
-    type Response = Response<SiteBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        match self {
-            Self::Upstream(upstream) => upstream.call(request),
-            Self::Demo(demo, settings) => {
-                let response = match refuse::refuse(&request, settings) {
-                    Some((status, detail)) => problem::problem(status, detail, request.headers()),
-                    None => demo.answer(request.method(), request.uri(), request.headers()),
-                };
-                Box::pin(std::future::ready(Ok(response)))
-            }
-        }
-    }
-}
 
 /// The stack that is in force; a reload puts another one in its place.
 #[derive(Clone)]
@@ -303,7 +269,7 @@ impl std::fmt::Debug for Proxy {
 
 impl Parts {
     fn stack(&self, config: &Config, saved: &Plans) -> Result<Deckle<Site>, ProxyError> {
-        let site = site(config, &self.secrets)?;
+        let site = Site::configured(config, &self.secrets)?;
         let mut config = config.clone();
         if matches!(site, Site::Demo(..)) {
             demo::adapt(&mut config);
@@ -390,12 +356,4 @@ async fn aside(work: impl FnOnce() + Send + 'static) {
     if let Err(error) = tokio::task::spawn_blocking(work).await {
         tracing::error!(target: "deckle", %error, "Work beside the requests failed.");
     }
-}
-
-fn site(config: &Config, secrets: &Secrets) -> Result<Site, ProxyError> {
-    if config.proxy.upstream.is_none() {
-        return Ok(Site::Demo(Demo::shared(), Box::new(config.proxy.clone())));
-    }
-    let pseudonym = HEXLOWER.encode(&secrets.active().derive("deckle-proxy-1", "via")[..4]);
-    Ok(Site::Upstream(Upstream::new(&config.proxy, pseudonym)?))
 }

@@ -13,7 +13,7 @@ use super::section::{Fork, Section, Way};
 use super::trailer::{self, times};
 use super::{Marks, Packed};
 
-/// Most bytes of a piece.
+/// Most bytes of a piece: with what is made around it no more than 32 KiB, which allocators have a size for.
 const PIECE: usize = 32 * 1024 - 64;
 /// Bytes of checksum and length.
 const TRAILER: usize = 8;
@@ -65,7 +65,7 @@ impl fmt::Debug for PackedBody {
 impl Iterator for PackedBody {
     type Item = Bytes;
 
-    /// At most 64 KiB.
+    /// At most 32 KiB.
     fn next(&mut self) -> Option<Bytes> {
         let mut piece = Vec::with_capacity(PIECE.min(self.remaining as usize) + 2 * REACH);
         // What has left before, and stands before the piece: only where it begins within a section.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
+use encoding_rs::Encoding;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body_util::Full;
@@ -261,7 +262,7 @@ impl Site {
         let may_be_packed = outgoing == Coding::Gzip && !codings.is_empty() && fills_nothing;
         let plans = self.plans.as_ref().filter(|plans| may_be_packed && plans.packs());
         let encoded = plans.map(|plans| {
-            let charset = header.map(|encoding| encoding.name());
+            let charset = header.map(Encoding::name);
             Encoded::new(
                 plans,
                 plans.key(&(self.version, &ask.host, Address::of(ask), charset, no_slots, body_is_root)),

@@ -5,7 +5,7 @@
 //! robots.txt in the log directory) ask here which name gives way:
 //!
 //! 1. A full memory lets go of the name that the fewest networks (IPv4 /24, IPv6 /48) have asked for, and only for one that more
-//!    of them have asked for. Of equals, whoever is there stays.
+//!    of them have asked for, or as many where that is three or more. Of other equals, whoever is there stays.
 //! 2. Here, a name that fewer than three networks have asked for gives way before all others; of those the newest one, and first
 //!    one of those that the same networks as most others have asked for. So one client takes the places of its own names.
 //!
@@ -108,7 +108,9 @@ impl HostNames {
 /// The same for a memory that has been told how many networks have asked for the `new` name, and for each of its own.
 pub(crate) fn least<T, K: Ord>(new: u32, known: impl Iterator<Item = (T, u32, K)>) -> Option<T> {
     let least = known.min_by(|(_, a, first), (_, b, second)| (a, first).cmp(&(b, second)));
-    least.filter(|(_, networks, _)| *networks < new).map(|(name, ..)| name)
+    // What many ask for was made up by nobody: hosts of a site that has more than there is room for take turns.
+    let gives_way = |networks: u32| networks < new || (networks == new && new >= ENOUGH);
+    least.filter(|(_, networks, _)| gives_way(*networks)).map(|(name, ..)| name)
 }
 
 /// The name in a `Host`: without port and final dot, which anybody may add.
@@ -224,5 +226,9 @@ mod tests {
         assert_eq!(gives_way("also", &known), None, "of equals who is there stays");
         assert_eq!(gives_way("unknown", &known), None);
         assert_eq!(gives_way("also", &[("unknown", 9), ("one", 0)]), Some("unknown"));
+        for network in &networks {
+            names.asked("sister", network);
+        }
+        assert_eq!(gives_way("sister", &[("three", 0)]), Some("three"), "hosts of one site take turns");
     }
 }

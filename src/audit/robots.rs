@@ -153,7 +153,7 @@ impl RobotsHistory {
         let mut kept: Vec<&Value> = Vec::new();
         for line in all.iter().rev() {
             let (Some(host), Some(begin)) = (line["host"].as_str(), begin(line)) else { continue };
-            let end = ends.insert(host, begin).or_else(|| self.hosts.get(host).map(|h| h.last));
+            let end = ends.insert(host, begin).or_else(|| Some(self.hosts.get(host).map_or(begin, |h| h.last)));
             if end.is_some_and(|end| end >= oldest) {
                 kept.push(line);
             }

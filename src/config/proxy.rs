@@ -32,7 +32,7 @@ pub struct ProxySettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections_per_address: Option<NonZeroU32>,
     /// Most requests that are with the upstream at the same time, each on a connection; tunnels are such, too. A client on a public
-    /// address has a sixteenth of them at most, or 64.
+    /// address has a sixteenth of them at most, or 256.
     pub max_upstream_connections: NonZeroU32,
     /// Longest request body; unset: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]

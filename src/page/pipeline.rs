@@ -13,7 +13,7 @@ use super::encoding::{Coding, Decoder, Encoder};
 use super::opening::Opening;
 use super::output::{Output, drop_sent};
 use super::packed::PackedBody;
-use super::plan::{Confirm, Encoded, End, Log, Opened, Place, PlanCache, Skip, Study};
+use super::plan::{Confirm, Encoded, End, Log, Opened, Place, PlanCache, Skip, Source, Study};
 use super::report::{PageFacts, Rewrite};
 use super::rewrite::{Outcome, Rewriter};
 pub(crate) use work::{Start, Work};
@@ -62,6 +62,8 @@ pub(crate) struct Pipeline {
     encoded: Option<Encoded>,
     /// What was held for that, and is not.
     released: VecDeque<Bytes>,
+    /// It counts among what is held until all of it was decoded.
+    counted: Option<Source>,
     /// The last coding that was put on comes off first.
     decoders: Vec<Decoder>,
     outgoing: Coding,
@@ -89,6 +91,7 @@ impl Pipeline {
         Self {
             encoded: None,
             released: VecDeque::new(),
+            counted: None,
             decoders: codings.iter().rev().map(|coding| Decoder::new(*coding, max_decoded)).collect(),
             outgoing,
             encoder: None,
@@ -126,8 +129,9 @@ impl Pipeline {
         match &self.stage {
             // Coded bytes may become many: the step is smaller, and nothing waits for the next one.
             _ if !self.decoders.is_empty() && !self.is_held() => CODED_STEP,
+            // It is hashed, and nothing else: what is released comes before what has not been looked at.
+            _ if self.is_held() => usize::MAX,
             // To be compared, not parsed.
-            _ if self.is_held() => KNOWN_STEP,
             Stage::Confirm { confirm, .. } if self.outgoing == Coding::Identity || confirm.holds() => KNOWN_STEP,
             _ => STEP,
         }

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::server::STREAMS;
 use crate::config::ProxySettings;
 use crate::visitor::proxy_check::ProxyCheck;
 use crate::visitor::{ClientAddress, TrustedProxies, is_public};
@@ -26,6 +27,8 @@ use crate::visitor::{ClientAddress, TrustedProxies, is_public};
 const OTHER_FILES: u64 = 64;
 /// Fewer connections of one address, or requests of it that are with the site, are nothing that anybody has to be kept from.
 const FEW: usize = 64;
+/// The same of requests that are with the site: a browser asks for all the streams of a connection at once, and may have two.
+const FEW_AT_SITE: usize = 2 * STREAMS as usize;
 /// A connection whose answer has just ended may get its next request at any moment: it is kept for so long at least.
 const KEPT: Duration = Duration::from_secs(1);
 /// After an accept that failed (too many open files), so that the loop does not spin.
@@ -267,7 +270,7 @@ impl AtSite {
     }
 
     fn of(most: usize) -> Self {
-        let shares = Arc::new(Shares { most: (most / 16).max(FEW), open: Mutex::default() });
+        let shares = Arc::new(Shares { most: (most / 16).max(FEW_AT_SITE), open: Mutex::default() });
         Self { places: Arc::new(Semaphore::new(most)), most, told: AtomicBool::new(false), shares }
     }
 
@@ -277,7 +280,7 @@ impl AtSite {
     }
 
     /// A place for one request, until it is dropped. `of`: the client, which has no more than a sixteenth of all, or
-    /// 64; where nobody knows one, there is no such bound. `None`: it has as many as it may, or none was free within `limit`.
+    /// 256; where nobody knows one, there is no such bound. `None`: it has as many as it may, or none was free within `limit`.
     pub(super) async fn place(&self, of: Option<IpNet>, limit: Duration) -> Option<Place> {
         // Before the wait: who waits for many places keeps others from them, too.
         let share = match of {
@@ -379,11 +382,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_has_its_share_of_the_places_with_the_site_and_is_told_so_at_once() {
-        let (site, limit) = (AtSite::of(200), Duration::from_secs(5));
+        let (site, limit) = (AtSite::of(4 * FEW_AT_SITE), Duration::from_secs(5));
         let (one, other): (IpNet, IpNet) = ("203.0.113.9/32".parse().unwrap(), "2001:db8::/64".parse().unwrap());
         let mut held = Vec::new();
         for of in [Some(one), None] {
-            for _ in 0..FEW {
+            for _ in 0..FEW_AT_SITE {
                 held.push(site.place(of, limit).await.unwrap());
             }
         }

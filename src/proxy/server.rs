@@ -32,7 +32,7 @@ use crate::visitor::Peer;
 /// deckle does to it.
 const HEAD_SLACK: usize = 256 * 1024;
 /// Most streams of one connection that are open at the same time, and bytes that each may lend to it while the socket is slow.
-const STREAMS: u32 = 128;
+pub(super) const STREAMS: u32 = 128;
 const LENT: usize = 64 * 1024;
 
 /// Answers one request; made anew for each, so that a reload takes effect at once.

@@ -365,10 +365,10 @@ impl Shared {
     }
 }
 
-/// The client that a place counts for. `None`: what is a proxy or may be one, whose requests are those of all readers.
+/// Whom a place counts for. `None`: a proxy, or what may be one; so is one that is trusted and does not say for whom it asks.
 fn reader(visitor: Option<&Visitor>) -> Option<IpNet> {
     let address = visitor.filter(|visitor| visitor.enforceable)?.address;
-    address.ip.filter(|ip| is_public(*ip)).and(address.client())
+    address.ip.filter(|ip| is_public(*ip) && (!address.trusted || address.peer.is_some())).and(address.client())
 }
 
 /// A request whose head announces no body: with a length, the next request of that connection would be taken for it.
@@ -420,6 +420,9 @@ mod tests {
         for ip in ["127.0.0.1", "10.1.2.3", "fd00::1"] {
             assert_eq!(of(ip), None, "{ip}");
         }
+        let mut silent = visitor("203.0.113.9");
+        silent.address.trusted = true;
+        assert_eq!(reader(Some(&silent)), None);
         let suspect = Visitor { enforceable: false, ..visitor("203.0.113.9") };
         assert_eq!((reader(Some(&suspect)), reader(None)), (None, None));
     }

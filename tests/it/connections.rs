@@ -128,7 +128,7 @@ fn one_reader_leaves_places_with_the_site_to_others() {
             rest(stream);
         }
     });
-    let config = "[visitor]\ntrusted_proxies = [\"127.0.0.31\"]\n[proxy]\nmax_upstream_connections = 100\n";
+    let config = "[visitor]\ntrusted_proxies = [\"127.0.0.31\"]\n[proxy]\nmax_upstream_connections = 300\n";
     let deckle = Deckle::with_config(config, &["--upstream", &url]);
     let other = |reader: &str| get(HERE, deckle.address, "/other", &format!("X-Forwarded-For: {reader}\r\n"));
     let slow = || {
@@ -137,7 +137,7 @@ fn one_reader_leaves_places_with_the_site_to_others() {
         assert!(until(&mut stream, "first").ends_with("first"));
         stream
     };
-    let mut held: Vec<TcpStream> = (0..64).map(|_| slow()).collect();
+    let mut held: Vec<TcpStream> = (0..256).map(|_| slow()).collect();
     let refused = other("203.0.113.9");
     assert_eq!((refused.status, refused.headers["retry-after"].as_str()), (503, "30"));
     assert_eq!((other("203.0.113.10").status, other("10.0.0.9").status), (200, 200));

@@ -28,6 +28,9 @@ impl Pipeline {
 
     /// A piece that was held, and is to be pushed again before anything new: what is held is not decoded in one go.
     pub(crate) fn released(&mut self) -> Option<Bytes> {
+        if self.released.is_empty() {
+            self.counted = None;
+        }
         self.released.pop_front()
     }
 
@@ -38,7 +41,9 @@ impl Pipeline {
 
     /// What is held is to be decoded after all.
     pub(super) fn release_encoded(&mut self) {
-        self.released.extend(self.encoded.as_mut().map(Encoded::release).unwrap_or_default());
+        let Some(held) = self.encoded.as_mut().and_then(Encoded::release) else { return };
+        self.released.extend(held.pieces().cloned());
+        self.counted = Some(held);
     }
 
     /// No more comes. The packed form of the page, and its length before, if it is known by its bytes.
@@ -179,6 +184,7 @@ mod tests {
             let mut out = Output::default();
             pipeline.push(Bytes::copy_from_slice(damaged), &mut out).unwrap();
             assert!(out.is_empty() && pipeline.waits_at().is_some());
+            assert_eq!(pipeline.step(), usize::MAX, "a frame is held as a whole");
             assert_eq!(pipeline.finish(&mut out).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
         // Behind the end of gzip stands what is passed over.

@@ -170,11 +170,11 @@ impl Encoded {
     }
 
     /// It does not come to its end, or must be decoded: what is held of it.
-    pub(crate) fn release(&mut self) -> Vec<Bytes> {
+    pub(crate) fn release(&mut self) -> Option<Source> {
         self.known.clear();
-        let held: Vec<Bytes> = self.held.take().iter().flat_map(Source::pieces).cloned().collect();
-        self.released = held.iter().map(Bytes::len).sum();
-        held
+        let held = self.held.take()?;
+        self.released = held.len();
+        Some(held)
     }
 
     /// No more comes. The page that it is; afterwards it is still held.

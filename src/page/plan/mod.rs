@@ -48,6 +48,7 @@ pub(crate) use draft::Log;
 #[cfg(feature = "cli")]
 pub(crate) use packing::PackedPlan;
 pub(crate) use place::Place;
+pub(crate) use source::Source;
 pub(crate) use stored::{Head, Sent, may_be_kept, nominates, strong_tag};
 pub(crate) use study::Study;
 pub(crate) use validators::{Held, Memory, Stored};

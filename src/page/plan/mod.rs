@@ -10,8 +10,9 @@
 //!
 //! A plan that two readers have used is packed on a thread of its own (`packing.rs`). From then on its gzip copies are the
 //! packed body with the bits of the mark, and with what is different each time as it stands in the source of this answer, once
-//! the whole source agrees; in any doubt they take the ordinary way. Where the site confirms that a page is still the same one,
-//! its source need not come at all (`validators.rs`), unless it is different each time.
+//! the whole source agrees; in any doubt they take the ordinary way. Where its compressed bytes are known it need not be decoded
+//! (`aliases.rs`), and where the site confirms that a page is still the same one, its source need not come at all
+//! (`validators.rs`), unless it is different each time.
 
 mod aliases;
 mod budget;

@@ -60,7 +60,8 @@ const RUNS: usize = 5;
 /// A log of so many responses in one segment, each of a mark of its own.
 fn write_log(path: &Path, responses: u64) {
     let line = RECORD.lines().find(|line| line.starts_with("{\"v\":1")).unwrap();
-    let (before, behind) = line.split_once("k0-2702404c58de").unwrap();
+    let (before, rest) = line.split_once("\"deckle.mark.id\":\"").unwrap();
+    let (before, behind) = (format!("{before}\"deckle.mark.id\":\""), rest.trim_start_matches(|b| b != '"'));
     let mut out = BufWriter::new(File::create(path).unwrap());
     for i in 1..=responses {
         writeln!(out, "{before}{}{behind}", mark(i)).unwrap();

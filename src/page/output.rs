@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::packed::PackedBody;
 
 /// From this length on a piece is passed on without being copied.
-const SHARED: usize = 8 * 1024;
+pub(crate) const SHARED: usize = 8 * 1024;
 
-/// Short pieces are gathered to frames of about this length: room for one is had at once, and given back as it was.
+/// Short pieces are gathered to frames of about this length at most. Room for one is had at once, for all that is gathered between
+/// pieces that are passed on.
 const FRAME: usize = 64 * 1024;
 
 /// What leaves, in order.
@@ -17,7 +18,7 @@ const FRAME: usize = 64 * 1024;
 pub(crate) struct Output {
     frames: VecDeque<Bytes>,
     /// Behind the frames.
-    gathered: Vec<u8>,
+    gathered: BytesMut,
     /// Behind all of them; its pieces are made when they are taken.
     packed: Option<PackedBody>,
     len: usize,
@@ -29,7 +30,7 @@ impl Output {
         if self.gathered.len() + bytes.len() > FRAME {
             self.close();
         }
-        if self.gathered.capacity() == 0 {
+        if self.gathered.capacity() - self.gathered.len() < bytes.len() {
             self.gathered.reserve(FRAME.max(bytes.len()));
         }
         let start = self.gathered.len();
@@ -83,7 +84,7 @@ impl Output {
 
     fn close(&mut self) {
         if !self.gathered.is_empty() {
-            self.frames.push_back(Bytes::from(std::mem::take(&mut self.gathered)));
+            self.frames.push_back(self.gathered.split().freeze());
         }
     }
 }

@@ -1,8 +1,9 @@
 //! How far the body of an answer over HTTP/1 may be ahead of its client.
 //!
 //! hyper asks a body for more until its buffer is full, which has to have room for the longest head, too. So whoever is slow would
-//! hold all of that, although a packed page makes its pieces only when they are asked for. A body that has given [`AHEAD`] bytes
-//! is therefore asked again when they are written.
+//! hold all of that, although a packed page makes its pieces only when they are asked for. A body that has given [`AHEAD`] bytes and
+//! says that more comes is therefore asked again when they are written. One that does not say so (a page in identity, or one that
+//! is encoded as it comes) is mostly in memory or about to end: it may give [`AHEAD_UNTOLD`], so that most pages leave in one write.
 //!
 //! hyper flushes a stream only when its own buffer is empty, and always tries to when a body has nothing more at the moment. A flush
 //! that succeeds thus says that all is written. It comes in the task that asks the body, too, and so wakes that.
@@ -26,6 +27,9 @@ use super::body::behind;
 /// write.
 const AHEAD: usize = 32 * 1024 - 64;
 
+/// The same for a body that does not say that more comes.
+const AHEAD_UNTOLD: usize = 256 * 1024;
+
 /// What the bodies of one connection and its stream know of each other. Only its task reads and writes this.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pace(Arc<Unwritten>);
@@ -39,8 +43,9 @@ struct Unwritten {
 }
 
 impl Pace {
-    fn is_ahead(&self) -> bool {
-        self.0.given.load(Ordering::Relaxed) >= AHEAD
+    /// `told`: more comes.
+    fn is_ahead(&self, told: bool) -> bool {
+        self.0.given.load(Ordering::Relaxed) >= if told { AHEAD } else { AHEAD_UNTOLD }
     }
 
     fn gave(&self, bytes: usize) {
@@ -135,8 +140,9 @@ impl<B: Body<Data = Bytes>> Body for PacedBody<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
         let Some(pace) = this.pace else { return this.inner.poll_frame(cx) };
-        let is_ahead = pace.is_ahead();
-        if is_ahead && (this.next.is_some() || this.inner.size_hint().lower() > 0) {
+        let told = this.inner.size_hint().lower() > 0;
+        let is_ahead = pace.is_ahead(told);
+        if is_ahead && (told || this.next.is_some()) {
             pace.waits();
             return Poll::Pending;
         }
@@ -349,23 +355,26 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_may_be_over_is_two_pieces_ahead() {
-        let mut connection = Connection::new(1, 8, AHEAD, false);
+    fn a_body_that_may_be_over_is_further_ahead_and_no_further() {
+        let (pieces, most) = (4 * AHEAD_UNTOLD / AHEAD, AHEAD_UNTOLD / AHEAD + 2);
+        let mut connection = Connection::new(1, pieces, AHEAD, false);
         connection.take(0);
-        assert_eq!(connection.counts(), (2, 0));
-        for _ in 0..12 {
+        assert_eq!(connection.counts(), (most, 0));
+        for _ in 0..pieces {
             connection.take(50_000);
             let (made, taken) = connection.counts();
-            assert!(made * AHEAD <= taken + 2 * AHEAD, "{made} {taken}");
+            assert!(made * AHEAD <= taken + most * AHEAD, "{made} {taken}");
         }
-        assert_eq!(connection.counts(), (8, 8 * AHEAD));
+        assert_eq!(connection.counts(), (pieces, pieces * AHEAD));
         assert!(connection.whole().1.ends_with(LAST_CHUNK));
     }
 
     #[test]
     fn small_pieces_and_a_single_one_leave_in_one_write_with_head_and_end() {
-        for (pieces, length) in [(1, 10), (6, 5_000), (1, AHEAD), (1, 300_000)] {
-            for tells in [false, true] {
+        let both = [(1, 10), (6, 5_000), (1, AHEAD), (1, 300_000)];
+        let untold = [(4, 60_000), (2, 200_000)];
+        for (tells, cases) in [(true, &both[..]), (false, &both), (false, &untold)] {
+            for (pieces, length) in cases.iter().copied() {
                 let mut connection = Connection::new(1, pieces, length, tells);
                 connection.take(1 << 20);
                 assert_eq!(connection.counts(), (pieces, pieces * length));
@@ -391,11 +400,11 @@ mod tests {
     #[test]
     fn what_is_kept_here_is_to_come() {
         let (pace, cx) = (Pace::default(), &mut Context::from_waker(Waker::noop()));
-        let pieces = Pieces { left: 2, length: AHEAD, tells: false, made: Arc::default() };
+        let pieces = Pieces { left: 2, length: AHEAD_UNTOLD, tells: false, made: Arc::default() };
         let mut body = pin!(PacedBody::new(pieces, Some(pace.clone())));
         assert!(body.as_mut().poll_frame(cx).is_ready());
         assert!(body.as_mut().poll_frame(cx).is_pending());
-        assert_eq!((body.size_hint().lower(), body.is_end_stream()), (AHEAD as u64, false));
+        assert_eq!((body.size_hint().lower(), body.is_end_stream()), (AHEAD_UNTOLD as u64, false));
         pace.flushed(cx);
         assert!(body.as_mut().poll_frame(cx).is_ready());
         assert_eq!(body.size_hint().lower(), 0);

@@ -15,6 +15,8 @@ use super::{Marks, Packed};
 
 /// Most bytes of a piece: with what is made around it no more than 32 KiB, which allocators have a size for.
 const PIECE: usize = 32 * 1024 - 64;
+/// A body of so many bytes, or fewer, is one piece: it leaves in one write.
+const WHOLE: usize = 2 * PIECE;
 /// Bytes of checksum and length.
 const TRAILER: usize = 8;
 
@@ -65,14 +67,16 @@ impl fmt::Debug for PackedBody {
 impl Iterator for PackedBody {
     type Item = Bytes;
 
-    /// At most 32 KiB.
+    /// At most 32 KiB, of a body that is longer than 64 KiB.
     fn next(&mut self) -> Option<Bytes> {
-        let mut piece = Vec::with_capacity(PIECE.min(self.remaining as usize) + 2 * REACH);
+        let remaining = self.remaining as usize;
+        let most = if self.part == 0 && self.at == 0 && remaining <= WHOLE { remaining } else { PIECE.min(remaining) };
+        let mut piece = Vec::with_capacity(most + 2 * REACH);
         // What has left before, and stands before the piece: only where it begins within a section.
         let mut before = 0;
-        while piece.len() - before < PIECE {
+        while piece.len() - before < most {
             let Some(part) = self.packed.part(self.part, &self.marks, &self.trailer) else { break };
-            let (length, room) = (part.len(), PIECE - (piece.len() - before));
+            let (length, room) = (part.len(), most - (piece.len() - before));
             let range = self.at..length.min(self.at + room);
             let is_over = range.end == length;
             (self.part, self.at) = if is_over { (self.part + 1, 0) } else { (self.part, range.end) };
@@ -183,6 +187,19 @@ mod tests {
                 *byte = random.u8(..);
             }
         }
+    }
+
+    #[test]
+    fn a_short_body_is_one_piece() {
+        let mut template = random_template(1, 50_000);
+        choose(&mut template, [b"short", b"a longer text"]);
+        noise(&mut template);
+        let packed = Arc::new(pack(&template, Effort::Quick).unwrap());
+        let marks = marks(1);
+        let mut body = PackedBody::new(Arc::clone(&packed), marks.clone());
+        assert!((PIECE as u64..WHOLE as u64).contains(&body.remaining()), "{}", body.remaining());
+        let piece = body.next().unwrap();
+        assert!(piece == packed.whole(&marks) && body.remaining() == 0 && body.next().is_none());
     }
 
     #[test]

@@ -352,16 +352,19 @@ impl Confirm {
                 out.share(piece.slice(cut));
                 continue;
             }
-            let copy = out.copy(piece.get(cut).unwrap_or_default());
-            for edit in here {
-                if let Kind::Gap(column) = edit.kind
-                    && edit.len == 1
-                    && let Some(place) = copy.get_mut((edit.at as usize).wrapping_sub(at))
-                {
-                    *place = gaps.byte(column);
-                    self.carriers.white += 1;
-                }
+            let (start, end) = (cut.start, cut.end);
+            let mut from = start;
+            // What lies far between two of them is shared.
+            for group in here.chunk_by(PlanEdit::is_near) {
+                let place = |edit: &PlanEdit| (edit.at as usize).saturating_sub(at) + start;
+                let first = group.first().map_or(end, place).clamp(from, end);
+                let behind = group.last().map_or(end, |edit| place(edit) + 1).clamp(first, end);
+                out.share(piece.slice(from..first));
+                let copy = out.copy(piece.get(first..behind).unwrap_or_default());
+                self.carriers.white += fill(copy, at + first - start, group, &gaps);
+                from = behind;
             }
+            out.share(piece.slice(from..end));
         }
     }
 
@@ -380,4 +383,19 @@ impl Confirm {
         let edits = self.plan.edits.get(..self.applied).unwrap_or_default().to_vec();
         Difference { source: self.source, left: self.left, edits }
     }
+}
+
+/// Puts the bytes of gaps into a copy of the source from `at` on; the answer is how many there are.
+fn fill(copy: &mut [u8], at: usize, edits: &[PlanEdit], gaps: &GapRow) -> u32 {
+    let mut filled = 0;
+    for edit in edits {
+        if let Kind::Gap(column) = edit.kind
+            && edit.len == 1
+            && let Some(place) = copy.get_mut((edit.at as usize).wrapping_sub(at))
+        {
+            *place = gaps.byte(column);
+            filled += 1;
+        }
+    }
+    filled
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::shelf::Shelf;
 use super::volatile::Volatile;
+use crate::page::output::SHARED;
 use crate::page::rewrite::Outcome;
 use crate::slot::{Fill, Form, PlanNote, Token};
 
@@ -79,6 +80,11 @@ impl PlanEdit {
     /// A gap that has the length of what stands in it in each copy.
     pub(super) fn is_short_gap(&self) -> bool {
         self.len == 1 && matches!(self.kind, Kind::Gap(_))
+    }
+
+    /// Is there so little between them that it is not worth a frame of its own?
+    pub(super) fn is_near(&self, next: &Self) -> bool {
+        ((next.at - self.at.min(next.at)) as usize) < SHARED
     }
 }
 

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::{Surroundings, Writer};
+use crate::audit::privacy::Pseudonyms;
 use crate::audit::record::blank;
 use crate::audit::storage::{Output, Storage};
 use crate::audit::{Anchor, AuditRecord, FileSink, Settings, Sink};
-use crate::clock::{ManualClock, SystemClock};
+use crate::clock::{ManualClock, SharedClock, SystemClock};
 use crate::unit::{Size, Span};
 
 /// A disk of so many bytes, that may fail in other ways, too.
@@ -106,6 +108,29 @@ impl Storage for Disk {
     fn free(&self, _: &Path) -> Option<u64> {
         Some(self.0.room.load(Ordering::SeqCst))
     }
+}
+
+/// A writer without a thread, and its disk of a million bytes.
+fn alone(settings: &Settings, clock: SharedClock) -> (Writer, Arc<Broken>) {
+    let disk = Arc::new(Broken { room: AtomicU64::new(1_000_000), ..Broken::default() });
+    let outside = Surroundings {
+        clock,
+        storage: Box::new(Disk(Arc::clone(&disk))),
+        stats: Arc::default(),
+        signals: Arc::default(),
+        signer: None,
+        pseudonyms: Pseudonyms::shared(None),
+        secrets: Vec::new(),
+        heads: None,
+    };
+    (Writer::open(settings, outside).unwrap(), disk)
+}
+
+/// All lines on the disk.
+fn lines_of(disk: &Broken) -> Vec<Value> {
+    let files = disk.files.lock().unwrap();
+    let lines = files.iter().flat_map(|(_, bytes)| bytes.split_inclusive(|byte| *byte == b'\n'));
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
 }
 
 struct Rig {

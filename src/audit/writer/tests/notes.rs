@@ -1,15 +1,14 @@
 //! Lines about the log, written without a thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Broken, Disk, of_kind};
+use super::{Broken, alone, lines_of, of_kind};
 use crate::audit::anchor::SignedHead;
-use crate::audit::privacy::Pseudonyms;
-use crate::audit::writer::{Surroundings, Writer};
+use crate::audit::writer::Writer;
 use crate::audit::{Anchor, Settings};
 use crate::clock::ManualClock;
 use crate::unit::Size;
@@ -32,26 +31,13 @@ impl Alone {
             checkpoint_lines,
             ..Settings::default()
         };
-        let disk = Arc::new(Broken { room: AtomicU64::new(1_000_000), ..Broken::default() });
         let clock = ManualClock::at(1_790_000_000);
-        let outside = Surroundings {
-            clock: clock.clone(),
-            storage: Box::new(Disk(Arc::clone(&disk))),
-            stats: Arc::default(),
-            signals: Arc::default(),
-            signer: None,
-            pseudonyms: Pseudonyms::shared(None),
-            secrets: Vec::new(),
-            heads: None,
-        };
-        let writer = Writer::open(&settings, outside).unwrap();
+        let (writer, disk) = alone(&settings, clock.clone());
         Self { writer, disk, clock }
     }
 
     fn lines(&self) -> Vec<Value> {
-        let files = self.disk.files.lock().unwrap();
-        let lines = files.iter().flat_map(|(_, bytes)| bytes.split_inclusive(|byte| *byte == b'\n'));
-        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+        lines_of(&self.disk)
     }
 
     /// Heads that have left and are to be told of.

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Broken, Disk, Rig, of_kind};
+use super::{Broken, Rig, alone, lines_of, of_kind};
 use crate::audit::Settings;
-use crate::audit::privacy::Pseudonyms;
-use crate::audit::writer::{Surroundings, Writer};
+use crate::audit::writer::Writer;
 use crate::clock::{Clock, ManualClock};
 use crate::unit::{Size, Span};
 
@@ -53,19 +52,8 @@ impl Kept {
             max_total: Size(100),
             ..Settings::default()
         };
-        let disk = Arc::new(Broken { room: AtomicU64::new(1_000_000), ..Broken::default() });
         let clock = Arc::new(Jumping { running: ManualClock::at(NOW), ahead: AtomicU64::new(0) });
-        let outside = Surroundings {
-            clock: clock.clone(),
-            storage: Box::new(Disk(Arc::clone(&disk))),
-            stats: Arc::default(),
-            signals: Arc::default(),
-            signer: None,
-            pseudonyms: Pseudonyms::shared(None),
-            secrets: Vec::new(),
-            heads: None,
-        };
-        let mut writer = Writer::open(&settings, outside).unwrap();
+        let (mut writer, disk) = alone(&settings, clock.clone());
         writer.housekeeping();
         let [large, small] = [1, 2].map(|number| dir.join(format!("audit-w1-20200101T000000Z-{number}.ndjson")));
         std::fs::write(&small, "x").unwrap();
@@ -93,9 +81,7 @@ impl Kept {
 
     /// How far ahead the clock went, as the log tells it, in milliseconds.
     fn told(&self) -> Vec<u64> {
-        let files = self.disk.files.lock().unwrap();
-        let lines = files.iter().flat_map(|(_, bytes)| bytes.split_inclusive(|byte| *byte == b'\n'));
-        let lines: Vec<serde_json::Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
+        let lines = lines_of(&self.disk);
         let gaps = of_kind(&lines, "gap");
         let jumps = gaps.iter().filter(|gap| gap["reason"] == "clock_jump");
         jumps.map(|gap| gap["ahead_ms"].as_u64().unwrap()).collect()

@@ -31,6 +31,7 @@ mod category;
 mod dns;
 mod entry;
 mod facts;
+pub(crate) mod fields;
 mod identify;
 mod key;
 #[cfg(feature = "proxy")]

@@ -30,10 +30,10 @@ use super::{AddressSource, Agents, ClientAddress, Peer, RouteClass, Settings, St
 #[cfg(any(feature = "verify-dns", feature = "web-bot-auth"))]
 use super::{Agent, verify};
 use super::{Visitor, VisitorError};
-use crate::hosts::bare_host;
+use crate::hosts::{HostNames, bare_host};
 use crate::secret::Secrets;
 
-/// The facts that need no clock and no counter; what [`IdentifyLayer`] runs on every request.
+/// The facts that need no clock and no counter of their own; what [`IdentifyLayer`] runs on every request.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     pub(crate) proxies: TrustedProxies,
@@ -125,8 +125,8 @@ impl Facts {
         Self { keys: Some(keys), ..self }
     }
 
-    /// Identifies one request. Total: every head gives a visitor.
-    pub(crate) fn visitor(&self, head: &HeadView<'_>, arrived: Duration, enforceable: bool) -> Visitor {
+    /// Identifies one request. Total: every head gives a visitor. `names` count by how many networks its host is asked for.
+    pub(crate) fn visitor(&self, head: &HeadView<'_>, arrived: Duration, names: Option<&HostNames>) -> Visitor {
         let address = self.proxies.client(head.peer.map(|p| p.address), head.headers);
         let agent = self.agents.classify(user_agent(head.headers).as_deref());
         // Of a field that did not parse nobody knows whose address it left.
@@ -143,7 +143,10 @@ impl Facts {
         };
         let asset_path = self.routes.is_asset_path(&path);
         let route = self.routes.classify(head.method, head.path, &path, asset_path, head.headers);
-        let host: Arc<str> = lower(bare_host(short_host(head.host.unwrap_or_default()))).into();
+        let counted = names.zip(address.wide()).and_then(|(names, network)| names.known(head.asked, &network));
+        let (host_networks, known) = counted.unzip();
+        let host = lower(bare_host(short_host(head.host.unwrap_or_default())));
+        let host: Arc<str> = known.filter(|known| **known == *host).unwrap_or_else(|| host.into());
         let own = (route == RouteClass::Own).then(|| self.routes.below_mount(&path)).flatten();
         let traps = self.keys.as_ref().map(|keys| &keys.traps);
         Visitor {
@@ -156,7 +159,7 @@ impl Facts {
             asn: ip.and_then(|ip| self.systems.number(ip)),
             cloud: ip.is_some_and(|ip| self.clouds.holds(ip)),
             host,
-            host_networks: 0,
+            host_networks: host_networks.unwrap_or_default(),
             key: visitor_key(&address, head.headers),
             standing: self.standing(&address, route, &path),
             navigation: route::is_navigation(head.method, route, head.headers),
@@ -170,7 +173,7 @@ impl Facts {
             indexer: proof.indexer,
             route,
             path: path.into(),
-            enforceable,
+            enforceable: true,
             request_id: request_id(arrived),
             arrived,
         }
@@ -289,6 +292,8 @@ pub(crate) struct HeadView<'h> {
     #[cfg(feature = "web-bot-auth")]
     pub(crate) authority: Option<&'h str>,
     pub(crate) host: Option<&'h str>,
+    /// Host and port as they stand there, however often.
+    pub(crate) asked: &'h str,
     pub(crate) headers: &'h HeaderMap,
     pub(crate) peer: Option<Peer>,
 }
@@ -305,14 +310,16 @@ impl<'h> HeadView<'h> {
         let named = lines.next().and_then(|line| line.to_str().ok());
         #[cfg(feature = "web-bot-auth")]
         let only = named.filter(|_| lines.next().is_none());
+        let authority = uri.authority().map(http::uri::Authority::as_str);
         Self {
             method,
             path: uri.path(),
             #[cfg(feature = "web-bot-auth")]
             target: uri.path_and_query().map_or("", |target| target.as_str()),
             #[cfg(feature = "web-bot-auth")]
-            authority: uri.authority().map(http::uri::Authority::as_str).or(only),
+            authority: authority.or(only),
             host: uri.host().or(named),
+            asked: authority.or(named).unwrap_or_default(),
             headers,
             peer: peer_of(extensions),
         }

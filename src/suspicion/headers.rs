@@ -6,6 +6,7 @@
 
 use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use memchr::memmem;
 
 use super::Signal;
 use crate::visitor::{AddressSource, Category, Visitor, fields};
@@ -47,7 +48,8 @@ struct Browser {
 impl Browser {
     fn of(ua: &str) -> Option<Self> {
         let version = |token: &str| {
-            let rest = ua.split_once(token)?.1;
+            let at = memmem::find(ua.as_bytes(), token.as_bytes())?;
+            let rest = ua.get(at + token.len()..)?;
             let digits = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
             digits.parse::<u32>().ok()
         };

@@ -51,7 +51,7 @@ pub(crate) struct HmacKey(Hmac<Sha256>);
 impl HmacKey {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         // A key that is shorter than a block of the hash is filled up with zeros (RFC 2104 §2).
-        let mut block = Zeroizing::new([0; 64]);
+        let mut block = Zeroizing::new([0_u8; 64]);
         block.split_at_mut(key.len()).0.copy_from_slice(key);
         Self(Hmac::new((&*block).into()))
     }

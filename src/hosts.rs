@@ -28,7 +28,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Names that are remembered.
 const MAX_NAMES: usize = 128;
@@ -46,7 +46,7 @@ pub struct HostNames {
 
 #[derive(Debug, Default)]
 struct Names {
-    by_name: BTreeMap<String, Name>,
+    by_name: BTreeMap<Arc<str>, Name>,
     /// Names that ever came.
     count: u64,
 }
@@ -63,6 +63,11 @@ impl HostNames {
     /// A client of this network has asked for a host, named as in `Host`. It counts with its port and without. The answer is
     /// how many networks have asked for the name without it: 1 to 64, and 0 for what cannot be a name.
     pub fn asked(&self, host: &str, network: &impl Hash) -> u32 {
+        self.known(host, network).map_or(0, |(networks, _)| networks)
+    }
+
+    /// The same with the name as it is kept here, so that whoever holds on to it need not make its own. `None`: it cannot be one.
+    pub(crate) fn known(&self, host: &str, network: &impl Hash) -> Option<(u32, Arc<str>)> {
         let is_lower = !host.bytes().any(|b| b.is_ascii_uppercase());
         let host = if is_lower { Cow::Borrowed(host) } else { Cow::Owned(host.to_ascii_lowercase()) };
         let bit = 1_u64 << (self.hasher.hash_one(network) % 64);
@@ -74,17 +79,19 @@ impl HostNames {
         self.mark(name, bit)
     }
 
-    fn mark(&self, name: &str, bit: u64) -> u32 {
+    fn mark(&self, name: &str, bit: u64) -> Option<(u32, Arc<str>)> {
         if name.is_empty() || name.len() > MAX_LENGTH {
-            return 0;
+            return None;
         }
         // Hardly any request tells something new: it writes nothing.
-        if let Some(known) = self.names.read().unwrap_or_else(PoisonError::into_inner).by_name.get(name) {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((name, known)) = names.by_name.get_key_value(name) {
             let networks = known.networks.load(Ordering::Relaxed);
             let before = if networks & bit == 0 { known.networks.fetch_or(bit, Ordering::Relaxed) } else { networks };
-            return (before | bit).count_ones();
+            return Some(((before | bit).count_ones(), Arc::clone(name)));
         }
-        self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name, bit)
+        drop(names);
+        Some(self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name, bit))
     }
 
     /// How many networks have asked for this host, as far as is known: up to 64. `host` is in lower case, without a port that
@@ -123,19 +130,20 @@ pub(crate) fn bare_host(host: &str) -> &str {
 }
 
 impl Names {
-    fn insert(&mut self, name: &str, bit: u64) -> u32 {
+    fn insert(&mut self, name: &str, bit: u64) -> (u32, Arc<str>) {
         if self.by_name.len() >= MAX_NAMES && !self.by_name.contains_key(name) {
-            let least = self.least().map(str::to_owned);
+            let least = self.least().cloned();
             least.and_then(|name| self.by_name.remove(&name));
         }
         self.count += 1;
         let new = Name { networks: AtomicU64::new(0), number: self.count };
-        let networks = self.by_name.entry(name.to_owned()).or_insert(new).networks.get_mut();
+        let name: Arc<str> = name.into();
+        let networks = self.by_name.entry(Arc::clone(&name)).or_insert(new).networks.get_mut();
         *networks |= bit;
-        networks.count_ones()
+        (networks.count_ones(), name)
     }
 
-    fn least(&self) -> Option<&str> {
+    fn least(&self) -> Option<&Arc<str>> {
         let mut alike: BTreeMap<u64, usize> = BTreeMap::new();
         for name in self.by_name.values() {
             *alike.entry(name.bits()).or_default() += 1;
@@ -145,7 +153,7 @@ impl Names {
             let others = alike.get(&name.bits()).filter(|_| count < ENOUGH).copied().unwrap_or_default();
             (count >= ENOUGH, Reverse(others), count, Reverse(name.number))
         };
-        self.by_name.iter().min_by_key(|(_, name)| rank(name)).map(|(name, _)| name.as_str())
+        self.by_name.iter().min_by_key(|(_, name)| rank(name)).map(|(name, _)| name)
     }
 }
 
@@ -190,6 +198,17 @@ mod tests {
         for odd in ["", ".", ":80", &"a".repeat(300)] {
             assert_eq!(names.asked(odd, &networks[0]), 0, "{odd}");
         }
+    }
+
+    #[test]
+    fn a_name_is_kept_once_for_all_who_ask() {
+        let names = HostNames::default();
+        let networks = networks(&names, 2);
+        let ask = |host: &str, at: usize| names.known(host, &networks[at]).unwrap();
+        let (first, second) = (ask("News.example:8080", 0), ask("news.example.", 1));
+        assert_eq!(((first.0, &*first.1), (second.0, &*second.1)), ((1, "news.example"), (2, "news.example")));
+        assert!(Arc::ptr_eq(&first.1, &second.1));
+        assert!(names.known(":80", &networks[0]).is_none());
     }
 
     #[test]

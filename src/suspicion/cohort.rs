@@ -1,6 +1,7 @@
 //! Which make a client is, and what its make says about it.
 
-use http::header::{ACCEPT_LANGUAGE, USER_AGENT};
+use http::HeaderName;
+use http::header::{self, ACCEPT_LANGUAGE, USER_AGENT};
 
 use super::Signal;
 use super::cells::CellKey;
@@ -12,19 +13,19 @@ use crate::visitor::{Category, Verification, Visitor};
 
 /// Header fields by whose presence makes are told apart: those that a browser sends with a page and with what belongs to
 /// it, and no proxy adds.
-const TELLING: [&str; 12] = [
-    "accept",
-    "accept-encoding",
-    "accept-language",
-    "dnt",
-    "from",
-    "priority",
-    "sec-ch-ua",
-    "sec-ch-ua-mobile",
-    "sec-ch-ua-platform",
-    "sec-fetch-site",
-    "sec-gpc",
-    "te",
+static TELLING: [HeaderName; 12] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::DNT,
+    header::FROM,
+    HeaderName::from_static("priority"),
+    HeaderName::from_static("sec-ch-ua"),
+    HeaderName::from_static("sec-ch-ua-mobile"),
+    HeaderName::from_static("sec-ch-ua-platform"),
+    HeaderName::from_static("sec-fetch-site"),
+    HeaderName::from_static("sec-gpc"),
+    header::TE,
 ];
 
 impl Judge {
@@ -35,7 +36,7 @@ impl Judge {
         }
         // A log that is replayed does not know what browsers send.
         let agent = head.headers.get(USER_AGENT)?.as_bytes();
-        let there = TELLING.iter().enumerate().filter(|(_, name)| head.headers.contains_key(**name));
+        let there = TELLING.iter().enumerate().filter(|(_, name)| head.headers.contains_key(*name));
         let names = there.fold(0, |bits, (at, _)| bits | 1 << at);
         let languages = head.headers.get(ACCEPT_LANGUAGE).map_or(&[][..], http::HeaderValue::as_bytes);
         Some(self.state.make_key(names, agent, languages))

@@ -3,7 +3,7 @@
 use super::Signal;
 use super::state::distinct;
 use super::state::{Record, Tick, flag};
-use crate::visitor::{Visitor, is_tracking};
+use crate::visitor::{Visitor, fields, is_tracking};
 
 /// Pages after which the absence of assets says something.
 const PAGES_WITHOUT_ASSETS: u16 = 6;
@@ -266,7 +266,7 @@ pub(super) fn is_deep_direct(visitor: &Visitor, headers: &http::HeaderMap, artic
     if !article || heat >= COLD_PATH || visitor.prefetch {
         return false;
     }
-    let site = headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
+    let site = headers.get(&fields::SEC_FETCH_SITE).map(http::HeaderValue::as_bytes);
     !headers.contains_key(http::header::REFERER) && matches!(site, None | Some(b"none"))
 }
 

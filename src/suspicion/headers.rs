@@ -4,13 +4,12 @@
 //! `Sec-CH-UA` (User-Agent Client Hints) and `Sec-Fetch-*` (Fetch Metadata) go to trustworthy origins only, so their
 //! absence says something over HTTPS alone. Odd headers are no evidence by themselves: see [`score`](super::score).
 
+use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use memchr::memmem;
 
 use super::Signal;
-use crate::visitor::{AddressSource, Category, Visitor};
-
-/// Fetch Metadata: where the request was set off.
-static SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+use crate::visitor::{AddressSource, Category, Visitor, fields};
 
 /// What of the request head is judged here.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +48,8 @@ struct Browser {
 impl Browser {
     fn of(ua: &str) -> Option<Self> {
         let version = |token: &str| {
-            let rest = ua.split_once(token)?.1;
+            let at = memmem::find(ua.as_bytes(), token.as_bytes())?;
+            let rest = ua.get(at + token.len()..)?;
             let digits = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
             digits.parse::<u32>().ok()
         };
@@ -84,7 +84,7 @@ pub(crate) fn contradictions(visitor: &Visitor, head: Head<'_>, fire: &mut impl 
     if visitor.agent.category != Category::Browser {
         return;
     }
-    let ua = text(head.headers, header::USER_AGENT.as_str());
+    let ua = text(head.headers, header::USER_AGENT);
     content_negotiation(visitor, head, fire);
     transport(visitor, head, fire);
     let Some(browser) = Browser::of(ua) else { return };
@@ -93,16 +93,16 @@ pub(crate) fn contradictions(visitor: &Visitor, head: Head<'_>, fire: &mut impl 
     }
     client_hints(visitor, head.headers, ua, browser, fire);
     fetch_metadata(visitor, head.headers, browser, fire);
-    let zstd = text(head.headers, "accept-encoding").contains("zstd");
-    let early = (zstd && browser.before(&ZSTD)) || (head.headers.contains_key("priority") && browser.before(&PRIORITY));
-    if early {
+    let zstd = text(head.headers, header::ACCEPT_ENCODING).contains("zstd");
+    let priority = head.headers.contains_key(&fields::PRIORITY);
+    if (zstd && browser.before(&ZSTD)) || (priority && browser.before(&PRIORITY)) {
         fire(Signal::OldBrowserNewHeaders);
     }
 }
 
 /// Another site's page had it fetched: whoever reads that one has not walked into anything.
 pub(crate) fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
-    matches!(headers.get(&SITE).map(HeaderValue::as_bytes), Some(b"cross-site" | b"same-site"))
+    matches!(headers.get(&fields::SEC_FETCH_SITE).map(HeaderValue::as_bytes), Some(b"cross-site" | b"same-site"))
 }
 
 fn content_negotiation(visitor: &Visitor, head: Head<'_>, fire: &mut impl FnMut(Signal)) {
@@ -113,7 +113,7 @@ fn content_negotiation(visitor: &Visitor, head: Head<'_>, fire: &mut impl FnMut(
     if !has(header::ACCEPT_LANGUAGE) {
         fire(Signal::NoAcceptLanguage);
     }
-    if visitor.navigation && text(head.headers, "accept") == "*/*" {
+    if visitor.navigation && text(head.headers, header::ACCEPT) == "*/*" {
         fire(Signal::AcceptAny);
     }
     let twice = |name: HeaderName| head.headers.get_all(name).iter().nth(1).is_some();
@@ -123,7 +123,8 @@ fn content_negotiation(visitor: &Visitor, head: Head<'_>, fire: &mut impl FnMut(
 }
 
 fn transport(visitor: &Visitor, head: Head<'_>, fire: &mut impl FnMut(Signal)) {
-    if text(head.headers, "upgrade").eq_ignore_ascii_case("h2c") || head.headers.contains_key("http2-settings") {
+    let asks = text(head.headers, header::UPGRADE).eq_ignore_ascii_case("h2c");
+    if asks || head.headers.contains_key(&fields::HTTP2_SETTINGS) {
         fire(Signal::H2cUpgrade);
     }
     // Behind a proxy the version is the proxy's.
@@ -134,7 +135,7 @@ fn transport(visitor: &Visitor, head: Head<'_>, fire: &mut impl FnMut(Signal)) {
 }
 
 fn client_hints(visitor: &Visitor, headers: &HeaderMap, ua: &str, browser: Browser, fire: &mut impl FnMut(Signal)) {
-    let hints = text(headers, "sec-ch-ua");
+    let hints = text(headers, &fields::SEC_CH_UA);
     if browser.engine != Engine::Chromium {
         if !hints.is_empty() {
             fire(Signal::ClientHintsForeign);
@@ -150,8 +151,8 @@ fn client_hints(visitor: &Visitor, headers: &HeaderMap, ua: &str, browser: Brows
     if chromium_version(hints).is_some_and(|major| major != browser.major) {
         fire(Signal::ClientHintsVersion);
     }
-    let platform = text(headers, "sec-ch-ua-platform").trim_matches('"');
-    let mobile = match text(headers, "sec-ch-ua-mobile") {
+    let platform = text(headers, &fields::SEC_CH_UA_PLATFORM).trim_matches('"');
+    let mobile = match text(headers, &fields::SEC_CH_UA_MOBILE) {
         "?1" => Some(true),
         "?0" => Some(false),
         _ => None,
@@ -180,9 +181,8 @@ fn platform_fits(platform: &str, ua: &str) -> bool {
 }
 
 fn fetch_metadata(visitor: &Visitor, headers: &HeaderMap, browser: Browser, fire: &mut impl FnMut(Signal)) {
-    let field = |name| text(headers, name);
-    let (mode, dest, user) = (field("sec-fetch-mode"), field("sec-fetch-dest"), field("sec-fetch-user"));
-    if mode.is_empty() && dest.is_empty() && field("sec-fetch-site").is_empty() {
+    let (mode, dest) = (text(headers, &fields::SEC_FETCH_MODE), text(headers, &fields::SEC_FETCH_DEST));
+    if mode.is_empty() && dest.is_empty() && text(headers, &fields::SEC_FETCH_SITE).is_empty() {
         if visitor.secure && browser.since(&FETCH_METADATA) && !browser.embedded {
             fire(Signal::NoFetchMetadata);
         }
@@ -190,12 +190,12 @@ fn fetch_metadata(visitor: &Visitor, headers: &HeaderMap, browser: Browser, fire
     }
     let frames = ["document", "iframe", "frame", "embed", "object", "fencedframe"];
     let navigates_nowhere = mode == "navigate" && !dest.is_empty() && !frames.contains(&dest);
-    if navigates_nowhere || (user == "?1" && mode == "no-cors") {
+    if navigates_nowhere || (mode == "no-cors" && text(headers, &fields::SEC_FETCH_USER) == "?1") {
         fire(Signal::FetchMetadataImpossible);
     }
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+fn text(headers: &HeaderMap, name: impl AsHeaderName) -> &str {
     headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
 }
 

@@ -18,6 +18,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use http::{HeaderMap, HeaderName};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::fields;
+
 /// Most hops that are looked at.
 const MAX_HOPS: usize = 32;
 /// Longest forwarding header that is looked at, in bytes, all its lines together.
@@ -178,10 +180,10 @@ impl TrustedProxies {
         }
         match &self.header {
             ForwardedHeader::XForwardedFor => {
-                self.walk(peer, joined(headers, "x-forwarded-for"), AddressSource::XForwardedFor, &found)
+                self.walk(peer, joined(headers, &fields::X_FORWARDED_FOR), AddressSource::XForwardedFor, &found)
             }
             ForwardedHeader::Forwarded => {
-                self.walk(peer, joined(headers, "forwarded"), AddressSource::Forwarded, &found)
+                self.walk(peer, joined(headers, &fields::FORWARDED), AddressSource::Forwarded, &found)
             }
             ForwardedHeader::Single(name) => {
                 let mut lines = headers.get_all(name).iter();
@@ -241,9 +243,9 @@ impl TrustedProxies {
 
     fn names_another(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let own = match &self.header {
-            ForwardedHeader::XForwardedFor => "x-forwarded-for",
-            ForwardedHeader::Forwarded => "forwarded",
-            ForwardedHeader::Single(name) => name.as_str(),
+            ForwardedHeader::XForwardedFor => &fields::X_FORWARDED_FOR,
+            ForwardedHeader::Forwarded => &fields::FORWARDED,
+            ForwardedHeader::Single(name) => name,
         };
         headers
             .get_all(own)
@@ -259,7 +261,7 @@ enum Joined<'h> {
 }
 
 /// All lines of a field, joined with commas in order (RFC 9110 §5.3).
-fn joined<'h>(headers: &'h HeaderMap, name: &str) -> Joined<'h> {
+fn joined<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Joined<'h> {
     let mut line: Option<Cow<'h, str>> = None;
     for value in headers.get_all(name) {
         let Ok(text) = value.to_str() else { return Joined::Malformed };

@@ -1,5 +1,6 @@
 //! The facts of one request: what [`IdentifyLayer`](super::IdentifyLayer) runs.
 
+use std::borrow::Cow;
 #[cfg(feature = "verify-dns")]
 use std::net::IpAddr;
 #[cfg(feature = "axum")]
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use super::DnsVerifier;
 #[cfg(feature = "verify-dns")]
 use super::Verification;
+use super::fields;
 use super::key::visitor_key;
 use super::pass::Tokens;
 use super::prefixes::PrefixSet;
@@ -28,10 +30,10 @@ use super::{AddressSource, Agents, ClientAddress, Peer, RouteClass, Settings, St
 #[cfg(any(feature = "verify-dns", feature = "web-bot-auth"))]
 use super::{Agent, verify};
 use super::{Visitor, VisitorError};
-use crate::hosts::bare_host;
+use crate::hosts::{HostNames, bare_host};
 use crate::secret::Secrets;
 
-/// The facts that need no clock and no counter; what [`IdentifyLayer`] runs on every request.
+/// The facts that need no clock and no counter of their own; what [`IdentifyLayer`] runs on every request.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     pub(crate) proxies: TrustedProxies,
@@ -123,8 +125,8 @@ impl Facts {
         Self { keys: Some(keys), ..self }
     }
 
-    /// Identifies one request. Total: every head gives a visitor.
-    pub(crate) fn visitor(&self, head: &HeadView<'_>, arrived: Duration, enforceable: bool) -> Visitor {
+    /// Identifies one request. Total: every head gives a visitor. `names` count by how many networks its host is asked for.
+    pub(crate) fn visitor(&self, head: &HeadView<'_>, arrived: Duration, names: Option<&HostNames>) -> Visitor {
         let address = self.proxies.client(head.peer.map(|p| p.address), head.headers);
         let agent = self.agents.classify(user_agent(head.headers).as_deref());
         // Of a field that did not parse nobody knows whose address it left.
@@ -141,7 +143,10 @@ impl Facts {
         };
         let asset_path = self.routes.is_asset_path(&path);
         let route = self.routes.classify(head.method, head.path, &path, asset_path, head.headers);
-        let host: Arc<str> = lower(bare_host(short_host(head.host.unwrap_or_default()))).into();
+        let counted = names.zip(address.wide()).and_then(|(names, network)| names.known(head.asked, &network));
+        let (host_networks, known) = counted.unzip();
+        let host = lower(bare_host(short_host(head.host.unwrap_or_default())));
+        let host: Arc<str> = known.filter(|known| **known == *host).unwrap_or_else(|| host.into());
         let own = (route == RouteClass::Own).then(|| self.routes.below_mount(&path)).flatten();
         let traps = self.keys.as_ref().map(|keys| &keys.traps);
         Visitor {
@@ -154,7 +159,7 @@ impl Facts {
             asn: ip.and_then(|ip| self.systems.number(ip)),
             cloud: ip.is_some_and(|ip| self.clouds.holds(ip)),
             host,
-            host_networks: 0,
+            host_networks: host_networks.unwrap_or_default(),
             key: visitor_key(&address, head.headers),
             standing: self.standing(&address, route, &path),
             navigation: route::is_navigation(head.method, route, head.headers),
@@ -168,7 +173,7 @@ impl Facts {
             indexer: proof.indexer,
             route,
             path: path.into(),
-            enforceable,
+            enforceable: true,
             request_id: request_id(arrived),
             arrived,
         }
@@ -187,7 +192,7 @@ impl Facts {
 
     /// Is the connection of the client encrypted?
     fn is_secure(&self, head: &HeadView<'_>) -> bool {
-        let said = head.headers.get("x-forwarded-proto").filter(|_| self.is_handed_on(head));
+        let said = head.headers.get(&fields::X_FORWARDED_PROTO).filter(|_| self.is_handed_on(head));
         head.peer.is_some_and(|p| p.secure) || said.is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"https"))
     }
 
@@ -287,6 +292,8 @@ pub(crate) struct HeadView<'h> {
     #[cfg(feature = "web-bot-auth")]
     pub(crate) authority: Option<&'h str>,
     pub(crate) host: Option<&'h str>,
+    /// Host and port as they stand there, however often.
+    pub(crate) asked: &'h str,
     pub(crate) headers: &'h HeaderMap,
     pub(crate) peer: Option<Peer>,
 }
@@ -303,14 +310,16 @@ impl<'h> HeadView<'h> {
         let named = lines.next().and_then(|line| line.to_str().ok());
         #[cfg(feature = "web-bot-auth")]
         let only = named.filter(|_| lines.next().is_none());
+        let authority = uri.authority().map(http::uri::Authority::as_str);
         Self {
             method,
             path: uri.path(),
             #[cfg(feature = "web-bot-auth")]
             target: uri.path_and_query().map_or("", |target| target.as_str()),
             #[cfg(feature = "web-bot-auth")]
-            authority: uri.authority().map(http::uri::Authority::as_str).or(only),
+            authority: authority.or(only),
             host: uri.host().or(named),
+            asked: authority.or(named).unwrap_or_default(),
             headers,
             peer: peer_of(extensions),
         }
@@ -327,9 +336,11 @@ pub(crate) fn peer_of(extensions: &http::Extensions) -> Option<Peer> {
     own
 }
 
-/// The `User-Agent` as text; bytes that are not UTF-8 are replaced.
-fn user_agent(headers: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
-    headers.get(http::header::USER_AGENT).map(|v| String::from_utf8_lossy(v.as_bytes()))
+/// The `User-Agent` as text; bytes that are not UTF-8 are replaced. Hardly any has such, and to look for them piece by piece takes
+/// longer than to see that there are none.
+fn user_agent(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let sent = headers.get(http::header::USER_AGENT)?.as_bytes();
+    Some(str::from_utf8(sent).map_or_else(|_| String::from_utf8_lossy(sent), Cow::Borrowed))
 }
 
 /// Names one request: UUID version 7 (RFC 9562 §5.7). Its random part tells requests of one millisecond apart, and is no

@@ -31,6 +31,7 @@ mod category;
 mod dns;
 mod entry;
 mod facts;
+pub(crate) mod fields;
 mod identify;
 mod key;
 #[cfg(feature = "proxy")]
@@ -184,6 +185,6 @@ impl Visitor {
     pub fn from_head(head: &request::Parts, settings: &Settings, arrived: Duration) -> Result<Self, VisitorError> {
         let facts = Facts::new(settings)?.with_systems(Systems::configured(settings)?);
         let view = HeadView::of(&head.method, &head.uri, &head.headers, &head.extensions);
-        Ok(facts.visitor(&view, arrived, true))
+        Ok(facts.visitor(&view, arrived, None))
     }
 }

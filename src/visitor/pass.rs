@@ -16,7 +16,7 @@ use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 
-use crate::secret::{Secrets, hmac_sha256};
+use crate::secret::{HmacKey, Secret, Secrets};
 
 const VERSION: u8 = 1;
 const DOMAIN: &str = "deckle-challenge-1";
@@ -63,14 +63,15 @@ pub struct Pass {
 #[derive(Clone)]
 pub(crate) struct Tokens {
     /// The first one signs; all verify.
-    keys: Arc<[(u8, [u8; 32])]>,
+    keys: Arc<[(u8, HmacKey)]>,
 }
 
 impl Tokens {
     pub(crate) fn new(secrets: &Secrets) -> Self {
         let active = secrets.active();
         let others = secrets.iter().filter(|secret| secret.kid() != active.kid());
-        Self { keys: std::iter::once(active).chain(others).map(|s| (s.kid(), s.derive(DOMAIN, "mac"))).collect() }
+        let key = |secret: &Secret| (secret.kid(), HmacKey::new(&secret.derive(DOMAIN, "mac")));
+        Self { keys: std::iter::once(active).chain(others).map(key).collect() }
     }
 
     pub(crate) fn challenge(&self, challenge: Challenge, host: &str) -> String {
@@ -138,8 +139,8 @@ impl Tokens {
     }
 
     fn sign(&self, label: &[u8], mut body: Vec<u8>) -> String {
-        let key = self.keys.first().map_or(&[0; 32], |(_, key)| key);
-        let mac = hmac_sha256(key, &[label, &body]);
+        // There is always a key; without one nothing would be believed.
+        let mac = self.keys.first().map_or([0; 32], |(_, key)| key.tag(&[label, &body]));
         body.extend_from_slice(&mac[..16]);
         BASE64URL_NOPAD.encode(&body)
     }
@@ -153,7 +154,7 @@ impl Tokens {
         let (body, mac) = bytes.split_first_chunk::<N>()?;
         let kid = *body.get(1)?;
         let (_, key) = self.keys.iter().find(|(own, _)| *own == kid)?;
-        let ours = hmac_sha256(key, &[label, body]);
+        let ours = key.tag(&[label, body]);
         // In constant time: every byte is looked at.
         let differs = ours.iter().zip(mac).fold(0, |acc, (a, b)| acc | (a ^ b));
         (mac.len() == 16 && differs == 0).then_some(*body)
@@ -186,7 +187,7 @@ mod tests {
     /// Keys whose purpose key is known.
     fn tokens() -> Tokens {
         let key: [u8; 32] = std::array::from_fn(|i| i as u8);
-        Tokens { keys: vec![(0, key)].into() }
+        Tokens { keys: vec![(0, HmacKey::new(&key))].into() }
     }
 
     const TOKEN: &str = "AQABEAAAaOd4ACgYCL8AAQIDBAUGBwgJCgsF8HBLmNnHtT7rG-CMuTUY";

@@ -15,9 +15,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{HeaderMap, header};
-use ipnet::IpNet;
+use http::{HeaderMap, HeaderName, header};
 
+use super::prefixes::PrefixSet;
 use super::verify::is_public;
 use super::{Category, ClientAddress, ranges};
 
@@ -27,14 +27,14 @@ const CLIENTS: usize = 8;
 
 /// Where proxies name their client; the first that is there counts. What a CDN writes itself comes before what its customers
 /// may write.
-const NAMES: [&str; 7] = [
-    "cf-connecting-ip",
-    "true-client-ip",
-    "fastly-client-ip",
-    "cloudfront-viewer-address",
-    "x-real-ip",
-    "x-forwarded-for",
-    "forwarded",
+static NAMES: [HeaderName; 7] = [
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("fastly-client-ip"),
+    HeaderName::from_static("cloudfront-viewer-address"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-forwarded-for"),
+    header::FORWARDED,
 ];
 
 /// The check; fixed size, one short lock that nobody waits for.
@@ -44,7 +44,7 @@ pub struct ProxyCheck {
     suspect: AtomicBool,
     /// A window has looked like readers.
     settled: AtomicBool,
-    cdn: Vec<IpNet>,
+    cdn: PrefixSet,
     hasher: RandomState,
 }
 
@@ -71,7 +71,7 @@ impl ProxyCheck {
             window: Mutex::new(Vec::with_capacity(WINDOW)),
             suspect: AtomicBool::new(false),
             settled: AtomicBool::new(false),
-            cdn: ranges::cloudflare(),
+            cdn: PrefixSet::new(&ranges::cloudflare()),
             hasher: RandomState::new(),
         }
     }
@@ -80,13 +80,13 @@ impl ProxyCheck {
     pub fn observe(&self, address: &ClientAddress, headers: &HeaderMap, category: Category) -> bool {
         if let (Some(ip), Some(client)) = (address.ip, address.client()) {
             let agent = headers.get(header::USER_AGENT).filter(|_| category == Category::Browser);
-            let named = NAMES.iter().find_map(|name| headers.get(*name));
+            let named = NAMES.iter().find_map(|name| headers.get(name));
             let seen = Seen {
                 address: self.hasher.hash_one(client),
                 browser: agent.map(|agent| self.hasher.hash_one(agent)),
                 client: named.map(|named| self.hasher.hash_one(named)),
                 public: is_public(ip),
-                cdn: self.cdn.iter().any(|net| net.contains(&ip)),
+                cdn: self.cdn.holds(ip),
             };
             // A window that somebody else is filling may miss this request: it is a sample.
             if let Ok(mut window) = self.window.try_lock() {

@@ -8,8 +8,11 @@
 
 use std::borrow::Cow;
 
+use http::header::AsHeaderName;
 use http::{HeaderMap, Method, header};
 use regex::RegexSet;
+
+use super::fields;
 
 /// The class of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -191,7 +194,7 @@ impl Routes {
         if self.feed.is_match(normal) || looks_like_feed(normal) {
             return RouteClass::Feed;
         }
-        let dest = text(headers, "sec-fetch-dest");
+        let dest = text(headers, &fields::SEC_FETCH_DEST);
         if asset
             || matches!(
                 dest,
@@ -212,8 +215,8 @@ impl Routes {
 
 /// Would this request be shown to a person as a page? Only those may be answered with a page of deckle's own.
 pub(crate) fn is_navigation(method: &Method, route: RouteClass, headers: &HeaderMap) -> bool {
-    let dest = text(headers, "sec-fetch-dest");
-    let accept = text(headers, "accept");
+    let dest = text(headers, &fields::SEC_FETCH_DEST);
+    let accept = text(headers, header::ACCEPT);
     route == RouteClass::Page
         && method == Method::GET
         && matches!(dest, "" | "document")
@@ -223,17 +226,18 @@ pub(crate) fn is_navigation(method: &Method, route: RouteClass, headers: &Header
 
 /// Does a browser ask ahead of a click?
 pub(crate) fn is_prefetch(headers: &HeaderMap) -> bool {
-    ["sec-purpose", "purpose", "x-moz"].iter().any(|n| text(headers, n).contains("prefetch"))
+    let names = [&fields::SEC_PURPOSE, &fields::PURPOSE, &fields::X_MOZ];
+    names.into_iter().any(|name| text(headers, name).contains("prefetch"))
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+fn text(headers: &HeaderMap, name: impl AsHeaderName) -> &str {
     headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
 }
 
 fn asks_for_data(headers: &HeaderMap) -> bool {
-    let accept = text(headers, "accept");
-    let data = (accept.contains("json") || accept.contains("xml")) && !accept.contains("html");
-    data || headers.contains_key("x-requested-with") || text(headers, "sec-fetch-mode") == "cors"
+    let accept = text(headers, header::ACCEPT);
+    let data = !accept.contains("html") && (accept.contains("json") || accept.contains("xml"));
+    data || headers.contains_key(&fields::X_REQUESTED_WITH) || text(headers, &fields::SEC_FETCH_MODE) == "cors"
 }
 
 fn looks_like_feed(path: &str) -> bool {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
-use crate::secret::{Secrets, hmac_sha256};
+use crate::secret::{HmacKey, Secrets};
 
 const DOMAIN: &str = "deckle-trap-1";
 const DAY: u64 = 86_400;
@@ -67,12 +67,12 @@ impl std::fmt::Debug for BeaconOffer {
 /// Makes the paths, and knows them again.
 #[derive(Clone)]
 pub(crate) struct TrapPaths {
-    key: [u8; 32],
+    key: HmacKey,
 }
 
 impl TrapPaths {
     pub(crate) fn new(secrets: &Secrets) -> Self {
-        Self { key: secrets.active().derive(DOMAIN, "mac") }
+        Self { key: HmacKey::new(&secrets.active().derive(DOMAIN, "mac")) }
     }
 
     /// The hidden link of a host today, below the mount.
@@ -112,7 +112,7 @@ impl TrapPaths {
 
     fn digits<const N: usize>(&self, parts: &[&str]) -> String {
         let joined = parts.join("\0");
-        HEXLOWER.encode(&hmac_sha256(&self.key, &[joined.as_bytes()])[..N])
+        HEXLOWER.encode(&self.key.tag(&[joined.as_bytes()])[..N])
     }
 }
 

@@ -13,7 +13,7 @@ use chacha20::ChaCha8;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use siphasher::sip::SipHasher24;
 
-use crate::secret::{Secret, hmac_sha256};
+use crate::secret::{HmacKey, Secret};
 use crate::slot::{Class, PlaceHash, PlaceKind};
 
 /// Columns of the gap channel.
@@ -68,10 +68,10 @@ const USUAL_CONTEXT: usize = 128;
 #[derive(Clone)]
 pub struct Keys {
     kid: u8,
-    id: [u8; 32],
+    id: HmacKey,
     slot: [u8; 16],
     row: [u8; 32],
-    seal: [u8; 32],
+    seal: HmacKey,
 }
 
 impl Keys {
@@ -80,7 +80,8 @@ impl Keys {
         let key = |label| secret.derive(DOMAIN, label);
         let mut slot = [0; 16];
         slot.copy_from_slice(&key("slot")[..16]);
-        Self { kid: secret.kid(), id: key("id"), slot, row: key("row"), seal: key("seal") }
+        let ready = |label| HmacKey::new(&key(label));
+        Self { kid: secret.kid(), id: ready("id"), slot, row: key("row"), seal: ready("seal") }
     }
 
     /// Which secret they belong to.
@@ -100,14 +101,14 @@ impl Keys {
 
     /// The mark of one of `n` forms of a page, the one that this visitor gets.
     pub fn bucket_mark(&self, n: u32, visitor: &[u8], path: &[u8]) -> Mark {
-        let chosen = hmac_sha256(&self.id, &[b"choose", &[0], visitor, &[0], path]);
+        let chosen = self.id.tag(&[b"choose", &[0], visitor, &[0], path]);
         let chosen = chosen.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
         let bucket = (chosen % u64::from(n.max(1))) as u32;
         self.mark(&[b"bucket", &[0], path, &[0], &bucket.to_be_bytes()])
     }
 
     fn mark(&self, parts: &[&[u8]]) -> Mark {
-        let digest = hmac_sha256(&self.id, parts);
+        let digest = self.id.tag(parts);
         let id = digest.iter().take(6).fold(0u64, |id, byte| id << 8 | u64::from(*byte));
         Mark { kid: self.kid, id }
     }
@@ -172,7 +173,7 @@ impl Keys {
     }
 
     fn tag(&self, mark: u64) -> u128 {
-        let digest = hmac_sha256(&self.seal, &[&[self.kid], &mark.to_be_bytes()[2..]]);
+        let digest = self.seal.tag(&[&[self.kid], &mark.to_be_bytes()[2..]]);
         digest.iter().take(3).fold(0u128, |tag, byte| tag << 8 | u128::from(*byte))
     }
 

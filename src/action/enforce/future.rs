@@ -121,8 +121,7 @@ where
                 }
                 StepProjected::Forward { inner } => {
                     let response = ready!(inner.poll(cx))?;
-                    let page = is_html(response.headers()) && response.extensions().get::<CardMade>().is_none();
-                    match this.instead.take().filter(|_| page) {
+                    match this.instead.take().filter(|_| is_whole_page(&response)) {
                         Some(instead) => break instead().map(ActionBody::own),
                         None => break metered(response, this.charge.take()),
                     }
@@ -158,17 +157,21 @@ where
 
 /// Only feeds and data carry what pages are counted for elsewhere.
 fn metered<R>(response: Response<R>, charge: Option<Charge>) -> Response<ActionBody<R>> {
-    let kind =
-        response.headers().get(http::header::CONTENT_TYPE).map(|kind| PathKind::of_content_type(kind.as_bytes()));
-    match charge.filter(|_| matches!(kind, Some(PathKind::Feed | PathKind::Data))) {
+    match charge.filter(|_| matches!(kind(&response), Some(PathKind::Feed | PathKind::Data))) {
         Some(charge) => response.map(|body| ActionBody::metered(body, Meter::new(charge))),
         None => response.map(ActionBody::inner),
     }
 }
 
-fn is_html(headers: &http::HeaderMap) -> bool {
-    let kind = headers.get(http::header::CONTENT_TYPE).map(|kind| PathKind::of_content_type(kind.as_bytes()));
-    kind == Some(PathKind::Html)
+/// A page of which nobody has made a card.
+fn is_whole_page<R>(response: &Response<R>) -> bool {
+    kind(response) == Some(PathKind::Html) && response.extensions().get::<CardMade>().is_none()
+}
+
+/// By its media type.
+fn kind<R>(response: &Response<R>) -> Option<PathKind> {
+    let media_type = response.headers().get(http::header::CONTENT_TYPE)?;
+    Some(PathKind::of_content_type(media_type.as_bytes()))
 }
 
 impl<S: Service<Q>, Q> std::fmt::Debug for ResponseFuture<S, Q> {

@@ -2,8 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::uri::Authority;
-use http::{Request, Response, header};
+use http::{Request, Response};
 use tower_service::Service;
 
 use super::future::ResponseFuture;
@@ -26,12 +25,9 @@ impl<S> Identify<S> {
 impl Shared {
     fn identify<B>(&self, request: &Request<B>) -> Visitor {
         let view = HeadView::of(request.method(), request.uri(), request.headers(), request.extensions());
-        let mut visitor = self.facts.visitor(&view, self.clock.unix(), true);
+        let mut visitor = self.facts.visitor(&view, self.clock.unix(), Some(&self.names));
         if let Some(check) = &self.check {
             visitor.enforceable = check.observe(&visitor.address, request.headers(), visitor.agent.category);
-        }
-        if let Some(network) = visitor.address.wide() {
-            visitor.host_networks = self.names.asked(authority(request), &network);
         }
         // An application that knows its readers better than their headers do.
         if let Some(key) = request.extensions().get::<VisitorKey>() {
@@ -39,12 +35,6 @@ impl Shared {
         }
         visitor
     }
-}
-
-/// Host and port: of the address, where HTTP/2 has it (RFC 9113 §8.3.1), else of the field.
-fn authority<B>(request: &Request<B>) -> &str {
-    let field = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    request.uri().authority().map_or_else(field, Authority::as_str)
 }
 
 impl<S, B, R> Service<Request<B>> for Identify<S>

@@ -252,11 +252,12 @@ fn cut_referer<'r>(referer: &'r str, host: &str) -> Cow<'r, str> {
     let (sent, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     // A name and a password may stand before the host.
     let authority = sent.rsplit('@').next().unwrap_or_default();
-    match authority.eq_ignore_ascii_case(host) {
-        true if authority.len() == sent.len() => Cow::Borrowed(bare),
-        true => format!("{scheme}://{authority}{path}").into(),
-        false => format!("{scheme}://{authority}/").into(),
+    let is_same = authority.eq_ignore_ascii_case(host);
+    if is_same && authority.len() == sent.len() {
+        return Cow::Borrowed(bare);
     }
+    let path = if is_same { path } else { "/" };
+    Cow::Owned(format!("{scheme}://{authority}{path}"))
 }
 
 /// Trace and span id of a `traceparent`.

@@ -44,6 +44,11 @@ const PROTECTED: [&str; 19] = [
 
 /// Takes out what belongs to the hop that the message came over. `TE: trailers` stays.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Many messages have none of them.
+    let is_of_hop = |name: &HeaderName| *name == header::TRAILER || hop_by_hop().any(|field| field == name);
+    if !headers.keys().any(is_of_hop) {
+        return;
+    }
     let is_protected = |name: &str| PROTECTED.contains(&name) || name.starts_with("x-forwarded-");
     let nominated: SmallVec<[HeaderName; 2]> = nominated(headers).filter(|name| !is_protected(name.as_str())).collect();
     let trailers = headers
@@ -263,6 +268,26 @@ mod tests {
         strip_hop_by_hop(&mut headers);
         let left: std::collections::BTreeSet<&str> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["content-security-policy", "strict-transport-security", "x-forwarded-for"].into());
+    }
+
+    #[test]
+    fn each_field_of_one_connection_goes_alone_too() {
+        let kept = map(&[("host", "news.example"), ("x-private", "1"), ("cookie", "a=1"), ("cookie", "b=2")]);
+        let mut same = kept.clone();
+        strip_hop_by_hop(&mut same);
+        assert_eq!(same, kept);
+        for name in hop_by_hop().cloned().chain([header::TRAILER]) {
+            let mut headers = kept.clone();
+            headers.insert(name.clone(), HeaderValue::from_static("host"));
+            strip_hop_by_hop(&mut headers);
+            assert_eq!(headers, kept, "{name}");
+        }
+        let mut headers = map(&[("connection", "x-private"), ("x-private", "1"), ("host", "news.example")]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&[("host", "news.example")]));
+        let mut headers = map(&[("trailer", "x-sum, host")]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&[("trailer", "x-sum")]));
     }
 
     #[test]

@@ -19,6 +19,7 @@ const BATCH: usize = 512;
 /// How long records gather behind the first ones, while there are few: a write and a wake-up for each would cost more than the
 /// records.
 const GATHER: Duration = Duration::from_millis(5);
+/// From so many on a batch is worth its write.
 const FEW: usize = 64;
 /// How long queued records are written after the stop.
 const DRAIN: Duration = Duration::from_secs(5);

@@ -29,7 +29,7 @@ impl AuditRecord {
         push(out, &format!(" - - [{}] ", render_clf(self.time)));
         let mut target = self.path_text(&mut notes, settings);
         if let Some(query) = self.query_text(&mut notes, settings) {
-            target = format!("{target}?{query}");
+            target = format!("{target}?{query}").into();
         }
         // Others write the number of the protocol with a dot, too.
         let protocol = match self.protocol {

@@ -3,6 +3,7 @@
 //! Records wait in queues while a disk stands still, and clients choose how long their paths and header fields are. So a record
 //! holds no more of them than its line shows, and [`Overlong`] knows what the line says of the rest.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -32,26 +33,34 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    fn text(&mut self, key: &'static str, text: &str, max: usize) -> String {
-        self.part(key, text, text.len(), max)
+    fn text<'t>(&mut self, key: &'static str, text: Cow<'t, str>, max: usize) -> Cow<'t, str> {
+        let length = text.len();
+        self.part(key, text, length, max)
     }
 
     /// A text of which `kept` is the beginning, and that had `length` bytes.
-    fn part(&mut self, key: &'static str, kept: &str, length: usize, max: usize) -> String {
+    fn part<'t>(&mut self, key: &'static str, kept: Cow<'t, str>, length: usize, max: usize) -> Cow<'t, str> {
         if length > max {
             self.truncated.push(format!("{key}:{length}"));
         }
-        cut(kept, max).to_owned()
+        match kept {
+            Cow::Borrowed(kept) => Cow::Borrowed(cut(kept, max)),
+            Cow::Owned(mut kept) => {
+                kept.truncate(cut(&kept, max).len());
+                Cow::Owned(kept)
+            }
+        }
     }
 
     /// `long`: what is known of the whole, where `kept` is only its beginning.
-    fn header(&mut self, key: &'static str, kept: &[u8], long: Option<&LongHeader>) -> String {
-        let text = String::from_utf8_lossy(kept);
-        let is_lossy = matches!(text, std::borrow::Cow::Owned(_));
+    fn header<'t>(&mut self, key: &'static str, kept: &'t [u8], long: Option<&LongHeader>) -> Cow<'t, str> {
+        let text = std::str::from_utf8(kept).map_or_else(|_| String::from_utf8_lossy(kept), Cow::Borrowed);
+        let is_lossy = matches!(text, Cow::Owned(_));
         if long.map_or(is_lossy, |long| long.is_lossy) {
             self.lossy.push(key);
         }
-        self.part(key, &text, long.map_or(text.len(), |long| long.length), MAX_HEADER)
+        let length = long.map_or(text.len(), |long| long.length);
+        self.part(key, text, length, MAX_HEADER)
     }
 }
 
@@ -157,24 +166,24 @@ pub(super) fn trace_parent(sent: &str) -> Option<String> {
 
 impl AuditRecord {
     /// The path, redacted and cut.
-    pub(super) fn path_text(&self, notes: &mut Notes, settings: &Settings) -> String {
+    pub(super) fn path_text(&self, notes: &mut Notes, settings: &Settings) -> Cow<'_, str> {
         match self.long_path() {
-            Some(long) => notes.part("url.path", &self.path, long.length, MAX_PATH),
-            None => notes.text("url.path", &settings.redact_path(&self.path), MAX_PATH),
+            Some(long) => notes.part("url.path", Cow::Borrowed(&*self.path), long.length, MAX_PATH),
+            None => notes.text("url.path", settings.redact_path(&self.path), MAX_PATH),
         }
     }
 
     /// The query, redacted and cut; `None`: there is none, or nothing in it.
-    pub(super) fn query_text(&self, notes: &mut Notes, settings: &Settings) -> Option<String> {
+    pub(super) fn query_text(&self, notes: &mut Notes, settings: &Settings) -> Option<Cow<'_, str>> {
         let query = self.query.as_deref().filter(|query| !query.is_empty())?;
         Some(match self.overlong.as_ref().and_then(|overlong| overlong.query) {
-            Some(length) => notes.part("url.query", query, length, MAX_QUERY),
-            None => notes.text("url.query", &settings.redact_query(query), MAX_QUERY),
+            Some(length) => notes.part("url.query", Cow::Borrowed(query), length, MAX_QUERY),
+            None => notes.text("url.query", Cow::Owned(settings.redact_query(query)), MAX_QUERY),
         })
     }
 
     /// `User-Agent`, cut.
-    pub(super) fn user_agent_text(&self, notes: &mut Notes) -> Option<String> {
+    pub(super) fn user_agent_text(&self, notes: &mut Notes) -> Option<Cow<'_, str>> {
         Some(notes.header("user_agent.original", self.user_agent.as_deref()?, self.long_user_agent()))
     }
 
@@ -182,7 +191,7 @@ impl AuditRecord {
     pub(super) fn referer_text(&self, notes: &mut Notes, settings: &Settings) -> Option<String> {
         let long = self.overlong.as_ref().and_then(|overlong| overlong.referer.as_ref());
         let text = notes.header("http.request.header.referer", self.referer.as_deref()?, long);
-        Some(settings.redact_path(&cut_referer(&text, &self.host)))
+        Some(settings.redact_path(&cut_referer(&text, &self.host)).into_owned())
     }
 
     /// What of the `User-Agent` tells visitors apart: what the record holds of it, and a hash of the rest, if there is more. No
@@ -193,12 +202,12 @@ impl AuditRecord {
     }
 
     /// What `audit.article` finds in the path, else the path.
-    pub(super) fn article(&self, settings: &Settings) -> String {
+    pub(super) fn article(&self, settings: &Settings) -> Cow<'_, str> {
         if let Some(long) = self.long_path() {
-            return long.article.clone();
+            return Cow::Borrowed(long.article.as_str());
         }
         let found = settings.article.as_ref().and_then(|pattern| pattern.find(&self.path));
-        found.map_or_else(|| settings.redact_path(&self.path), str::to_owned)
+        found.map_or_else(|| settings.redact_path(&self.path), Cow::Borrowed)
     }
 
     /// Does the path look like that of an article?
@@ -237,17 +246,18 @@ pub(super) fn cut(text: &str, max: usize) -> &str {
 }
 
 /// Same site: with its path; another one: its origin only. Never a query.
-fn cut_referer(referer: &str, host: &str) -> String {
+fn cut_referer<'r>(referer: &'r str, host: &str) -> Cow<'r, str> {
     let bare = referer.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = bare.split_once("://") else { return bare.to_owned() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let Some((scheme, rest)) = bare.split_once("://") else { return Cow::Borrowed(bare) };
+    let (sent, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     // A name and a password may stand before the host.
-    let authority = authority.rsplit('@').next().unwrap_or_default();
-    if authority.eq_ignore_ascii_case(host) {
-        format!("{scheme}://{authority}{path}")
-    } else {
-        format!("{scheme}://{authority}/")
+    let authority = sent.rsplit('@').next().unwrap_or_default();
+    let is_same = authority.eq_ignore_ascii_case(host);
+    if is_same && authority.len() == sent.len() {
+        return Cow::Borrowed(bare);
     }
+    let path = if is_same { path } else { "/" };
+    Cow::Owned(format!("{scheme}://{authority}{path}"))
 }
 
 /// Trace and span id of a `traceparent`.
@@ -380,6 +390,21 @@ mod tests {
         ) {
             let long = [vec![b'x'; before], bytes.clone()].concat();
             check(&(format!("/{path}"), query, long.clone(), [b"/".to_vec(), long].concat()));
+        }
+    }
+
+    #[test]
+    fn of_a_referrer_the_origin_is_kept_and_the_path_on_the_same_site() {
+        for (sent, expect) in [
+            ("https://news.example/a?x=1#f", "https://news.example/a"),
+            ("https://News.Example", "https://News.Example"),
+            ("https://ann:secret@news.example/a#f", "https://news.example/a"),
+            ("https://ann@other.example/a", "https://other.example/"),
+            ("https://other.example", "https://other.example/"),
+            ("/a?x", "/a"),
+            ("", ""),
+        ] {
+            assert_eq!(cut_referer(sent, "news.example"), expect, "{sent}");
         }
     }
 

@@ -237,7 +237,8 @@ impl Figures {
 
     fn note(&mut self, record: &AuditRecord, now: u64, settings: &Settings) {
         let refused = is_refused(record);
-        let article = record.page_kind() == "article" && is_served(record) && !refused;
+        let kind = record.page_kind();
+        let article = kind == "article" && is_served(record) && !refused;
         let suspected = self.suspects.note(record, is_suspect(record), article, settings);
         if suspected && article {
             self.taken += 1;
@@ -249,6 +250,7 @@ impl Figures {
         self.incomplete += u64::from(!record.complete);
         self.note_category(record);
         self.note_decision(record);
+        self.kinds.add(kind);
         self.note_page(record);
         self.statuses.add(status_class(record.status));
         self.duration.add(record.duration);
@@ -292,7 +294,6 @@ impl Figures {
     }
 
     fn note_page(&mut self, record: &AuditRecord) {
-        self.kinds.add(record.page_kind());
         let Some(page) = &record.page else { return };
         self.rewrites.add(page.rewrite);
         self.mark_late += u64::from(page.mark_late);

@@ -1,6 +1,7 @@
 //! What the log may hold about people: cut addresses, pseudonyms that cannot be resolved after two days, redacted
 //! queries and paths.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
 use super::{AddressMode, Settings};
@@ -46,7 +48,6 @@ pub(crate) struct Pseudonyms {
 /// The same for all sinks: a visitor has one id.
 pub(crate) type SharedPseudonyms = Arc<Mutex<Pseudonyms>>;
 
-#[derive(Clone)]
 struct Key(Zeroizing<[u8; 32]>);
 
 impl std::fmt::Debug for Key {
@@ -81,26 +82,31 @@ impl Pseudonyms {
         [user_agent, rest]: [&[u8]; 2],
         site: &str,
     ) -> Option<String> {
-        let address = match client?.addr() {
-            IpAddr::V4(v4) => v4.octets().to_vec(),
-            IpAddr::V6(v6) => v6.octets().get(..8)?.to_vec(),
+        let address: SmallVec<[u8; 8]> = match client?.addr() {
+            IpAddr::V4(v4) => SmallVec::from_slice(&v4.octets()),
+            IpAddr::V6(v6) => SmallVec::from_slice(v6.octets().get(..8)?),
         };
         let key = self.key(time.as_secs() / DAY)?;
         let digest = hmac_sha256(&key.0[..], &[&address, &[0], user_agent, rest, &[0], site.as_bytes()]);
-        Some(BASE32_NOPAD.encode(digest.get(..12)?).to_ascii_lowercase())
+        let mut id = BASE32_NOPAD.encode(digest.get(..12)?);
+        id.make_ascii_lowercase();
+        Some(id)
     }
 
-    fn key(&mut self, day: u64) -> Option<Key> {
-        if let Some(key) = self.keys.get(&day) {
-            return Some(key.clone());
+    fn key(&mut self, day: u64) -> Option<&Key> {
+        if !self.keys.contains_key(&day) {
+            self.make_key(day)?;
         }
+        self.keys.get(&day)
+    }
+
+    fn make_key(&mut self, day: u64) -> Option<()> {
         let mut bytes = Zeroizing::new([0u8; 32]);
         getrandom::fill(bytes.as_mut()).ok()?;
-        let key = Key(bytes);
-        self.keys.insert(day, key.clone());
+        self.keys.insert(day, Key(bytes));
         self.keys.retain(|kept, _| kept + KEPT_DAYS > day);
         self.save();
-        Some(key)
+        Some(())
     }
 
     fn save(&self) {
@@ -161,19 +167,26 @@ impl Settings {
     }
 
     /// Mail addresses and long tokens in a path are replaced.
-    pub(super) fn redact_path(&self, path: &str) -> String {
-        if self.path_redact { redact_path(path) } else { path.to_owned() }
+    pub(super) fn redact_path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        if self.path_redact { redact_path(path) } else { Cow::Borrowed(path) }
     }
 }
 
-/// A path without mail addresses and long tokens.
-pub(crate) fn redact_path(path: &str) -> String {
+/// A path without mail addresses and long tokens. Most have none.
+pub(crate) fn redact_path(path: &str) -> Cow<'_, str> {
+    if !path.split('/').any(is_private_segment) {
+        return Cow::Borrowed(path);
+    }
     let parts: Vec<&str> =
         path.split('/').map(|segment| if is_private_segment(segment) { "[redacted]" } else { segment }).collect();
-    parts.join("/")
+    Cow::Owned(parts.join("/"))
 }
 
 fn is_private_segment(segment: &str) -> bool {
+    // A token has so many bytes, and a mail address has an `@`.
+    if segment.len() < TOKEN && memchr::memchr2(b'@', b'%', segment.as_bytes()).is_none() {
+        return false;
+    }
     let decoded = segment.replace("%40", "@");
     let mail = decoded.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
     let token = decoded.len() >= TOKEN
@@ -246,6 +259,16 @@ mod tests {
         assert_eq!(show("203.0.113.9", true), "203.0.113.9");
         let none = Settings { address: AddressMode::None, ..Settings::default() };
         assert_eq!(render_address("203.0.113.9".parse().unwrap(), &none, true), None);
+    }
+
+    #[test]
+    fn what_holds_nothing_private_is_not_copied() {
+        for path in ["/", "", "/2026/a-b-c", "/a%20b/100%25", "/u/@ann", "/abcdefghijklmnopqrstuvwxyzabcdef/x"] {
+            assert!(matches!(redact_path(path), Cow::Borrowed(kept) if kept == path), "{path}");
+        }
+        for path in ["/a@b.c", "/x/a%40b.c/", "/abcdefghijklmnopqrstuvwxyzabcde1"] {
+            assert!(matches!(redact_path(path), Cow::Owned(_)), "{path}");
+        }
     }
 
     #[test]

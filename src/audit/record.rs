@@ -4,11 +4,12 @@
 //! an absent value is an absent key. `docs/reference/record.md` explains each.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::cut::{MAX_METHOD, Notes, Overlong, cut, trace_context};
@@ -17,7 +18,7 @@ use super::privacy::{Pseudonyms, render_address};
 use super::{Escalate, Settings};
 use crate::action::{Action, ChallengeStep, Decision};
 use crate::rights::robots::RobotsText;
-use crate::suspicion::Assessment;
+use crate::suspicion::{Assessment, Fired};
 use crate::visitor::{Category, Method, RouteClass, Verification, Visitor, bare_host};
 use crate::watermark::{Carriers, PlanNote};
 
@@ -155,11 +156,11 @@ impl AuditRecord {
         let mut notes = Notes::default();
         let mut object = ObjectWriter::new(out);
         object.number("v", 1);
-        object.text("time", &render_time(self.time));
+        object.shown("time", format_args!("{:.3}", timestamp(self.time)));
         object.number("deckle.seq", seq);
         object.text("deckle.instance", &settings.instance());
         object.text("deckle.site", &settings.site);
-        object.text("deckle.request.id", &self.request_id.to_string());
+        object.shown("deckle.request.id", self.request_id);
         self.write_request(&mut object, &mut notes, settings);
         self.write_response(&mut object);
         self.write_client(&mut object, &mut notes, settings, pseudonyms);
@@ -227,7 +228,7 @@ impl AuditRecord {
             );
         }
         if let Some(visitor) = &self.visitor {
-            object.text_if("network.peer.address", visitor.address.peer.map(|p| p.to_string()).as_deref());
+            object.shown_if("network.peer.address", visitor.address.peer);
             object.text("deckle.client.source", visitor.address.source.code());
             if visitor.address.hops > 0 {
                 object.number("deckle.client.hops", visitor.address.hops.into());
@@ -256,34 +257,33 @@ impl AuditRecord {
     }
 
     /// What the decision hung on beside all else in the line, whether it changed anything or not.
-    fn circumstances(&self, decision: &Decision) -> Vec<&'static str> {
-        let (Some(visitor), Some(of)) = (&self.visitor, &self.assessment) else { return Vec::new() };
-        let all = [
-            (of.counts_as_page, "page"),
-            (of.prefetched, "prefetch"),
-            (of.first_request, "first_request"),
-            (of.has_fresh_pass(visitor), "pass"),
-            (decision.moment.warm_up, "warm_up"),
-            (decision.moment.valve, "safety_valve"),
-        ];
-        all.into_iter().filter(|(holds, _)| *holds).map(|(_, code)| code).collect()
+    fn circumstances(&self, decision: &Decision) -> impl Iterator<Item = &'static str> {
+        let known = self.visitor.as_ref().zip(self.assessment.as_ref());
+        let all = known.map(|(visitor, of)| {
+            [
+                (of.counts_as_page, "page"),
+                (of.prefetched, "prefetch"),
+                (of.first_request, "first_request"),
+                (of.has_fresh_pass(visitor), "pass"),
+                (decision.moment.warm_up, "warm_up"),
+                (decision.moment.valve, "safety_valve"),
+            ]
+        });
+        all.into_iter().flatten().filter(|(holds, _)| *holds).map(|(_, code)| code)
     }
 
     fn write_decision(&self, object: &mut ObjectWriter<'_>) {
         if let Some(assessment) = &self.assessment {
             object.number("deckle.score", assessment.score.into());
             object.list("deckle.points", &assessment.points.codes());
-            let signals: Vec<String> =
-                assessment.signals.iter().map(|f| format!("{}:{}", f.signal, f.points)).collect();
-            object.list("deckle.signals", &signals);
+            object.each("deckle.signals", assessment.signals.iter().map(Points));
         }
         if let Some(decision) = &self.decision {
             object.text("deckle.action", decision.action.code());
             object.text_if("deckle.would_action", decision.would.map(Action::code));
-            object.text("deckle.rule", &decision.rule.to_string());
-            let clamps: Vec<&str> = decision.clamps.iter().map(|c| c.code()).collect();
-            object.list("deckle.clamps", &clamps);
-            object.list("deckle.circumstances", &self.circumstances(decision));
+            object.shown("deckle.rule", &decision.rule);
+            object.each("deckle.clamps", decision.clamps.iter().map(|clamp| clamp.code()));
+            object.each("deckle.circumstances", self.circumstances(decision));
             if let Some(limit) = decision.limit {
                 object.text("deckle.limit.name", limit.name);
                 object.number_if("deckle.limit.retry_after", limit.retry_after);
@@ -293,8 +293,7 @@ impl AuditRecord {
         }
         if let Some(assessment) = &self.assessment {
             let degraded = [(assessment.degraded, "record"), (assessment.cut_off, "shared")];
-            let degraded: Vec<&str> = degraded.iter().filter(|(is, _)| *is).map(|(_, code)| *code).collect();
-            object.list("deckle.degraded", &degraded);
+            object.each("deckle.degraded", degraded.into_iter().filter(|(is, _)| *is).map(|(_, code)| code));
         }
     }
 
@@ -309,7 +308,9 @@ impl AuditRecord {
             object.text("deckle.mark.id", mark);
             object.text("deckle.mark.level", page.mark_level);
             object.list("deckle.mark.carriers", &page.carriers.codes());
-            object.text_if("deckle.mark.plan", page.plan.as_ref().map(|plan| HEXLOWER.encode(&plan.id)).as_deref());
+            if let Some(plan) = &page.plan {
+                object.shown("deckle.mark.plan", format_args!("{:016x}", u64::from_be_bytes(plan.id)));
+            }
         }
         object.list("deckle.mark.off", &page.mark_off);
         object.text_if("deckle.mark.seen", page.mark_seen.as_deref());
@@ -350,8 +351,21 @@ fn asset_kind(content_type: Option<&str>) -> &'static str {
 
 /// RFC 3339 in UTC with three decimals.
 pub(crate) fn render_time(unix: Duration) -> String {
-    jiff::Timestamp::from_millisecond(unix.as_millis() as i64)
-        .map_or_else(|_| "1970-01-01T00:00:00.000Z".to_owned(), |t| format!("{t:.3}"))
+    format!("{:.3}", timestamp(unix))
+}
+
+/// What no calendar has is 1970.
+fn timestamp(unix: Duration) -> Timestamp {
+    Timestamp::from_millisecond(unix.as_millis() as i64).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A signal and its points, such as `rate:12`.
+struct Points<'f>(&'f Fired);
+
+impl fmt::Display for Points<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0.signal, self.0.points)
+    }
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -406,6 +420,7 @@ mod tests {
     fn times_have_three_decimals() {
         assert_eq!(render_time(Duration::from_millis(1_795_466_712_345)), "2026-11-23T20:45:12.345Z");
         assert_eq!(render_time(Duration::from_millis(1_795_466_712_000)), "2026-11-23T20:45:12.000Z");
+        assert_eq!(render_time(Duration::from_millis(i64::MAX as u64)), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]

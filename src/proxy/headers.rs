@@ -1,9 +1,14 @@
 //! Header fields that belong to one hop, and those that tell the next hop about the last (RFC 9110 §7.6, RFC 7239).
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use smallvec::SmallVec;
 
 use crate::page::{OF_THE_CONNECTION, is_claim, nominated};
 use crate::visitor::{AddressSource, ClientAddress};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Fields of one connection that only requests have: they are for the first proxy (RFC 9110 §11.7.2, RFC 7540 §3.2.1).
 static OF_REQUESTS: [HeaderName; 2] = [header::PROXY_AUTHORIZATION, HeaderName::from_static("http2-settings")];
@@ -39,8 +44,13 @@ const PROTECTED: [&str; 19] = [
 
 /// Takes out what belongs to the hop that the message came over. `TE: trailers` stays.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Many messages have none of them.
+    let is_of_hop = |name: &HeaderName| *name == header::TRAILER || hop_by_hop().any(|field| field == name);
+    if !headers.keys().any(is_of_hop) {
+        return;
+    }
     let is_protected = |name: &str| PROTECTED.contains(&name) || name.starts_with("x-forwarded-");
-    let nominated: Vec<HeaderName> = nominated(headers).filter(|name| !is_protected(name.as_str())).collect();
+    let nominated: SmallVec<[HeaderName; 2]> = nominated(headers).filter(|name| !is_protected(name.as_str())).collect();
     let trailers = headers
         .get_all(header::TE)
         .iter()
@@ -115,39 +125,38 @@ fn strip_announced(headers: &mut HeaderMap) {
 
 /// Tells the upstream who the client is. What the client itself claims goes, unless a trusted hop said it.
 pub(super) fn set_forwarded(headers: &mut HeaderMap, from: &ClientAddress, secure: bool, host: Option<&HeaderValue>) {
-    let told = |name: &str| from.trusted.then(|| headers.get(name).cloned()).flatten();
-    let (proto, told_host) = (told("x-forwarded-proto"), told("x-forwarded-host"));
+    let told = |name: HeaderName| from.trusted.then(|| headers.get(name).cloned()).flatten();
+    let (proto, told_host) = (told(X_FORWARDED_PROTO), told(X_FORWARDED_HOST));
     let chain = chain(headers, from);
     let claims: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect();
     for name in claims {
         headers.remove(name);
     }
-    if let Ok(value) = chain.parse::<HeaderValue>()
+    if let Ok(value) = HeaderValue::try_from(chain)
         && !value.is_empty()
     {
-        headers.insert("x-forwarded-for", value);
+        headers.insert(X_FORWARDED_FOR, value);
     }
     let scheme = HeaderValue::from_static(if secure { "https" } else { "http" });
-    headers.insert("x-forwarded-proto", proto.unwrap_or(scheme));
+    headers.insert(X_FORWARDED_PROTO, proto.unwrap_or(scheme));
     if let Some(host) = told_host.or_else(|| host.cloned()) {
-        headers.insert("x-forwarded-host", host);
+        headers.insert(X_FORWARDED_HOST, host);
     }
 }
 
 /// The hops so far: the list that was believed, or the client that was found another way, and the peer.
 fn chain(headers: &HeaderMap, from: &ClientAddress) -> String {
-    let mut hops: Vec<String> = match from.source {
-        AddressSource::XForwardedFor => {
-            headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect()
+    match (from.source, from.ip, from.peer) {
+        (AddressSource::XForwardedFor, ip, peer) => {
+            let mut hops: Vec<&str> = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
+            let peer = peer.or(ip).map(|peer| peer.to_string());
+            hops.extend(peer.as_deref());
+            hops.join(", ")
         }
-        _ => from.ip.map(|ip| ip.to_string()).into_iter().collect(),
-    };
-    let peer = match from.source {
-        AddressSource::XForwardedFor => from.peer.or(from.ip),
-        _ => from.peer,
-    };
-    hops.extend(peer.map(|p| p.to_string()));
-    hops.join(", ")
+        (_, Some(ip), Some(peer)) => format!("{ip}, {peer}"),
+        (_, Some(one), None) | (_, None, Some(one)) => one.to_string(),
+        (_, None, None) => String::new(),
+    }
 }
 
 /// What this hop says of itself (RFC 9110 §7.6.3).
@@ -164,24 +173,27 @@ pub(super) fn append_via(headers: &mut HeaderMap, via: Option<&HeaderValue>) {
 
 /// How many more hops a question about the way may take (RFC 9110 §7.6.2).
 pub(super) fn max_forwards(method: &Method, headers: &HeaderMap) -> Option<u64> {
-    let value = headers.get(header::MAX_FORWARDS).filter(|_| *method == Method::OPTIONS)?;
-    value.to_str().ok()?.parse().ok()
+    if *method != Method::OPTIONS {
+        return None;
+    }
+    headers.get(header::MAX_FORWARDS)?.to_str().ok()?.parse().ok()
 }
 
 /// The request has been here before, or over too many hops.
 pub(super) fn is_loop(headers: &HeaderMap, pseudonym: &str) -> bool {
     const MAX_HOPS: usize = 10;
-    let hops: Vec<&str> =
-        headers.get_all(header::VIA).iter().filter_map(|v| v.to_str().ok()).flat_map(|line| line.split(',')).collect();
-    hops.len() > MAX_HOPS || hops.iter().any(|hop| hop.trim().split(' ').nth(1) == Some(pseudonym))
+    let lines = headers.get_all(header::VIA).iter().filter_map(|v| v.to_str().ok());
+    let mut hops = lines.flat_map(|line| line.split(',')).zip(1..);
+    hops.any(|(hop, number)| number > MAX_HOPS || hop.trim().split(' ').nth(1) == Some(pseudonym))
 }
 
 /// HTTP/2 may split cookies over several fields; HTTP/1.1 wants one (RFC 9113 §8.2.3).
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
     let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if all.len() > 1
-        && let Ok(value) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
-    {
+    if let Ok(value) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
         headers.insert(header::COOKIE, value);
     }
 }
@@ -256,6 +268,26 @@ mod tests {
         strip_hop_by_hop(&mut headers);
         let left: std::collections::BTreeSet<&str> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["content-security-policy", "strict-transport-security", "x-forwarded-for"].into());
+    }
+
+    #[test]
+    fn each_field_of_one_connection_goes_alone_too() {
+        let kept = map(&[("host", "news.example"), ("x-private", "1"), ("cookie", "a=1"), ("cookie", "b=2")]);
+        let mut same = kept.clone();
+        strip_hop_by_hop(&mut same);
+        assert_eq!(same, kept);
+        for name in hop_by_hop().cloned().chain([header::TRAILER]) {
+            let mut headers = kept.clone();
+            headers.insert(name.clone(), HeaderValue::from_static("host"));
+            strip_hop_by_hop(&mut headers);
+            assert_eq!(headers, kept, "{name}");
+        }
+        let mut headers = map(&[("connection", "x-private"), ("x-private", "1"), ("host", "news.example")]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&[("host", "news.example")]));
+        let mut headers = map(&[("trailer", "x-sum, host")]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&[("trailer", "x-sum")]));
     }
 
     #[test]
@@ -336,6 +368,18 @@ mod tests {
         let mut headers = map(&said);
         set_forwarded(&mut headers, &address("192.0.2.7", Some("10.0.0.1"), AddressSource::Single), false, None);
         assert_eq!(headers["x-forwarded-for"], "192.0.2.7, 10.0.0.1");
+        // Whatever was believed is passed on as it came.
+        let mut headers = map(&[("x-forwarded-for", ""), ("x-forwarded-for", "203.0.113.9 , 2001:db8::1")]);
+        set_forwarded(&mut headers, &address("203.0.113.9", None, AddressSource::XForwardedFor), false, None);
+        assert_eq!(headers["x-forwarded-for"], ", 203.0.113.9 , 2001:db8::1, 203.0.113.9");
+        let mut headers = map(&[]);
+        set_forwarded(&mut headers, &address("", None, AddressSource::Peer), false, None);
+        assert!(!headers.contains_key("x-forwarded-for"));
+        set_forwarded(&mut headers, &address("2001:db8::1", None, AddressSource::Peer), true, None);
+        assert_eq!(
+            (&headers["x-forwarded-for"], &headers["x-forwarded-proto"]),
+            (&"2001:db8::1".parse().unwrap(), &"https".parse().unwrap())
+        );
     }
 
     #[test]
@@ -343,8 +387,17 @@ mod tests {
         assert!(is_loop(&map(&[("via", "1.1 a, 1.1 0a0b0c0d")]), "0a0b0c0d"));
         assert!(!is_loop(&map(&[("via", "1.1 a")]), "0a0b0c0d"));
         assert!(is_loop(&map(&[("via", &"1.1 x,".repeat(12))]), "0a0b0c0d"));
+        assert!(is_loop(&map(&[("via", &"1.1 x,".repeat(10))]), "0a0b0c0d"), "the last one has no name");
+        assert!(!is_loop(&map(&[("via", &"1.1 x,".repeat(9))]), "0a0b0c0d"));
+        assert!(!is_loop(&map(&[]), "0a0b0c0d"));
         let mut cookies = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
         join_cookies(&mut cookies);
         assert_eq!(cookies["cookie"], "a=1; b=2");
+        assert_eq!(cookies.get_all("cookie").iter().count(), 1);
+        for few in [map(&[]), map(&[("cookie", "a=1")])] {
+            let mut joined = few.clone();
+            join_cookies(&mut joined);
+            assert_eq!(joined, few);
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn refuse(request: &Request<Incoming>, settings: &ProxySettings) -> O
     }
     match host_of(request) {
         Err(()) => return Some((StatusCode::BAD_REQUEST, "The request must name one host.")),
-        Ok(host) if !serves(&host, settings) => {
+        Ok(host) if !serves(host, settings) => {
             return Some((StatusCode::MISDIRECTED_REQUEST, "This host is not served here."));
         }
         Ok(_) => {}
@@ -61,6 +61,20 @@ fn without_port(host: &str) -> &str {
 
 /// A name or an address, and perhaps a port; never a user (RFC 9110 §7.2).
 fn is_host(host: &str) -> bool {
+    is_plain_host(host) || is_authority(host)
+}
+
+/// Letters, digits, hyphens and dots, and a port, if there is a colon: what nearly all hosts are.
+fn is_plain_host(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+    !name.is_empty()
+        && name.bytes().all(is_name)
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && port.parse::<u16>().is_ok()
+}
+
+fn is_authority(host: &str) -> bool {
     let Ok(authority) = host.parse::<uri::Authority>() else { return false };
     let port = host.strip_prefix(authority.host()).and_then(|rest| rest.strip_prefix(':'));
     !host.contains('@')
@@ -68,7 +82,7 @@ fn is_host(host: &str) -> bool {
 }
 
 /// The one host of a request (RFC 9112 §3.2): an absolute target or `:authority` beats the field.
-fn host_of(request: &Request<Incoming>) -> Result<String, ()> {
+fn host_of<B>(request: &Request<B>) -> Result<&str, ()> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let (first, second) = (fields.next(), fields.next());
     if second.is_some() {
@@ -81,11 +95,58 @@ fn host_of(request: &Request<Incoming>) -> Result<String, ()> {
                 .map_or(true, |host| !without_port(host).eq_ignore_ascii_case(without_port(authority.as_str())))
         });
         let wrong = !is_host(authority.as_str()) || (differs && request.version() == Version::HTTP_2);
-        return if wrong { Err(()) } else { Ok(authority.as_str().to_owned()) };
+        return if wrong { Err(()) } else { Ok(authority.as_str()) };
     }
     match first.map(|v| v.to_str()) {
-        Some(Ok(host)) if is_host(host) || host.is_empty() => Ok(host.to_owned()),
-        None if request.version() == Version::HTTP_10 => Ok(String::new()),
+        Some(Ok(host)) if is_host(host) || host.is_empty() => Ok(host),
+        None if request.version() == Version::HTTP_10 => Ok(""),
         _ => Err(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in
+            ["news.example", "news.example:", "news.example:80", "127.0.0.1:65535", "[2001:db8::1]:443", "a_b", "-."]
+        {
+            assert!(is_host(host), "{host}");
+        }
+        for host in
+            ["", "news.example:65536", "news.example:80:80", "ann@news.example", "a b", "a/b", "[::1", "b\u{fc}"]
+        {
+            assert!(!is_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        let of = |uri: &str, version: Version, hosts: &[&str]| {
+            let fields = hosts.iter().fold(Request::builder(), |builder, host| builder.header(header::HOST, *host));
+            let request = fields.uri(uri).version(version).body(()).unwrap();
+            host_of(&request).map(str::to_owned)
+        };
+        let (http_1, http_2) = (Version::HTTP_11, Version::HTTP_2);
+        assert_eq!(of("/", http_1, &["news.example"]), Ok("news.example".to_owned()));
+        assert_eq!(of("/", http_1, &[""]), Ok(String::new()));
+        assert_eq!(of("/", Version::HTTP_10, &[]), Ok(String::new()));
+        assert_eq!(of("http://a.example/", http_1, &["b.example"]), Ok("a.example".to_owned()));
+        assert_eq!(of("https://a.example/", http_2, &["a.example:443"]), Ok("a.example".to_owned()));
+        assert_eq!(of("/", http_1, &[]), Err(()));
+        assert_eq!(of("/", http_1, &["a.example", "a.example"]), Err(()));
+        assert_eq!(of("/", http_1, &["a example"]), Err(()));
+        assert_eq!(of("https://a.example/", http_2, &["b.example"]), Err(()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_plain_is_an_authority(host in "[a-zA-Z0-9.:@_%-]{0,12}(:[0-9]{0,6})?") {
+            prop_assert!(!is_plain_host(&host) || is_authority(&host));
+        }
     }
 }

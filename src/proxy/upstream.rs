@@ -282,6 +282,7 @@ impl Shared {
             tokio::time::sleep(timeouts.first_byte.0).await;
         };
         let answer = tokio::select! {
+            biased;
             answer = answer => Some(answer),
             () = late => None,
         };

@@ -1,6 +1,7 @@
 //! Suspects, and what they took, in tables of a fixed size.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 
 use serde::Serialize;
@@ -84,18 +85,17 @@ impl Suspects {
         let client = record.visitor.as_ref().and_then(|v| v.address.client());
         let key = self.hasher.hash_one((client, record.user_agent_parts()));
         let now = record.time.as_secs();
-        let remembered = self.known.get(&key).is_some_and(|known| known.is_recent(now));
-        if !suspect && !remembered {
-            return false;
-        }
-        if !remembered {
-            self.make_room(now);
-            self.known.insert(key, Suspect::new(record, settings, key));
-        }
-        if let Some(known) = self.known.get_mut(&key) {
+        if let Some(known) = self.known.get_mut(&key).filter(|known| known.is_recent(now)) {
             known.note(record, article, settings);
+            return true;
         }
-        true
+        if suspect {
+            self.make_room(now);
+            let mut known = Suspect::new(record, settings, key);
+            known.note(record, article, settings);
+            self.known.insert(key, known);
+        }
+        suspect
     }
 
     /// Whoever is forgotten anyway goes first, then whoever weighs least.
@@ -161,7 +161,9 @@ impl Suspect {
             self.visitor = shown_address(record, settings).unwrap_or_else(|| std::mem::take(&mut self.visitor));
         }
         self.would = self.would.max(decision.would);
-        self.rule = decision.rule.to_string();
+        self.rule.clear();
+        // A `String` takes all that is written to it.
+        let _ = write!(self.rule, "{}", decision.rule);
     }
 
     fn weight(&self) -> u64 {

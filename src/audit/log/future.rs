@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header, response};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -14,14 +14,15 @@ use tracing::field::Empty;
 use uuid::Uuid;
 
 use super::body::LogBody;
-use super::service::lower;
+use super::layer::Shared;
 use crate::action::{ActionBody, Decision};
-use crate::audit::{AuditRecord, Sink};
-use crate::clock::SharedClock;
+use crate::audit::AuditRecord;
 #[cfg(feature = "html")]
 use crate::watermark::Carriers;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// Bytes of a media type that are kept.
+const MAX_TYPE: usize = 64;
 
 #[cfg(feature = "html")]
 type Report = crate::page::PageReport;
@@ -32,14 +33,13 @@ type Report = ();
 pub(super) struct Open {
     record: Option<Box<AuditRecord>>,
     page: Option<Report>,
-    sink: Arc<dyn Sink>,
-    clock: SharedClock,
+    shared: Arc<Shared>,
     start: Duration,
 }
 
 impl Open {
-    pub(super) fn new(record: AuditRecord, sink: Arc<dyn Sink>, clock: SharedClock) -> Self {
-        Self { record: Some(Box::new(record)), page: None, sink, start: clock.elapsed(), clock }
+    pub(super) fn new(record: AuditRecord, shared: Arc<Shared>) -> Self {
+        Self { record: Some(Box::new(record)), page: None, start: shared.clock.elapsed(), shared }
     }
 
     /// The id of the request.
@@ -63,28 +63,26 @@ impl Open {
     }
 
     fn head(&mut self, head: &response::Parts, span: &Span) {
-        let now = self.clock.elapsed();
+        let now = self.shared.clock.elapsed();
         let Some(record) = &mut self.record else { return };
         record.status = Some(head.status.as_u16());
         record.upstream = Some(now.saturating_sub(self.start));
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        record.content_type = content_type.map(|t| lower(t.split(';').next().unwrap_or_default().trim().chars(), 64));
+        record.content_type = content_type.map(media_type);
         record.decision = head.extensions.get::<Decision>().cloned();
         self.page = head.extensions.get::<Report>().cloned();
         if !span.is_disabled() {
-            span.record("http.response.status_code", head.status.as_u16());
-            if let Some(decision) = &record.decision {
-                span.record("deckle.action", decision.action.code());
-            }
+            let action = record.decision.as_ref().map(|decision| decision.action.code());
+            tracing::record_all!(span, http.response.status_code = head.status.as_u16(), deckle.action = action);
         }
     }
 
     /// `Server-Timing` (W3C): milliseconds, and the id of the record.
-    fn tell_timing(&self, headers: &mut HeaderMap) {
-        let Some(record) = &self.record else { return };
+    fn tell_timing(&self, head: &mut response::Parts) {
+        let Some(record) = self.record.as_ref().filter(|_| self.shared.server_timing) else { return };
         let took = record.assessment.as_ref().map_or(Duration::ZERO, |a| a.took).as_secs_f64() * 1_000.0;
         let value = format!("deckle;dur={took:.3};desc=\"{}\"", record.request_id);
-        headers.extend(HeaderValue::from_str(&value).ok().map(|value| (SERVER_TIMING, value)));
+        head.headers.extend(HeaderValue::try_from(value).ok().map(|value| (SERVER_TIMING, value)));
     }
 
     pub(super) fn count(&mut self, bytes: usize) {
@@ -103,7 +101,7 @@ impl Open {
     pub(super) fn finish(&mut self, complete: bool) {
         let Some(mut record) = self.record.take() else { return };
         record.complete = complete;
-        record.duration = self.clock.elapsed().saturating_sub(self.start);
+        record.duration = self.shared.clock.elapsed().saturating_sub(self.start);
         #[cfg(feature = "html")]
         {
             record.page = self.page.as_ref().map(summary);
@@ -112,8 +110,14 @@ impl Open {
             record.error = Some("inner_panic");
             record.status = record.status.or(Some(500));
         }
-        self.sink.record(record);
+        self.shared.sink.record(record);
     }
+}
+
+/// Without its parameters, in lower case. A header value that is text is ASCII.
+fn media_type(content_type: &str) -> String {
+    let name = content_type.split(';').next().unwrap_or_default().trim();
+    name.get(..MAX_TYPE).unwrap_or(name).to_ascii_lowercase()
 }
 
 #[cfg(feature = "html")]
@@ -169,7 +173,6 @@ pin_project! {
         answer: Answer<F>,
         open: Option<Open>,
         span: Span,
-        server_timing: bool,
     }
 }
 
@@ -182,14 +185,14 @@ pin_project! {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(call: F, open: Open, span: Span, server_timing: bool) -> Self {
-        Self { answer: Answer::Inner { call }, open: Some(open), span, server_timing }
+    pub(super) fn new(call: F, open: Open, span: Span) -> Self {
+        Self { answer: Answer::Inner { call }, open: Some(open), span }
     }
 
     /// The inner service is not asked.
-    pub(super) fn refused(response: Response<Full<Bytes>>, mut open: Open, span: Span, server_timing: bool) -> Self {
+    pub(super) fn refused(response: Response<Full<Bytes>>, mut open: Open, span: Span) -> Self {
         open.fail("audit_unwritable");
-        Self { answer: Answer::Own { response: Some(response) }, open: Some(open), span, server_timing }
+        Self { answer: Answer::Own { response: Some(response) }, open: Some(open), span }
     }
 }
 
@@ -217,9 +220,7 @@ where
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
                 open.head(&head, this.span);
-                if *this.server_timing {
-                    open.tell_timing(&mut head.headers);
-                }
+                open.tell_timing(&mut head);
                 // Nothing will be asked of such a body.
                 let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
                     || head.status.is_informational()
@@ -237,5 +238,20 @@ where
 impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ResponseFuture")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_media_type_its_name_is_kept() {
+        for (sent, kept) in
+            [("text/html", "text/html"), (" Text/HTML ; charset=utf-8", "text/html"), ("", ""), (";charset=utf-8", "")]
+        {
+            assert_eq!(media_type(sent), kept);
+        }
+        assert_eq!(media_type(&"X".repeat(300_000)), "x".repeat(MAX_TYPE));
     }
 }

@@ -42,11 +42,17 @@ use crate::clock::{SharedClock, SystemClock};
 #[derive(Clone)]
 #[must_use]
 pub struct AuditLayer {
-    sink: Arc<dyn Sink>,
-    clock: SharedClock,
-    server_timing: bool,
-    refusing: Option<Arc<Answers>>,
-    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+}
+
+/// What is the same for all requests.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) clock: SharedClock,
+    pub(super) server_timing: bool,
+    pub(super) refusing: Option<Arc<Answers>>,
+    pub(super) settings: Arc<Settings>,
 }
 
 impl AuditLayer {
@@ -58,19 +64,20 @@ impl AuditLayer {
     /// The same on another clock.
     pub fn with_clock(sink: impl Sink, clock: SharedClock) -> Self {
         let settings = Arc::new(Settings::default());
-        Self { sink: Arc::new(sink), clock, server_timing: false, refusing: None, settings }
+        let shared = Shared { sink: Arc::new(sink), clock, server_timing: false, refusing: None, settings };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Whether each answer says in `Server-Timing` what judging took, and the id of its record.
     pub fn server_timing(mut self, on: bool) -> Self {
-        self.server_timing = on;
+        Arc::make_mut(&mut self.shared).server_timing = on;
         self
     }
 
     /// By which settings paths and queries are redacted that are too long to be kept as they were sent: those of the sink. By
     /// default, the defaults.
     pub fn redacting(mut self, settings: &Settings) -> Self {
-        self.settings = Arc::new(settings.clone());
+        Arc::make_mut(&mut self.shared).settings = Arc::new(settings.clone());
         self
     }
 
@@ -80,7 +87,8 @@ impl AuditLayer {
     /// # Errors
     /// [`ActionError::Page`] for a page of the site's own that does not hold.
     pub fn refusing(mut self, pages: &action::Settings) -> Result<Self, ActionError> {
-        self.refusing = Some(Arc::new(Answers::new(pages.contact.clone(), pages.templates.as_deref())?));
+        let answers = Answers::new(pages.contact.clone(), pages.templates.as_deref())?;
+        Arc::make_mut(&mut self.shared).refusing = Some(Arc::new(answers));
         Ok(self)
     }
 }
@@ -95,7 +103,6 @@ impl<S> Layer<S> for AuditLayer {
     type Service = Audit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (sink, settings) = (Arc::clone(&self.sink), Arc::clone(&self.settings));
-        Audit::new(inner, sink, self.clock.clone(), self.server_timing, self.refusing.clone(), settings)
+        Audit::new(inner, Arc::clone(&self.shared))
     }
 }

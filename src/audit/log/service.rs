@@ -5,56 +5,46 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Version, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Version, header};
 use http_body::Body;
 use tower_service::Service;
 
 use super::body::LogBody;
 use super::future::{Open, ResponseFuture};
-use crate::action::Answers;
+use super::layer::Shared;
+use crate::audit::AuditRecord;
 use crate::audit::cut::{MAX_METHOD, Overlong, cut, trace_parent};
 use crate::audit::record::METHODS;
-use crate::audit::{AuditRecord, Settings, Sink};
-use crate::clock::SharedClock;
 use crate::suspicion::Assessment;
 use crate::visitor::{Visitor, request_id};
 
 /// Characters of a host that are kept.
 const MAX_HOST: usize = 255;
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Middleware of [`AuditLayer`](super::AuditLayer).
 #[derive(Clone)]
 pub struct Audit<S> {
     inner: S,
-    sink: Arc<dyn Sink>,
-    clock: SharedClock,
-    server_timing: bool,
-    refusing: Option<Arc<Answers>>,
-    settings: Arc<Settings>,
+    shared: Arc<Shared>,
 }
 
 impl<S> Audit<S> {
-    pub(super) fn new(
-        inner: S,
-        sink: Arc<dyn Sink>,
-        clock: SharedClock,
-        server_timing: bool,
-        refusing: Option<Arc<Answers>>,
-        settings: Arc<Settings>,
-    ) -> Self {
-        Self { inner, sink, clock, server_timing, refusing, settings }
+    pub(super) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
     }
 
     fn open<B>(&self, request: &Request<B>) -> Open {
         let (uri, headers) = (request.uri(), request.headers());
         let mut visitor = request.extensions().get::<Visitor>().cloned();
         let mut overlong = Overlong::default();
-        let long = overlong.path(uri.path(), &self.settings);
+        let Shared { settings, clock, .. } = &*self.shared;
+        let long = overlong.path(uri.path(), settings);
         if let (Some(visitor), Some(long)) = (&mut visitor, &long) {
             // Its normal form may be as long, and is not written.
             visitor.path = Arc::clone(long);
         }
-        let time = visitor.as_ref().map_or_else(|| self.clock.unix(), |v| v.arrived);
+        let time = visitor.as_ref().map_or_else(|| clock.unix(), |v| v.arrived);
         let record = AuditRecord {
             time,
             request_id: visitor.as_ref().map_or_else(|| request_id(time), |v| v.request_id),
@@ -62,14 +52,14 @@ impl<S> Audit<S> {
             scheme: if visitor.as_ref().is_some_and(|v| v.secure) { "https" } else { "http" },
             host: host(uri, headers, visitor.as_ref().map(|v| &v.host)),
             path: long.unwrap_or_else(|| path(uri.path(), visitor.as_ref().map(|v| &v.path))),
-            query: uri.query().map(|query| overlong.query(query, &self.settings)),
+            query: uri.query().map(|query| overlong.query(query, settings)),
             status: None,
             body_size: 0,
             content_type: None,
             protocol: protocol(request.version()),
             user_agent: headers.get(header::USER_AGENT).map(|sent| overlong.user_agent(sent.as_bytes())),
             referer: headers.get(header::REFERER).map(|sent| overlong.referer(sent.as_bytes())),
-            trace_parent: headers.get("traceparent").and_then(|sent| trace_parent(sent.to_str().ok()?)),
+            trace_parent: headers.get(TRACE_PARENT).and_then(|sent| trace_parent(sent.to_str().ok()?)),
             assessment: request.extensions().get::<Assessment>().cloned(),
             visitor,
             decision: None,
@@ -80,7 +70,7 @@ impl<S> Audit<S> {
             error: None,
             overlong: overlong.if_any(),
         };
-        Open::new(record, Arc::clone(&self.sink), self.clock.clone())
+        Open::new(record, Arc::clone(&self.shared))
     }
 }
 
@@ -96,20 +86,16 @@ fn host(uri: &http::Uri, headers: &HeaderMap, known: Option<&Arc<str>>) -> Arc<s
     let whole = text.len() <= MAX_HOST && text.bytes().all(|b| b.is_ascii_graphic());
     match known.filter(|known| whole && known.eq_ignore_ascii_case(text)) {
         Some(known) => Arc::clone(known),
-        None => lower(text.chars().filter(char::is_ascii_graphic), MAX_HOST).into(),
+        None => {
+            let shown = text.chars().filter(char::is_ascii_graphic).take(MAX_HOST);
+            shown.map(|c| c.to_ascii_lowercase()).collect::<String>().into()
+        }
     }
 }
 
 /// `known`: its normal form; most paths are sent in that.
 fn path(sent: &str, known: Option<&Arc<str>>) -> Arc<str> {
     known.filter(|known| ***known == *sent).map_or_else(|| sent.into(), Arc::clone)
-}
-
-/// In lower case. The usual room is taken at once: a text that grows is copied.
-pub(super) fn lower(text: impl Iterator<Item = char>, most: usize) -> String {
-    let mut lower = String::with_capacity(64);
-    lower.extend(text.take(most).map(|c| c.to_ascii_lowercase()));
-    lower
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -137,14 +123,14 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let open = self.open(&request);
         let span = open.span();
-        if let Some(answers) = &self.refusing
-            && self.sink.is_losing()
+        if let Some(answers) = &self.shared.refusing
+            && self.shared.sink.is_losing()
         {
             let answer = answers.unavailable(open.request_id(), request.headers());
-            return ResponseFuture::refused(answer, open, span, self.server_timing);
+            return ResponseFuture::refused(answer, open, span);
         }
         let inner = span.in_scope(|| self.inner.call(request));
-        ResponseFuture::new(inner, open, span, self.server_timing)
+        ResponseFuture::new(inner, open, span)
     }
 }
 

@@ -34,6 +34,8 @@ use tell::Jump;
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How often a head is signed.
 const SIGN_EVERY: Duration = Duration::from_secs(60);
+/// Room that is made for a line; most have fewer bytes.
+const LINE: usize = 1_536;
 /// How often the free space is looked at.
 const LOOK_FREE: Duration = Duration::from_secs(1);
 
@@ -195,7 +197,7 @@ impl Writer {
 
     fn write(&mut self, batch: &[AuditRecord]) {
         let Some(mut draft) = self.draft() else { return self.lose(batch.len(), None) };
-        draft.bytes.reserve(batch.len() * 800);
+        draft.bytes.reserve(batch.len() * LINE);
         let stats = Arc::clone(&self.outside.stats);
         let shared = Arc::clone(&self.outside.pseudonyms);
         let mut pseudonyms = shared.lock().unwrap_or_else(PoisonError::into_inner);

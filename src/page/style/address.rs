@@ -2,6 +2,7 @@
 //!
 //! A sheet is known by host, path and query. Its scheme is not told where another proxy ends TLS.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
@@ -58,10 +59,15 @@ fn without_dots(path: &str) -> String {
 }
 
 /// A host as sheets are known by it: in lower case, without the port that goes without saying.
-pub(crate) fn host(authority: &str) -> String {
-    let authority = authority.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
-    let bare = authority.strip_suffix(":443").or_else(|| authority.strip_suffix(":80")).unwrap_or(&authority);
-    bare.trim_end_matches('.').to_owned()
+pub(super) fn host(authority: &str) -> Cow<'_, str> {
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    let bare = authority.strip_suffix(":443").or_else(|| authority.strip_suffix(":80")).unwrap_or(authority);
+    lower_case(bare.trim_end_matches('.'))
+}
+
+/// Most text is so already.
+pub(super) fn lower_case(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() }
 }
 
 /// What a sheet is known by.
@@ -120,6 +126,7 @@ mod tests {
             assert_eq!(resolve(&base, to).as_deref(), Some("news.example/s.css"), "{to}");
         }
         assert_eq!(name("news.example:8080", "/s.css?v=1"), "news.example:8080/s.css?v=1");
+        assert!(matches!(host("user@news.example.:80"), Cow::Borrowed("news.example")), "nothing to change");
         assert_eq!(resolve(&base, "data:text/css,x"), None);
         assert_eq!(hash("a"), hash("a"));
         assert_ne!(hash("a"), hash("b"));

@@ -81,7 +81,7 @@ impl Site {
             mount: mount.into(),
             links: false,
             policy,
-            guard: Guard::new(&settings.guard, &rights.license.name, mount),
+            guard: Guard::new(&settings.guard, &rights.license.name, mount).at(settings.origin.as_deref()),
             beacon: if settings.guard.beacon { Beacon::new(mount).map(Arc::new) } else { None },
             notice: Notice::new(&settings.notice, &settings.guard.lang, rights).map_err(value)?,
             robots: Arc::default(),

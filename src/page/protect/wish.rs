@@ -107,8 +107,7 @@ impl Site {
 
     /// Amends the policies of an answer, for the guard to run.
     pub(super) fn amend_policies(&self, wish: &mut Wish, headers: &mut HeaderMap, not_modified: bool) {
-        let origin = self.settings.origin.as_deref();
-        let Some(target) = self.guard.target(wish.guard, wish.language.as_deref(), origin) else { return };
+        let Some(target) = self.guard.target(wish.guard, wish.language.as_deref()) else { return };
         let mut policies = Policies::new(target, &self.settings.csp);
         if not_modified {
             csp::keep_stored(headers, &policies);

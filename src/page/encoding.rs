@@ -115,6 +115,11 @@ pub(crate) fn accept_encoding(value: &str) -> String {
     if kept.is_empty() { Coding::Identity.code().to_owned() } else { kept }
 }
 
+/// Is no coding asked for, as [`accept_encoding`] says it?
+pub(crate) fn asks_for_none(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT_ENCODING).is_some_and(|value| value.as_bytes() == b"identity")
+}
+
 /// A body without its codings, as far as it can be read.
 #[cfg(feature = "cli")]
 pub(crate) fn decoded(headers: &HeaderMap, body: &[u8]) -> bytes::Bytes {

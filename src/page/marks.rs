@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use http::Uri;
 use lol_html::Selector;
 
 use super::article::Shared;
 use super::forms::Spelling;
-use super::style::{ClassEffects, HostStyles, NamedStyle, PageSheets, StyleTexts};
+use super::style::{ClassEffects, HostStyles, NamedStyle, PageAddress, PageSheets, StyleTexts};
 use super::tokens::Tokens;
 use crate::slot::FormKinds;
 
@@ -43,7 +42,7 @@ pub(crate) struct MarkRules {
     /// White space is used only where all sheets of a page are known.
     pub(crate) prove_white: bool,
     /// The address of the page, by which its sheets are told.
-    pub(crate) base: Option<Uri>,
+    pub(crate) address: Option<PageAddress>,
 }
 
 impl MarkRules {

@@ -38,7 +38,7 @@ impl Site {
     /// What the site wants for one page. The field that says so goes no further.
     pub(super) fn wish(&self, ask: &Ask, head: &mut http::response::Parts) -> Wish {
         let policy = head.extensions.get::<PagePolicy>().copied().unwrap_or_default();
-        let named = head.headers.remove(self.settings.guard.skip.header.as_str());
+        let named = self.guard_field.as_ref().and_then(|field| head.headers.remove(field));
         let named = named.and_then(|value| {
             let mode = value.to_str().ok().and_then(|code| GuardMode::from_code(code.trim()));
             if mode.is_none() {
@@ -70,8 +70,8 @@ impl Site {
     /// Declares rights in the head of an answer that shows something of the site.
     pub(super) fn declare(&self, ask: &Ask, wish: &mut Wish, status: StatusCode, headers: &mut HeaderMap) {
         // A signature that covers these fields, and that is kept, would no longer hold.
-        let signed = self.obeys(ask).signatures && signature::covers_a_page(headers);
-        if wish.rights && !self.silent && !signed && declares(status, headers) {
+        let signed = || self.obeys(ask).signatures && signature::covers_a_page(headers);
+        if wish.rights && !self.silent && declares(status, headers) && !signed() {
             rights::fields::declare(&self.policy, self.uses(ask), headers);
         }
         let reserved = rights::fields::reserved(headers) == Some(true);
@@ -172,11 +172,12 @@ impl Site {
 
     /// Is this an article in a form that cannot be marked, and is that to be refused?
     pub(super) fn refuses(&self, head: &http::response::Parts) -> bool {
+        if self.settings.alternate != Alternate::Refuse || head.status != StatusCode::OK {
+            return false;
+        }
         let media = head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        self.settings.alternate == Alternate::Refuse
-            && head.status == StatusCode::OK
-            && matches!(media.as_str(), "text/markdown" | "text/x-markdown")
+        let media = media.split(';').next().unwrap_or_default().trim();
+        ["text/markdown", "text/x-markdown"].iter().any(|refused| media.eq_ignore_ascii_case(refused))
     }
 }
 

@@ -4,9 +4,25 @@
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use http::Uri;
+
+/// The address of a page as it was asked for, by which its sheets are told. Most pages are known, and need no more of it.
+#[derive(Debug, Clone)]
+pub(crate) struct PageAddress {
+    /// With its port.
+    pub(crate) host: Arc<str>,
+    /// With its query.
+    pub(crate) target: Arc<str>,
+}
+
+impl PageAddress {
+    /// Without its query. `None`: it is no address.
+    pub(crate) fn uri(&self) -> Option<Uri> {
+        format!("http://{}{}", self.host, self.target.split('?').next().unwrap_or_default()).parse().ok()
+    }
+}
 
 /// An address as a page names it.
 pub(crate) fn join(base: &Uri, to: &str) -> Option<Uri> {
@@ -111,6 +127,14 @@ mod tests {
         ] {
             assert_eq!(join(&base, to).map(|uri| uri.to_string()), expect.map(str::to_owned), "{to}");
         }
+    }
+
+    #[test]
+    fn a_page_has_an_address_without_its_query() {
+        let uri = |host: &str, target: &str| PageAddress { host: host.into(), target: target.into() }.uri();
+        assert_eq!(uri("news.example:8080", "/a/b?c=/d?e").unwrap(), "http://news.example:8080/a/b");
+        assert_eq!(uri("news.example", "/?p=1").unwrap(), "http://news.example/");
+        assert_eq!(uri("", "/a"), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::page::plan::{
     Decision, Head, Held, Memory, PlanCache, Sent, Stored, decide, has_directive, may_be_kept, nominates, strong_tag,
 };
 use crate::page::{Finding, PageBody, PagePolicy, PageReport, Rewrite};
-use crate::watermark::SealForm;
+use crate::watermark::{Mark, SealForm};
 
 /// Requests of one key get one page, if the site answers them with one head and one source.
 #[derive(Hash)]
@@ -186,7 +186,7 @@ impl Site {
             let mut facts = report.facts_mut();
             facts.coding_in = Some(codings.last().copied().unwrap_or(Coding::Identity));
             facts.coding_out = Some(Coding::Gzip);
-            facts.mark = ask.mark.filter(|_| recall.no_slots.is_none()).map(|mark| mark.to_string());
+            facts.mark = ask.mark.filter(|_| recall.no_slots.is_none()).map(Mark::text);
             facts.mark_level = self.level().code();
             facts.mark_skip = recall.no_slots;
             (facts.body_in, facts.body_out, facts.known) = (page.read, page.written, true);

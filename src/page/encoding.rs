@@ -52,13 +52,13 @@ impl Coding {
     }
 
     /// The letter in an entity tag.
-    pub(crate) fn letter(self) -> char {
+    pub(crate) fn letter(self) -> &'static str {
         match self {
-            Self::Identity => 'i',
-            Self::Gzip => 'g',
-            Self::Br => 'b',
-            Self::Zstd => 'z',
-            Self::Deflate => 'd',
+            Self::Identity => "i",
+            Self::Gzip => "g",
+            Self::Br => "b",
+            Self::Zstd => "z",
+            Self::Deflate => "d",
         }
     }
 

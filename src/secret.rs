@@ -33,11 +33,34 @@ pub(crate) const MAX_KID: u8 = 7;
 /// HMAC-SHA-256 of the concatenated parts.
 pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     // HMAC takes keys of any length (RFC 2104 §2), so the error cannot happen; an all-zero tag verifies nothing.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
+    let Ok(mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
+    tag(mac, parts)
+}
+
+fn tag(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     for part in parts {
         mac.update(part);
     }
     mac.finalize().into_bytes().into()
+}
+
+/// A key of HMAC-SHA-256 for many messages. What depends on it alone is worked out once (RFC 2104 §4), which is half of the work for
+/// a short message.
+#[derive(Clone)]
+pub(crate) struct HmacKey(Hmac<Sha256>);
+
+impl HmacKey {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        // A key is filled up with zeros to a block (RFC 2104 §2).
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(key);
+        Self(<Hmac<Sha256> as KeyInit>::new(&block.into()))
+    }
+
+    /// [`hmac_sha256`] under this key.
+    pub(crate) fn tag(&self, parts: &[&[u8]]) -> [u8; 32] {
+        tag(self.0.clone(), parts)
+    }
 }
 
 /// One secret with its key id. `Debug` never shows the bytes; they are wiped when dropped.
@@ -316,6 +339,18 @@ mod tests {
         assert_eq!(first_bytes("deckle-proxy-1", "via"), "220254cdaa51d2c5");
         assert_eq!(first_bytes("deckle-secret-1", "id"), "aabfa0dbb39a59e6");
         assert_eq!(first_bytes("deckle-watermark-1", "row"), "246a71f1276a1b88");
+    }
+
+    #[test]
+    fn a_key_for_many_messages_gives_the_same_tags() {
+        let bytes: [u8; 32] = std::array::from_fn(|at| at as u8);
+        let key = HmacKey::new(&bytes);
+        for length in [0, 1, 55, 56, 64, 200] {
+            let message = vec![7; length];
+            for _ in 0..2 {
+                assert_eq!(key.tag(&[b"a", &message]), hmac_sha256(&bytes, &[b"a", &message]), "{length}");
+            }
+        }
     }
 
     #[test]

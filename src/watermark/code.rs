@@ -14,7 +14,7 @@ use chacha20::cipher::{KeyIvInit, StreamCipher};
 use data_encoding::HEXLOWER;
 use siphasher::sip::SipHasher24;
 
-use crate::secret::{Secret, hmac_sha256};
+use crate::secret::{HmacKey, Secret};
 use crate::slot::{Class, PlaceHash, PlaceKind};
 
 /// Columns of the gap channel.
@@ -77,10 +77,10 @@ const USUAL_CONTEXT: usize = 128;
 #[derive(Clone)]
 pub struct Keys {
     kid: u8,
-    id: [u8; 32],
+    id: HmacKey,
     slot: [u8; 16],
     row: [u8; 32],
-    seal: [u8; 32],
+    seal: HmacKey,
 }
 
 impl Keys {
@@ -89,7 +89,8 @@ impl Keys {
         let key = |label| secret.derive(DOMAIN, label);
         let mut slot = [0; 16];
         slot.copy_from_slice(&key("slot")[..16]);
-        Self { kid: secret.kid(), id: key("id"), slot, row: key("row"), seal: key("seal") }
+        let (id, seal) = (HmacKey::new(&key("id")), HmacKey::new(&key("seal")));
+        Self { kid: secret.kid(), id, slot, row: key("row"), seal }
     }
 
     /// Which secret they belong to.
@@ -109,14 +110,14 @@ impl Keys {
 
     /// The mark of one of `n` forms of a page, the one that this visitor gets.
     pub fn bucket_mark(&self, n: u32, visitor: &[u8], path: &[u8]) -> Mark {
-        let chosen = hmac_sha256(&self.id, &[b"choose", &[0], visitor, &[0], path]);
+        let chosen = self.id.tag(&[b"choose", &[0], visitor, &[0], path]);
         let chosen = chosen.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
         let bucket = (chosen % u64::from(n.max(1))) as u32;
         self.mark(&[b"bucket", &[0], path, &[0], &bucket.to_be_bytes()])
     }
 
     fn mark(&self, parts: &[&[u8]]) -> Mark {
-        let digest = hmac_sha256(&self.id, parts);
+        let digest = self.id.tag(parts);
         let id = digest.iter().take(6).fold(0u64, |id, byte| id << 8 | u64::from(*byte));
         Mark { kid: self.kid, id }
     }
@@ -181,7 +182,7 @@ impl Keys {
     }
 
     fn tag(&self, mark: u64) -> u128 {
-        let digest = hmac_sha256(&self.seal, &[&[self.kid], &mark.to_be_bytes()[2..]]);
+        let digest = self.seal.tag(&[&[self.kid], &mark.to_be_bytes()[2..]]);
         digest.iter().take(3).fold(0u128, |tag, byte| tag << 8 | u128::from(*byte))
     }
 
@@ -271,6 +272,7 @@ pub fn char_symbol(c: char) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::hmac_sha256;
 
     const MARK: u64 = 0x0123_4567_89ab;
 
@@ -299,12 +301,13 @@ mod tests {
     fn keys_are_derived_as_in_the_reference() {
         let keys = keys();
         // Computed with Python's hmac module.
+        assert_eq!(HEXLOWER.encode(&keys.row), "246a71f1276a1b880ca77f498d35db0ab9451c85b303a4623fbbc91a1202e597");
         for (key, expect) in [
-            (keys.row, "246a71f1276a1b880ca77f498d35db0ab9451c85b303a4623fbbc91a1202e597"),
-            (keys.seal, "e5c12066a8f6662da0e8c77f43a3cba32295b71cb9eb086c9c57a0e86c5d3590"),
-            (keys.id, "894de8f7d19ca6126ce6d335a28dee7e9ebdb0b0557f5ab00decbb6bff225798"),
+            (&keys.seal, "e5c12066a8f6662da0e8c77f43a3cba32295b71cb9eb086c9c57a0e86c5d3590"),
+            (&keys.id, "894de8f7d19ca6126ce6d335a28dee7e9ebdb0b0557f5ab00decbb6bff225798"),
         ] {
-            assert_eq!(HEXLOWER.encode(&key), expect);
+            let expect = HEXLOWER.decode(expect.as_bytes()).unwrap();
+            assert_eq!(key.tag(&[b"message"]), hmac_sha256(&expect, &[b"message"]));
         }
         assert_eq!(HEXLOWER.encode(&keys.slot), "efc388cf6f490d781d44f8b9b5870629", "the first half");
     }

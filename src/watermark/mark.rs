@@ -1,6 +1,7 @@
 //! Chooses the alternatives of a page for one visitor.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ use crate::slot::{Choose, Class, Form, GapRow, PlaceHash, PlaceKind};
 /// Marks copies under the active secret.
 #[derive(Debug, Clone)]
 pub struct Marker {
-    keys: Keys,
+    keys: Arc<Keys>,
     scope: Scope,
     markup: SealMarkup,
 }
@@ -48,7 +49,7 @@ pub struct Channels {
 impl Marker {
     /// A marker.
     pub fn new(secrets: &Secrets, settings: &Settings) -> Self {
-        Self { keys: Keys::new(secrets.active()), scope: settings.scope, markup: settings.seal_markup }
+        Self { keys: Arc::new(Keys::new(secrets.active())), scope: settings.scope, markup: settings.seal_markup }
     }
 
     /// Which secret it marks with.
@@ -68,7 +69,7 @@ impl Marker {
     /// The choices of a mark.
     pub fn choices(&self, mark: Mark, channels: Channels, form: SealForm) -> Choices {
         Choices {
-            keys: self.keys.clone(),
+            keys: Arc::clone(&self.keys),
             mark: mark.id,
             channels,
             form,
@@ -134,7 +135,7 @@ pub enum SealForm {
 /// The choices of one mark; its seal, and the row of a class, are made when their first place is met.
 #[derive(Debug)]
 pub struct Choices {
-    keys: Keys,
+    keys: Arc<Keys>,
     mark: u64,
     channels: Channels,
     form: SealForm,

@@ -8,7 +8,7 @@ use super::layer::Marking;
 use crate::page::marks::{MarkRules, Variants};
 use crate::page::tee::Room;
 use crate::page::{Findings, PageError, Styles};
-use crate::secret::hmac_sha256;
+use crate::secret::HmacKey;
 use crate::slot::FormKinds;
 use crate::visitor::PathGlobs;
 use crate::watermark::{Channels, Consistency, Hydrated, Level, Mark, Marker, Settings, Whitespace};
@@ -29,7 +29,7 @@ pub(super) struct Marks {
     pub(super) prove_white: bool,
     paths: MarkedPaths,
     /// Tells entity tags of copies apart.
-    etag_key: [u8; 32],
+    etag_key: HmacKey,
 }
 
 impl Marks {
@@ -47,7 +47,7 @@ impl Marks {
             room: Room::default(),
             prove_white: settings.channels.whitespace == Whitespace::Auto,
             paths,
-            etag_key: secrets.active().derive("deckle-etag-1", "mark"),
+            etag_key: HmacKey::new(&secrets.active().derive("deckle-etag-1", "mark")),
         }))
     }
 
@@ -62,7 +62,7 @@ impl Marks {
     /// What tells this mark's copy of a page from others, by the entity tag of the site's own.
     pub(super) fn tag_of(&self, mark: Mark, opaque: &[u8]) -> [u8; 4] {
         let [_, _, id @ ..] = mark.id.to_be_bytes();
-        let [a, b, c, d, ..] = hmac_sha256(&self.etag_key, &[&[mark.kid], &id, &[0], opaque]);
+        let [a, b, c, d, ..] = self.etag_key.tag(&[&[mark.kid], &id, &[0], opaque]);
         [a, b, c, d]
     }
 }

@@ -80,7 +80,11 @@ impl Site {
 
     /// What is said about what was asked for: by the path as it came, and as others may write it.
     fn uses(&self, ask: &Ask) -> rights::Uses {
-        let (mut uses, other) = (self.policy.resolve(&ask.target), self.policy.resolve(&ask.path));
+        let mut uses = self.policy.resolve(&ask.target);
+        if ask.target == ask.path {
+            return uses;
+        }
+        let other = self.policy.resolve(&ask.path);
         for of in rights::Use::ALL {
             let stricter = uses.get(of).max(other.get(of));
             uses.set(of, stricter);

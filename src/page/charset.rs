@@ -12,6 +12,9 @@ use super::prescan::prescan;
 /// How many bytes the prescan looks at (WHATWG HTML §4.2.5.4).
 pub(crate) const PRESCAN: usize = 1_024;
 
+/// What most pages say of themselves: its label need not be looked for.
+const USUAL: &str = "text/html; charset=utf-8";
+
 /// What the start of a page says about its charset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Charset {
@@ -48,6 +51,9 @@ pub(crate) fn is_refused(encoding: &'static Encoding) -> bool {
 /// The `charset` parameter of `Content-Type`, with the label it holds, if any.
 pub(crate) fn from_header(headers: &HeaderMap) -> Option<&'static Encoding> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    if value.eq_ignore_ascii_case(USUAL) {
+        return Some(UTF_8);
+    }
     let parameter = value.split(';').skip(1).find_map(|p| {
         let (name, value) = p.split_once('=')?;
         name.trim().eq_ignore_ascii_case("charset").then_some(value.trim().trim_matches('"'))
@@ -136,6 +142,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, "text/html; Charset=\"Shift_JIS\"".parse().unwrap());
         assert_eq!(from_header(&headers), Some(SHIFT_JIS));
+        for usual in ["Text/HTML; charset=UTF-8", "text/html;charset=\"utf8\""] {
+            headers.insert(header::CONTENT_TYPE, usual.parse().unwrap());
+            assert_eq!(from_header(&headers), Some(UTF_8), "{usual}");
+        }
     }
 
     #[test]

@@ -15,8 +15,13 @@ pub(crate) static OF_THE_CONNECTION: [HeaderName; 7] = [
 
 /// The fields that `Connection` names. What is no name is no field.
 pub(crate) fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    named(headers).filter_map(|name| name.parse().ok())
+}
+
+/// The same as they are written, in any case.
+pub(crate) fn named(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).filter_map(|name| name.trim().parse().ok())
+    lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
 /// Proxies write them, and a client could claim to be somebody else in them. Besides: all that begin with [`PREFIX`].

@@ -52,13 +52,13 @@ impl Coding {
     }
 
     /// The letter in an entity tag.
-    pub(crate) fn letter(self) -> char {
+    pub(crate) fn letter(self) -> &'static str {
         match self {
-            Self::Identity => 'i',
-            Self::Gzip => 'g',
-            Self::Br => 'b',
-            Self::Zstd => 'z',
-            Self::Deflate => 'd',
+            Self::Identity => "i",
+            Self::Gzip => "g",
+            Self::Br => "b",
+            Self::Zstd => "z",
+            Self::Deflate => "d",
         }
     }
 
@@ -100,19 +100,24 @@ pub(crate) fn content_codings(headers: &HeaderMap) -> std::result::Result<Vec<Co
 /// The codings that may be asked of the upstream: what the client accepts and deckle can read, weights kept
 /// (RFC 9110 §12.5.3). Nothing in common: `identity`.
 pub(crate) fn accept_encoding(value: &str) -> String {
-    let kept: Vec<&str> = value
-        .split(',')
-        .map(str::trim)
-        .filter(|item| {
-            let (token, weight) = item.split_once(';').unwrap_or((item, ""));
-            let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q == 0.0));
-            match Coding::from_token(token.trim()) {
-                Some(Coding::Identity) | None => false,
-                Some(_) => !refused,
-            }
-        })
-        .collect();
-    if kept.is_empty() { "identity".to_owned() } else { kept.join(", ") }
+    let is_wanted = |item: &&str| {
+        let (token, weight) = item.split_once(';').unwrap_or((item, ""));
+        let refused = || weight.trim().strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q == 0.0));
+        !matches!(Coding::from_token(token.trim()), Some(Coding::Identity) | None) && !refused()
+    };
+    let mut kept = String::with_capacity(value.len() + 8);
+    for item in value.split(',').map(str::trim).filter(is_wanted) {
+        if !kept.is_empty() {
+            kept.push_str(", ");
+        }
+        kept.push_str(item);
+    }
+    if kept.is_empty() { Coding::Identity.code().to_owned() } else { kept }
+}
+
+/// Is no coding asked for, as [`accept_encoding`] says it?
+pub(crate) fn asks_for_none(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT_ENCODING).is_some_and(|value| value.as_bytes() == b"identity")
 }
 
 /// A body without its codings, as far as it can be read.
@@ -130,17 +135,18 @@ pub(crate) fn decoded(headers: &HeaderMap, body: &[u8]) -> bytes::Bytes {
 
 /// The coding that a client likes best; of two that it likes as well the denser one.
 pub(crate) fn preferred(headers: &HeaderMap) -> Coding {
-    let weight = |of: Coding| -> f32 {
-        let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
-        let named = lines.flat_map(|line| line.split(',')).find_map(|item| {
-            let (token, weight) = item.split_once(';').unwrap_or((item, ""));
-            let weight = weight.trim().strip_prefix("q=").map_or(Some(1.0), |q| q.parse().ok());
-            (Coding::from_token(token.trim()) == Some(of)).then_some(weight.unwrap_or(0.0))
-        });
-        named.unwrap_or(0.0)
-    };
-    let ranked = [Coding::Br, Coding::Zstd, Coding::Gzip].map(|coding| (coding, weight(coding)));
-    let best = ranked.into_iter().reduce(|best, next| if next.1 > best.1 { next } else { best });
+    let mut ranked = [Coding::Br, Coding::Zstd, Coding::Gzip].map(|coding| (coding, None::<f32>));
+    let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
+    for item in lines.flat_map(|line| line.split(',')) {
+        let (token, weight) = item.split_once(';').unwrap_or((item, ""));
+        let Some(coding) = Coding::from_token(token.trim()) else { continue };
+        // Of one that is named twice the first weight counts.
+        if let Some((_, named @ None)) = ranked.iter_mut().find(|(ranked, _)| *ranked == coding) {
+            *named = Some(weight.trim().strip_prefix("q=").map_or(1.0, |q| q.parse().unwrap_or(0.0)));
+        }
+    }
+    let weights = ranked.into_iter().map(|(coding, weight)| (coding, weight.unwrap_or(0.0)));
+    let best = weights.reduce(|best, next| if next.1 > best.1 { next } else { best });
     best.filter(|(_, weight)| *weight > 0.0).map_or(Coding::Identity, |(coding, _)| coding)
 }
 
@@ -602,6 +608,25 @@ mod tests {
         for unknown in ["compress", "dcb", "dcz", "exi"] {
             assert_eq!(of(&[unknown]), Err(CodingError::Unknown), "{unknown}");
         }
+    }
+
+    #[test]
+    fn the_densest_of_what_a_client_likes_best_is_preferred() {
+        for (lines, best) in [
+            (&["gzip, deflate, br, zstd"][..], Coding::Br),
+            (&["gzip, zstd"][..], Coding::Zstd),
+            (&["deflate", "GZIP;q=0.5", "br; q=0.4"][..], Coding::Gzip),
+            (&["br;q=0, br", "gzip;q=0.1"][..], Coding::Gzip),
+            (&["br;q=x, gzip;q=0"][..], Coding::Identity),
+            (&["deflate, identity, *"][..], Coding::Identity),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::ACCEPT_ENCODING, line.parse().unwrap());
+            }
+            assert_eq!(preferred(&headers), best, "{lines:?}");
+        }
+        assert_eq!(preferred(&HeaderMap::new()), Coding::Identity);
     }
 
     #[test]

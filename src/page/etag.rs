@@ -18,10 +18,10 @@ pub(crate) struct EntityTag {
 
 /// What deckle adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Suffix {
+struct Suffix<'t> {
     version: u32,
     weakened: bool,
-    visitor: Option<String>,
+    visitor: Option<&'t str>,
 }
 
 impl EntityTag {
@@ -56,7 +56,7 @@ impl EntityTag {
         self.split().1.is_some()
     }
 
-    fn split(&self) -> (&[u8], Option<Suffix>) {
+    fn split(&self) -> (&[u8], Option<Suffix<'_>>) {
         let plain = (self.opaque.as_slice(), None);
         let Some(at) = memchr::memmem::rfind(&self.opaque, b"~dk") else { return plain };
         let (opaque, suffix) = self.opaque.split_at(at);
@@ -78,8 +78,8 @@ impl EntityTag {
     }
 }
 
-impl Suffix {
-    fn parse(text: &str) -> Option<Self> {
+impl<'t> Suffix<'t> {
+    fn parse(text: &'t str) -> Option<Self> {
         let body = text.strip_prefix("~dk")?;
         let (body, coding) = body.rsplit_once('.')?;
         if !matches!(coding, "i" | "g" | "b" | "z" | "d") {
@@ -98,7 +98,7 @@ impl Suffix {
             None => (head, false),
         };
         let version = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
-        Some(Self { version, weakened, visitor: visitor.map(str::to_owned) })
+        Some(Self { version, weakened, visitor })
     }
 }
 
@@ -119,9 +119,14 @@ impl TagMap<'_> {
         let was_strong = suffix.map_or(!tag.weak, |s| s.weakened || !tag.weak);
         let weak = tag.weak || self.volatile || self.visitor.is_some();
         let mark = if weak && was_strong { "s" } else { "" };
-        let visitor = self.visitor.map(|v| format!("-{}", v(opaque))).unwrap_or_default();
-        let suffix = format!("~dk{}{mark}{visitor}.{}", self.version, coding.letter());
-        EntityTag { weak, opaque: [opaque, suffix.as_bytes()].concat() }
+        let version = self.version.to_string();
+        let visitor = self.visitor.map(|v| v(opaque));
+        let (dash, visitor) = visitor.as_deref().map_or(("", ""), |visitor| ("-", visitor));
+        let mut text = opaque.to_vec();
+        for part in ["~dk", &version, mark, dash, visitor, ".", coding.letter()] {
+            text.extend_from_slice(part.as_bytes());
+        }
+        EntityTag { weak, opaque: text }
     }
 
     /// `If-None-Match`: the upstream's tag, if this visitor would get this very copy now. `foreign`: a tag that deckle has
@@ -130,7 +135,7 @@ impl TagMap<'_> {
         let (opaque, suffix) = tag.split();
         let Some(suffix) = suffix else { return foreign.then(|| tag.clone()) };
         let expected = self.visitor.map(|v| v(opaque));
-        let current = suffix.version == self.version && suffix.visitor == expected;
+        let current = suffix.version == self.version && suffix.visitor == expected.as_deref();
         current.then(|| EntityTag { weak: tag.weak && !suffix.weakened, opaque: opaque.to_vec() })
     }
 }

@@ -1,6 +1,8 @@
 //! Header fields of the request that goes in and of the response that comes out, so that a rewritten page stays a
 //! correct HTTP response (RFC 9110, RFC 9111).
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::encoding::{Coding, accept_encoding};
@@ -8,7 +10,12 @@ use super::etag::{EntityTag, TagMap, original};
 use super::signature;
 
 /// Fields that a rewritten body makes wrong (RFC 9530 §2–3, RFC 3230, RFC 1864).
-const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+static DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-md5"),
+];
 
 /// What a path answers with, by all that is known before it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,25 +61,24 @@ pub(crate) fn prepare_request(
         map_match(headers, header::IF_NONE_MATCH);
     }
     map_match(headers, header::IF_MATCH);
-    if headers.contains_key(header::ACCEPT_ENCODING) {
-        let all: Vec<&str> = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).collect();
-        let wanted = accept_encoding(&all.join(","));
-        if let Ok(value) = HeaderValue::from_str(&wanted) {
-            headers.insert(header::ACCEPT_ENCODING, value);
-        }
+    narrow_codings(headers);
+}
+
+/// Asks for no coding that deckle cannot read.
+fn narrow_codings(headers: &mut HeaderMap) {
+    let narrower = joined_text(headers, &header::ACCEPT_ENCODING).and_then(|accepted| {
+        let wanted = accept_encoding(&accepted);
+        let same = matches!(accepted, Cow::Borrowed(line) if line == wanted);
+        if same { None } else { HeaderValue::from_str(&wanted).ok() }
+    });
+    if let Some(value) = narrower {
+        headers.insert(header::ACCEPT_ENCODING, value);
     }
 }
 
 fn map_none_match(headers: &mut HeaderMap, foreign: bool, tags: &TagMap<'_>) {
-    if !headers.contains_key(header::IF_NONE_MATCH) {
-        return;
-    }
-    let lines: Vec<&[u8]> = headers.get_all(header::IF_NONE_MATCH).iter().map(HeaderValue::as_bytes).collect();
-    let joined = lines.join(&b", "[..]);
-    if joined == b"*" {
-        return;
-    }
-    let kept: Vec<HeaderValue> = EntityTag::parse_list(&joined)
+    let Some(list) = joined(headers, &header::IF_NONE_MATCH).filter(|list| **list != *b"*") else { return };
+    let kept: Vec<HeaderValue> = EntityTag::parse_list(&list)
         .unwrap_or_default()
         .iter()
         .filter_map(|tag| tags.none_match(tag, foreign))
@@ -90,8 +96,7 @@ fn map_none_match(headers: &mut HeaderMap, foreign: bool, tags: &TagMap<'_>) {
 
 /// The tags of `If-None-Match`; `None`: it says `*`, or cannot be read.
 pub(crate) fn none_match(headers: &HeaderMap) -> Option<Vec<EntityTag>> {
-    let lines: Vec<&[u8]> = headers.get_all(header::IF_NONE_MATCH).iter().map(HeaderValue::as_bytes).collect();
-    EntityTag::parse_list(&lines.join(&b", "[..]))
+    EntityTag::parse_list(&joined(headers, &header::IF_NONE_MATCH).unwrap_or_default())
 }
 
 /// Asks with these tags and no others.
@@ -103,12 +108,36 @@ pub(crate) fn set_none_match(headers: &mut HeaderMap, tags: &[EntityTag]) {
 }
 
 fn map_match(headers: &mut HeaderMap, name: HeaderName) {
-    let lines: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
-    let Some(tags) = EntityTag::parse_list(&lines.join(&b", "[..])).filter(|tags| !tags.is_empty()) else { return };
+    let tags = joined(headers, &name).and_then(|list| EntityTag::parse_list(&list));
+    let Some(tags) = tags.filter(|tags| !tags.is_empty()) else { return };
     let mapped: Vec<HeaderValue> = tags.iter().filter_map(|t| original(t).to_header()).collect();
     if let Some(line) = join(&mapped) {
         headers.insert(name, line);
     }
+}
+
+/// All lines of a field as one list. `None`: there is no such field.
+pub(super) fn joined<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Cow<'h, [u8]>> {
+    let mut lines = headers.get_all(name).iter();
+    let mut list = Cow::Borrowed(lines.next()?.as_bytes());
+    for line in lines {
+        let list = list.to_mut();
+        list.extend_from_slice(b", ");
+        list.extend_from_slice(line.as_bytes());
+    }
+    Some(list)
+}
+
+/// The same as text; of a line that is none nothing is read.
+fn joined_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Cow<'h, str>> {
+    let mut lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
+    let mut list = Cow::Borrowed(lines.next()?);
+    for line in lines {
+        let list = list.to_mut();
+        list.push(',');
+        list.push_str(line);
+    }
+    Some(list)
 }
 
 fn join(values: &[HeaderValue]) -> Option<HeaderValue> {
@@ -150,7 +179,7 @@ pub(crate) fn rewrite_response(headers: &mut HeaderMap, made: &Made<'_>, not_mod
         make_private(headers);
     }
     add_vary(headers);
-    for name in DIGESTS {
+    for name in &DIGESTS {
         headers.remove(name);
     }
     strip_trailer_names(headers);
@@ -162,7 +191,7 @@ pub(crate) fn text_changes(headers: &mut HeaderMap) {
     for name in [header::CONTENT_LENGTH, header::ETAG, header::LAST_MODIFIED, header::ACCEPT_RANGES] {
         headers.remove(name);
     }
-    for name in DIGESTS {
+    for name in &DIGESTS {
         headers.remove(name);
     }
     strip_trailer_names(headers);
@@ -226,10 +255,10 @@ fn add_vary(headers: &mut HeaderMap) {
 }
 
 fn strip_trailer_names(headers: &mut HeaderMap) {
-    let lines: Vec<&str> = headers.get_all(header::TRAILER).iter().filter_map(|v| v.to_str().ok()).collect();
-    let names = lines.iter().flat_map(|line| line.split(',')).map(str::trim);
+    let Some(list) = joined_text(headers, &header::TRAILER) else { return };
+    let names = list.split(',').map(str::trim);
     let kept: Vec<&str> =
-        names.filter(|n| !n.is_empty() && !DIGESTS.iter().any(|d| d.eq_ignore_ascii_case(n))).collect();
+        names.filter(|n| !n.is_empty() && !DIGESTS.iter().any(|d| n.eq_ignore_ascii_case(d.as_str()))).collect();
     let line = HeaderValue::from_str(&kept.join(", "));
     match line {
         Ok(value) if !kept.is_empty() => {
@@ -243,7 +272,7 @@ fn strip_trailer_names(headers: &mut HeaderMap) {
 
 /// Takes the digests out of trailers.
 pub(crate) fn strip_digests(trailers: &mut HeaderMap) {
-    for name in DIGESTS {
+    for name in &DIGESTS {
         trailers.remove(name);
     }
 }
@@ -337,6 +366,29 @@ mod tests {
         assert_eq!(headers["vary"], "Accept-Encoding");
         assert_eq!(headers["trailer"], "x-sum");
         assert!(!headers.contains_key("content-length") && !headers.contains_key("repr-digest"));
+    }
+
+    #[test]
+    fn codings_of_several_lines_are_asked_for_in_one() {
+        for (lines, passed) in [
+            (&["gzip, br"][..], "gzip, br"),
+            (&["gzip,br"][..], "gzip, br"),
+            (&["gzip", "br;q=0.5, compress", "zstd"][..], "gzip, br;q=0.5, zstd"),
+            (&["gzip", " br"][..], "gzip, br"),
+            (&["gzip", "br\u{e9}"][..], "gzip"),
+            (&["", "compress"][..], "identity"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::ACCEPT_ENCODING, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            prepare_request(&Method::GET, &mut headers, Expected::Page, &TAGS, 0);
+            let got: Vec<&HeaderValue> = headers.get_all(header::ACCEPT_ENCODING).iter().collect();
+            assert_eq!(got, [passed], "{lines:?}");
+        }
+        let mut none = HeaderMap::new();
+        prepare_request(&Method::GET, &mut none, Expected::Page, &TAGS, 0);
+        assert!(none.is_empty());
     }
 
     #[test]

@@ -74,10 +74,14 @@ impl Findings {
 
     /// What is known about pages like this one.
     pub fn lookup(&self, host: &str, path: &str) -> Option<Finding> {
-        let kind = kind(path);
+        self.lookup_kind(host, &PageKind::of(path))
+    }
+
+    /// The same by the kind of the page.
+    pub(crate) fn lookup_kind(&self, host: &str, PageKind(kind): &PageKind) -> Option<Finding> {
         let now = self.clock.load(Ordering::Relaxed).wrapping_add(1);
         let hosts = self.hosts.read().ok()?;
-        let known = |host: &Host| host.kinds.get(&kind).map(|kind| kind.ask(now)).or(host.last);
+        let known = |host: &Host| host.kinds.get(kind).map(|kind| kind.ask(now)).or(host.last);
         // A name that nobody has seen yet is most likely another name of the same site.
         hosts.get(bare_host(host)).and_then(known).or_else(|| hosts.get(ANY_HOST).and_then(known))
     }
@@ -96,10 +100,15 @@ impl Findings {
 
     /// Remembers what a page showed.
     pub fn learn(&self, host: &str, path: &str, finding: Finding) {
-        let (host, kind) = (bare_host(host), kind(path));
+        self.learn_kind(host, &PageKind::of(path), finding);
+    }
+
+    /// The same by the kind of the page.
+    pub(crate) fn learn_kind(&self, host: &str, PageKind(kind): &PageKind, finding: Finding) {
+        let host = bare_host(host);
         // Most pages show nothing new, and hold nobody up.
         let knows = |hosts: &BTreeMap<String, Host>| {
-            let known = |name: &str| hosts.get(name).map(|host| host.knows(&kind, finding));
+            let known = |name: &str| hosts.get(name).map(|host| host.knows(kind, finding));
             known(ANY_HOST) == Some(true) && known(host).unwrap_or_else(|| !self.has_room(hosts, host))
         };
         if self.hosts.read().is_ok_and(|hosts| knows(&hosts)) {
@@ -108,7 +117,7 @@ impl Findings {
         let Ok(mut hosts) = self.hosts.write() else { return };
         let learn = |hosts: &mut BTreeMap<String, Host>, name: &str| {
             let now = self.clock.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-            hosts.entry(name.to_owned()).or_default().learn(&kind, finding, now);
+            hosts.entry(name.to_owned()).or_default().learn(kind, finding, now);
         };
         learn(&mut hosts, ANY_HOST);
         if !self.has_room(&hosts, host) {
@@ -190,6 +199,16 @@ impl Kind {
             self.used.store(now, Ordering::Relaxed);
         }
         self.finding
+    }
+}
+
+/// The kind of a page, by its path: made once a request, and asked for several times.
+#[derive(Debug)]
+pub(crate) struct PageKind(String);
+
+impl PageKind {
+    pub(crate) fn of(path: &str) -> Self {
+        Self(kind(path))
     }
 }
 

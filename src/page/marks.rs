@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use http::Uri;
 use lol_html::Selector;
 
 use super::article::Shared;
 use super::forms::Spelling;
-use super::style::{ClassEffects, HostStyles, NamedStyle, PageSheets, StyleTexts};
+use super::style::{ClassEffects, HostStyles, NamedStyle, PageAddress, PageSheets, StyleTexts};
 use super::tokens::Tokens;
 use crate::slot::FormKinds;
 
@@ -43,7 +42,7 @@ pub(crate) struct MarkRules {
     /// White space is used only where all sheets of a page are known.
     pub(crate) prove_white: bool,
     /// The address of the page, by which its sheets are told.
-    pub(crate) base: Option<Uri>,
+    pub(crate) address: Option<PageAddress>,
 }
 
 impl MarkRules {
@@ -105,6 +104,10 @@ pub(crate) struct Gate {
 impl Gate {
     /// As they stand in the log, sorted by channel.
     pub(crate) fn codes(self) -> Vec<&'static str> {
+        // Most pages shut out nothing.
+        if self == Self::default() {
+            return Vec::new();
+        }
         [self.seal, self.white].into_iter().flatten().collect()
     }
 }

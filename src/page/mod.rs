@@ -82,6 +82,7 @@ pub(crate) use encoding::NearSite;
 pub use guard::{GuardMode, GuardSettings};
 #[cfg(feature = "proxy")]
 pub(crate) use headers::is_html;
+pub(crate) use learn::PageKind;
 pub use learn::{Finding, Findings};
 pub use notice::NoticeSettings;
 pub use plain::plain_text;

@@ -3,6 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, Dictionary, FieldType, ListEntry, Parser};
 
+use super::headers::joined;
+
 const INPUT: HeaderName = HeaderName::from_static("signature-input");
 const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 
@@ -63,8 +65,7 @@ pub(crate) fn remove_broken(headers: &mut HeaderMap) {
 }
 
 fn read(headers: &HeaderMap, name: &HeaderName) -> Option<Result<Dictionary, ()>> {
-    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-    (!lines.is_empty()).then(|| Parser::new(&lines.join(&b", "[..])).parse::<Dictionary>().map_err(drop))
+    joined(headers, name).map(|list| Parser::new(&*list).parse::<Dictionary>().map_err(drop))
 }
 
 fn covers(entry: &ListEntry) -> bool {

@@ -80,8 +80,12 @@ pub(crate) fn reservation(uses: Uses) -> Option<bool> {
 
 /// What the fields say about text and data mining. Of several lines one that reserves is enough.
 pub(crate) fn reserved(headers: &HeaderMap) -> Option<bool> {
-    let says = |value: &[u8]| headers.get_all(&TDM_RESERVATION).iter().any(|line| line.as_bytes() == value);
-    if says(b"1") { Some(true) } else { says(b"0").then_some(false) }
+    let says = |line: &HeaderValue| match line.as_bytes() {
+        b"1" => Some(true),
+        b"0" => Some(false),
+        _ => None,
+    };
+    headers.get_all(&TDM_RESERVATION).iter().filter_map(says).max()
 }
 
 #[cfg(feature = "html")]

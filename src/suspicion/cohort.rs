@@ -1,7 +1,6 @@
 //! Which make a client is, and what its make says about it.
 
-use http::HeaderName;
-use http::header::{self, ACCEPT_LANGUAGE, USER_AGENT};
+use http::header::{self, ACCEPT_LANGUAGE, HeaderName, USER_AGENT};
 
 use super::Signal;
 use super::cells::CellKey;
@@ -16,7 +15,7 @@ use crate::visitor::{Category, Verification, Visitor};
 static TELLING: [HeaderName; 12] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,
-    header::ACCEPT_LANGUAGE,
+    ACCEPT_LANGUAGE,
     header::DNT,
     header::FROM,
     HeaderName::from_static("priority"),

@@ -11,6 +11,7 @@ use std::hash::Hasher as _;
 
 use chacha20::ChaCha8;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
+use data_encoding::HEXLOWER;
 use siphasher::sip::SipHasher24;
 
 use crate::secret::{HmacKey, Secret};
@@ -42,9 +43,17 @@ pub struct Mark {
     pub id: u64,
 }
 
+impl Mark {
+    /// As it is written. Each marked copy has it in its record, so it is put together without the machinery of `fmt`.
+    pub(crate) fn text(self) -> String {
+        let [_, _, id @ ..] = self.id.to_be_bytes();
+        ["k", &self.kid.to_string(), "-", &HEXLOWER.encode(&id)].concat()
+    }
+}
+
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "k{}-{:012x}", self.kid, self.id)
+        f.write_str(&self.text())
     }
 }
 
@@ -262,9 +271,8 @@ pub fn char_symbol(c: char) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use data_encoding::HEXLOWER;
-
     use super::*;
+    use crate::secret::hmac_sha256;
 
     const MARK: u64 = 0x0123_4567_89ab;
 
@@ -283,6 +291,7 @@ mod tests {
         assert_eq!(keys.visit_mark(b"203.0.113.7", 20_601).to_string(), "k1-a9c3d92ac8ce");
         assert_eq!(keys.visit_mark(b"2001:db8::/64", 20_600).to_string(), "k1-ce443f5332b9");
         assert_eq!("k1-0a7637d9891c".parse::<Mark>(), Ok(keys.visit_mark(b"203.0.113.7", 20_600)));
+        assert_eq!(Mark { kid: 7, id: 0xF }.to_string(), "k7-00000000000f");
         for bad in ["", "k1", "1-0a7637d9891c", "k1-0a76", "k1-0a7637d9891g"] {
             assert!(bad.parse::<Mark>().is_err(), "{bad}");
         }
@@ -292,12 +301,13 @@ mod tests {
     fn keys_are_derived_as_in_the_reference() {
         let keys = keys();
         // Computed with Python's hmac module.
+        assert_eq!(HEXLOWER.encode(&keys.row), "246a71f1276a1b880ca77f498d35db0ab9451c85b303a4623fbbc91a1202e597");
         for (key, expect) in [
-            (keys.row, "246a71f1276a1b880ca77f498d35db0ab9451c85b303a4623fbbc91a1202e597"),
-            (keys.seal, "e5c12066a8f6662da0e8c77f43a3cba32295b71cb9eb086c9c57a0e86c5d3590"),
-            (keys.id, "894de8f7d19ca6126ce6d335a28dee7e9ebdb0b0557f5ab00decbb6bff225798"),
+            (&keys.seal, "e5c12066a8f6662da0e8c77f43a3cba32295b71cb9eb086c9c57a0e86c5d3590"),
+            (&keys.id, "894de8f7d19ca6126ce6d335a28dee7e9ebdb0b0557f5ab00decbb6bff225798"),
         ] {
-            assert_eq!(HEXLOWER.encode(&key), expect);
+            let expect = HEXLOWER.decode(expect.as_bytes()).unwrap();
+            assert_eq!(key.tag(&[b"message"]), hmac_sha256(&expect, &[b"message"]));
         }
         assert_eq!(HEXLOWER.encode(&keys.slot), "efc388cf6f490d781d44f8b9b5870629", "the first half");
     }

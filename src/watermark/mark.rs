@@ -1,5 +1,8 @@
 //! Chooses the alternatives of a page for one visitor.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::code::{Keys, Mark, Row, WHITE_WORDS, symbol_char};
@@ -10,7 +13,7 @@ use crate::slot::{Choose, Class, Form, GapRow, PlaceHash, PlaceKind};
 /// Marks copies under the active secret.
 #[derive(Debug, Clone)]
 pub struct Marker {
-    keys: Keys,
+    keys: Arc<Keys>,
     scope: Scope,
     markup: SealMarkup,
 }
@@ -46,7 +49,7 @@ pub struct Channels {
 impl Marker {
     /// A marker.
     pub fn new(secrets: &Secrets, settings: &Settings) -> Self {
-        Self { keys: Keys::new(secrets.active()), scope: settings.scope, markup: settings.seal_markup }
+        Self { keys: Arc::new(Keys::new(secrets.active())), scope: settings.scope, markup: settings.seal_markup }
     }
 
     /// Which secret it marks with.
@@ -65,30 +68,41 @@ impl Marker {
 
     /// The choices of a mark.
     pub fn choices(&self, mark: Mark, channels: Channels, form: SealForm) -> Choices {
-        let seal = if channels.seal { self.seal(mark, form) } else { Bytes::new() };
         Choices {
-            keys: self.keys.clone(),
+            keys: Arc::clone(&self.keys),
             mark: mark.id,
             channels,
             form,
-            seal,
+            markup: self.markup,
+            seal: None,
             token: None,
             white: None,
             forms: None,
             variants: None,
         }
     }
+}
 
-    fn seal(&self, mark: Mark, form: SealForm) -> Bytes {
-        let symbols: String = self.keys.seal(mark.id).iter().map(|s| symbol_char(*s)).collect();
-        let symbols = match form {
-            SealForm::Characters => symbols,
-            SealForm::References => symbols.chars().map(|c| format!("&#x{:X};", u32::from(c))).collect(),
-        };
+/// The element of a seal, in memory of its length.
+fn seal(symbols: &[u8], form: SealForm, markup: SealMarkup) -> Bytes {
+    let start = match markup {
+        SealMarkup::Inert => "<span inert=\"\">",
         // Extractors take out what is `true` in lower case; browsers do not mind the case.
-        let hidden = if self.markup == SealMarkup::InertAria { " aria-hidden=\"TRUE\"" } else { "" };
-        Bytes::from(format!("<span inert=\"\"{hidden}>{symbols}</span>"))
+        SealMarkup::InertAria => "<span inert=\"\" aria-hidden=\"TRUE\">",
+    };
+    let end = "</span>";
+    let width = if form == SealForm::Characters { 3 } else { "&#xFE06;".len() };
+    let mut element = String::with_capacity(start.len() + symbols.len() * width + end.len());
+    element.push_str(start);
+    for symbol in symbols.iter().map(|symbol| symbol_char(*symbol)) {
+        match form {
+            SealForm::Characters => element.push(symbol),
+            // Writing to a text cannot fail.
+            SealForm::References => _ = write!(element, "&#x{:X};", u32::from(symbol)),
+        }
     }
+    element.push_str(end);
+    Bytes::from(element)
 }
 
 /// Reads the marks that tags of other copies have brought along, under every secret.
@@ -118,14 +132,15 @@ pub enum SealForm {
     References,
 }
 
-/// The choices of one mark; the row of a class is made when its first place is met.
+/// The choices of one mark; its seal, and the row of a class, are made when their first place is met.
 #[derive(Debug)]
 pub struct Choices {
-    keys: Keys,
+    keys: Arc<Keys>,
     mark: u64,
     channels: Channels,
     form: SealForm,
-    seal: Bytes,
+    markup: SealMarkup,
+    seal: Option<Bytes>,
     /// The mark in letters, once it was asked for.
     token: Option<Bytes>,
     white: Option<Box<Row>>,
@@ -177,7 +192,10 @@ impl Choose for Choices {
     }
 
     fn seal(&mut self) -> Option<Bytes> {
-        self.channels.seal.then(|| self.seal.clone())
+        if self.seal.is_none() && self.channels.seal {
+            self.seal = Some(seal(&self.keys.seal(self.mark), self.form, self.markup));
+        }
+        self.seal.clone()
     }
 
     fn token(&mut self) -> Option<Bytes> {
@@ -190,6 +208,7 @@ impl Choose for Choices {
 
 #[cfg(test)]
 mod tests {
+    use super::super::code::SEAL_SYMBOLS;
     use super::*;
     use crate::secret::Secret;
     use crate::slot::{SEPARATOR, Words, fold};
@@ -280,6 +299,7 @@ mod tests {
         let raw = seal(&marker, SealForm::Characters);
         let text = std::str::from_utf8(&raw).unwrap();
         assert!(text.starts_with("<span inert=\"\">\u{FE07}") && text.ends_with("</span>"), "{text:?}");
+        assert_eq!(text.len(), 22 + 3 * SEAL_SYMBOLS);
         let ascii = seal(&marker, SealForm::References);
         assert!(ascii.is_ascii() && ascii.starts_with(b"<span inert=\"\">&#xFE07;"));
         let hidden = Marker::new(&secrets(), &Settings { seal_markup: SealMarkup::InertAria, ..Settings::default() });

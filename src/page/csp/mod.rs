@@ -6,7 +6,9 @@
 mod attribute;
 mod source;
 
+use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::{Deserialize, Serialize};
@@ -45,19 +47,19 @@ pub enum Amend {
     Never,
 }
 
-/// The script that is to run.
+/// The script that is to run; cheap to clone.
 #[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Target {
     /// Its address in full, where the site's public origin is known.
-    pub(crate) url: Option<String>,
+    pub(crate) url: Option<Arc<str>>,
     /// It comes from the page's own origin.
     pub(crate) own: bool,
     /// `sha256-…`, as in `integrity`.
-    pub(crate) hash: String,
+    pub(crate) hash: Arc<str>,
     /// The script calls home.
     pub(crate) calls: bool,
     /// Where, in full, where the site's public origin is known.
-    pub(crate) beacon: Option<String>,
+    pub(crate) beacon: Option<Arc<str>>,
 }
 
 /// The policies of one response, one after the other.
@@ -120,14 +122,16 @@ impl Policies {
 
     /// Amends the fields of a response's head. If one policy refuses, none is changed.
     pub(crate) fn amend_headers(&mut self, headers: &mut HeaderMap) {
-        let mut tried = self.clone();
-        let enforced = tried.amend_field(headers, &header::CONTENT_SECURITY_POLICY, true);
-        if tried.refused {
-            self.refused = true;
-            return;
+        if headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+            let mut tried = self.clone();
+            let enforced = tried.amend_field(headers, &header::CONTENT_SECURITY_POLICY, true);
+            if tried.refused {
+                self.refused = true;
+                return;
+            }
+            *self = tried;
+            replace(headers, &header::CONTENT_SECURITY_POLICY, enforced);
         }
-        *self = tried;
-        replace(headers, &header::CONTENT_SECURITY_POLICY, enforced);
         if self.settings.report_only {
             let reported = self.amend_field(headers, &header::CONTENT_SECURITY_POLICY_REPORT_ONLY, false);
             replace(headers, &header::CONTENT_SECURITY_POLICY_REPORT_ONLY, reported);
@@ -146,8 +150,11 @@ impl Policies {
                     return line.clone();
                 };
                 // A field line may hold several policies (CSP3 §2.2.2).
-                let policies: Vec<String> =
-                    text.split(',').map(|p| self.amend(p, enforced).unwrap_or_else(|| p.to_owned())).collect();
+                let policies: Vec<Cow<'_, str>> =
+                    text.split(',').map(|p| self.amend(p, enforced).map_or(Cow::Borrowed(p), Cow::Owned)).collect();
+                if policies.iter().all(|policy| matches!(policy, Cow::Borrowed(_))) {
+                    return line.clone();
+                }
                 let amended = policies.join(",");
                 changed |= amended != text;
                 HeaderValue::from_str(&amended).unwrap_or_else(|_| line.clone())
@@ -191,7 +198,7 @@ impl Policies {
     fn amend_connect(&mut self, policy: &str, enforced: bool) -> Option<String> {
         let directive = ["connect-src", "default-src"].iter().find_map(|name| find(policy, name))?;
         let url = self.target.beacon.as_deref();
-        let page = Target { url: url.map(str::to_owned), own: true, ..Target::default() };
+        let page = Target { url: self.target.beacon.clone(), own: true, ..Target::default() };
         if sources(directive.values).any(|s| page.is_matched_by(s)) {
             return None;
         }
@@ -235,9 +242,8 @@ impl Policies {
         }
         let Some(directive) = governing(policy) else { return Route::Pass };
         let values = directive.values;
-        let hash = format!("'{}'", self.target.hash);
         let strict = has(values, "'strict-dynamic'");
-        let named = sources(values).any(|s| same_hash(s, &hash));
+        let named = sources(values).any(|s| same_hash(s, &self.target.hash));
         if named || (!strict && sources(values).any(|s| self.target.is_matched_by(s))) {
             return Route::Pass;
         }
@@ -250,12 +256,13 @@ impl Policies {
             return Route::Nonce(nonce.to_owned());
         }
         let inline = has(values, "'unsafe-inline'") && !strict && nonces().next().is_none() && !has_hash(values);
+        let hash = || format!("'{}'", self.target.hash);
         match &self.target.url {
-            _ if strict => Route::Token(hash),
-            Some(url) => Route::Token(url.clone()),
+            _ if strict => Route::Token(hash()),
+            Some(url) => Route::Token(String::from(&**url)),
             // A hash beside it would switch the page's own inline scripts off (CSP3 §6.7.3.2).
             None if inline => Route::Refuse,
-            None => Route::Token(hash),
+            None => Route::Token(hash()),
         }
     }
 }
@@ -323,9 +330,13 @@ fn replace(headers: &mut HeaderMap, name: &HeaderName, lines: Option<Vec<HeaderV
 /// the scripts of the kept page, and a token that was chosen anew may name another script. Then the field goes as a
 /// whole, and the client keeps the one that it has.
 pub(crate) fn keep_stored(headers: &mut HeaderMap, policies: &Policies) {
+    let names = [header::CONTENT_SECURITY_POLICY, header::CONTENT_SECURITY_POLICY_REPORT_ONLY];
+    if !names.iter().any(|name| headers.contains_key(name)) {
+        return;
+    }
     let mut amended = headers.clone();
     policies.clone().amend_headers(&mut amended);
-    for name in [header::CONTENT_SECURITY_POLICY, header::CONTENT_SECURITY_POLICY_REPORT_ONLY] {
+    for name in names {
         let has_nonce =
             |line: &HeaderValue| memchr::memmem::find(&line.as_bytes().to_ascii_lowercase(), b"'nonce-").is_some();
         let changes = !headers.get_all(&name).iter().eq(amended.get_all(&name).iter());
@@ -343,8 +354,7 @@ mod tests {
     const HASH: &str = "sha256-MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
 
     fn policies(origin: bool) -> Policies {
-        let target =
-            Target { url: origin.then(|| URL.to_owned()), own: true, hash: HASH.to_owned(), ..Target::default() };
+        let target = Target { url: origin.then(|| URL.into()), own: true, hash: HASH.into(), ..Target::default() };
         Policies::new(target, &CspSettings::default())
     }
 
@@ -500,7 +510,7 @@ mod tests {
             headers.append(header::CONTENT_SECURITY_POLICY, policy.parse().unwrap());
             let mut policies = policies(origin);
             policies.target.calls = true;
-            policies.target.beacon = origin.then(|| BEACON.to_owned());
+            policies.target.beacon = origin.then(|| BEACON.into());
             policies.amend_headers(&mut headers);
             let got = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().replace(BEACON, "B");
             assert_eq!((got.as_str(), policies.beacon(), policies.allow()), (out, speaks, true), "{policy}");
@@ -509,7 +519,7 @@ mod tests {
 
     #[test]
     fn never_means_never() {
-        let target = Target { url: Some(URL.to_owned()), own: true, hash: HASH.to_owned(), ..Target::default() };
+        let target = Target { url: Some(URL.into()), own: true, hash: HASH.into(), ..Target::default() };
         let mut policies = Policies::new(target, &CspSettings { amend: Amend::Never, ..CspSettings::default() });
         assert_eq!(policies.amend("script-src cdn.example", true), None);
         assert!(!policies.allow());

@@ -81,9 +81,9 @@ pub(super) fn has_hash(values: &str) -> bool {
     ["'sha256-", "'sha384-", "'sha512-"].iter().any(|prefix| sources(values).any(|s| quoted(s, prefix).is_some()))
 }
 
-/// The algorithm in any case, the value to the letter.
+/// Is it a source of this hash, `sha256-…`? The algorithm in any case, the value to the letter.
 pub(super) fn same_hash(source: &str, hash: &str) -> bool {
-    source.get(..8).is_some_and(|p| p.eq_ignore_ascii_case("'sha256-")) && source.get(8..) == hash.get(8..)
+    quoted(source, "'sha256-").is_some_and(|value| Some(value) == hash.get(7..))
 }
 
 fn quoted<'s>(source: &'s str, prefix: &str) -> Option<&'s str> {
@@ -95,6 +95,15 @@ fn quoted<'s>(source: &'s str, prefix: &str) -> Option<&'s str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hash_is_named_in_quotes_and_to_the_letter() {
+        let is = |source: &str| same_hash(source, "sha256-Ab+/=");
+        assert!(is("'sha256-Ab+/='") && is("'SHA256-Ab+/='"));
+        for other in ["'sha256-ab+/='", "'sha256-Ab+/=", "sha256-Ab+/='", "'sha384-Ab+/='", "'sha256-'", ""] {
+            assert!(!is(other), "{other}");
+        }
+    }
 
     #[test]
     fn sources_match_as_in_a_browser() {

@@ -9,6 +9,8 @@ mod script;
 mod settings;
 mod tag;
 
+use std::sync::Arc;
+
 use super::csp::Target;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -37,13 +39,30 @@ impl Guard {
             scripts.push(Script::new(Kind::Quote, &language, &quote, mount));
             scripts.push(Script::new(Kind::Block, &language, &block, mount));
         }
-        Self {
+        let guard = Self {
             license: license.to_owned(),
             scripts,
             prefix: format!("{mount}/guard."),
             beacon: format!("{mount}/copied"),
             settings: settings.clone(),
+        };
+        guard.at(None)
+    }
+
+    /// The public origin of the site, if it is known: by it a policy can name a script by its address.
+    pub(crate) fn at(mut self, origin: Option<&str>) -> Self {
+        let base = self.settings.asset_base.as_deref().or(origin);
+        let beacon: Option<Arc<str>> = origin.map(|origin| format!("{origin}{}", self.beacon).into());
+        for script in &mut self.scripts {
+            script.target = Target {
+                url: base.map(|base| format!("{}{}", base.trim_end_matches('/'), script.path).into()),
+                own: self.settings.asset_base.is_none(),
+                hash: Arc::clone(&script.integrity),
+                calls: self.settings.beacon,
+                beacon: beacon.clone(),
+            };
         }
+        self
     }
 
     /// The script for a mode and a language; `None` in mode `off`.
@@ -63,16 +82,8 @@ impl Guard {
     }
 
     /// What a policy has to let run.
-    pub(crate) fn target(&self, mode: GuardMode, lang: Option<&str>, origin: Option<&str>) -> Option<Target> {
-        let script = self.script(mode, lang)?;
-        let base = self.settings.asset_base.as_deref().or(origin);
-        Some(Target {
-            url: base.map(|base| format!("{}{}", base.trim_end_matches('/'), script.path)),
-            own: self.settings.asset_base.is_none(),
-            hash: script.integrity.clone(),
-            calls: self.settings.beacon,
-            beacon: origin.map(|origin| format!("{origin}{}", self.beacon)),
-        })
+    pub(crate) fn target(&self, mode: GuardMode, lang: Option<&str>) -> Option<Target> {
+        Some(self.script(mode, lang)?.target.clone())
     }
 
     /// The tag of a page; `None` in mode `off`.
@@ -85,7 +96,7 @@ impl Guard {
 
     /// Stands for all scripts: it changes when one of them does.
     pub(crate) fn fingerprint(&self) -> impl Iterator<Item = &str> {
-        self.scripts.iter().map(|s| s.integrity.as_str())
+        self.scripts.iter().map(|s| &*s.integrity)
     }
 
     /// Answers requests for a script; `None`: not ours.
@@ -150,6 +161,24 @@ mod tests {
         assert_eq!(get("/.deckle/guard.0000000000000000.js", &headers).unwrap().status(), 404);
         assert_eq!(guard.answer(&Method::POST, &path, &headers).unwrap().status(), 405);
         assert!(get("/guard.js", &headers).is_none());
+    }
+
+    #[test]
+    fn a_script_has_an_address_in_full_where_the_origin_or_another_base_is_known() {
+        let settings = GuardSettings::default();
+        let target =
+            |settings: &GuardSettings, origin| guard(settings).at(origin).target(GuardMode::Quote, Some("de")).unwrap();
+        let plain = target(&settings, None);
+        assert_eq!((plain.url, plain.own, plain.beacon), (None, true, None));
+        let known = target(&settings, Some("https://news.example"));
+        let url = known.url.unwrap();
+        assert!(url.starts_with("https://news.example/.deckle/guard.") && url.ends_with(".js"), "{url}");
+        assert_eq!((known.own, known.beacon.as_deref()), (true, Some("https://news.example/.deckle/copied")));
+        let asset_base = Some("https://cdn.example/".to_owned());
+        let apart = target(&GuardSettings { asset_base, ..settings }, Some("https://news.example"));
+        assert_eq!((apart.url.as_deref(), apart.own), (Some(&*url.replace("news.", "cdn.")), false));
+        assert_eq!([&plain.hash, &apart.hash], [&known.hash; 2]);
+        assert!(guard(&GuardSettings::default()).target(GuardMode::Off, None).is_none());
     }
 
     #[test]

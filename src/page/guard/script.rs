@@ -1,6 +1,6 @@
 //! The scripts, each under a name that holds its hash: `/.deckle/guard.9f2c4e1ab07d3356.js`.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use sha2::{Digest, Sha256};
 
+use super::super::csp::Target;
 use super::super::encoding::{Coding, Encoder};
 
 /// What a script can do. One source gives all three (`scripts/guard`).
@@ -40,7 +41,9 @@ pub(super) struct Script {
     pub(super) lang: String,
     pub(super) path: String,
     /// `sha256-…`.
-    pub(super) integrity: String,
+    pub(super) integrity: Arc<str>,
+    /// What a policy has to let run.
+    pub(super) target: Target,
     etag: HeaderValue,
     plain: Bytes,
     gzip: OnceLock<Bytes>,
@@ -58,7 +61,8 @@ impl Script {
             kind,
             lang: lang.to_owned(),
             path: format!("{mount}/guard.{hex}.js"),
-            integrity: format!("sha256-{}", BASE64.encode(&digest)),
+            integrity: format!("sha256-{}", BASE64.encode(&digest)).into(),
+            target: Target::default(),
             // Weak: one for all codings.
             etag: HeaderValue::from_str(&format!("W/\"{hex}\"")).unwrap_or(HeaderValue::from_static("W/\"guard\"")),
             plain: Bytes::from(body),

@@ -36,7 +36,7 @@ mod validators;
 mod volatile;
 
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::charset;
 use super::encoding::{Coding, CodingError, content_codings};
@@ -234,13 +234,14 @@ fn is_html(headers: &HeaderMap) -> Result<(), Skip> {
         return Err(Skip::Type);
     }
     let text = first.to_str().map_err(|_| Skip::Type)?;
-    let media = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match media.as_str() {
-        "text/html" => {}
-        "application/xhtml+xml" => return Err(Skip::Xhtml),
-        "text/event-stream" => return Err(Skip::StreamType),
-        other if other.starts_with("multipart/") => return Err(Skip::StreamType),
-        _ => return Err(Skip::Type),
+    let media = text.split(';').next().unwrap_or_default().trim();
+    if !media.eq_ignore_ascii_case("text/html") {
+        return Err(match media.to_ascii_lowercase().as_str() {
+            "application/xhtml+xml" => Skip::Xhtml,
+            "text/event-stream" => Skip::StreamType,
+            other if other.starts_with("multipart/") => Skip::StreamType,
+            _ => Skip::Type,
+        });
     }
     let attachment = headers
         .get(header::CONTENT_DISPOSITION)
@@ -250,10 +251,8 @@ fn is_html(headers: &HeaderMap) -> Result<(), Skip> {
 
 /// UTF-7 has no label in the Encoding Standard, and `<` may be written in letters there.
 fn names_utf7(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .is_some_and(|v| v.to_ascii_lowercase().contains("utf-7"))
+    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    memchr::memchr(b'7', value).is_some() && value.windows(5).any(|part| part.eq_ignore_ascii_case(b"utf-7"))
 }
 
 fn links_to_manifest(headers: &HeaderMap) -> bool {

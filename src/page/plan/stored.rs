@@ -4,7 +4,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::has_directive;
-use crate::page::connection::{OF_THE_CONNECTION, is_claim, nominated};
+use crate::page::connection::{OF_THE_CONNECTION, is_claim, named, nominated};
 use crate::page::etag::EntityTag;
 use crate::page::policy::PagePolicy;
 
@@ -177,7 +177,9 @@ fn lasting(headers: &HeaderMap) -> HeaderMap {
 /// Does `Connection` name fields that are not of the connection? A proxy takes them away, and what the site gets is something else
 /// than what the client has sent.
 pub(crate) fn nominates(headers: &HeaderMap) -> bool {
-    nominated(headers).any(|name| headers.contains_key(&name) && !always_of_the_connection().any(|own| *own == name))
+    // Browsers name `keep-alive`, and nothing else.
+    let is_own = |name: &str| always_of_the_connection().any(|own| name.eq_ignore_ascii_case(own.as_str()));
+    named(headers).any(|name| !is_own(name) && headers.contains_key(name))
 }
 
 /// The fields that go no further than one connection.
@@ -208,6 +210,22 @@ mod tests {
     }
 
     const TAG: (&str, &str) = ("etag", "\"v1\"");
+
+    #[test]
+    fn a_request_nominates_what_is_there_and_not_always_of_the_connection() {
+        for (connection, nominated) in [
+            ("keep-alive", false),
+            ("Keep-Alive, TE", false),
+            ("close, X-Own", true),
+            ("x-absent, trailer", false),
+            ("not a name,,x-own;", false),
+        ] {
+            let lines = [("connection", connection), ("keep-alive", "5"), ("te", "trailers"), ("trailer", "x")];
+            let mut headers = map(&lines);
+            headers.insert("x-own", "1".parse().unwrap());
+            assert_eq!(nominates(&headers), nominated, "{connection}");
+        }
+    }
 
     #[test]
     fn only_a_strong_tag_stands_for_a_page() {

@@ -1,6 +1,7 @@
 //! What a request asks for, and what is changed in it so that its answer can be rewritten.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -11,6 +12,7 @@ use super::document::{self, Document};
 use super::recall;
 use super::site::Site;
 use crate::action::Action;
+use crate::page::PageKind;
 use crate::page::encoding::{Coding, preferred};
 use crate::page::etag::EntityTag;
 use crate::page::headers::{self, Expected};
@@ -19,6 +21,8 @@ use crate::visitor::{ASSET_EXTENSIONS, RouteClass, Visitor, VisitorKey, normalis
 use crate::watermark::{Mark, MarkSubject};
 
 const DAY: u64 = 86_400;
+/// Bytes of a host that are looked at; all of them are ASCII.
+const MAX_HOST: usize = 255;
 
 /// What is known about a request when its answer comes.
 pub(super) struct Ask {
@@ -33,10 +37,12 @@ pub(super) struct Ask {
     pub(super) card: bool,
     /// A document of rights is asked for.
     pub(super) document: Option<Document>,
-    pub(super) host: String,
+    pub(super) host: Arc<str>,
     pub(super) path: Arc<str>,
+    /// The kind of the path, once it was asked for.
+    kind: OnceLock<PageKind>,
     /// As it was asked for, with its query.
-    pub(super) target: String,
+    pub(super) target: Arc<str>,
     pub(super) expected: Expected,
     /// The coding that a page gets that comes without one.
     pub(super) preferred: Coding,
@@ -63,6 +69,11 @@ impl Ask {
     /// The coding that a page leaves in: the one it came in, the outermost if there were two.
     pub(super) fn outgoing(&self, codings: &[Coding]) -> Coding {
         codings.last().copied().unwrap_or(self.preferred)
+    }
+
+    /// Which pages this one is like, for all that is learned of pages.
+    pub(super) fn kind(&self) -> &PageKind {
+        self.kind.get_or_init(|| PageKind::of(&self.path))
     }
 
     /// May a 304 be that of a page? The tag that it confirms says so, else the path.
@@ -112,7 +123,11 @@ impl Site {
             None => sent_tags(&head.headers),
         };
         let host = host_of(&head.uri, &head.headers);
-        let target = head.uri.path_and_query().map_or_else(|| head.uri.path().to_owned(), ToString::to_string);
+        let host = match visitor {
+            Some(visitor) if *visitor.host == *host => Arc::clone(&visitor.host),
+            _ => host.into(),
+        };
+        let target = target_of(&head.uri);
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         let document = Document::of(&self.policy, &host, head.uri.path())
             .filter(|document| reads && document.matters(&self.policy));
@@ -128,6 +143,7 @@ impl Site {
             method: head.method.clone(),
             host,
             path,
+            kind: OnceLock::new(),
             target,
             expected,
             arrived,
@@ -196,11 +212,18 @@ fn has_asset_extension(path: &str) -> bool {
         .is_some_and(|(_, extension)| ASSET_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
 }
 
-fn host_of(uri: &Uri, headers: &HeaderMap) -> String {
+fn host_of<'h>(uri: &'h Uri, headers: &'h HeaderMap) -> Cow<'h, str> {
     let header = || headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let text = uri.authority().map_or_else(header, |a| a.as_str());
-    let end = text.char_indices().nth(255).map_or(text.len(), |(at, _)| at);
-    text.get(..end).unwrap_or_default().to_ascii_lowercase()
+    let text = text.get(..MAX_HOST).unwrap_or(text);
+    if text.bytes().any(|b| b.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() }
+}
+
+/// Path and query, in memory of their own: a page may outlive what was read of the connection.
+fn target_of(uri: &Uri) -> Arc<str> {
+    let Some(target) = uri.path_and_query().map(PathAndQuery::as_str) else { return uri.path().into() };
+    // `http://host?query` has no path, and is asked for by `/`.
+    if target.starts_with(['/', '*']) { target.into() } else { format!("/{target}").into() }
 }
 
 /// For a layer that stands alone: nobody has said when the request arrived, and the notice shows the year.
@@ -246,7 +269,7 @@ mod tests {
                 let (mut head, ()) = http::Request::builder().uri(asked).body(()).unwrap().into_parts();
                 let ask = site.ask(&mut head);
                 assert_eq!(head.uri.to_string(), passed);
-                assert!(passed.ends_with(&ask.target), "{passed}: {}", ask.target);
+                assert!(passed.ends_with(&*ask.target), "{passed}: {}", ask.target);
                 assert_eq!(
                     ask.seen.map(|mark| mark.to_string()).as_deref(),
                     seen.then_some("k1-0123456789ab"),
@@ -284,8 +307,31 @@ mod tests {
     }
 
     #[test]
+    fn a_request_shares_the_host_of_the_visitor_and_has_a_target_that_begins_with_a_path() {
+        let site = Site::new(&Settings::default(), &rights::Settings::default(), "/.deckle").unwrap();
+        for (uri, host, target, shared) in [
+            ("/a/b?c", "news.example", "/a/b?c", true),
+            ("/a", "news.example:8080", "/a", false),
+            ("http://News.example?c", "elsewhere.example", "/?c", true),
+        ] {
+            let request = http::Request::builder().uri(uri).header("host", host).body(()).unwrap();
+            let (mut head, ()) = request.into_parts();
+            let visitor = Visitor::from_head(&head, &crate::visitor::Settings::default(), Duration::ZERO).unwrap();
+            let name = Arc::clone(&visitor.host);
+            head.extensions.insert(visitor);
+            let ask = site.ask(&mut head);
+            assert_eq!((&*ask.target, Arc::ptr_eq(&ask.host, &name)), (target, shared), "{uri}");
+            assert!(ask.host.starts_with("news.example"), "{}", ask.host);
+            assert!(std::ptr::eq(ask.kind(), ask.kind()));
+        }
+    }
+
+    #[test]
     fn years_and_hosts() {
         assert_eq!(year_of(1_795_000_000), 2026);
+        for (uri, target) in [("http://news.example", "/"), ("*", "*"), ("news.example:443", "")] {
+            assert_eq!(&*target_of(&uri.parse().unwrap()), target, "{uri}");
+        }
         let (head, ()) = http::Request::builder().uri("http://News.Example/a").body(()).unwrap().into_parts();
         assert_eq!(host_of(&head.uri, &head.headers), "news.example");
         let (head, ()) = http::Request::builder().header("host", "A".repeat(300)).body(()).unwrap().into_parts();

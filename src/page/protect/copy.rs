@@ -16,6 +16,18 @@ use crate::slot::Choose;
 use crate::watermark::SealForm;
 
 impl Site {
+    /// Asked for once an answer, when its head is here: what is known may change meanwhile, and head and body must say the same.
+    /// An answer may take long: whether its text may be touched is what was learned until then. What is stored is looked for by what
+    /// was known before ([`recall`](Site::recall)), and holds if that is the same.
+    pub(super) fn finding(&self, ask: &Ask) -> Option<Finding> {
+        self.marking.as_ref().and_then(|marks| marks.findings.lookup_kind(&ask.host, ask.kind()))
+    }
+
+    /// Is all of the body the article? Where roots are named there are no others.
+    pub(super) fn body_is_root(&self, finding: Option<Finding>) -> bool {
+        self.rules.roots.is_empty() && finding.is_some_and(|finding| !finding.has_root)
+    }
+
     /// Why this visitor's copy carries no mark, by all that is known before the site has answered.
     pub(super) fn no_slots(&self, ask: &Ask, finding: Option<Finding>) -> Option<&'static str> {
         ask.unmarked.or(match finding {
@@ -29,9 +41,8 @@ impl Site {
     /// The rules for the page that is asked for; `unmarked`: no mark may stand in it.
     pub(super) fn page_rules(&self, ask: &Ask, unmarked: bool) -> MarkRules {
         // Behind a proxy the name that was asked for may be another one than readers know.
-        let origin = self.settings.origin.as_deref().and_then(|origin| origin.split_once("://"));
-        let host = origin.map_or(ask.host.as_str(), |(_, host)| host);
-        let mut rules = marks::of_page(&self.rules, host, unmarked);
+        let host = self.public_host.as_ref().unwrap_or(&ask.host);
+        let mut rules = marks::of_page(&self.rules, Arc::clone(host), unmarked);
         if let Some(marks) = &self.marking {
             marks.add_style(&mut rules, ask);
         }
@@ -55,7 +66,7 @@ impl Site {
         let teaches = status == StatusCode::OK && ask.method == Method::GET;
         Box::new(move |outcome: &Outcome| {
             if let (Some(marks), Some(finding), true) = (&site.marking, outcome.finding, teaches) {
-                marks.findings.learn(&ask.host, &ask.path, finding);
+                marks.findings.learn_kind(&ask.host, ask.kind(), finding);
                 marks.learn_style(&ask.host, &outcome.sheets);
             }
             if outcome.too_many_alternatives {

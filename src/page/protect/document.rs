@@ -156,7 +156,7 @@ fn robots<R: Body<Data = Bytes>>(
     if ask.method == Method::HEAD {
         return Response::from_parts(head, PageBody::inner(body));
     }
-    let (site, host, arrived) = (Arc::clone(site), ask.host.clone(), ask.arrived);
+    let (site, host, arrived) = (Arc::clone(site), Arc::clone(&ask.host), ask.arrived);
     let suffix = Box::new(move |own: &[u8]| {
         let merged = if says { statement::robots_txt(site.policy(), Some(own)) } else { None };
         let whole = merged.as_deref().unwrap_or(own);

@@ -21,6 +21,7 @@ use crate::page::encoding::{Coding, content_codings};
 use crate::page::headers::is_html;
 use crate::page::plan::{Decision, decide};
 use crate::page::{PageBody, PageReport, Rewrite, Skip};
+use crate::watermark::Mark;
 
 pin_project! {
     /// Response future of [`Protect`](super::Protect).
@@ -167,7 +168,7 @@ fn protect<R: Body<Data = Bytes>>(
                 let mut facts = report.facts_mut();
                 facts.coding_in = Some(codings.last().copied().unwrap_or(Coding::Identity));
                 facts.coding_out = Some(coding);
-                facts.mark = mark.map(|m| m.to_string());
+                facts.mark = mark.map(Mark::text);
                 facts.mark_level = site.level().code();
                 facts.mark_skip = no_mark;
             }
@@ -181,7 +182,7 @@ fn protect<R: Body<Data = Bytes>>(
 /// The mark that a request brought along is told of with whatever is answered.
 fn tell_seen<B>(ask: &Ask, response: Response<B>) -> Response<B> {
     if let (Some(mark), Some(report)) = (ask.seen, response.extensions().get::<PageReport>()) {
-        report.facts_mut().mark_seen = Some(mark.to_string());
+        report.facts_mut().mark_seen = Some(mark.text());
     }
     response
 }

@@ -120,7 +120,7 @@ fn selectors(key: &'static str, list: &[String], left: &mut usize) -> Result<Arc
 }
 
 /// The rules as they hold for one page; `unmarked`: no mark may stand in it.
-pub(super) fn of_page(rules: &MarkRules, host: &str, unmarked: bool) -> MarkRules {
+pub(super) fn of_page(rules: &MarkRules, host: impl Into<Arc<str>>, unmarked: bool) -> MarkRules {
     let mut rules = MarkRules { host: host.into(), ..rules.clone() };
     if unmarked {
         rules.forms = FormKinds::NONE;

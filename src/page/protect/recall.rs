@@ -12,14 +12,14 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use super::ask::Ask;
 use super::site::Site;
 use super::wish::Wish;
-use crate::page::encoding::{Coding, content_codings};
+use crate::page::encoding::{Coding, asks_for_none, content_codings};
 use crate::page::etag::EntityTag;
 use crate::page::headers::{self, Expected};
 use crate::page::plan::{
     Decision, Head, Held, Memory, PlanCache, Sent, Stored, decide, has_directive, may_be_kept, nominates, strong_tag,
 };
 use crate::page::{Finding, PageBody, PagePolicy, PageReport, Rewrite};
-use crate::watermark::SealForm;
+use crate::watermark::{Mark, SealForm};
 
 /// Requests of one key get one page, if the site answers them with one head and one source.
 #[derive(Hash)]
@@ -60,6 +60,8 @@ impl Site {
     pub(super) fn recall(&self, ask: &Ask, headers: &mut HeaderMap) -> Option<Recall> {
         let page = ask.enabled && ask.whole && ask.expected == Expected::Page && !ask.card && ask.document.is_none();
         let plans = self.plans.as_ref().filter(|plans| plans.packs() && page && ask.method == Method::GET);
+        // Who gets no coding, or another one, gets nothing that is packed: no head is stored for such copies.
+        let plans = plans.filter(|_| ask.preferred == Coding::Gzip || !asks_for_none(headers));
         let plans = plans.filter(|plans| plans.trusts(&ask.host))?;
         let finding = self.finding(ask);
         let no_slots = self.no_slots(ask, finding);
@@ -184,7 +186,7 @@ impl Site {
             let mut facts = report.facts_mut();
             facts.coding_in = Some(codings.last().copied().unwrap_or(Coding::Identity));
             facts.coding_out = Some(Coding::Gzip);
-            facts.mark = ask.mark.filter(|_| recall.no_slots.is_none()).map(|mark| mark.to_string());
+            facts.mark = ask.mark.filter(|_| recall.no_slots.is_none()).map(Mark::text);
             facts.mark_level = self.level().code();
             facts.mark_skip = recall.no_slots;
             (facts.body_in, facts.body_out, facts.known) = (page.read, page.written, true);
@@ -535,6 +537,19 @@ mod tests {
         let others = other.plans.as_ref().unwrap().counts();
         assert_eq!((counts.hits, counts.packed_answers), (others.hits, others.packed_answers));
         assert_eq!(others.packed_confirmed, 0);
+    }
+
+    #[test]
+    fn nothing_is_looked_for_where_a_copy_cannot_leave_packed() {
+        let site = site();
+        for (accepted, looks) in [("gzip", true), ("br, gzip", true), ("br", true), ("identity", false), ("*", false)] {
+            let mut head = head_of(1, with("accept-encoding", accepted));
+            let mut ask = site.ask(&mut head);
+            assert_eq!(site.recall(&ask, &mut head.headers).is_some(), looks, "{accepted}");
+            // A page that is known to come so is asked for without a coding, and leaves as before.
+            ask.preferred = Coding::Gzip;
+            assert!(site.recall(&ask, &mut head.headers).is_some(), "{accepted}");
+        }
     }
 
     #[tokio::test]

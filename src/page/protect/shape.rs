@@ -46,7 +46,7 @@ impl<'a> Address<'a> {
     pub(super) fn of(ask: &'a Ask) -> Self {
         let (raw, query) = parts(&ask.target);
         let directory = raw.rfind('/').and_then(|at| raw.get(..=at)).unwrap_or_default();
-        let query = if query.split('&').any(is_tracking) {
+        let query = if !query.is_empty() && query.split('&').any(is_tracking) {
             let kept: Vec<&str> = query.split('&').filter(|parameter| !is_tracking(parameter)).collect();
             Cow::Owned(kept.join("&"))
         } else {

@@ -13,7 +13,7 @@ use super::site::Site;
 use crate::page::PageBody;
 use crate::page::encoding::{Coding, Decoder, content_codings};
 use crate::page::marks::MarkRules;
-use crate::page::style::{Form, MAX_SHEET, PageSheets, Styles, name};
+use crate::page::style::{Form, MAX_SHEET, PageAddress, PageSheets, Styles, name};
 use crate::page::tee::{Copied, Passed, Tee};
 
 /// Sheets up to this length are read at once where no thread can be had for them.
@@ -23,7 +23,7 @@ impl Marks {
     /// Adds to the rules of a page what is known of its style.
     pub(super) fn add_style(&self, rules: &mut MarkRules, ask: &Ask) {
         rules.prove_white = self.prove_white;
-        rules.base = format!("http://{}{}", ask.host, ask.target.split('?').next().unwrap_or_default()).parse().ok();
+        rules.address = Some(PageAddress { host: Arc::clone(&ask.host), target: Arc::clone(&ask.target) });
         rules.sheets = Some(self.styles.host(&ask.host));
         rules.style_texts = Some(Arc::clone(self.styles.texts()));
     }
@@ -50,7 +50,7 @@ impl Site {
         let sheet = Passing {
             styles: Arc::clone(&marks.styles),
             name: name(&ask.host, &ask.target),
-            host: ask.host.clone(),
+            host: Arc::clone(&ask.host),
             seed: seed(&codings),
             codings,
         };
@@ -75,7 +75,7 @@ fn seed(codings: &[Coding]) -> u64 {
 /// A style sheet on its way.
 struct Passing {
     styles: Arc<Styles>,
-    host: String,
+    host: Arc<str>,
     name: String,
     codings: Vec<Coding>,
     seed: u64,

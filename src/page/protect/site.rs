@@ -6,7 +6,7 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use encoding_rs::Encoding;
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use http_body_util::Full;
 use sha2::{Digest, Sha256};
 
@@ -41,6 +41,12 @@ use crate::watermark::{self, Incoming, Level, Mark, SealForm};
 #[derive(Clone)]
 pub(super) struct Site {
     pub(super) settings: Settings,
+    /// In the public origin; `None`: it is not known.
+    pub(super) public_host: Option<Arc<str>>,
+    /// Charset of pages that name none.
+    fallback: &'static Encoding,
+    /// The field in which the site names the mode of the guard for one page.
+    pub(super) guard_field: Option<HeaderName>,
     pub(super) policy: rights::Policy,
     /// It says nothing: most sites, and every response is asked.
     pub(super) silent: bool,
@@ -76,12 +82,13 @@ impl Site {
         check_mount(mount).map_err(value)?;
         let policy = rights::Policy::new(rights)?;
         let (bytes, packed) = of_plans(settings);
+        let public = settings.origin.as_ref().and_then(|origin| origin.split_once("://"));
         let mut site = Self {
             silent: policy.is_silent(),
             mount: mount.into(),
             links: false,
             policy,
-            guard: Guard::new(&settings.guard, &rights.license.name, mount),
+            guard: Guard::new(&settings.guard, &rights.license.name, mount).at(settings.origin.as_deref()),
             beacon: if settings.guard.beacon { Beacon::new(mount).map(Arc::new) } else { None },
             notice: Notice::new(&settings.notice, &settings.guard.lang, rights).map_err(value)?,
             robots: Arc::default(),
@@ -91,6 +98,9 @@ impl Site {
             unguarded: globs("page.guard.skip.paths", &settings.guard.skip.paths)?,
             exempt: settings.guard.skip.selectors.iter().filter_map(|s| s.parse().ok()).collect(),
             settings: settings.clone(),
+            public_host: public.map(|(_, host)| host.into()),
+            fallback: charset::fallback(&settings.fallback_charset),
+            guard_field: settings.guard.skip.header.parse().ok(),
             marking: None,
             rules: MarkRules::default(),
             told: Arc::default(),
@@ -197,18 +207,6 @@ impl Site {
         f(&TagMap { version: self.version.wrapping_add(ask.year.unsigned_abs().into()), visitor, volatile })
     }
 
-    /// Asked for once an answer, when its head is here: what is known may change meanwhile, and head and body must say the same.
-    /// An answer may take long: whether its text may be touched is what was learned until then. What is stored is looked for by what
-    /// was known before ([`recall`](Site::recall)), and holds if that is the same.
-    pub(super) fn finding(&self, ask: &Ask) -> Option<Finding> {
-        self.marking.as_ref().and_then(|marks| marks.findings.lookup(&ask.host, &ask.path))
-    }
-
-    /// Is all of the body the article? Where roots are named there are no others.
-    pub(super) fn body_is_root(&self, finding: Option<Finding>) -> bool {
-        self.rules.roots.is_empty() && finding.is_some_and(|finding| !finding.has_root)
-    }
-
     /// Changes the header of an answer.
     pub(super) fn edit_headers(
         &self,
@@ -273,7 +271,7 @@ impl Site {
             outgoing,
             self.settings.max_decoded.0,
             header,
-            charset::fallback(&self.settings.fallback_charset),
+            self.fallback,
             start,
             self.on_end(ask, status),
         );
@@ -355,8 +353,7 @@ impl Site {
         if let Ok(value) = content_type.parse() {
             headers.insert(header::CONTENT_TYPE, value);
         }
-        let charset =
-            charset::decide(charset::from_header(&headers), page, charset::fallback(&self.settings.fallback_charset));
+        let charset = charset::decide(charset::from_header(&headers), page, self.fallback);
         let (mut head, ()) = http::Request::new(()).into_parts();
         let ask = self.ask(&mut head);
         let shown = survey(page, &self.rules);

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use super::ask::Ask;
 use super::shape::Address;
 use crate::page::PageReport;
-use crate::page::encoding::{Coding, NearSite};
+use crate::page::encoding::{Coding, NearSite, asks_for_none};
 use crate::page::headers::Expected;
 
 /// Pages that are remembered, at 8 bytes each; one of the same place pushes out the one before.
@@ -45,6 +45,7 @@ impl KnownCodings {
     /// Asks for a known page without a coding; it leaves in the one that is known.
     pub(super) fn ask(self: &Arc<Self>, ask: &mut Ask, headers: &mut HeaderMap) -> Option<Question> {
         let page = ask.enabled && ask.expected == Expected::Page && !ask.card && ask.document.is_none();
+        let page = page && !asks_for_none(headers);
         let accepted = headers.get(header::ACCEPT_ENCODING).filter(|_| page && ask.method == Method::GET)?;
         let hash = self.hasher.hash_one((&ask.host, Address::of(ask), accepted));
         let known = self.known(hash);
@@ -152,6 +153,19 @@ mod tests {
         assert_eq!(plain("/a", "gzip, br").0, Coding::Deflate, "that was asked for with a coding");
         again.learn(&data);
         assert_eq!(plain("/a", "gzip, br"), (Coding::Identity, "gzip, br".to_owned()));
+    }
+
+    #[test]
+    fn nothing_is_remembered_for_who_accepts_no_coding() {
+        let codings = KnownCodings::new();
+        let site = Site::new(&Settings::default(), &rights::Settings::default(), "/.deckle").unwrap();
+        for accepts in ["identity", "gzip;q=0", "*"] {
+            let request = http::Request::builder().uri("/a").header("accept-encoding", accepts).body(()).unwrap();
+            let (mut head, ()) = request.into_parts();
+            let mut ask = site.ask(&mut head);
+            assert!(codings.ask(&mut ask, &mut head.headers).is_none(), "{accepts}");
+            assert_eq!(head.headers["accept-encoding"], "identity");
+        }
     }
 
     #[test]

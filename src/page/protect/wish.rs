@@ -38,7 +38,7 @@ impl Site {
     /// What the site wants for one page. The field that says so goes no further.
     pub(super) fn wish(&self, ask: &Ask, head: &mut http::response::Parts) -> Wish {
         let policy = head.extensions.get::<PagePolicy>().copied().unwrap_or_default();
-        let named = head.headers.remove(self.settings.guard.skip.header.as_str());
+        let named = self.guard_field.as_ref().and_then(|field| head.headers.remove(field));
         let named = named.and_then(|value| {
             let mode = value.to_str().ok().and_then(|code| GuardMode::from_code(code.trim()));
             if mode.is_none() {
@@ -70,8 +70,8 @@ impl Site {
     /// Declares rights in the head of an answer that shows something of the site.
     pub(super) fn declare(&self, ask: &Ask, wish: &mut Wish, status: StatusCode, headers: &mut HeaderMap) {
         // A signature that covers these fields, and that is kept, would no longer hold.
-        let signed = self.obeys(ask).signatures && signature::covers_a_page(headers);
-        if wish.rights && !self.silent && !signed && declares(status, headers) {
+        let signed = || self.obeys(ask).signatures && signature::covers_a_page(headers);
+        if wish.rights && !self.silent && declares(status, headers) && !signed() {
             rights::fields::declare(&self.policy, self.uses(ask), headers);
         }
         let reserved = rights::fields::reserved(headers) == Some(true);
@@ -80,7 +80,11 @@ impl Site {
 
     /// What is said about what was asked for: by the path as it came, and as others may write it.
     fn uses(&self, ask: &Ask) -> rights::Uses {
-        let (mut uses, other) = (self.policy.resolve(&ask.target), self.policy.resolve(&ask.path));
+        let mut uses = self.policy.resolve(&ask.target);
+        if ask.target == ask.path {
+            return uses;
+        }
+        let other = self.policy.resolve(&ask.path);
         for of in rights::Use::ALL {
             let stricter = uses.get(of).max(other.get(of));
             uses.set(of, stricter);
@@ -107,8 +111,7 @@ impl Site {
 
     /// Amends the policies of an answer, for the guard to run.
     pub(super) fn amend_policies(&self, wish: &mut Wish, headers: &mut HeaderMap, not_modified: bool) {
-        let origin = self.settings.origin.as_deref();
-        let Some(target) = self.guard.target(wish.guard, wish.language.as_deref(), origin) else { return };
+        let Some(target) = self.guard.target(wish.guard, wish.language.as_deref()) else { return };
         let mut policies = Policies::new(target, &self.settings.csp);
         if not_modified {
             csp::keep_stored(headers, &policies);
@@ -173,11 +176,12 @@ impl Site {
 
     /// Is this an article in a form that cannot be marked, and is that to be refused?
     pub(super) fn refuses(&self, head: &http::response::Parts) -> bool {
+        if self.settings.alternate != Alternate::Refuse || head.status != StatusCode::OK {
+            return false;
+        }
         let media = head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        self.settings.alternate == Alternate::Refuse
-            && head.status == StatusCode::OK
-            && matches!(media.as_str(), "text/markdown" | "text/x-markdown")
+        let media = media.split(';').next().unwrap_or_default().trim();
+        ["text/markdown", "text/x-markdown"].iter().any(|refused| media.eq_ignore_ascii_case(refused))
     }
 }
 

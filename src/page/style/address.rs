@@ -2,10 +2,27 @@
 //!
 //! A sheet is known by host, path and query. Its scheme is not told where another proxy ends TLS.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use http::Uri;
+
+/// The address of a page as it was asked for, by which its sheets are told. Most pages are known, and need no more of it.
+#[derive(Debug, Clone)]
+pub(crate) struct PageAddress {
+    /// With its port.
+    pub(crate) host: Arc<str>,
+    /// With its query.
+    pub(crate) target: Arc<str>,
+}
+
+impl PageAddress {
+    /// Without its query. `None`: it is no address.
+    pub(crate) fn uri(&self) -> Option<Uri> {
+        format!("http://{}{}", self.host, self.target.split('?').next().unwrap_or_default()).parse().ok()
+    }
+}
 
 /// An address as a page names it.
 pub(crate) fn join(base: &Uri, to: &str) -> Option<Uri> {
@@ -58,10 +75,15 @@ fn without_dots(path: &str) -> String {
 }
 
 /// A host as sheets are known by it: in lower case, without the port that goes without saying.
-pub(crate) fn host(authority: &str) -> String {
-    let authority = authority.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
-    let bare = authority.strip_suffix(":443").or_else(|| authority.strip_suffix(":80")).unwrap_or(&authority);
-    bare.trim_end_matches('.').to_owned()
+pub(super) fn host(authority: &str) -> Cow<'_, str> {
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    let bare = authority.strip_suffix(":443").or_else(|| authority.strip_suffix(":80")).unwrap_or(authority);
+    lower_case(bare.trim_end_matches('.'))
+}
+
+/// Most text is so already.
+pub(super) fn lower_case(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() }
 }
 
 /// What a sheet is known by.
@@ -108,6 +130,14 @@ mod tests {
     }
 
     #[test]
+    fn a_page_has_an_address_without_its_query() {
+        let uri = |host: &str, target: &str| PageAddress { host: host.into(), target: target.into() }.uri();
+        assert_eq!(uri("news.example:8080", "/a/b?c=/d?e").unwrap(), "http://news.example:8080/a/b");
+        assert_eq!(uri("news.example", "/?p=1").unwrap(), "http://news.example/");
+        assert_eq!(uri("", "/a"), None);
+    }
+
+    #[test]
     fn a_sheet_has_one_name() {
         let base: Uri = "http://News.Example:80/a/".parse().unwrap();
         for to in [
@@ -120,6 +150,7 @@ mod tests {
             assert_eq!(resolve(&base, to).as_deref(), Some("news.example/s.css"), "{to}");
         }
         assert_eq!(name("news.example:8080", "/s.css?v=1"), "news.example:8080/s.css?v=1");
+        assert!(matches!(host("user@news.example.:80"), Cow::Borrowed("news.example")), "nothing to change");
         assert_eq!(resolve(&base, "data:text/css,x"), None);
         assert_eq!(hash("a"), hash("a"));
         assert_ne!(hash("a"), hash("b"));

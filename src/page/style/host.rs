@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lol_html::Selector;
 use twox_hash::XxHash3_64;
 
+use super::address::lower_case;
 use super::judge::Sheet;
 use super::rules::SheetRules;
 use super::selector::{self, Complex};
@@ -299,10 +300,6 @@ fn class_text(value: &[u8]) -> Cow<'_, str> {
         text = text.replace(reference, character);
     }
     text.into()
-}
-
-fn lower_case(text: &str) -> Cow<'_, str> {
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! What follows from style sheets for one page: where a scan looks for places, and which channels the page shuts out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Uri;
 use lol_html::Selector;
+use smallvec::SmallVec;
 
 use super::address;
 use super::host::{ClassEffects, HostRules};
@@ -61,6 +62,13 @@ impl Sheet {
     pub(super) fn follow(&self, old: &Self) {
         self.wanted.fetch_or(old.wanted.load(Ordering::Relaxed), Ordering::Relaxed);
         self.varies.fetch_or(old.varies.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// A page has named it. Written once: many read it at once.
+    fn want(&self) {
+        if !self.wanted.load(Ordering::Relaxed) {
+            self.wanted.store(true, Ordering::Relaxed);
+        }
     }
 
     /// It came in this form.
@@ -159,10 +167,14 @@ fn add(to: &mut Arc<SheetRules>, rules: &Arc<SheetRules>) {
     }
 }
 
+/// Sheets of a page; no more than a host has.
+type Named<'s> = SmallVec<[&'s Sheet; MAX_NAMED]>;
+
 /// What is known of the style of one host at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct HostStyles {
-    sheets: HashMap<u64, Arc<Sheet>>,
+    /// By a hash of their address.
+    sheets: BTreeMap<u64, Arc<Sheet>>,
     /// Hosts with the same sheets share what these say.
     pub(super) rules: Arc<HostRules>,
 }
@@ -224,20 +236,29 @@ impl HostStyles {
 
     /// All of these, and what they import. All are asked, so that all are known to be wanted.
     fn are_read(&self, sheets: &[u64]) -> bool {
-        let (mut open, mut seen, mut read) = (sheets.to_vec(), HashSet::new(), true);
-        while let Some(sheet) = open.pop() {
-            if !seen.insert(sheet) {
-                continue;
-            }
-            let Some(sheet) = self.sheets.get(&sheet) else {
-                read = false;
-                continue;
-            };
-            sheet.wanted.store(true, Ordering::Relaxed);
-            read &= sheet.rules.is_some() && sheet.imports.is_some();
-            open.extend(sheet.imports.iter().flatten());
+        let mut named = Named::new();
+        let mut read = self.find(sheets, &mut named);
+        let mut at = 0;
+        while let Some(sheet) = named.get(at).copied() {
+            at += 1;
+            sheet.want();
+            read &= sheet.rules.is_some();
+            read &= sheet.imports.as_deref().is_some_and(|imports| self.find(imports, &mut named));
         }
         read
+    }
+
+    /// Adds those that are not among the others yet. False: one of them is not known.
+    fn find<'s>(&'s self, sheets: &[u64], named: &mut Named<'s>) -> bool {
+        let mut known = true;
+        for sheet in sheets {
+            match self.sheets.get(sheet) {
+                Some(sheet) if named.iter().any(|one| std::ptr::eq(*one, Arc::as_ptr(sheet))) => {}
+                Some(sheet) => named.push(sheet),
+                None => known = false,
+            }
+        }
+        known
     }
 }
 
@@ -308,6 +329,22 @@ mod tests {
         let many: Vec<String> = (0..=MAX_NAMED).map(|i| format!("/ok.css?{i}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(page(&many, "").unknown && page(&many, "").size() <= MAX_NAMED * 8);
+    }
+
+    #[test]
+    fn all_that_a_page_names_is_wanted_whatever_is_unknown_beside_it() {
+        let known = styles(&[
+            ("news.example/a.css", "@import 'gone.css';@import 'b.css';@import 'c.css';"),
+            ("news.example/b.css", "@import 'c.css';@import 'a.css';"),
+            ("news.example/c.css", "/*"),
+            ("news.example/d.css", ""),
+        ]);
+        let wanted = |name: &str| known.sheets[&address::hash(name)].wanted.load(Ordering::Relaxed);
+        let all = ["a", "b", "c", "d"].map(|name| format!("news.example/{name}.css"));
+        assert_eq!(known.judge(&page(&["/d.css"], "")).white, None);
+        assert_eq!(all.each_ref().map(|name| wanted(name)), [false, false, false, true]);
+        assert_eq!(known.judge(&page(&["/new.css", "/a.css"], "")).white, Some("w:css_unknown"));
+        assert_eq!(all.each_ref().map(|name| wanted(name)), [true; 4]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod selector;
 mod styles;
 mod texts;
 
-pub(crate) use address::{join, name};
+pub(crate) use address::{PageAddress, join, name};
 pub(crate) use host::ClassEffects;
 pub(crate) use judge::{Form, HostStyles, PageSheets};
 pub(crate) use named::NamedStyle;

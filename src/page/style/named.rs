@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::Uri;
 
+use super::address::PageAddress;
 use super::judge::PageSheets;
 use super::reader;
 use super::rules::SheetRules;
@@ -33,7 +34,8 @@ pub(crate) struct NamedStyle {
 impl NamedStyle {
     pub(crate) fn new(rules: &MarkRules) -> Self {
         let texts = rules.style_texts.clone();
-        Self { active: rules.sheets.is_some(), base: rules.base.clone(), texts, ..Self::default() }
+        let base = rules.address.as_ref().and_then(PageAddress::uri);
+        Self { active: rules.sheets.is_some(), base, texts, ..Self::default() }
     }
 
     pub(crate) fn is_active(&self) -> bool {
@@ -107,8 +109,8 @@ mod tests {
     use crate::page::style::Styles;
 
     fn named() -> NamedStyle {
-        let base = Some("http://news.example/a/b".parse().unwrap());
-        NamedStyle::new(&MarkRules { sheets: Some(Arc::default()), base, ..MarkRules::default() })
+        let address = Some(PageAddress { host: "news.example".into(), target: "/a/b".into() });
+        NamedStyle::new(&MarkRules { sheets: Some(Arc::default()), address, ..MarkRules::default() })
     }
 
     fn link(named: &mut NamedStyle, name: &str, attributes: &[(&str, &str)]) {

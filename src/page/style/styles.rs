@@ -82,7 +82,7 @@ impl Styles {
     /// What is known for the pages of a host now.
     pub(crate) fn host(&self, host: &str) -> Arc<HostStyles> {
         let now = self.now.load();
-        now.get(&address::host(host)).or_else(|| now.get(ANY_HOST)).cloned().unwrap_or_default()
+        now.get(&*address::host(host)).or_else(|| now.get(ANY_HOST)).cloned().unwrap_or_default()
     }
 
     /// What the `<style>` elements of pages have said.

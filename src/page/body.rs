@@ -20,7 +20,7 @@ use super::headers::strip_digests;
 use super::output::Output;
 use super::packed::PackedBody;
 use super::patience::Patience;
-use super::pipeline::Pipeline;
+use super::pipeline::{KNOWN_STEP, Pipeline};
 use super::report::{PageReport, Rewrite};
 use super::tee::Tee;
 
@@ -137,10 +137,13 @@ impl Page {
     }
 
     /// An exact hint would become a Content-Length that cuts the page. What is packed is told, so that nobody has its next piece
-    /// made to learn whether there is one.
+    /// made to learn whether there is one; and of a page that is over, how much of it is in memory at most.
     fn size_hint(&self) -> SizeHint {
         let mut hint = SizeHint::new();
         hint.set_lower(self.out.unmade());
+        if self.done && self.trailers.is_none() {
+            hint.set_upper(self.out.waiting() as u64 + self.out.unmade());
+        }
         hint
     }
 
@@ -160,7 +163,9 @@ impl Page {
         B: Body<Data = Bytes>,
     {
         loop {
-            if let Some(frame) = self.out.take() {
+            if !self.gathers()
+                && let Some(frame) = self.out.take()
+            {
                 return Poll::Ready(Some(Ok(Frame::data(frame))));
             }
             if self.done {
@@ -195,7 +200,8 @@ impl Page {
                         return Poll::Ready(Some(Err(BodyError::Inner(error))));
                     }
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                        Ok(bytes) => self.rest = bytes,
+                        // Who need not ask once more can let the end leave with the last bytes.
+                        Ok(bytes) => (self.rest, self.ended) = (bytes, body.is_end_stream()),
                         Err(other) => {
                             if let Ok(mut trailers) = other.into_trailers() {
                                 strip_digests(&mut trailers);
@@ -210,6 +216,12 @@ impl Page {
             step.map_err(|e| self.coding_error(e))?;
             self.note();
         }
+    }
+
+    /// A page that is known is cheap: what is here of it, or of its end, comes first, so that it leaves in one write.
+    fn gathers(&self) -> bool {
+        let more = !self.rest.is_empty() || (self.ended && !self.done);
+        more && self.pipeline.compares() && self.out.waiting() < KNOWN_STEP
     }
 
     /// What was held and is not any more is worked on before anything new.

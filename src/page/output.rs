@@ -74,6 +74,11 @@ impl Output {
         self.packed.as_ref().map_or(0, PackedBody::remaining)
     }
 
+    /// Bytes that are made and have not been taken.
+    pub(crate) fn waiting(&self) -> usize {
+        self.frames.iter().map(Bytes::len).sum::<usize>() + self.gathered.len()
+    }
+
     /// The next frame.
     pub(crate) fn take(&mut self) -> Option<Bytes> {
         if self.frames.is_empty() {

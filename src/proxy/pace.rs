@@ -1,9 +1,9 @@
 //! How far the body of an answer over HTTP/1 may be ahead of its client.
 //!
 //! hyper asks a body for more until its buffer is full, which has to have room for the longest head, too. So whoever is slow would
-//! hold all of that, although a packed page makes its pieces only when they are asked for. A body that has given [`AHEAD`] bytes and
-//! says that more comes is therefore asked again when they are written. One that does not say so (a page in identity, or one that
-//! is encoded as it comes) is mostly in memory or about to end: it may give [`AHEAD_UNTOLD`], so that most pages leave in one write.
+//! hold all of that, although a packed page makes its pieces only when they are asked for. A body that has given [`AHEAD`] bytes
+//! is therefore asked again when they are written. One that says how much is left at most, and none of it for certain, has all of it in memory:
+//! it gives that at once.
 //!
 //! hyper flushes a stream only when its own buffer is empty, and always tries to when a body has nothing more at the moment. A flush
 //! that succeeds thus says that all is written. It comes in the task that asks the body, too, and so wakes that.
@@ -27,9 +27,6 @@ use super::body::behind;
 /// write.
 const AHEAD: usize = 32 * 1024 - 64;
 
-/// The same for a body that does not say that more comes.
-const AHEAD_UNTOLD: usize = 256 * 1024;
-
 /// What the bodies of one connection and its stream know of each other. Only its task reads and writes this.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pace(Arc<Unwritten>);
@@ -43,9 +40,8 @@ struct Unwritten {
 }
 
 impl Pace {
-    /// `told`: more comes.
-    fn is_ahead(&self, told: bool) -> bool {
-        self.0.given.load(Ordering::Relaxed) >= if told { AHEAD } else { AHEAD_UNTOLD }
+    fn is_ahead(&self) -> bool {
+        self.0.given.load(Ordering::Relaxed) >= AHEAD
     }
 
     fn gave(&self, bytes: usize) {
@@ -140,9 +136,10 @@ impl<B: Body<Data = Bytes>> Body for PacedBody<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
         let Some(pace) = this.pace else { return this.inner.poll_frame(cx) };
-        let told = this.inner.size_hint().lower() > 0;
-        let is_ahead = pace.is_ahead(told);
-        if is_ahead && (told || this.next.is_some()) {
+        let hint = this.inner.size_hint();
+        let is_here = hint.lower() == 0 && hint.upper().is_some();
+        let is_ahead = pace.is_ahead() && !is_here;
+        if is_ahead && (this.next.is_some() || hint.lower() > 0) {
             pace.waits();
             return Poll::Pending;
         }
@@ -249,12 +246,19 @@ mod tests {
         }
     }
 
+    /// What a body says of the bytes that are to come.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Tells {
+        Nothing,
+        Length,
+        Most,
+    }
+
     /// Pieces that are made when they are asked for.
     struct Pieces {
         left: usize,
         length: usize,
-        /// It says how much is to come.
-        tells: bool,
+        tells: Tells,
         made: Arc<AtomicUsize>,
     }
 
@@ -272,11 +276,17 @@ mod tests {
         }
 
         fn is_end_stream(&self) -> bool {
-            self.tells && self.left == 0
+            self.tells == Tells::Length && self.left == 0
         }
 
         fn size_hint(&self) -> SizeHint {
-            if self.tells { SizeHint::with_exact((self.left * self.length) as u64) } else { SizeHint::default() }
+            let (mut hint, bytes) = (SizeHint::default(), (self.left * self.length) as u64);
+            match self.tells {
+                Tells::Nothing => {}
+                Tells::Length => hint.set_exact(bytes),
+                Tells::Most => hint.set_upper(bytes),
+            }
+            hint
         }
     }
 
@@ -298,7 +308,7 @@ mod tests {
 
     impl Connection {
         /// So many requests at once, and as many pieces of that length for each.
-        fn new(requests: usize, pieces: usize, length: usize, tells: bool) -> Self {
+        fn new(requests: usize, pieces: usize, length: usize, tells: Tells) -> Self {
             let asks = b"GET / HTTP/1.1\r\nHost: news.example\r\n\r\n".repeat(requests);
             let client = Arc::new(Mutex::new(Client { asks, ..Client::default() }));
             let (pace, made) = (Pace::default(), Arc::<AtomicUsize>::default());
@@ -343,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_body_that_says_that_more_comes_is_one_piece_ahead() {
-        let mut connection = Connection::new(1, 8, AHEAD, true);
+        let mut connection = Connection::new(1, 8, AHEAD, Tells::Length);
         connection.take(0);
         assert_eq!(connection.counts(), (1, 0));
         for _ in 0..12 {
@@ -355,44 +365,52 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_may_be_over_is_further_ahead_and_no_further() {
-        let (pieces, most) = (4 * AHEAD_UNTOLD / AHEAD, AHEAD_UNTOLD / AHEAD + 2);
-        let mut connection = Connection::new(1, pieces, AHEAD, false);
+    fn a_body_that_may_be_over_is_two_pieces_ahead() {
+        let mut connection = Connection::new(1, 8, AHEAD, Tells::Nothing);
         connection.take(0);
-        assert_eq!(connection.counts(), (most, 0));
-        for _ in 0..pieces {
+        assert_eq!(connection.counts(), (2, 0));
+        for _ in 0..12 {
             connection.take(50_000);
             let (made, taken) = connection.counts();
-            assert!(made * AHEAD <= taken + most * AHEAD, "{made} {taken}");
+            assert!(made * AHEAD <= taken + 2 * AHEAD, "{made} {taken}");
         }
-        assert_eq!(connection.counts(), (pieces, pieces * AHEAD));
+        assert_eq!(connection.counts(), (8, 8 * AHEAD));
         assert!(connection.whole().1.ends_with(LAST_CHUNK));
     }
 
     #[test]
+    fn a_body_that_is_in_memory_leaves_in_one_write() {
+        let mut connection = Connection::new(1, 8, AHEAD, Tells::Most);
+        connection.take(0);
+        assert_eq!(connection.counts(), (8, 0));
+        connection.take(1 << 20);
+        let (writes, whole) = connection.whole();
+        assert!(writes == 1 && whole.ends_with(LAST_CHUNK), "{writes}");
+        assert_eq!(connection.counts(), (8, 8 * AHEAD));
+    }
+
+    #[test]
     fn small_pieces_and_a_single_one_leave_in_one_write_with_head_and_end() {
-        let both = [(1, 10), (6, 5_000), (1, AHEAD), (1, 300_000)];
-        let untold = [(4, 60_000), (2, 200_000)];
-        for (tells, cases) in [(true, &both[..]), (false, &both), (false, &untold)] {
-            for (pieces, length) in cases.iter().copied() {
+        for (pieces, length) in [(1, 10), (6, 5_000), (1, AHEAD), (1, 300_000)] {
+            for tells in [Tells::Nothing, Tells::Length, Tells::Most] {
                 let mut connection = Connection::new(1, pieces, length, tells);
                 connection.take(1 << 20);
                 assert_eq!(connection.counts(), (pieces, pieces * length));
                 let (writes, whole) = connection.whole();
-                assert_eq!((writes, whole.ends_with(LAST_CHUNK)), (1, !tells), "{pieces} of {length}");
+                assert_eq!((writes, whole.ends_with(LAST_CHUNK)), (1, tells != Tells::Length), "{pieces} of {length}");
             }
         }
     }
 
     #[test]
     fn who_takes_all_gets_all_and_who_asks_again_meanwhile_is_answered() {
-        for tells in [false, true] {
+        for tells in [Tells::Nothing, Tells::Length, Tells::Most] {
             for at_once in [7_000, 200_000, 1 << 20] {
                 let mut connection = Connection::new(3, 3, 2 * AHEAD, tells);
                 for _ in 0..(20 * AHEAD).div_ceil(at_once) {
                     connection.take(at_once);
                 }
-                assert_eq!(connection.counts(), (9, 18 * AHEAD), "{tells} {at_once}");
+                assert_eq!(connection.counts(), (9, 18 * AHEAD), "{tells:?} {at_once}");
             }
         }
     }
@@ -400,11 +418,11 @@ mod tests {
     #[test]
     fn what_is_kept_here_is_to_come() {
         let (pace, cx) = (Pace::default(), &mut Context::from_waker(Waker::noop()));
-        let pieces = Pieces { left: 2, length: AHEAD_UNTOLD, tells: false, made: Arc::default() };
+        let pieces = Pieces { left: 2, length: AHEAD, tells: Tells::Nothing, made: Arc::default() };
         let mut body = pin!(PacedBody::new(pieces, Some(pace.clone())));
         assert!(body.as_mut().poll_frame(cx).is_ready());
         assert!(body.as_mut().poll_frame(cx).is_pending());
-        assert_eq!((body.size_hint().lower(), body.is_end_stream()), (AHEAD_UNTOLD as u64, false));
+        assert_eq!((body.size_hint().lower(), body.is_end_stream()), (AHEAD as u64, false));
         pace.flushed(cx);
         assert!(body.as_mut().poll_frame(cx).is_ready());
         assert_eq!(body.size_hint().lower(), 0);
@@ -413,7 +431,7 @@ mod tests {
     #[test]
     fn without_a_pace_nothing_waits() {
         let cx = &mut Context::from_waker(Waker::noop());
-        let pieces = Pieces { left: 5, length: AHEAD, tells: true, made: Arc::default() };
+        let pieces = Pieces { left: 5, length: AHEAD, tells: Tells::Length, made: Arc::default() };
         let mut body = pin!(PacedBody::new(pieces, None));
         for _ in 0..5 {
             assert!(body.as_mut().poll_frame(cx).is_ready());

@@ -18,7 +18,7 @@ from typing import Callable
 
 from bench_lab import DECKLE, SETTINGS, Lab, Row, Unmeasured, can_run, in_flight, measure, nginx, on, tails
 
-DECIDE = "target/release/examples/decide"
+DECIDE = "target/dist/examples/decide"
 DOCUMENT = Path("docs/performance.md")
 # A→Z, Z→A, A→Z; and again with so many where a ratio is that near to its limit, while there is time for it.
 ROUNDS, MORE_ROUNDS, NEAR = 3, 5, 0.1

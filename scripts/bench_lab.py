@@ -18,8 +18,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-DECKLE = "target/release/deckle"
-PEERS = "target/release/examples/peers"
+DECKLE = "target/dist/deckle"
+PEERS = "target/dist/examples/peers"
 WARM_UP_SECONDS = 1
 # So many loads of a second, until a page leaves in packed form.
 PATIENCE = 15

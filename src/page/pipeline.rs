@@ -22,7 +22,6 @@ use crate::slot::{Carriers, Choose, Unmarked};
 
 /// Most bytes that are rewritten in one poll.
 const STEP: usize = 64 * 1024;
-
 /// The same for coded bytes, which become 250 times as many at most.
 const CODED_STEP: usize = 4 * 1024;
 

@@ -165,8 +165,7 @@ impl Shared {
         let on_client = upgrade.as_ref().and_then(|_| head.extensions.remove::<OnUpgrade>());
         let reader = reader(head.extensions.get::<Visitor>());
         // Free when both the answer and the upload are over.
-        let place = self.places.place(reader, self.settings.timeouts.connect.0).await.map(Arc::new);
-        let Some(place) = place else {
+        let Some(place) = self.places.place(reader, self.settings.timeouts.connect.0).await.map(Arc::new) else {
             return problem(StatusCode::SERVICE_UNAVAILABLE, "The site is busy at the moment.", &head.headers);
         };
         let (request, upload) = if bodiless {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::cache::PlanCache;
-use super::edits::{CHUNK, Kind, Plan, PlanEdit};
+use super::edits::{CHUNK, Kind, Plan, PlanEdit, fill};
 use super::hold::Hold;
 use super::packing::{Job, compare};
 use super::shelf::PackedPage;
@@ -383,19 +383,4 @@ impl Confirm {
         let edits = self.plan.edits.get(..self.applied).unwrap_or_default().to_vec();
         Difference { source: self.source, left: self.left, edits }
     }
-}
-
-/// Puts the bytes of gaps into a copy of the source from `at` on; the answer is how many there are.
-fn fill(copy: &mut [u8], at: usize, edits: &[PlanEdit], gaps: &GapRow) -> u32 {
-    let mut filled = 0;
-    for edit in edits {
-        if let Kind::Gap(column) = edit.kind
-            && edit.len == 1
-            && let Some(place) = copy.get_mut((edit.at as usize).wrapping_sub(at))
-        {
-            *place = gaps.byte(column);
-            filled += 1;
-        }
-    }
-    filled
 }

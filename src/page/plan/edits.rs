@@ -6,7 +6,7 @@ use super::shelf::Shelf;
 use super::volatile::Volatile;
 use crate::page::output::SHARED;
 use crate::page::rewrite::Outcome;
-use crate::slot::{Fill, Form, PlanNote, Token};
+use crate::slot::{Fill, Form, GapRow, PlanNote, Token};
 
 /// Bytes of source that are compared at once.
 pub(crate) const CHUNK: usize = 16 * 1024;
@@ -136,6 +136,21 @@ impl Plan {
         let (own, others) = (self.edits.get(..count), other.edits.get(..count));
         own.is_some() && own == others
     }
+}
+
+/// Puts the bytes of gaps into a copy of the source from `at` on; the answer is how many there are.
+pub(super) fn fill(copy: &mut [u8], at: usize, edits: &[PlanEdit], gaps: &GapRow) -> u32 {
+    let mut filled = 0;
+    for edit in edits {
+        if let Kind::Gap(column) = edit.kind
+            && edit.len == 1
+            && let Some(place) = copy.get_mut((edit.at as usize).wrapping_sub(at))
+        {
+            *place = gaps.byte(column);
+            filled += 1;
+        }
+    }
+    filled
 }
 
 #[cfg(test)]

@@ -256,10 +256,11 @@ impl GapRow {
         &self.0
     }
 
-    /// The byte of a column.
+    /// The byte of a column; there are 4,096, and higher numbers begin anew.
     pub fn byte(&self, column: u16) -> u8 {
-        let word = self.0.get(usize::from(column / 64)).copied().unwrap_or_default();
-        if word >> (column % 64) & 1 == 1 { b'\n' } else { b' ' }
+        let bit = (self.0[usize::from(column / 64) % 64] >> (column % 64)) as u8 & 1;
+        // Which of the two it is nobody can foresee, a processor neither: no branch.
+        b' ' ^ (bit * (b' ' ^ b'\n'))
     }
 }
 

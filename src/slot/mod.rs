@@ -258,9 +258,8 @@ impl GapRow {
 
     /// The byte of a column; there are 4,096, and higher numbers begin anew.
     pub fn byte(&self, column: u16) -> u8 {
-        let bit = (self.0[usize::from(column / 64) % 64] >> (column % 64)) as u8 & 1;
-        // Which of the two it is nobody can foresee, a processor neither: no branch.
-        b' ' ^ (bit * (b' ' ^ b'\n'))
+        let bit = self.0[usize::from(column / 64) % 64] >> (column % 64) & 1;
+        std::hint::select_unpredictable(bit == 1, b'\n', b' ')
     }
 }
 

@@ -16,11 +16,8 @@ use crate::clock::SharedClock;
 
 /// Most records of one batch, out of each queue.
 const BATCH: usize = 512;
-/// How long records gather behind the first ones, while there are few: a write and a wake-up for each would cost more than the
-/// records.
+/// How long records gather behind the first one: a write and a wake-up for each would cost more than the records.
 const GATHER: Duration = Duration::from_millis(5);
-/// From so many on a batch is worth its write.
-const FEW: usize = 64;
 /// How long queued records are written after the stop.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long a thread is waited for that somebody else may hold up: a pipe that nobody reads, a server that says nothing.
@@ -179,8 +176,6 @@ impl Inbox {
             self.stopped.get_or_insert(now);
         }
         let mut batch: Vec<AuditRecord> = self.priority.try_iter().take(BATCH).map(|record| *record).collect();
-        // What something was done about waits for nothing.
-        let is_urgent = !batch.is_empty();
         batch.extend(self.normal.try_iter().take(BATCH).map(|record| *record));
         match self.stopped {
             Some(_) if batch.is_empty() => return Next::Over,
@@ -192,12 +187,12 @@ impl Inbox {
             _ => {}
         }
         if batch.is_empty() {
-            let Ok(record) = self.normal.recv_timeout(wait) else { return Next::Nothing };
+            let gather = GATHER.min(wait / 2);
+            let Ok(record) = self.normal.recv_timeout(wait.saturating_sub(gather)) else { return Next::Nothing };
             batch.push(*record);
-        }
-        if batch.len() < FEW && !is_urgent && self.stopped.is_none() {
-            std::thread::sleep(GATHER.min(wait));
-            batch.extend(self.normal.try_iter().take(BATCH - batch.len()).map(|record| *record));
+            std::thread::sleep(gather);
+            batch.extend(self.priority.try_iter().take(BATCH).map(|record| *record));
+            batch.extend(self.normal.try_iter().take(BATCH - 1).map(|record| *record));
         }
         self.stats.end_overrun();
         if let Some(live) = &self.live {

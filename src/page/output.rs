@@ -7,10 +7,10 @@ use bytes::{Bytes, BytesMut};
 use super::packed::PackedBody;
 
 /// From this length on a piece is passed on without being copied.
-pub(crate) const SHARED: usize = 8 * 1024;
+const SHARED: usize = 8 * 1024;
 
-/// Short pieces are gathered to frames of about this length at most. Room for one is had at once, for all that is gathered between
-/// pieces that are passed on.
+/// Short pieces are gathered to frames of this length at most. Room for one is had at once, and serves all that is gathered between
+/// pieces that are passed on; nothing is kept of it when all has been taken.
 const FRAME: usize = 64 * 1024;
 
 /// What leaves, in order.
@@ -84,7 +84,11 @@ impl Output {
         if self.frames.is_empty() {
             self.close();
         }
-        self.frames.pop_front().or_else(|| self.packed.as_mut()?.next())
+        let frame = self.frames.pop_front();
+        if self.frames.is_empty() && self.gathered.is_empty() {
+            self.gathered = BytesMut::new();
+        }
+        frame.or_else(|| self.packed.as_mut()?.next())
     }
 
     fn close(&mut self) {
@@ -127,5 +131,18 @@ mod tests {
         (0..40).for_each(|_| _ = output.copy(&piece));
         let frames: Vec<usize> = std::iter::from_fn(|| output.take()).map(|frame| frame.len()).collect();
         assert_eq!(frames, [65_000, 65_000, 65_000, 5_000]);
+    }
+
+    #[test]
+    fn nothing_is_kept_when_all_has_been_taken() {
+        let mut output = Output::default();
+        for _ in 0..3 {
+            output.copy(b"a");
+            output.share(Bytes::from(vec![b'x'; SHARED]));
+            output.copy(b"b");
+            assert!(output.gathered.capacity() > SHARED, "one room for both");
+            assert_eq!(std::iter::from_fn(|| output.take()).count(), 3);
+            assert_eq!((output.gathered.capacity(), output.waiting()), (0, 0));
+        }
     }
 }

@@ -1075,6 +1075,16 @@ mod tests {
         assert!(pages >= 20, "{pages}");
     }
 
+    #[test]
+    fn pages_with_much_between_their_gaps_are_the_same_with_plans_and_without() {
+        let words = "<p>one two three four five six seven eight nine ten eleven twelve thirteen fourteen.</p>";
+        let between = |length: usize| format!("{words}<script>{}</script>", "x".repeat(length));
+        let body: String = [33_000, 9_000, 120_000, 32_768, 32_000, 70_000].map(between).concat();
+        let page = format!("<!doctype html><html><head><title>t</title></head><body><article>{body}{words}");
+        let changed: Vec<_> = (0..5).map(|kind| change(page.as_bytes(), kind * 60_000, kind)).collect();
+        check("far", page.as_bytes(), &changed, &[10_000, 70_000, 16_384, 250_000]);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
         #[test]

@@ -2,8 +2,8 @@
 //!
 //! hyper asks a body for more until its buffer is full, which has to have room for the longest head, too. So whoever is slow would
 //! hold all of that, although a packed page makes its pieces only when they are asked for. A body that has given [`AHEAD`] bytes
-//! is therefore asked again when they are written. One that says how much is left at most, and none of it for certain, has all of it in memory:
-//! it gives that at once.
+//! is therefore asked again when they are written. One that says how much is left at most, and none of it for certain, has
+//! all of it in memory: it gives that at once.
 //!
 //! hyper flushes a stream only when its own buffer is empty, and always tries to when a body has nothing more at the moment. A flush
 //! that succeeds thus says that all is written. It comes in the task that asks the body, too, and so wakes that.
@@ -23,8 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::behind;
 
-/// From so many bytes on that were given and are not written, a body waits: a piece of a packed page, some 32 KiB. Fewer are gathered for one
-/// write.
+/// From so many bytes on that were given and are not written, a body waits: a piece of a packed page, some 32 KiB. Fewer are
+/// gathered for one write.
 const AHEAD: usize = 32 * 1024 - 64;
 
 /// What the bodies of one connection and its stream know of each other. Only its task reads and writes this.

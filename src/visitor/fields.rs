@@ -1,5 +1,4 @@
-//! Names of header fields for which `http` has no constant, made once: a name that is looked up as text is parsed and put into
-//! lower case each time.
+//! Names of header fields, made once: one that is looked up as text is parsed and put into lower case each time.
 
 use http::{HeaderName, header};
 

@@ -16,7 +16,7 @@ use super::{Marks, Packed};
 /// Most bytes of a piece: with what is made around it no more than 32 KiB, which allocators have a size for.
 const PIECE: usize = 32 * 1024 - 64;
 /// A body of so many bytes, or fewer, is one piece: it leaves in one write.
-const WHOLE: usize = 2 * PIECE;
+const WHOLE: usize = 64 * 1024;
 /// Bytes of checksum and length.
 const TRAILER: usize = 8;
 

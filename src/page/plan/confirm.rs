@@ -355,7 +355,8 @@ impl Confirm {
             let (start, end) = (cut.start, cut.end);
             let mut from = start;
             // What lies far between two of them is shared.
-            for group in here.chunk_by(PlanEdit::is_near) {
+            let groups = here.chunk_by(PlanEdit::is_near).filter(|group| group.iter().any(PlanEdit::is_short_gap));
+            for group in groups {
                 let place = |edit: &PlanEdit| (edit.at as usize).saturating_sub(at) + start;
                 let first = group.first().map_or(end, place).clamp(from, end);
                 let behind = group.last().map_or(end, |edit| place(edit) + 1).clamp(first, end);

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::shelf::Shelf;
 use super::volatile::Volatile;
-use crate::page::output::SHARED;
 use crate::page::rewrite::Outcome;
 use crate::slot::{Fill, Form, GapRow, PlanNote, Token};
 
@@ -13,6 +12,9 @@ pub(crate) const CHUNK: usize = 16 * 1024;
 
 /// Longest page with a plan: its source is kept until its end, for the scanner to take over.
 pub(super) const MAX_PAGE: usize = 1 << 20;
+
+/// From so many bytes of source between two edits on it is passed on as a frame of its own; else it is copied with them.
+const APART: u32 = 32 * 1024;
 
 /// All about one page but the page.
 #[derive(Debug)]
@@ -82,9 +84,9 @@ impl PlanEdit {
         self.len == 1 && matches!(self.kind, Kind::Gap(_))
     }
 
-    /// Is there so little between them that it is not worth a frame of its own?
+    /// Is there less between them than is worth frames of its own, one for this and one for what follows?
     pub(super) fn is_near(&self, next: &Self) -> bool {
-        ((next.at - self.at.min(next.at)) as usize) < SHARED
+        next.at.saturating_sub(self.at) < APART
     }
 }
 

@@ -111,6 +111,8 @@ pub(crate) struct Page {
     rest: Bytes,
     /// What may leave.
     out: Output,
+    /// Bytes of the site that were worked on since something left.
+    together: usize,
     trailers: Option<HeaderMap>,
     /// Runs while something is waited for.
     patience: Option<Patience>,
@@ -125,6 +127,7 @@ impl Page {
             report,
             rest: Bytes::new(),
             out: Output::default(),
+            together: 0,
             trailers: None,
             patience: None,
             ended: false,
@@ -166,6 +169,7 @@ impl Page {
             if !self.gathers()
                 && let Some(frame) = self.out.take()
             {
+                self.together = 0;
                 return Poll::Ready(Some(Ok(Frame::data(frame))));
             }
             if self.done {
@@ -173,7 +177,8 @@ impl Page {
             }
             self.take_released();
             let step = if !self.rest.is_empty() {
-                let piece = self.rest.split_to(self.rest.len().min(self.pipeline.step()));
+                let piece = self.rest.split_to(self.rest.len().min(self.step()));
+                self.together += piece.len();
                 self.pipeline.push(piece, &mut self.out)
             } else if self.ended {
                 self.done = true;
@@ -189,6 +194,7 @@ impl Page {
                         }
                         self.pipeline.flush(&mut self.out).map_err(|e| self.coding_error(e))?;
                         self.note();
+                        self.together = 0;
                         match self.out.take() {
                             Some(frame) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
                             None => return Poll::Pending,
@@ -221,7 +227,13 @@ impl Page {
     /// A page that is known is cheap: what is here of it, or of its end, comes first, so that it leaves in one write.
     fn gathers(&self) -> bool {
         let more = !self.rest.is_empty() || (self.ended && !self.done);
-        more && self.pipeline.compares() && self.out.waiting() < KNOWN_STEP
+        more && self.pipeline.compares() && self.together < KNOWN_STEP
+    }
+
+    /// What comes together is no more than one step.
+    fn step(&self) -> usize {
+        let left = if self.gathers() { KNOWN_STEP - self.together } else { usize::MAX };
+        self.pipeline.step().min(left)
     }
 
     /// What was held and is not any more is worked on before anything new.

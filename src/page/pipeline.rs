@@ -878,7 +878,7 @@ mod tests {
         let cache = PlanCache::new(8 << 20, None).unwrap();
         let steps: Vec<u64> = (1..=16u64).map(|n| n * (64 << 10)).take_while(|n| *n < length).chain([length]).collect();
         assert_eq!(reads(&[], page.as_bytes(), &cache), steps, "new");
-        assert_eq!(reads(&[], page.as_bytes(), &cache), [(64 + 512) << 10, length], "known");
+        assert_eq!(reads(&[], page.as_bytes(), &cache), [512 << 10, length], "known");
 
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(page.as_bytes()).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::cache::PlanCache;
-use super::edits::{CHUNK, Kind, Plan, PlanEdit, fill};
+use super::edits::{CHUNK, Edits, Kind, Plan, ShortGap};
 use super::hold::Hold;
 use super::packing::{Job, compare};
 use super::shelf::PackedPage;
@@ -21,6 +21,10 @@ use crate::slot::{Carriers, Choose, GapRow};
 
 /// What [`Confirm::waits_at`] says while the whole page is waited for; no page begins a chunk there.
 const WHOLE: usize = usize::MAX - 1;
+
+/// Bytes of source that are copied at most for the gaps in them, before what has none is passed on as a frame of its own: the less
+/// often a page is cut, the fewer writes it takes.
+const STRETCH: usize = 32 * 1024;
 
 /// How a page has ended.
 pub(crate) enum End {
@@ -45,14 +49,15 @@ pub(crate) struct Confirm {
     confirmed: usize,
     /// Bytes of it that have left.
     left: usize,
-    /// Edits that were applied.
+    /// Edits that were applied, and gaps of one byte beside them.
     applied: usize,
+    filled: usize,
     carriers: Carriers,
     rules: MarkRules,
     /// Channels that the page shuts out, once an edit has asked for them.
     off: Option<Gate>,
     /// What stands in gaps; `None`: the source does.
-    gaps: Option<GapRow>,
+    row: Option<GapRow>,
     hold: Option<Hold>,
     /// This copy is to be compared.
     sampled: bool,
@@ -64,13 +69,13 @@ pub(crate) struct Difference {
     pub(crate) source: Source,
     /// Bytes of it that have left.
     pub(crate) left: usize,
-    edits: Vec<PlanEdit>,
+    edits: Edits,
 }
 
 impl Difference {
     /// Are these the edits that were applied, and perhaps some more?
-    pub(crate) fn is_confirmed_by(&self, edits: &[PlanEdit]) -> bool {
-        edits.starts_with(&self.edits)
+    pub(crate) fn is_confirmed_by(&self, edits: &Edits) -> bool {
+        edits.begin_with(&self.edits)
     }
 }
 
@@ -88,10 +93,11 @@ impl Confirm {
             confirmed: 0,
             left: 0,
             applied: 0,
+            filled: 0,
             carriers,
             rules,
             off: None,
-            gaps: None,
+            row: None,
             hold: None,
             sampled: false,
         })
@@ -148,7 +154,7 @@ impl Confirm {
         if let Some((body, length)) = self.packed(choose) {
             return End::Packed(body, length);
         }
-        self.splice(len, self.plan.edits.len(), choose, out);
+        self.splice(len, self.plan.edits.others.len(), choose, out);
         End::Spliced
     }
 
@@ -156,7 +162,7 @@ impl Confirm {
     fn packed(&mut self, choose: &mut dyn Choose) -> Option<(PackedBody, u64)> {
         let (page, mut marks) = self.hold.take()?.copy(&self.plan, choose)?;
         marks.volatile = page.volatile.bytes(&self.source);
-        let (len, edits) = (self.source.len(), self.plan.edits.len());
+        let (len, edits) = (self.source.len(), self.plan.edits.others.len());
         if (self.sampled || self.cache.draws()) && self.cache.begins_to_compare() {
             let mut plain = Output::default();
             self.splice(len, edits, choose, &mut plain);
@@ -190,8 +196,7 @@ impl Confirm {
 
     /// The copy leaves in packed form; its outcome is as if the edits had been applied.
     fn leave(&mut self, page: &PackedPage, marks: Marks) -> PackedBody {
-        let gated = self.plan.edits.iter().any(|edit| edit.kind.is_gated());
-        self.off = gated.then(|| self.rules.judge(&self.plan.outcome.sheets));
+        self.off = self.plan.edits.have_gated().then(|| self.rules.judge(&self.plan.outcome.sheets));
         self.carriers = page.carriers;
         self.cache.counters().count_answer();
         page.packed.body(marks)
@@ -249,7 +254,7 @@ impl Confirm {
     fn follow(&mut self) -> bool {
         let Some(next) = self.plans.first() else { return false };
         if !Arc::ptr_eq(next, &self.plan) {
-            if !next.agrees(&self.plan, self.applied) {
+            if self.applied_of(next).is_none_or(|edits| !self.plan.edits.begin_with(&edits)) {
                 return false;
             }
             self.plan = Arc::clone(next);
@@ -263,34 +268,35 @@ impl Confirm {
             return;
         }
         let plan = Arc::clone(&self.plan);
-        let edits = plan.edits.get(..edits).unwrap_or_default();
-        // Where the source stays it goes on with what follows, in one piece, with the gaps in it.
-        let (mut at, mut passed) = (self.left, self.applied);
-        if self.off.is_none() && edits.iter().skip(self.applied).any(|edit| edit.kind.is_gated()) {
+        let others = plan.edits.others.get(self.applied..edits).unwrap_or_default();
+        let (mut gaps, _) = ShortGap::split(plan.edits.gaps.get(self.filled..).unwrap_or_default(), left);
+        self.filled += gaps.len();
+        if self.off.is_none() && (!gaps.is_empty() || others.iter().any(|edit| edit.kind.is_gated())) {
             // The sheets stand before the first of these edits: whatever follows, the answer is that of a scan.
             let off = self.rules.judge(&plan.outcome.sheets);
-            self.gaps = if off.white.is_none() { choose.gaps() } else { None };
+            self.row = if off.white.is_none() { choose.gaps() } else { None };
             self.off = Some(off);
         }
-        let from = plan.others.partition_point(|number| (*number as usize) < self.applied);
-        let others = plan.others.get(from..).unwrap_or_default().iter().map(|number| *number as usize);
-        for (number, edit) in others.map_while(|number| Some((number, edits.get(number)?))) {
+        // Where the source stays it goes on with what follows, in one piece, with the gaps in it.
+        let mut at = self.left;
+        for edit in others {
             if !self.is_used(edit.kind, choose) {
                 continue;
             }
             let start = edit.at as usize;
-            self.pass(at..start, edits.get(passed..number).unwrap_or_default(), out);
+            let (before, behind) = ShortGap::split(gaps, start);
+            self.pass(at..start, before, out);
             self.put(&plan, edit.kind, choose, out);
-            (at, passed) = (start + edit.len as usize, number + 1);
+            (at, gaps) = (start + edit.len as usize, behind);
         }
-        self.pass(at..left, edits.get(passed..).unwrap_or_default(), out);
-        (self.left, self.applied) = (left, edits.len());
+        self.pass(at..left, gaps, out);
+        (self.left, self.applied) = (left, edits);
     }
 
     /// Does the copy differ from the source at an edit of this kind?
     fn is_used(&self, kind: Kind, choose: &mut dyn Choose) -> bool {
         match kind {
-            Kind::Gap(_) => self.gaps.is_some(),
+            Kind::Gap(_) => self.row.is_some(),
             // White space goes only where the seal comes.
             Kind::Trim | Kind::Seal => self.off.is_none_or(|off| off.seal.is_none()) && choose.seal().is_some(),
             Kind::Form { form, column } => choose.form(form, column).is_some(),
@@ -307,7 +313,7 @@ impl Confirm {
                 out.copy(plan.fixed.get(usize::from(index)).map_or(&[], |bytes| bytes));
             }
             Kind::Gap(column) => {
-                let byte = self.gaps.map(|gaps| gaps.byte(column));
+                let byte = self.row.map(|row| row.byte(column));
                 out.copy(byte.as_slice());
                 carriers.white += 1;
             }
@@ -339,31 +345,26 @@ impl Confirm {
         }
     }
 
-    /// Passes on a range of the source; of the edits in it, gaps of one byte are used.
-    fn pass(&mut self, range: Range<usize>, edits: &[PlanEdit], out: &mut Output) {
-        let Some(gaps) = self.gaps.filter(|_| !edits.is_empty()) else {
+    /// Passes on a range of the source with these gaps in it.
+    fn pass(&mut self, range: Range<usize>, gaps: &[ShortGap], out: &mut Output) {
+        let Some(row) = self.row.filter(|_| !gaps.is_empty()) else {
             return self.source.pass(range, out);
         };
-        let mut edits = edits;
+        self.carriers.white += gaps.len() as u32;
+        let mut gaps = gaps;
         for (piece, cut, at) in self.source.parts(range) {
-            let (here, later) = edits.split_at(edits.partition_point(|edit| (edit.at as usize) < at + cut.len()));
-            edits = later;
-            if !here.iter().any(PlanEdit::is_short_gap) {
-                out.share(piece.slice(cut));
-                continue;
-            }
-            let (start, end) = (cut.start, cut.end);
-            let mut from = start;
-            // What lies far between two of them is shared.
-            let groups = here.chunk_by(PlanEdit::is_near).filter(|group| group.iter().any(PlanEdit::is_short_gap));
-            for group in groups {
-                let place = |edit: &PlanEdit| (edit.at as usize).saturating_sub(at) + start;
-                let first = group.first().map_or(end, place).clamp(from, end);
-                let behind = group.last().map_or(end, |edit| place(edit) + 1).clamp(first, end);
-                out.share(piece.slice(from..first));
-                let copy = out.copy(piece.get(first..behind).unwrap_or_default());
-                self.carriers.white += fill(copy, at + first - start, group, &gaps);
-                from = behind;
+            let (mut here, later) = ShortGap::split(gaps, at + cut.len());
+            gaps = later;
+            let (mut from, end) = (cut.start, cut.end);
+            let place = |gap: &ShortGap| gap.at().saturating_sub(at) + cut.start;
+            while let Some(first) = here.first() {
+                let (near, far) = ShortGap::split(here, first.at() + STRETCH);
+                let start = place(first).clamp(from, end);
+                let behind = near.last().map_or(start, |last| place(last) + 1).clamp(start, end);
+                out.share(piece.slice(from..start));
+                let copy = out.copy(piece.get(start..behind).unwrap_or_default());
+                ShortGap::fill(near, copy, first.at(), &row);
+                (from, here) = (behind, far);
             }
             out.share(piece.slice(from..end));
         }
@@ -375,13 +376,18 @@ impl Confirm {
         (self.left < self.source.len()).then_some(at)
     }
 
+    /// As many edits of a plan as were applied.
+    fn applied_of(&self, plan: &Plan) -> Option<Edits> {
+        plan.edits.first(self.applied, self.filled)
+    }
+
     /// What the scan said of the page, with what this copy carries.
     pub(crate) fn outcome(&self) -> Outcome {
         Outcome { carriers: self.carriers, off: self.off.unwrap_or_default(), ..self.plan.outcome.clone() }
     }
 
     pub(crate) fn into_difference(self) -> Difference {
-        let edits = self.plan.edits.get(..self.applied).unwrap_or_default().to_vec();
+        let edits = self.applied_of(&self.plan).unwrap_or_default();
         Difference { source: self.source, left: self.left, edits }
     }
 }

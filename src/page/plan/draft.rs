@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::edits::{CHUNK, Chunk, Kind, MAX_PAGE, Plan, PlanEdit};
+use super::edits::{CHUNK, Chunk, Edits, Kind, MAX_PAGE, Plan, PlanEdit};
 use super::hash::ChunkHash;
 use super::shelf::Shelf;
 use super::volatile::Volatile;
@@ -26,7 +26,7 @@ pub(crate) struct Draft {
     chunk: Vec<u8>,
     len: usize,
     chunks: Vec<Chunk>,
-    edits: Vec<PlanEdit>,
+    edits: Edits,
     fixed: Vec<Bytes>,
     variants: Vec<[Bytes; 2]>,
 }
@@ -47,7 +47,7 @@ impl Log {
         draft.len += piece.len();
         if draft.chunk.len() == CHUNK {
             draft.volatile.clear(draft.len - CHUNK, &mut draft.chunk);
-            let edits = draft.edits.len() as u32;
+            let edits = draft.edits.others.len() as u32;
             draft.chunks.push(Chunk { hash: draft.hash.of(&draft.chunk), left: left as u32, edits });
             draft.chunk.clear();
         }
@@ -79,14 +79,14 @@ impl Draft {
             chunk: Vec::with_capacity(CHUNK),
             len: 0,
             chunks: Vec::new(),
-            edits: Vec::new(),
+            edits: Edits::default(),
             fixed: Vec::new(),
             variants: Vec::new(),
         }
     }
 
     /// Edits so far.
-    pub(crate) fn edits(&self) -> &[PlanEdit] {
+    pub(crate) fn edits(&self) -> &Edits {
         &self.edits
     }
 
@@ -124,13 +124,13 @@ impl Draft {
     /// The page was read to its end.
     pub(crate) fn finish(mut self, outcome: Outcome) -> Plan {
         self.volatile.clear(self.len - self.chunk.len(), &mut self.chunk);
-        let others = self.edits.iter().zip(0..).filter(|(edit, _)| !edit.is_short_gap()).map(|(_, number)| number);
+        self.edits.others.shrink_to_fit();
+        self.edits.gaps.shrink_to_fit();
         Plan {
             tail: self.hash.of(&self.chunk),
             len: self.len,
             chunks: self.chunks.into(),
-            others: others.collect(),
-            edits: self.edits.into(),
+            edits: self.edits,
             fixed: self.fixed.into(),
             variants: self.variants.into(),
             volatile: self.volatile,

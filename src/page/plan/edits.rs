@@ -13,9 +13,6 @@ pub(crate) const CHUNK: usize = 16 * 1024;
 /// Longest page with a plan: its source is kept until its end, for the scanner to take over.
 pub(super) const MAX_PAGE: usize = 1 << 20;
 
-/// From so many bytes of source between two edits on it is passed on as a frame of its own; else it is copied with them.
-const APART: u32 = 32 * 1024;
-
 /// All about one page but the page.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -24,9 +21,7 @@ pub(crate) struct Plan {
     /// Hash of what follows them.
     pub(super) tail: u64,
     pub(super) len: usize,
-    pub(super) edits: Box<[PlanEdit]>,
-    /// Those of them that are no short gaps, by their number: a copy is made from one to the next.
-    pub(super) others: Box<[u32]>,
+    pub(super) edits: Edits,
     /// What is the same for everybody.
     pub(super) fixed: Box<[Bytes]>,
     /// Alternatives of the author.
@@ -45,9 +40,22 @@ pub(super) struct Chunk {
     pub(super) hash: u64,
     /// Bytes of source from the start of the page.
     pub(super) left: u32,
-    /// Edits from the start of the page.
+    /// Edits from the start of the page, short gaps not counted.
     pub(super) edits: u32,
 }
+
+/// Edits of a page, in the order of their places.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Edits {
+    /// All but short gaps: a copy is made from one to the next.
+    pub(super) others: Vec<PlanEdit>,
+    /// Nearly all edits of a page are gaps, so they are kept short.
+    pub(super) gaps: Vec<ShortGap>,
+}
+
+/// A gap of one byte, which has that length in each copy: its place, and its column in the lowest 12 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ShortGap(u32);
 
 /// An edit in 16 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,15 +86,78 @@ pub(super) enum Kind {
     Fill(Fill),
 }
 
-impl PlanEdit {
-    /// A gap that has the length of what stands in it in each copy.
-    pub(super) fn is_short_gap(&self) -> bool {
-        self.len == 1 && matches!(self.kind, Kind::Gap(_))
+impl ShortGap {
+    const COLUMN: u32 = 12;
+
+    /// `None`: it is another edit, or does not fit.
+    fn of(edit: &PlanEdit) -> Option<Self> {
+        let Kind::Gap(column) = edit.kind else { return None };
+        let fits = edit.len == 1 && (edit.at as usize) < MAX_PAGE && column >> Self::COLUMN == 0;
+        fits.then_some(Self(edit.at << Self::COLUMN | u32::from(column)))
     }
 
-    /// Is there less between them than is worth frames of its own, one for this and one for what follows?
-    pub(super) fn is_near(&self, next: &Self) -> bool {
-        next.at.saturating_sub(self.at) < APART
+    pub(super) fn at(self) -> usize {
+        (self.0 >> Self::COLUMN) as usize
+    }
+
+    fn column(self) -> u16 {
+        (self.0 & ((1 << Self::COLUMN) - 1)) as u16
+    }
+
+    /// Those before a place, and the others.
+    pub(super) fn split(gaps: &[Self], at: usize) -> (&[Self], &[Self]) {
+        gaps.split_at(gaps.partition_point(|gap| gap.at() < at))
+    }
+
+    /// Puts what stands in gaps into a copy of the source from `at` on.
+    pub(super) fn fill(gaps: &[Self], copy: &mut [u8], at: usize, row: &GapRow) {
+        for gap in gaps {
+            if let Some(place) = copy.get_mut(gap.at().wrapping_sub(at)) {
+                *place = row.byte(gap.column());
+            }
+        }
+    }
+}
+
+impl Edits {
+    pub(super) fn push(&mut self, edit: PlanEdit) {
+        match ShortGap::of(&edit) {
+            Some(gap) => self.gaps.push(gap),
+            None => self.others.push(edit),
+        }
+    }
+
+    /// All of them in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = PlanEdit> {
+        let mut gaps =
+            self.gaps.iter().map(|gap| PlanEdit { at: gap.at() as u32, len: 1, kind: Kind::Gap(gap.column()) });
+        let (mut gap, mut others) = (gaps.next(), self.others.iter().copied().peekable());
+        std::iter::from_fn(move || {
+            // What is put in at the place of a gap stands before it.
+            if gap.is_some_and(|gap| others.peek().is_none_or(|other| gap.at < other.at)) {
+                return std::mem::replace(&mut gap, gaps.next());
+            }
+            others.next()
+        })
+    }
+
+    /// May a page shut out the channel of one of them?
+    pub(super) fn have_gated(&self) -> bool {
+        !self.gaps.is_empty() || self.others.iter().any(|edit| edit.kind.is_gated())
+    }
+
+    /// The first ones, so many gaps among them.
+    pub(super) fn first(&self, others: usize, gaps: usize) -> Option<Self> {
+        Some(Self { others: self.others.get(..others)?.to_vec(), gaps: self.gaps.get(..gaps)?.to_vec() })
+    }
+
+    /// Are these the first ones?
+    pub(super) fn begin_with(&self, first: &Self) -> bool {
+        self.others.starts_with(&first.others) && self.gaps.starts_with(&first.gaps)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(&*self.others) + size_of_val(&*self.gaps)
     }
 }
 
@@ -120,8 +191,7 @@ impl Plan {
             + self.shelf.size()
             + self.volatile.size()
             + size_of_val(&*self.chunks)
-            + size_of_val(&*self.edits)
-            + size_of_val(&*self.others)
+            + self.edits.size()
             + texts.map(|bytes| bytes.len() + size_of::<Bytes>()).sum::<usize>()
     }
 
@@ -132,27 +202,6 @@ impl Plan {
             && self.volatile == other.volatile
             && self.chunks.iter().map(|c| c.hash).eq(other.chunks.iter().map(|c| c.hash))
     }
-
-    /// Are the first `count` edits the same ones?
-    pub(super) fn agrees(&self, other: &Self, count: usize) -> bool {
-        let (own, others) = (self.edits.get(..count), other.edits.get(..count));
-        own.is_some() && own == others
-    }
-}
-
-/// Puts the bytes of gaps into a copy of the source from `at` on; the answer is how many there are.
-pub(super) fn fill(copy: &mut [u8], at: usize, edits: &[PlanEdit], gaps: &GapRow) -> u32 {
-    let mut filled = 0;
-    for edit in edits {
-        if let Kind::Gap(column) = edit.kind
-            && edit.len == 1
-            && let Some(place) = copy.get_mut((edit.at as usize).wrapping_sub(at))
-        {
-            *place = gaps.byte(column);
-            filled += 1;
-        }
-    }
-    filled
 }
 
 #[cfg(test)]
@@ -162,5 +211,46 @@ mod tests {
     #[test]
     fn an_edit_takes_16_bytes() {
         assert_eq!(size_of::<PlanEdit>(), 16);
+    }
+
+    #[test]
+    fn short_gaps_take_4_bytes_and_all_edits_keep_their_order() {
+        assert_eq!(size_of::<ShortGap>(), 4);
+        let gap = |at, len, column| PlanEdit { at, len, kind: Kind::Gap(column) };
+        let put = |at| PlanEdit { at, len: 0, kind: Kind::Seal };
+        let last = MAX_PAGE as u32 - 1;
+        // The second has two bytes, the column of the last but one and the place of the last one are too high.
+        let all = [
+            put(0),
+            gap(3, 1, 0),
+            gap(5, 2, 7),
+            put(9),
+            gap(9, 1, 4_095),
+            put(10),
+            gap(last, 1, 1),
+            gap(last, 1, 4_096),
+            gap(last + 1, 1, 2),
+        ];
+        let mut edits = Edits::default();
+        all.into_iter().for_each(|edit| edits.push(edit));
+        assert_eq!((edits.gaps.len(), edits.others.len()), (3, 6));
+        assert!(edits.iter().take(6).eq(all.into_iter().take(6)), "what is put in stands before the gap at its place");
+        let mut left: Vec<PlanEdit> = edits.iter().skip(6).collect();
+        left.sort_by_key(|edit| (edit.at, if let Kind::Gap(column) = edit.kind { column } else { 0 }));
+        assert_eq!(left, all[6..]);
+        assert!(edits.begin_with(&edits.first(4, 2).unwrap()) && edits.first(4, 4).is_none());
+        assert!(!edits.first(4, 2).unwrap().begin_with(&edits));
+    }
+
+    #[test]
+    fn gaps_are_filled_where_they_are() {
+        let gaps = [2, 5, 9].map(|at| ShortGap::of(&PlanEdit { at, len: 1, kind: Kind::Gap(at as u16) }).unwrap());
+        let mut bits = [0; 64];
+        bits[0] = 1 << 5;
+        let (before, behind) = ShortGap::split(&gaps, 5);
+        assert_eq!((before, behind), (&gaps[..1], &gaps[1..]));
+        let mut copy = *b"cd_fgh_j";
+        ShortGap::fill(&gaps[1..], &mut copy, 3, &GapRow::new(bits));
+        assert_eq!(&copy, b"cd\nfgh j");
     }
 }

@@ -215,8 +215,8 @@ impl Trial {
         let (plan, looked_at) = self.scan(&source, &volatile)?;
         let edits = plan.edits.iter().map(|edit| edit.at as usize..edit.at as usize + edit.len as usize);
         let read = looked_at.into_iter().map(|node| node.start as usize..node.end as usize);
-        let mut touched = edits.chain(read);
-        if touched.any(|part| volatile.ranges().any(|range| part.start < range.end && range.start < part.end)) {
+        if edits.chain(read).any(|part| volatile.ranges().any(|range| part.start < range.end && range.start < part.end))
+        {
             return None;
         }
         let random = || LETTERS.get(fastrand::usize(..LETTERS.len())).copied().unwrap_or(b'-');

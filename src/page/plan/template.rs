@@ -186,7 +186,7 @@ pub(super) fn copies(plan: &Plan, source: &Source, channels: &Channels) -> Optio
     let mut copies = Copies { template, carriers, choosers: Vec::new(), volatile: Vec::new() };
     copies.template.bytes.reserve(source.len() + source.len() / 8);
     let mut at = 0;
-    for edit in &plan.edits {
+    for edit in plan.edits.iter() {
         let used = match edit.kind {
             Kind::Fixed(_) | Kind::Fill(_) | Kind::Variant { .. } => true,
             Kind::Gap(_) => channels.white,
@@ -243,7 +243,7 @@ fn put(copies: &mut Copies, plan: &Plan, kind: Kind, channels: &Channels) -> Opt
 mod tests {
     use super::*;
     use crate::page::plan::cache::{PlanCache, plan_of};
-    use crate::page::plan::edits::PlanEdit;
+    use crate::page::plan::edits::{Edits, PlanEdit};
     use crate::slot::{PlaceHash, PlaceKind};
 
     fn seal(symbols: &str) -> String {
@@ -287,7 +287,8 @@ mod tests {
         let [first, second] = sources.map(|source| Source::of(&cache, Bytes::from_static(source)));
         let with = |edits: &[(u32, u32)]| {
             let put = |(at, len): &(u32, u32)| PlanEdit { at: *at, len: *len, kind: Kind::Fixed(0) };
-            let (edits, fixed) = (edits.iter().map(put).collect(), [Bytes::from_static(b"**")].into());
+            let others = edits.iter().map(put).collect();
+            let (edits, fixed) = (Edits { others, gaps: Vec::new() }, [Bytes::from_static(b"**")].into());
             let plan = Plan { edits, fixed, volatile: volatile.clone(), ..plan_of(&cache, sources[0]) };
             let made = [&first, &second].map(|source| copies(&plan, source, &Channels::default()).unwrap());
             assert!(made[0].template == made[1].template, "nothing of one source is in it");

@@ -205,8 +205,7 @@ impl Held {
         self.cache.counters().count_confirmed();
         // It counts as seen; whatever it should be packed in, its source is not here.
         let _ = self.plan.shelf.see(reader, &self.page.channels);
-        let gated = self.plan.edits.iter().any(|edit| edit.kind.is_gated());
-        let off = if gated { self.off } else { Gate::default() };
+        let off = if self.plan.edits.have_gated() { self.off } else { Gate::default() };
         let body = self.page.packed.body(self.marks.clone());
         Confirmed {
             written: body.page(),

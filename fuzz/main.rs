@@ -23,6 +23,7 @@ mod targets;
 mod undo;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Runs one input out of this generator.
@@ -63,11 +64,22 @@ fn main() {
         Some(number) => (number.parse().unwrap(), Duration::MAX),
         None => (u64::MAX, Duration::from_secs(limit.parse().unwrap())),
     };
-    let mut failed = false;
-    for (name, target) in TARGETS.iter().filter(|(name, _)| named.is_none_or(|n| n == name)) {
-        failed |= !run(name, *target, count, time);
-    }
-    std::process::exit(i32::from(failed));
+    let (failed, next) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let targets: Vec<_> = TARGETS.iter().filter(|(name, _)| named.is_none_or(|n| n == name)).collect();
+    // One core each: a target uses no more.
+    let work = || {
+        while let Some((name, target)) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if !run(name, *target, count, time) {
+                failed.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    std::process::exit(i32::from(failed.into_inner()));
 }
 
 fn run(name: &str, target: Target, count: u64, time: Duration) -> bool {

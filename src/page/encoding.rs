@@ -133,8 +133,17 @@ pub(crate) fn decoded(headers: &HeaderMap, body: &[u8]) -> bytes::Bytes {
     text.into()
 }
 
-/// The coding that a client likes best; of two that it likes as well the denser one.
-pub(crate) fn preferred(headers: &HeaderMap) -> Coding {
+/// What a client likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// The coding that it likes best; of two that it likes as well the denser one.
+    pub(crate) preferred: Coding,
+    /// It likes none better than gzip.
+    pub(crate) gzip: bool,
+}
+
+/// Reads `Accept-Encoding` (RFC 9110 §12.5.3).
+pub(crate) fn accepted(headers: &HeaderMap) -> Accepted {
     let mut ranked = [Coding::Br, Coding::Zstd, Coding::Gzip].map(|coding| (coding, None::<f32>));
     let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
     for item in lines.flat_map(|line| line.split(',')) {
@@ -145,9 +154,12 @@ pub(crate) fn preferred(headers: &HeaderMap) -> Coding {
             *named = Some(weight.trim().strip_prefix("q=").map_or(1.0, |q| q.parse().unwrap_or(0.0)));
         }
     }
-    let weights = ranked.into_iter().map(|(coding, weight)| (coding, weight.unwrap_or(0.0)));
-    let best = weights.reduce(|best, next| if next.1 > best.1 { next } else { best });
-    best.filter(|(_, weight)| *weight > 0.0).map_or(Coding::Identity, |(coding, _)| coding)
+    let weights = ranked.map(|(coding, weight)| (coding, weight.unwrap_or(0.0)));
+    let best = weights.into_iter().reduce(|best, next| if next.1 > best.1 { next } else { best });
+    let Some((preferred, best)) = best.filter(|(_, weight)| *weight > 0.0) else {
+        return Accepted { preferred: Coding::Identity, gzip: false };
+    };
+    Accepted { preferred, gzip: weights.contains(&(Coding::Gzip, best)) }
 }
 
 enum Decode {
@@ -447,7 +459,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_str(accepts).unwrap());
-            assert_eq!(preferred(&headers), expect, "{accepts}");
+            assert_eq!(accepted(&headers).preferred, expect, "{accepts}");
         }
     }
 
@@ -613,20 +625,24 @@ mod tests {
     #[test]
     fn the_densest_of_what_a_client_likes_best_is_preferred() {
         for (lines, best) in [
-            (&["gzip, deflate, br, zstd"][..], Coding::Br),
-            (&["gzip, zstd"][..], Coding::Zstd),
-            (&["deflate", "GZIP;q=0.5", "br; q=0.4"][..], Coding::Gzip),
-            (&["br;q=0, br", "gzip;q=0.1"][..], Coding::Gzip),
-            (&["br;q=x, gzip;q=0"][..], Coding::Identity),
-            (&["deflate, identity, *"][..], Coding::Identity),
+            (&["gzip, deflate, br, zstd"][..], (Coding::Br, true)),
+            (&["gzip, zstd"][..], (Coding::Zstd, true)),
+            (&["gzip;q=0.9, zstd"][..], (Coding::Zstd, false)),
+            (&["deflate", "GZIP;q=0.5", "br; q=0.4"][..], (Coding::Gzip, true)),
+            (&["br;q=0, br", "gzip;q=0.1"][..], (Coding::Gzip, true)),
+            (&["br, deflate"][..], (Coding::Br, false)),
+            (&["br;q=x, gzip;q=0"][..], (Coding::Identity, false)),
+            (&["deflate, identity, *"][..], (Coding::Identity, false)),
         ] {
             let mut headers = HeaderMap::new();
             for line in lines {
                 headers.append(header::ACCEPT_ENCODING, line.parse().unwrap());
             }
-            assert_eq!(preferred(&headers), best, "{lines:?}");
+            let Accepted { preferred, gzip } = accepted(&headers);
+            assert_eq!((preferred, gzip), best, "{lines:?}");
         }
-        assert_eq!(preferred(&HeaderMap::new()), Coding::Identity);
+        let none = Accepted { preferred: Coding::Identity, gzip: false };
+        assert_eq!(accepted(&HeaderMap::new()), none);
     }
 
     #[test]

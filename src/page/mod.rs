@@ -140,6 +140,9 @@ pub struct Settings {
     pub packed: bool,
     /// Of so many answers in that form one is inflated and compared with the page; 0: none.
     pub packed_check: u32,
+    /// Where a client likes no coding better than gzip, a page that is packed leaves in gzip, even if it came in Brotli or Zstandard:
+    /// that costs a fraction.
+    pub prefer_packed: bool,
     /// The copy guard.
     pub guard: GuardSettings,
     /// The notice.
@@ -174,6 +177,7 @@ impl Default for Settings {
             plan_cache: Size(64 << 20),
             packed: true,
             packed_check: 4_096,
+            prefer_packed: true,
             guard: GuardSettings::default(),
             notice: NoticeSettings::default(),
             csp: CspSettings::default(),

@@ -207,8 +207,9 @@ impl Pipeline {
         if let Some(place) = &work.place {
             place.cache.confirm(place.key, confirm.plan());
             place.remember(confirm.plan());
-            if self.outgoing == Coding::Gzip {
-                confirm.offer(place.key, place.reader, work.choose.as_mut());
+            if self.outgoing == Coding::Gzip || place.address.is_some() {
+                let is_packed = confirm.offer(place.key, place.reader, work.choose.as_mut());
+                place.note_packed(is_packed);
             }
         }
         confirm.forget_source();
@@ -444,6 +445,7 @@ mod tests {
             now: 0,
             exact: true,
             reader: None,
+            address: None,
             memory: None,
         });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
@@ -576,6 +578,7 @@ mod tests {
             now: 0,
             exact: true,
             reader: Some(reader),
+            address: None,
             memory: None,
         });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Visit(reader)), place });
@@ -781,9 +784,12 @@ mod tests {
             for reader in [1, 2] {
                 prop_assert!(!zipped(worded, &cache, reader, page.as_bytes(), &pieces, None));
             }
-            let known = run(visit(&[], worded, Some(&cache), Coding::Identity, 1), page.as_bytes(), &[usize::MAX], None).1.known;
+            let facts = run(visit(&[], worded, Some(&cache), Coding::Identity, 1), page.as_bytes(), &[usize::MAX], None).1;
+            let may_be_too_many = facts.carriers.forms + facts.carriers.variants > 16;
+            let first = zipped(worded, &cache, 2, page.as_bytes(), &pieces, None);
+            prop_assert!(first == facts.known || (!first && may_be_too_many));
             for reader in readers {
-                prop_assert_eq!(zipped(worded, &cache, reader, page.as_bytes(), &pieces, None), known);
+                prop_assert_eq!(zipped(worded, &cache, reader, page.as_bytes(), &pieces, None), first);
             }
         }
     }
@@ -961,8 +967,15 @@ mod tests {
         let page = format!("<!doctype html><title>t</title><article>{}", words.repeat(400));
         let cache = PlanCache::new(8 << 20, None).unwrap();
         let copy = |choose: Box<dyn Choose>| {
-            let place =
-                Some(Place { cache: Arc::clone(&cache), key: 1, now: 0, exact: true, reader: None, memory: None });
+            let place = Some(Place {
+                cache: Arc::clone(&cache),
+                key: 1,
+                now: 0,
+                exact: true,
+                reader: None,
+                address: None,
+                memory: None,
+            });
             let start = Box::new(move |charset, _| Work { job: bare(charset), choose, place });
             let utf_8 = encoding_rs::UTF_8;
             let mut pipeline =

@@ -8,6 +8,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use super::addresses::PackedAddresses;
 use super::aliases::Aliases;
 use super::counters::PlanCounters;
 use super::draft::Draft;
@@ -46,6 +47,7 @@ pub(crate) struct PlanCache {
     made_for: (u64, Option<u32>),
     pub(super) validators: Validators,
     pub(super) aliases: Aliases,
+    addresses: PackedAddresses,
 }
 
 #[derive(Clone, Default)]
@@ -126,6 +128,7 @@ impl PlanCache {
                 made_for: (bytes, packed),
                 validators,
                 aliases,
+                addresses: PackedAddresses::new(),
             });
             cache.counters.watch(&cache);
             cache
@@ -267,6 +270,11 @@ impl PlanCache {
     /// Is any page packed?
     pub(crate) fn packs(&self) -> bool {
         self.packer.is_some()
+    }
+
+    /// Where pages are that leave in packed form.
+    pub(crate) fn addresses(&self) -> &PackedAddresses {
+        &self.addresses
     }
 
     /// Bytes of all plans, and of the heads and aliases that are stored with them.

@@ -202,14 +202,18 @@ impl Confirm {
         page.packed.body(marks)
     }
 
-    /// The whole page was seen, by this reader: it may be worth packing. Its source is not needed any more.
-    pub(crate) fn offer(&mut self, key: u128, reader: Option<u64>, choose: &mut dyn Choose) {
-        let Some(chosen) = Chosen::of(choose) else { return };
+    /// The whole page was seen, by this reader: it may be worth packing. Its source is not needed any more. The answer is whether it
+    /// is packed, for copies like this one.
+    pub(crate) fn offer(&mut self, key: u128, reader: Option<u64>, choose: &mut dyn Choose) -> bool {
+        let Some(chosen) = Chosen::of(choose) else { return false };
         let channels = chosen.channels(self.rules.judge(&self.plan.outcome.sheets));
+        let is_packed = self.plan.shelf.page().is_some_and(|page| page.channels == channels);
         let wish = self.plan.shelf.see(reader, &channels);
-        let Some(effort) = wish.filter(|_| self.cache.admits(key, &self.plan)) else { return };
-        let (plan, source) = (Arc::clone(&self.plan), self.source.take());
-        self.cache.pack(Job { key, plan, source, channels, effort });
+        if let Some(effort) = wish.filter(|_| self.cache.admits(key, &self.plan)) {
+            let (plan, source) = (Arc::clone(&self.plan), self.source.take());
+            self.cache.pack(Job { key, plan, source, channels, effort });
+        }
+        is_packed
     }
 
     /// The plan of the page, when it is over.

@@ -14,6 +14,7 @@
 //! (`aliases.rs`), and where the site confirms that a page is still the same one, its source need not come at all
 //! (`validators.rs`), unless it is different each time.
 
+mod addresses;
 mod aliases;
 mod budget;
 mod cache;

@@ -369,6 +369,7 @@ mod tests {
                 key: 1,
                 now: 0,
                 exact: true,
+                address: None,
                 memory: None,
                 reader: Some(reader),
             });

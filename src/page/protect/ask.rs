@@ -13,7 +13,7 @@ use super::recall;
 use super::site::Site;
 use crate::action::Action;
 use crate::page::PageKind;
-use crate::page::encoding::{Coding, preferred};
+use crate::page::encoding::{Accepted, Coding, accepted};
 use crate::page::etag::EntityTag;
 use crate::page::headers::{self, Expected};
 use crate::visitor::trap::Offers;
@@ -46,6 +46,8 @@ pub(super) struct Ask {
     pub(super) expected: Expected,
     /// The coding that a page gets that comes without one.
     pub(super) preferred: Coding,
+    /// The client likes no coding better than gzip.
+    pub(super) likes_gzip: bool,
     /// Seconds since 1970.
     pub(super) arrived: u64,
     pub(super) year: i16,
@@ -131,6 +133,7 @@ impl Site {
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         let document = Document::of(&self.policy, &host, head.uri.path())
             .filter(|document| reads && document.matters(&self.policy));
+        let Accepted { preferred, gzip } = accepted(&head.headers);
         let mut ask = Ask {
             ranged: false,
             whole: recall::asks_for_all(&head.headers),
@@ -147,7 +150,8 @@ impl Site {
             target,
             expected,
             arrived,
-            preferred: if self.settings.compress { preferred(&head.headers) } else { Coding::Identity },
+            preferred: if self.settings.compress { preferred } else { Coding::Identity },
+            likes_gzip: gzip,
             year: year_of(arrived),
             enabled,
             per_visitor: self.marking.is_some() && spared.is_none(),

@@ -146,10 +146,11 @@ fn protect<R: Body<Data = Bytes>>(
         }
         Decision::HeadersOnly(skip) => {
             let not_modified = head.status == StatusCode::NOT_MODIFIED;
-            let coding = ask.outgoing(&content_codings(&head.headers).unwrap_or_default());
+            let finding = site.finding(ask);
+            let coding = site.outgoing(ask, &content_codings(&head.headers).unwrap_or_default(), finding).coding;
             if !not_modified || ask.may_be_page() {
                 site.amend_policies(&mut wish, &mut head.headers, not_modified);
-                site.edit_headers(ask, &wish, site.finding(ask), &mut head.headers, coding, not_modified);
+                site.edit_headers(ask, &wish, finding, &mut head.headers, coding, not_modified);
             }
             head.extensions.insert(report(Rewrite::Headers, skip));
             Response::from_parts(head, PageBody::without_length(body))
@@ -159,10 +160,12 @@ fn protect<R: Body<Data = Bytes>>(
             site.amend_policies(&mut wish, &mut head.headers, false);
             let fills = site.fills(ask, &head.headers);
             let (finding, parts) = (site.finding(ask), (head.status, &head.headers));
-            let coding = ask.outgoing(&codings);
+            let outgoing = site.outgoing(ask, &codings, finding);
+            let coding = outgoing.coding;
             let memory = memory.filter(|_| coding == Coding::Gzip && !sniff);
             let memory = memory.and_then(|memory| site.wished(memory, recall, &wish, finding));
-            let (pipeline, mark, no_mark) = site.pipeline(ask, &wish, finding, parts, &codings, (fills, memory));
+            let (pipeline, mark, no_mark) =
+                site.pipeline(ask, &wish, finding, parts, (&codings, outgoing), (fills, memory));
             let report = PageReport::new(Rewrite::Done, None);
             {
                 let mut facts = report.facts_mut();

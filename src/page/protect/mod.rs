@@ -2,6 +2,7 @@
 
 mod ask;
 mod beacon;
+mod coding;
 mod copy;
 mod document;
 mod fill;

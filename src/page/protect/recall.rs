@@ -61,9 +61,10 @@ impl Site {
         let page = ask.enabled && ask.whole && ask.expected == Expected::Page && !ask.card && ask.document.is_none();
         let plans = self.plans.as_ref().filter(|plans| plans.packs() && page && ask.method == Method::GET);
         // Who gets no coding, or another one, gets nothing that is packed: no head is stored for such copies.
-        let plans = plans.filter(|_| ask.preferred == Coding::Gzip || !asks_for_none(headers));
-        let plans = plans.filter(|plans| plans.trusts(&ask.host))?;
         let finding = self.finding(ask);
+        let in_gzip = |codings: &[Coding]| self.outgoing(ask, codings, finding).coding == Coding::Gzip;
+        let plans = plans.filter(|_| !asks_for_none(headers) || in_gzip(&[]));
+        let plans = plans.filter(|plans| plans.trusts(&ask.host))?;
         let no_slots = self.no_slots(ask, finding);
         let front = plans.key(&Front {
             version: self.version,
@@ -77,7 +78,8 @@ impl Site {
         });
         let stored = plans.stored(front).filter(|stored| stored.head.fits(headers));
         let asked = stored.as_ref().filter(|stored| stored.is_ready()).and_then(|stored| {
-            let held = self.hold(ask, plans, stored, no_slots)?;
+            let codings = content_codings(&stored.head.fields).ok()?;
+            let held = self.hold(ask, plans, stored, no_slots).filter(|_| in_gzip(&codings))?;
             let tags = tags_beside(headers, &stored.head.tag, stored.names_tags())?;
             if plans.compares_next() {
                 return None;
@@ -99,8 +101,7 @@ impl Site {
         no_slots: Option<&'static str>,
     ) -> Option<Held> {
         let fields = &stored.head.fields;
-        let codings = content_codings(fields).ok()?;
-        if ask.outgoing(&codings) != Coding::Gzip || !self.fills(ask, fields).is_empty() {
+        if !self.fills(ask, fields).is_empty() {
             return None;
         }
         let rules = self.page_rules(ask, no_slots.is_some());
@@ -300,7 +301,6 @@ fn is_anonymous(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::io::Read as _;
     use std::sync::Mutex;
     use std::time::Duration;
 
@@ -308,9 +308,11 @@ mod tests {
     use http::{HeaderName, Request, request};
     use http_body::Body as _;
     use http_body_util::{BodyExt, Full};
+    use memchr::memmem;
     use tower::ServiceExt;
 
     use super::*;
+    use crate::page::encoding::Decoder;
     use crate::page::protect::spare::KnownCodings;
     use crate::page::protect::{Marking, Protect};
     use crate::page::{Findings, PageFacts, Settings};
@@ -415,8 +417,11 @@ mod tests {
     }
 
     fn site_with(findings: Arc<Findings>) -> Arc<Site> {
-        let settings = Settings { compress: true, ..Settings::default() };
-        let mut site = Site::new(&settings, &rights::Settings::default(), "/.deckle").unwrap();
+        site_of(&Settings { compress: true, ..Settings::default() }, findings)
+    }
+
+    fn site_of(settings: &Settings, findings: Arc<Findings>) -> Arc<Site> {
+        let mut site = Site::new(settings, &rights::Settings::default(), "/.deckle").unwrap();
         let secrets = Secrets::from(Secret::new(1, &(0..32).collect::<Vec<u8>>()).unwrap());
         let mut settings = watermark::Settings::default();
         settings.channels.whitespace = Whitespace::Always;
@@ -438,9 +443,13 @@ mod tests {
         }
 
         fn shows(&self, text: &str) -> bool {
-            let mut page = String::new();
-            flate2::read::GzDecoder::new(&*self.body).read_to_string(&mut page).unwrap();
-            page.contains(&format!("<title>{text}</title>"))
+            let mut page = Vec::new();
+            Decoder::new(self.coding(), 1 << 20).push(&self.body, &mut page).unwrap();
+            memmem::find(&page, format!("<title>{text}</title>").as_bytes()).is_some()
+        }
+
+        fn coding(&self) -> Coding {
+            content_codings(&self.headers).unwrap()[0]
         }
     }
 
@@ -489,6 +498,45 @@ mod tests {
         for reader in 1..5 {
             get(site, origin, reader).await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_packed_leaves_in_gzip_where_the_client_likes_nothing_better() {
+        use Coding::{Br, Gzip};
+        let origin = Origin::new("one");
+        let site = site();
+        let mut reader = 0;
+        let mut codings = async |site: &Arc<Site>, accepts: &str, text: &str, count: usize| {
+            let mut codings = Vec::new();
+            for _ in 0..count {
+                reader += 1;
+                let got = ask(site, &origin, reader, with("accept-encoding", accepts)).await;
+                assert!(got.shows(text), "{accepts}, reader {reader}");
+                assert_eq!(got.facts.coding_out, Some(got.coding()));
+                assert_eq!(got.headers["vary"], "accept-encoding");
+                codings.push(got.coding());
+            }
+            codings
+        };
+        let all = "gzip, deflate, br, zstd";
+        assert_eq!(
+            codings(&site, all, "one", 5).await,
+            [Br, Br, Br, Gzip, Gzip],
+            "two readers have it, and a third sees that it is packed"
+        );
+        assert_eq!(site.plans.as_ref().unwrap().counts().packed_answers, 2);
+        for accepts in ["gzip;q=0.9, br", "br, zstd", "br;q=0.5, gzip;q=0.4"] {
+            assert_eq!(codings(&site, accepts, "one", 1).await, [Br], "{accepts}");
+        }
+        assert_eq!(codings(&site, all, "one", 1).await, [Gzip]);
+        // Another page leaves in the coding that was said, and is not packed yet.
+        origin.change(|state| state.text = "two");
+        origin.name("\"v2\"");
+        assert_eq!(codings(&site, all, "two", 5).await, [Gzip, Gzip, Br, Gzip, Gzip]);
+        let settings = Settings { compress: true, prefer_packed: false, ..Settings::default() };
+        let findings = Arc::new(Findings::default());
+        findings.learn_page(ARTICLE);
+        assert_eq!(codings(&site_of(&settings, findings), all, "two", 6).await, [Br; 6]);
     }
 
     fn confirmed(site: &Site) -> u64 {

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::ask::Ask;
 use super::beacon::Beacon;
+use super::coding::Outgoing;
 use super::fill::{self, Fills};
 use super::layer::Marking;
 use super::marks::{self, Marks};
@@ -240,7 +241,7 @@ impl Site {
         wish: &Wish,
         finding: Option<Finding>,
         (status, response): (StatusCode, &HeaderMap),
-        codings: &[Coding],
+        (codings, Outgoing { coding: outgoing, address }): (&[Coding], Outgoing),
         (fills, memory): (Fills, Option<Memory>),
     ) -> (Pipeline, Option<Mark>, Option<&'static str>) {
         let no_slots = wish.unmarked.then_some("policy").or(wish.xhtml.then_some("xhtml"));
@@ -251,12 +252,13 @@ impl Site {
         let start = Box::new(move |charset: Charset, room: usize| {
             let mut work = site.start(&for_page, wish, charset, room, no_slots, body_is_root);
             work.choose = fills.around(work.choose);
-            if let (Some(place), Some(memory)) = (&mut work.place, memory) {
-                place.memory = Some(Arc::new(memory.ruled(&work.job.marks)));
+            if let Some(place) = &mut work.place {
+                place.address = address.filter(|_| fills_nothing);
+                place.memory = memory.map(|memory| Arc::new(memory.ruled(&work.job.marks)));
             }
             work
         });
-        let (outgoing, header) = (ask.outgoing(codings), charset::from_header(response));
+        let header = charset::from_header(response);
         let may_be_packed = outgoing == Coding::Gzip && !codings.is_empty() && fills_nothing;
         let plans = self.plans.as_ref().filter(|plans| may_be_packed && plans.packs());
         let encoded = plans.map(|plans| {
@@ -316,6 +318,7 @@ impl Site {
             now: ask.arrived,
             exact,
             reader: ask.visitor.as_ref().map(|visitor| cache.reader(&visitor.0)),
+            address: None,
             memory: None,
         });
         let choose = match charset.text_kind() {
@@ -479,10 +482,11 @@ mod tests {
         findings.learn(&ask.host, &ask.path, Finding { has_root: true, hydrated: false, amp: false });
         let mut response = Response::builder().header("etag", "\"v1\"").body(()).unwrap().into_parts().0;
         let wish = site.wish(&ask, &mut response);
+        let plain = Outgoing { coding: Coding::Identity, address: None };
         for (finding, marked) in [(before, false), (site.finding(&ask), true)] {
             let mut headers = response.headers.clone();
             let (_, mark, no_mark) =
-                site.pipeline(&ask, &wish, finding, (StatusCode::OK, &headers), &[], (Fills::default(), None));
+                site.pipeline(&ask, &wish, finding, (StatusCode::OK, &headers), (&[], plain), (Fills::default(), None));
             site.edit_headers(&ask, &wish, finding, &mut headers, Coding::Identity, false);
             assert_eq!((mark.is_some(), no_mark), (marked, (!marked).then_some("learning")));
             assert_eq!(headers.contains_key("etag"), marked, "an unmarked copy must not be kept: {headers:?}");

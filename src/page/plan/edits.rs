@@ -232,7 +232,9 @@ mod tests {
             gap(last + 1, 1, 2),
         ];
         let mut edits = Edits::default();
-        all.into_iter().for_each(|edit| edits.push(edit));
+        for edit in all {
+            edits.push(edit);
+        }
         assert_eq!((edits.gaps.len(), edits.others.len()), (3, 6));
         assert!(edits.iter().take(6).eq(all.into_iter().take(6)), "what is put in stands before the gap at its place");
         let mut left: Vec<PlanEdit> = edits.iter().skip(6).collect();

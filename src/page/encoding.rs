@@ -25,7 +25,7 @@ const RATIO_FREE: u64 = 1 << 20;
 const STEP: usize = 16 * 1024;
 
 /// A content coding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Coding {
     /// None.
     Identity,
@@ -62,7 +62,7 @@ impl Coding {
         }
     }
 
-    fn from_token(token: &str) -> Option<Self> {
+    pub(super) fn from_token(token: &str) -> Option<Self> {
         [Self::Identity, Self::Gzip, Self::Br, Self::Zstd, Self::Deflate]
             .into_iter()
             .find(|c| c.code().eq_ignore_ascii_case(token))
@@ -97,29 +97,6 @@ pub(crate) fn content_codings(headers: &HeaderMap) -> std::result::Result<Vec<Co
     if codings.len() > 2 { Err(CodingError::Stacked) } else { Ok(codings) }
 }
 
-/// The codings that may be asked of the upstream: what the client accepts and deckle can read, weights kept
-/// (RFC 9110 §12.5.3). Nothing in common: `identity`.
-pub(crate) fn accept_encoding(value: &str) -> String {
-    let is_wanted = |item: &&str| {
-        let (token, weight) = item.split_once(';').unwrap_or((item, ""));
-        let refused = || weight.trim().strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q == 0.0));
-        !matches!(Coding::from_token(token.trim()), Some(Coding::Identity) | None) && !refused()
-    };
-    let mut kept = String::with_capacity(value.len() + 8);
-    for item in value.split(',').map(str::trim).filter(is_wanted) {
-        if !kept.is_empty() {
-            kept.push_str(", ");
-        }
-        kept.push_str(item);
-    }
-    if kept.is_empty() { Coding::Identity.code().to_owned() } else { kept }
-}
-
-/// Is no coding asked for, as [`accept_encoding`] says it?
-pub(crate) fn asks_for_none(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT_ENCODING).is_some_and(|value| value.as_bytes() == b"identity")
-}
-
 /// A body without its codings, as far as it can be read.
 #[cfg(feature = "cli")]
 pub(crate) fn decoded(headers: &HeaderMap, body: &[u8]) -> bytes::Bytes {
@@ -131,35 +108,6 @@ pub(crate) fn decoded(headers: &HeaderMap, body: &[u8]) -> bytes::Bytes {
         text = out;
     }
     text.into()
-}
-
-/// What a client likes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Accepted {
-    /// The coding that it likes best; of two that it likes as well the denser one.
-    pub(crate) preferred: Coding,
-    /// It likes none better than gzip.
-    pub(crate) gzip: bool,
-}
-
-/// Reads `Accept-Encoding` (RFC 9110 §12.5.3).
-pub(crate) fn accepted(headers: &HeaderMap) -> Accepted {
-    let mut ranked = [Coding::Br, Coding::Zstd, Coding::Gzip].map(|coding| (coding, None::<f32>));
-    let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
-    for item in lines.flat_map(|line| line.split(',')) {
-        let (token, weight) = item.split_once(';').unwrap_or((item, ""));
-        let Some(coding) = Coding::from_token(token.trim()) else { continue };
-        // Of one that is named twice the first weight counts.
-        if let Some((_, named @ None)) = ranked.iter_mut().find(|(ranked, _)| *ranked == coding) {
-            *named = Some(weight.trim().strip_prefix("q=").map_or(1.0, |q| q.parse().unwrap_or(0.0)));
-        }
-    }
-    let weights = ranked.map(|(coding, weight)| (coding, weight.unwrap_or(0.0)));
-    let best = weights.into_iter().reduce(|best, next| if next.1 > best.1 { next } else { best });
-    let Some((preferred, best)) = best.filter(|(_, weight)| *weight > 0.0) else {
-        return Accepted { preferred: Coding::Identity, gzip: false };
-    };
-    Accepted { preferred, gzip: weights.contains(&(Coding::Gzip, best)) }
 }
 
 enum Decode {
@@ -446,23 +394,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_client_gets_what_it_likes_best() {
-        for (accepts, expect) in [
-            ("", Coding::Identity),
-            ("gzip, deflate, br, zstd", Coding::Br),
-            ("gzip, br;q=0.5", Coding::Gzip),
-            ("zstd;q=0.9, gzip;q=0.9", Coding::Zstd),
-            ("br;q=0, gzip;q=0.1", Coding::Gzip),
-            ("br;q=x, compress", Coding::Identity),
-            ("deflate", Coding::Identity),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_str(accepts).unwrap());
-            assert_eq!(accepted(&headers).preferred, expect, "{accepts}");
-        }
-    }
-
     fn text() -> Vec<u8> {
         (0..40_000u32).flat_map(|i| format!("<p>paragraph {} {}</p>", i * 7919 % 1013, i).into_bytes()).collect()
     }
@@ -619,44 +550,6 @@ mod tests {
         assert_eq!(of(&["gzip, br, zstd"]), Err(CodingError::Stacked));
         for unknown in ["compress", "dcb", "dcz", "exi"] {
             assert_eq!(of(&[unknown]), Err(CodingError::Unknown), "{unknown}");
-        }
-    }
-
-    #[test]
-    fn the_densest_of_what_a_client_likes_best_is_preferred() {
-        for (lines, best) in [
-            (&["gzip, deflate, br, zstd"][..], (Coding::Br, true)),
-            (&["gzip, zstd"][..], (Coding::Zstd, true)),
-            (&["gzip;q=0.9, zstd"][..], (Coding::Zstd, false)),
-            (&["deflate", "GZIP;q=0.5", "br; q=0.4"][..], (Coding::Gzip, true)),
-            (&["br;q=0, br", "gzip;q=0.1"][..], (Coding::Gzip, true)),
-            (&["br, deflate"][..], (Coding::Br, false)),
-            (&["br;q=x, gzip;q=0"][..], (Coding::Identity, false)),
-            (&["deflate, identity, *"][..], (Coding::Identity, false)),
-        ] {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(header::ACCEPT_ENCODING, line.parse().unwrap());
-            }
-            let Accepted { preferred, gzip } = accepted(&headers);
-            assert_eq!((preferred, gzip), best, "{lines:?}");
-        }
-        let none = Accepted { preferred: Coding::Identity, gzip: false };
-        assert_eq!(accepted(&HeaderMap::new()), none);
-    }
-
-    #[test]
-    fn only_what_both_can_read_is_asked_for() {
-        for (client, upstream) in [
-            ("gzip;q=0.5, br, compress", "gzip;q=0.5, br"),
-            ("compress", "identity"),
-            ("*;q=0", "identity"),
-            ("identity;q=0, gzip", "gzip"),
-            ("gzip, zstd;q=0.5, foo", "gzip, zstd;q=0.5"),
-            ("gzip;q=0", "identity"),
-            ("", "identity"),
-        ] {
-            assert_eq!(accept_encoding(client), upstream, "{client}");
         }
     }
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use super::encoding::{Coding, accept_encoding};
+use super::accept::accept_encoding;
+use super::encoding::Coding;
 use super::etag::{EntityTag, TagMap, original};
 use super::signature;
 

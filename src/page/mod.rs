@@ -15,6 +15,7 @@
 //! Client code stops no bot: a scraper takes the page before any script runs. The guard informs readers; what helps
 //! against scrapers are limits, marks and the log.
 
+mod accept;
 mod ambiguity;
 mod appended;
 mod article;

@@ -1,6 +1,7 @@
 //! Decoders, plan or scanner, and encoder of one page in a row.
 
 mod encoded;
+mod known;
 mod work;
 
 use std::collections::VecDeque;
@@ -12,8 +13,7 @@ use encoding_rs::Encoding;
 use super::encoding::{Coding, Decoder, Encoder};
 use super::opening::Opening;
 use super::output::{Output, drop_sent};
-use super::packed::PackedBody;
-use super::plan::{Confirm, Encoded, End, Log, Opened, Place, PlanCache, Skip, Source, Study};
+use super::plan::{Confirm, Encoded, Log, Opened, PackedAddress, Place, PlanCache, Skip, Source, Study};
 use super::report::{PageFacts, Rewrite};
 use super::rewrite::{Outcome, Rewriter};
 pub(crate) use work::{Start, Work};
@@ -66,6 +66,10 @@ pub(crate) struct Pipeline {
     /// The last coding that was put on comes off first.
     decoders: Vec<Decoder>,
     outgoing: Coding,
+    /// To be told whether the page is packed.
+    address: Option<PackedAddress>,
+    /// It is, and left in another coding.
+    fits: bool,
     /// Made with the first byte for it: a packed page needs none.
     encoder: Option<Encoder>,
     stage: Stage,
@@ -93,6 +97,8 @@ impl Pipeline {
             counted: None,
             decoders: codings.iter().rev().map(|coding| Decoder::new(*coding, max_decoded)).collect(),
             outgoing,
+            address: None,
+            fits: false,
             encoder: None,
             stage: Stage::Start { held: Bytes::new(), start: Some(start) },
             opening: Opening::new(header_charset, fallback),
@@ -160,6 +166,9 @@ impl Pipeline {
             packed = self.finish_known(&mut page);
             self.finish_scan(&mut page);
         }
+        if let Some(address) = &self.address {
+            address.note(packed.is_some() || self.fits);
+        }
         if let (Some(outcome), Some(tell)) = (self.outcome(), self.on_end.take()) {
             tell(&outcome);
         }
@@ -194,28 +203,6 @@ impl Pipeline {
             self.encoder = Encoder::new(self.outgoing);
         }
         self.encoder.as_mut()
-    }
-
-    /// A known page is over. The answer is its packed form, if it leaves in that, and its length before.
-    fn finish_known(&mut self, page: &mut Output) -> Option<(PackedBody, u64)> {
-        let Stage::Confirm { confirm, work } = &mut self.stage else { return None };
-        let end = confirm.finish(work.choose.as_mut(), page);
-        if matches!(end, End::Other) {
-            self.scan_instead(page);
-            return None;
-        }
-        if let Some(place) = &work.place {
-            place.cache.confirm(place.key, confirm.plan());
-            place.remember(confirm.plan());
-            if self.outgoing == Coding::Gzip || place.address.is_some() {
-                let is_packed = confirm.offer(place.key, place.reader, work.choose.as_mut());
-                place.note_packed(is_packed);
-            }
-        }
-        confirm.forget_source();
-        self.learn_encoded();
-        let End::Packed(body, length) = end else { return None };
-        Some((body, length))
     }
 
     fn rewrite(&mut self, source: Bytes, page: &mut Output) {
@@ -266,57 +253,6 @@ impl Pipeline {
             self.scan_instead(&mut page);
         }
         self.encode(page, out)
-    }
-
-    /// A page that was held until its end goes on as others do. False: it was not held, or nothing of it is certain yet.
-    fn release(&mut self, page: &mut Output) -> bool {
-        let Stage::Confirm { confirm, work } = &mut self.stage else { return false };
-        confirm.release(work.choose.as_mut(), page)
-    }
-
-    /// It is not the page that is known, or does not come on: the scanner reads what has come, and goes on.
-    fn scan_instead(&mut self, page: &mut Output) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Copy(Skip::Handler));
-        let Stage::Confirm { confirm, work } = stage else {
-            self.stage = stage;
-            return;
-        };
-        self.encoded = None;
-        let Work { job, mut choose, place } = *work;
-        let carriers = confirm.outcome().carriers;
-        let unclear = confirm.may_be_volatile();
-        let difference = confirm.into_difference();
-        if let Some(place) = &place {
-            place.cache.miss();
-        }
-        let log = place.as_ref().map_or(Log::Nothing, |place| Log::Draft(Box::new(place.cache.draft())));
-        let studied = place.as_ref().filter(|place| !unclear && place.is_restless()).map(|_| job.clone());
-        let mut rewriter = Box::new(Rewriter::new(job).keep(log));
-        let mut text = Vec::new();
-        for piece in difference.source.pieces() {
-            rewriter.push(piece, choose.as_mut(), &mut text);
-        }
-        let confirmed = match rewriter.log() {
-            Log::Draft(draft) => difference.is_confirmed_by(draft.edits()),
-            // Too long for a plan: the scan has read all of it.
-            _ => rewriter.outcome().ended.is_none(),
-        };
-        if !confirmed {
-            // The edits are a function of the source, but how far a scan comes that breaks off (memory) depends on its
-            // pieces. What follows is the site's own.
-            let ended = rewriter.outcome().ended;
-            debug_assert!(ended.is_some(), "a scan finds other edits than the plan of the same source");
-            tracing::warn!(target: "deckle", ?ended, "A page was planned and cannot be read now; its rest is copied.");
-            difference.source.pass_from(difference.left, page);
-            self.stage = Stage::GivenUp(carriers);
-            return;
-        }
-        let mut sent = self.written as usize + page.len();
-        drop_sent(&mut text, &mut sent);
-        page.own(text);
-        let study = studied.zip(place.as_ref());
-        let study = study.and_then(|(job, place)| Study::begin(place, job, difference.source)).map(Box::new);
-        self.stage = Stage::Rewrite { rewriter, choose, sent, place: place.filter(|_| !unclear), study };
     }
 
     fn finish_scan(&mut self, page: &mut Output) {
@@ -409,6 +345,7 @@ mod tests {
     use crate::page::PageReport;
     use crate::page::charset::Charset;
     use crate::page::marks::{MarkRules, Variants};
+    use crate::page::packed::MAX_CUTS;
     use crate::page::replace::{Replace, Replacer};
     use crate::page::rewrite::Job;
     use crate::slot::{Fill, Form, FormKinds, PlaceHash, PlaceKind};
@@ -445,7 +382,6 @@ mod tests {
             now: 0,
             exact: true,
             reader: None,
-            address: None,
             memory: None,
         });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Row), place });
@@ -578,7 +514,6 @@ mod tests {
             now: 0,
             exact: true,
             reader: Some(reader),
-            address: None,
             memory: None,
         });
         let start = Box::new(move |charset, _| Work { job: job(charset), choose: Box::new(Visit(reader)), place });
@@ -785,7 +720,7 @@ mod tests {
                 prop_assert!(!zipped(worded, &cache, reader, page.as_bytes(), &pieces, None));
             }
             let facts = run(visit(&[], worded, Some(&cache), Coding::Identity, 1), page.as_bytes(), &[usize::MAX], None).1;
-            let may_be_too_many = facts.carriers.forms + facts.carriers.variants > 16;
+            let may_be_too_many = facts.carriers.forms + facts.carriers.variants > MAX_CUTS as u32;
             let first = zipped(worded, &cache, 2, page.as_bytes(), &pieces, None);
             prop_assert!(first == facts.known || (!first && may_be_too_many));
             for reader in readers {
@@ -967,15 +902,8 @@ mod tests {
         let page = format!("<!doctype html><title>t</title><article>{}", words.repeat(400));
         let cache = PlanCache::new(8 << 20, None).unwrap();
         let copy = |choose: Box<dyn Choose>| {
-            let place = Some(Place {
-                cache: Arc::clone(&cache),
-                key: 1,
-                now: 0,
-                exact: true,
-                reader: None,
-                address: None,
-                memory: None,
-            });
+            let place =
+                Some(Place { cache: Arc::clone(&cache), key: 1, now: 0, exact: true, reader: None, memory: None });
             let start = Box::new(move |charset, _| Work { job: bare(charset), choose, place });
             let utf_8 = encoding_rs::UTF_8;
             let mut pipeline =

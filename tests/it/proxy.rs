@@ -463,6 +463,63 @@ fn a_site_nearby_is_not_asked_to_compress_what_is_taken_apart_here() {
     }
 }
 
+/// Browsers like all codings as well, and a site may send any of them.
+#[test]
+fn a_page_that_is_packed_leaves_in_gzip_whatever_the_site_has_sent() {
+    let words = "<p>The committee said on Monday that it will not publish the full report before the end of May.</p>\n";
+    let page = format!("<!doctype html><html><head><title>t</title></head><body><article>{}", words.repeat(60));
+    let upstream = Upstream::start(move |request, stream| {
+        let zstd = request.headers.get("accept-encoding").is_some_and(|accepts| accepts.contains("zstd"));
+        let same = request.headers.get("if-none-match").is_some_and(|tags| tags.contains("\"v1\""));
+        let body = if zstd { zstd::encode_all(page.as_bytes(), 3).unwrap() } else { page.as_bytes().to_vec() };
+        let body = if same { Vec::new() } else { body };
+        let status = if same { "304 Not Modified" } else { "200 OK" };
+        let coding = if zstd { "Content-Encoding: zstd\r\n" } else { "" };
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\n{coding}ETag: \"v1\"\r\n\
+             Vary: Accept-Encoding\r\nConnection: close\r\n\r\n"
+        );
+        let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+    });
+    let browsers = "gzip, deflate, br, zstd";
+    for (config, is_packed) in
+        [("[page]\nprefer_packed = false\n", false), ("", true), ("[proxy]\nupstream_coding = \"client\"\n", true)]
+    {
+        let deckle = Deckle::with_config(config, &["--upstream", &upstream.url()]);
+        let ask = |reader: usize, accepts: &str| {
+            let fields = format!("Accept-Encoding: {accepts}\r\nUser-Agent: reader {reader}\r\n");
+            let answer = get(CLIENT, deckle.address, "/page", &fields);
+            let coding = answer.headers["content-encoding"].clone();
+            let mut text = String::new();
+            match coding.as_str() {
+                "gzip" => _ = flate2::read::GzDecoder::new(&answer.body[..]).read_to_string(&mut text).unwrap(),
+                "zstd" => text = String::from_utf8(zstd::decode_all(&answer.body[..]).unwrap()).unwrap(),
+                other => panic!("{other}"),
+            }
+            assert_eq!(text.split_whitespace().filter(|word| *word == "committee").count(), 60, "{coding}: {text}");
+            assert_eq!(answer.headers["vary"], "Accept-Encoding");
+            coding
+        };
+        let codings = (0..200).map(|reader| ask(reader % 5, browsers)).take_while(|coding| coding != "gzip").count();
+        assert_eq!(codings < 200, is_packed, "a page is packed beside the answers, and soon");
+        assert!(codings >= 2, "two readers have it before");
+        let preferred = if is_packed { "gzip" } else { "zstd" };
+        // Some of them are confirmed by the site, and are not sent.
+        for reader in 0..20 {
+            assert_eq!(ask(reader % 5, browsers), preferred);
+        }
+        for accepts in ["zstd, gzip;q=0.9", "gzip;Q=0, zstd", "zstd"] {
+            assert_eq!(ask(1, accepts), "zstd", "{accepts}");
+        }
+        let raw = format!(
+            "HEAD /page HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAccept-Encoding: {browsers}\r\n\r\n",
+            deckle.address
+        );
+        let head = read_answer(request_from(CLIENT, deckle.address, &raw));
+        assert_eq!(head.headers["content-encoding"], preferred, "as the page");
+    }
+}
+
 /// As nginx is by its defaults.
 #[test]
 fn a_site_that_compresses_nothing_for_a_proxy_is_named_in_the_log() {

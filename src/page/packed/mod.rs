@@ -44,6 +44,8 @@ use flate2::bufread::GzDecoder;
 
 pub(crate) use copy::PackedBody;
 pub(crate) use passage::MAX_CHOICES;
+#[cfg(test)]
+pub(crate) use passage::MAX_CUTS;
 use section::{Fork, Section};
 use symbols::Symbols;
 pub(crate) use symbols::{COLUMNS, Choice, NONCE_LETTERS, Refused, SEAL_SYMBOLS, Template, Variable};

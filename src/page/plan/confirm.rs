@@ -73,9 +73,10 @@ pub(crate) struct Difference {
 }
 
 impl Difference {
-    /// Are these the edits that were applied, and perhaps some more?
+    /// Are these the edits that were applied, and none but later ones?
     pub(crate) fn is_confirmed_by(&self, edits: &Edits) -> bool {
-        edits.begin_with(&self.edits)
+        let applied = edits.first(self.edits.others.len(), self.edits.gaps.len(), self.left);
+        applied.as_ref() == Some(&self.edits)
     }
 }
 
@@ -258,7 +259,8 @@ impl Confirm {
     fn follow(&mut self) -> bool {
         let Some(next) = self.plans.first() else { return false };
         if !Arc::ptr_eq(next, &self.plan) {
-            if self.applied_of(next).is_none_or(|edits| !self.plan.edits.begin_with(&edits)) {
+            let agree = self.applied_of(next).is_some_and(|edits| Some(edits) == self.applied_of(&self.plan));
+            if !agree {
                 return false;
             }
             self.plan = Arc::clone(next);
@@ -382,7 +384,7 @@ impl Confirm {
 
     /// As many edits of a plan as were applied.
     fn applied_of(&self, plan: &Plan) -> Option<Edits> {
-        plan.edits.first(self.applied, self.filled)
+        plan.edits.first(self.applied, self.filled, self.left)
     }
 
     /// What the scan said of the page, with what this copy carries.

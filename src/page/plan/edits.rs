@@ -146,14 +146,12 @@ impl Edits {
         !self.gaps.is_empty() || self.others.iter().any(|edit| edit.kind.is_gated())
     }
 
-    /// The first ones, so many gaps among them.
-    pub(super) fn first(&self, others: usize, gaps: usize) -> Option<Self> {
-        Some(Self { others: self.others.get(..others)?.to_vec(), gaps: self.gaps.get(..gaps)?.to_vec() })
-    }
-
-    /// Are these the first ones?
-    pub(super) fn begin_with(&self, first: &Self) -> bool {
-        self.others.starts_with(&first.others) && self.gaps.starts_with(&first.gaps)
+    /// The first ones, so many gaps beside so many others. `None`: there are fewer, or one more before `left`.
+    pub(super) fn first(&self, others: usize, gaps: usize, left: usize) -> Option<Self> {
+        let (first, more) = (self.others.split_at_checked(others)?, self.gaps.split_at_checked(gaps)?);
+        let is_over = |at: Option<usize>| at.is_none_or(|at| at >= left);
+        let all = is_over(first.1.first().map(|edit| edit.at as usize)) && is_over(more.1.first().map(|gap| gap.at()));
+        all.then(|| Self { others: first.0.to_vec(), gaps: more.0.to_vec() })
     }
 
     fn size(&self) -> usize {
@@ -240,8 +238,11 @@ mod tests {
         let mut left: Vec<PlanEdit> = edits.iter().skip(6).collect();
         left.sort_by_key(|edit| (edit.at, if let Kind::Gap(column) = edit.kind { column } else { 0 }));
         assert_eq!(left, all[6..]);
-        assert!(edits.begin_with(&edits.first(4, 2).unwrap()) && edits.first(4, 4).is_none());
-        assert!(!edits.first(4, 2).unwrap().begin_with(&edits));
+        let first = |others, gaps, left| edits.first(others, gaps, left);
+        assert!(first(6, 3, usize::MAX).is_some_and(|all| all == edits) && first(6, 4, 0).is_none());
+        let two = first(2, 1, 9).unwrap();
+        assert!(two.iter().eq(all[..3].iter().copied()), "what stands at `left` comes later");
+        assert!(first(2, 0, 9).is_none() && first(1, 1, 9).is_none(), "one is left out");
     }
 
     #[test]

@@ -42,6 +42,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use super::charset;
 use super::encoding::{Coding, CodingError, content_codings};
 use super::signature;
+pub(crate) use addresses::PackedAddress;
 pub(crate) use aliases::{Alias, Encoded, Opened, Pushed};
 pub(crate) use cache::{Known, PlanCache};
 pub(crate) use confirm::{Confirm, End};

@@ -16,20 +16,11 @@ pub(crate) struct Place {
     pub(crate) exact: bool,
     /// Who asks, by a keyed hash; `None`: nobody knows, and the page is not packed for it.
     pub(crate) reader: Option<u64>,
-    /// Its address, if it may leave in gzip because it is packed, whatever coding it came in.
-    pub(crate) address: Option<u128>,
     /// What is remembered of the answer at its end.
     pub(crate) memory: Option<Arc<Memory>>,
 }
 
 impl Place {
-    /// Whether the next copy of the page may leave in packed form.
-    pub(crate) fn note_packed(&self, packed: bool) {
-        if let Some(address) = self.address {
-            self.cache.addresses().note(address, packed);
-        }
-    }
-
     /// Was the page another one nearly as often in a row as is borne?
     pub(crate) fn is_restless(&self) -> bool {
         self.exact && self.cache.is_restless(self.key, self.now)

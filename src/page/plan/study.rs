@@ -369,7 +369,6 @@ mod tests {
                 key: 1,
                 now: 0,
                 exact: true,
-                address: None,
                 memory: None,
                 reader: Some(reader),
             });

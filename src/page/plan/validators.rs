@@ -314,7 +314,7 @@ mod tests {
         parts.headers.insert("etag", "\"v1\"".parse().unwrap());
         let head = Head::of(&parts, &Sent::Request(&HeaderMap::new()));
         let memory = Some(Arc::new(Memory::new("news.example", front, expected, head)));
-        Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true, reader: Some(1), address: None, memory }
+        Place { cache: Arc::clone(cache), key: 1, now: 0, exact: true, reader: Some(1), memory }
     }
 
     fn stored(cache: &Arc<PlanCache>, front: u128, plan: &Arc<Plan>) -> Arc<Stored> {

@@ -13,7 +13,8 @@ use super::recall;
 use super::site::Site;
 use crate::action::Action;
 use crate::page::PageKind;
-use crate::page::encoding::{Accepted, Coding, accepted};
+use crate::page::accept::{Accepted, accepted};
+use crate::page::encoding::Coding;
 use crate::page::etag::EntityTag;
 use crate::page::headers::{self, Expected};
 use crate::visitor::trap::Offers;
@@ -133,7 +134,8 @@ impl Site {
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         let document = Document::of(&self.policy, &host, head.uri.path())
             .filter(|document| reads && document.matters(&self.policy));
-        let Accepted { preferred, gzip } = accepted(&head.headers);
+        let asks_for_coding = self.settings.compress || (self.settings.prefer_packed && expected == Expected::Page);
+        let Accepted { preferred, gzip } = if asks_for_coding { accepted(&head.headers) } else { Accepted::NONE };
         let mut ask = Ask {
             ranged: false,
             whole: recall::asks_for_all(&head.headers),
@@ -151,7 +153,7 @@ impl Site {
             expected,
             arrived,
             preferred: if self.settings.compress { preferred } else { Coding::Identity },
-            likes_gzip: gzip,
+            likes_gzip: gzip && self.settings.prefer_packed,
             year: year_of(arrived),
             enabled,
             per_visitor: self.marking.is_some() && spared.is_none(),

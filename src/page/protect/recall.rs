@@ -12,7 +12,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use super::ask::Ask;
 use super::site::Site;
 use super::wish::Wish;
-use crate::page::encoding::{Coding, asks_for_none, content_codings};
+use crate::page::accept::asks_for_none;
+use crate::page::encoding::{Coding, content_codings};
 use crate::page::etag::EntityTag;
 use crate::page::headers::{self, Expected};
 use crate::page::plan::{
@@ -61,10 +62,12 @@ impl Site {
         let page = ask.enabled && ask.whole && ask.expected == Expected::Page && !ask.card && ask.document.is_none();
         let plans = self.plans.as_ref().filter(|plans| plans.packs() && page && ask.method == Method::GET);
         // Who gets no coding, or another one, gets nothing that is packed: no head is stored for such copies.
+        let plans = plans?;
         let finding = self.finding(ask);
         let in_gzip = |codings: &[Coding]| self.outgoing(ask, codings, finding).coding == Coding::Gzip;
-        let plans = plans.filter(|_| !asks_for_none(headers) || in_gzip(&[]));
-        let plans = plans.filter(|plans| plans.trusts(&ask.host))?;
+        if !plans.trusts(&ask.host) || (asks_for_none(headers) && !in_gzip(&[])) {
+            return None;
+        }
         let no_slots = self.no_slots(ask, finding);
         let front = plans.key(&Front {
             version: self.version,
@@ -79,7 +82,7 @@ impl Site {
         let stored = plans.stored(front).filter(|stored| stored.head.fits(headers));
         let asked = stored.as_ref().filter(|stored| stored.is_ready()).and_then(|stored| {
             let codings = content_codings(&stored.head.fields).ok()?;
-            let held = self.hold(ask, plans, stored, no_slots).filter(|_| in_gzip(&codings))?;
+            let held = in_gzip(&codings).then(|| self.hold(ask, plans, stored, no_slots))??;
             let tags = tags_beside(headers, &stored.head.tag, stored.names_tags())?;
             if plans.compares_next() {
                 return None;
@@ -179,9 +182,12 @@ impl Site {
             // The page is what it was, and the site wants something else to be put in: the next answer has it.
             plans.forget(recall.front, stored);
         }
+        let codings = content_codings(&stored.head.fields).unwrap_or_default();
+        if let Some(address) = self.outgoing(ask, &codings, recall.finding).address {
+            address.note(true);
+        }
         let page = held.confirm(ask.visitor.as_ref().map(|visitor| plans.reader(&visitor.0)));
         self.on_end(ask, StatusCode::OK)(&page.outcome);
-        let codings = content_codings(&stored.head.fields).unwrap_or_default();
         let report = PageReport::new(Rewrite::Done, None);
         {
             let mut facts = report.facts_mut();
@@ -532,7 +538,7 @@ mod tests {
         // Another page leaves in the coding that was said, and is not packed yet.
         origin.change(|state| state.text = "two");
         origin.name("\"v2\"");
-        assert_eq!(codings(&site, all, "two", 5).await, [Gzip, Gzip, Br, Gzip, Gzip]);
+        assert_eq!(codings(&site, all, "two", 5).await, [Gzip; 5]);
         let settings = Settings { compress: true, prefer_packed: false, ..Settings::default() };
         let findings = Arc::new(Findings::default());
         findings.learn_page(ARTICLE);

@@ -61,7 +61,7 @@ impl<'a> Address<'a> {
         let (raw, query) = parts(&ask.target);
         let last = raw.get(self.directory.len()..).unwrap_or_default();
         let named = last.is_empty() || self.path.rsplit('/').next() == Some(last);
-        ask.method == Method::GET && named && self.query == query
+        matches!(ask.method, Method::GET | Method::HEAD) && named && self.query == query
     }
 }
 

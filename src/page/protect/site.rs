@@ -253,7 +253,6 @@ impl Site {
             let mut work = site.start(&for_page, wish, charset, room, no_slots, body_is_root);
             work.choose = fills.around(work.choose);
             if let Some(place) = &mut work.place {
-                place.address = address.filter(|_| fills_nothing);
                 place.memory = memory.map(|memory| Arc::new(memory.ruled(&work.job.marks)));
             }
             work
@@ -265,7 +264,7 @@ impl Site {
             let charset = header.map(Encoding::name);
             Encoded::new(
                 plans,
-                plans.key(&(self.version, &ask.host, Address::of(ask), charset, no_slots, body_is_root)),
+                plans.key(&(self.version, &ask.host, Address::of(ask), charset, codings, no_slots, body_is_root)),
             )
         });
         let pipeline = Pipeline::new(
@@ -277,7 +276,8 @@ impl Site {
             start,
             self.on_end(ask, status),
         );
-        let pipeline = pipeline.encoded(encoded);
+        // What is there for one copy alone is never packed.
+        let pipeline = pipeline.encoded(encoded).at(address.filter(|_| fills_nothing));
         (pipeline, ask.mark.filter(|_| no_slots.is_none()), no_slots)
     }
 
@@ -318,7 +318,6 @@ impl Site {
             now: ask.arrived,
             exact,
             reader: ask.visitor.as_ref().map(|visitor| cache.reader(&visitor.0)),
-            address: None,
             memory: None,
         });
         let choose = match charset.text_kind() {
@@ -482,9 +481,9 @@ mod tests {
         findings.learn(&ask.host, &ask.path, Finding { has_root: true, hydrated: false, amp: false });
         let mut response = Response::builder().header("etag", "\"v1\"").body(()).unwrap().into_parts().0;
         let wish = site.wish(&ask, &mut response);
-        let plain = Outgoing { coding: Coding::Identity, address: None };
         for (finding, marked) in [(before, false), (site.finding(&ask), true)] {
             let mut headers = response.headers.clone();
+            let plain = Outgoing { coding: Coding::Identity, address: None };
             let (_, mark, no_mark) =
                 site.pipeline(&ask, &wish, finding, (StatusCode::OK, &headers), (&[], plain), (Fills::default(), None));
             site.edit_headers(&ask, &wish, finding, &mut headers, Coding::Identity, false);

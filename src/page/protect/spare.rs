@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use super::ask::Ask;
 use super::shape::Address;
 use crate::page::PageReport;
-use crate::page::encoding::{Coding, NearSite, asks_for_none};
+use crate::page::accept::asks_for_none;
+use crate::page::encoding::{Coding, NearSite};
 use crate::page::headers::Expected;
 
 /// Pages that are remembered, at 8 bytes each; one of the same place pushes out the one before.

@@ -21,10 +21,10 @@ pub(crate) fn accept_encoding(value: &str) -> String {
     if kept.is_empty() { Coding::Identity.code().to_owned() } else { kept }
 }
 
-/// The value of `q=`, whose name has no case (RFC 9110 §12.4.2). `None`: that is none.
+/// The value of `q=`, whose name has no case: 0 to 1 (RFC 9110 §12.4.2). `None`: that is none.
 fn quality(weight: &str) -> Option<f32> {
     let (name, value) = weight.trim().split_once('=')?;
-    value.parse().ok().filter(|_| name.eq_ignore_ascii_case("q"))
+    value.parse().ok().filter(|quality| name.eq_ignore_ascii_case("q") && (0.0..=1.0).contains(quality))
 }
 
 /// Is no coding asked for, as [`accept_encoding`] says it?
@@ -54,7 +54,7 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Accepted {
         let Some(coding) = Coding::from_token(token.trim()) else { continue };
         // Of one that is named twice the first weight counts.
         if let Some((_, named @ None)) = ranked.iter_mut().find(|(ranked, _)| *ranked == coding) {
-            *named = Some(if weight.is_empty() { 1.0 } else { quality(weight).unwrap_or(0.0) });
+            *named = Some(if weight.trim().is_empty() { 1.0 } else { quality(weight).unwrap_or(0.0) });
         }
     }
     let weights = ranked.map(|(coding, weight)| (coding, weight.unwrap_or(0.0)));
@@ -78,6 +78,7 @@ mod tests {
             (&["deflate", "GZIP;q=0.5", "br; q=0.4"][..], (Coding::Gzip, true)),
             (&["br;q=0, br", "gzip;q=0.1"][..], (Coding::Gzip, true)),
             (&["gzip;Q=0, br"][..], (Coding::Br, false)),
+            (&["gzip; , br;q=nan, zstd;q=1.1"][..], (Coding::Gzip, true)),
             (&["br, deflate"][..], (Coding::Br, false)),
             (&["br;q=x, gzip;q=0"][..], (Coding::Identity, false)),
             (&["zstd;q=0.9, gzip;q=0.9"][..], (Coding::Zstd, true)),

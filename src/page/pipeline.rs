@@ -68,7 +68,7 @@ pub(crate) struct Pipeline {
     outgoing: Coding,
     /// To be told whether the page is packed.
     address: Option<PackedAddress>,
-    /// It is, and left in another coding.
+    /// It is, whether or not it left so: in another coding, or too slowly to be waited for.
     fits: bool,
     /// Made with the first byte for it: a packed page needs none.
     encoder: Option<Encoder>,

@@ -51,9 +51,13 @@ fn each(facts: &Facts, mut add: impl FnMut(u32, Arguments<'_>)) {
     }
     let articles = facts.articles.count();
     if facts.busiest.0 >= 10 && facts.pace() > FAST {
-        let minutes = (f64::from(facts.busiest.1) / 60e3).max(0.1);
-        let (pages, pace) = (facts.busiest.0, facts.pace());
-        add(30, format_args!("asked for {pages} pages in {minutes:.1} min ({pace:.0} pages a minute)"));
+        let ((pages, ms), pace) = (facts.busiest, facts.pace());
+        if ms < 60_000 {
+            add(30, format_args!("asked for {pages} pages in {} s", ms.div_ceil(1_000).max(1)));
+        } else {
+            let minutes = f64::from(ms) / 60e3;
+            add(30, format_args!("asked for {pages} pages in {minutes:.1} min ({pace:.0} pages a minute)"));
+        }
     } else if articles >= 100 {
         add(15, format_args!("took {articles} articles"));
     }

@@ -477,7 +477,8 @@ fn a_page_that_is_packed_leaves_in_gzip_whatever_the_site_has_sent() {
         let coding = if zstd { "Content-Encoding: zstd\r\n" } else { "" };
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\n{coding}ETag: \"v1\"\r\n\
-             Vary: Accept-Encoding\r\nConnection: close\r\n\r\n"
+             Content-Length: {}\r\nVary: Accept-Encoding\r\nConnection: close\r\n\r\n",
+            body.len()
         );
         let _ = stream.write_all(&[head.as_bytes(), &body].concat());
     });

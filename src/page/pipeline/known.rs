@@ -27,8 +27,7 @@ impl Pipeline {
             place.cache.confirm(place.key, confirm.plan());
             place.remember(confirm.plan());
             if self.outgoing == Coding::Gzip || self.address.is_some() {
-                let is_packed = confirm.offer(place.key, place.reader, work.choose.as_mut());
-                self.fits = is_packed && self.outgoing != Coding::Gzip;
+                self.fits = confirm.offer(place.key, place.reader, work.choose.as_mut());
             }
         }
         confirm.forget_source();

@@ -47,7 +47,7 @@ pub(super) struct Ask {
     pub(super) expected: Expected,
     /// The coding that a page gets that comes without one.
     pub(super) preferred: Coding,
-    /// The client likes no coding better than gzip.
+    /// The client wants a page, and likes no coding better than gzip.
     pub(super) likes_gzip: bool,
     /// Seconds since 1970.
     pub(super) arrived: u64,
@@ -134,7 +134,8 @@ impl Site {
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         let document = Document::of(&self.policy, &host, head.uri.path())
             .filter(|document| reads && document.matters(&self.policy));
-        let asks_for_coding = self.settings.compress || (self.settings.prefer_packed && expected == Expected::Page);
+        let prefers_packed = self.settings.prefer_packed && expected == Expected::Page;
+        let asks_for_coding = self.settings.compress || prefers_packed;
         let Accepted { preferred, gzip } = if asks_for_coding { accepted(&head.headers) } else { Accepted::NONE };
         let mut ask = Ask {
             ranged: false,
@@ -153,7 +154,7 @@ impl Site {
             expected,
             arrived,
             preferred: if self.settings.compress { preferred } else { Coding::Identity },
-            likes_gzip: gzip && self.settings.prefer_packed,
+            likes_gzip: gzip && prefers_packed,
             year: year_of(arrived),
             enabled,
             per_visitor: self.marking.is_some() && spared.is_none(),

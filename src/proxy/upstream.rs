@@ -313,7 +313,7 @@ impl Shared {
         self.incoming(whole.unwrap_or(partial), named, place)
     }
 
-    /// `named`: the site is asked by its own name, and the client by this one.
+    /// `named`: the site is asked by its own name, and the client by this one. A version is that of one hop (RFC 9112 §2.3).
     fn incoming(&self, answer: Response<Incoming>, named: Option<&Asked>, place: Arc<Place>) -> Response<SiteBody> {
         let (mut head, body) = answer.into_parts();
         if let (Some(asked), Some(site)) = (named, self.base.authority()) {
@@ -323,14 +323,14 @@ impl Shared {
             // The chunks were the length (RFC 9112 §6.3); the other one would cut the body.
             head.headers.remove(header::CONTENT_LENGTH);
         }
+        head.version = Version::HTTP_11;
         headers::strip_hop_by_hop(&mut head.headers);
         headers::append_via(&mut head.headers, self.via.as_ref());
         if head.headers.contains_key(header::CONTENT_ENCODING) && self.is_near(&head.extensions) {
             head.extensions.insert(NearSite);
         }
-        let events =
-            head.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
-        let timeouts = &self.settings.timeouts;
+        let (kind, timeouts) = (head.headers.get(header::CONTENT_TYPE), &self.settings.timeouts);
+        let events = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         let limit = if events { timeouts.upgrade_idle.0 } else { timeouts.response_idle.0 };
         Response::from_parts(head, SiteBody::upstream(body, limit, place))
     }

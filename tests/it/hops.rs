@@ -29,6 +29,30 @@ fn over_http_1_0_a_body_that_breaks_off_ends_in_a_reset() {
     assert_eq!(end("/cut"), Err(ErrorKind::ConnectionReset), "a close would say that this is all");
 }
 
+#[test]
+fn what_comes_over_http_1_0_leaves_over_http_1_1() {
+    let url = site(|head, stream| {
+        let length = if head.contains(" /cut ") { "Content-Length: 1000\r\n" } else { "" };
+        let head = format!("HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n{length}\r\n");
+        let _ = stream.write_all(format!("{head}<!doctype html><p>hello").as_bytes());
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    let ask = |path: &str, version: &str| {
+        whole(&deckle, &format!("GET {path} HTTP/{version}\r\nHost: x\r\nConnection: close\r\n\r\n"))
+    };
+    let (all, cut) = (ask("/all", "1.1"), ask("/cut", "1.1"));
+    for answer in [&all, &cut] {
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
+    let is_over = |answer: &str| answer.ends_with("\r\n0\r\n\r\n");
+    assert!(
+        is_over(&all) && all.contains("hello") && !is_over(&cut),
+        "a page that breaks off does not look whole: {cut}"
+    );
+    let old = ask("/all", "1.0");
+    assert!(old.starts_with("HTTP/1.0 200 OK") && old.contains("hello") && !is_over(&old), "{old}");
+}
+
 /// With a length and without its body the next request of that connection, anybody's, would be taken for it.
 #[test]
 fn a_request_with_a_body_is_not_asked_again_without_it() {

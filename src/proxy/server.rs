@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -139,11 +139,15 @@ async fn connection<A: Answer, T>(
         // Of an upload something may still come when the answer is over.
         let keeps = is_http_1 && request.body().is_end_stream();
         let keeps = keeps.then(|| reset.clone());
-        let reset = (request.version() == Version::HTTP_10).then(|| reset.clone());
+        let is_http_1_0 = request.version() == Version::HTTP_10;
+        let reset = is_http_1_0.then(|| reset.clone());
+        // hyper knows that over HTTP/1 alone.
+        let is_bare = !is_http_1 && request.method() == Method::HEAD;
         async move {
-            let response = answer.answer(request).await?;
+            let mut response = answer.answer(request).await?;
+            tell_length(&mut response, is_bare, is_http_1_0);
             let keeps = keeps.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS).map(Reset::answering);
-            let sent = |body| PacedBody::new(PiecedBody::new(ResetBody::new(body, reset, keeps)), pace);
+            let sent = |body| PacedBody::new(PiecedBody::new(ResetBody::new(body, reset, keeps), is_bare), pace);
             Ok::<_, Infallible>(response.map(sent))
         }
     });
@@ -187,6 +191,20 @@ async fn connection<A: Answer, T>(
             ends.orderly();
             tracing::debug!(target: "deckle", "A connection that was kept made room for another one.");
         }
+    }
+}
+
+/// The length of what does not leave (RFC 9110 §9.3.2); and without one, HTTP/1.0 keeps no connection: its close is the end.
+fn tell_length<B: Body>(response: &mut Response<B>, is_bare: bool, is_http_1_0: bool) {
+    if response.headers().contains_key(header::CONTENT_LENGTH) {
+        return;
+    }
+    match response.body().size_hint().exact() {
+        Some(length) if is_bare && length > 0 => {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        None if is_http_1_0 => *response.version_mut() = Version::HTTP_10,
+        _ => {}
     }
 }
 

@@ -164,13 +164,15 @@ pin_project! {
         // What was not handed over of the last frame.
         rest: Bytes,
         turn: Option<Arc<Turn>>,
+        // The head alone leaves.
+        is_bare: bool,
     }
 }
 
 impl<B> PiecedBody<B> {
     /// For the stream whose task runs.
-    pub(super) fn new(inner: B) -> Self {
-        Self { inner, rest: Bytes::new(), turn: TURN.try_with(Arc::clone).ok() }
+    pub(super) fn new(inner: B, is_bare: bool) -> Self {
+        Self { inner, rest: Bytes::new(), turn: TURN.try_with(Arc::clone).ok(), is_bare }
     }
 }
 
@@ -197,7 +199,7 @@ impl<B: Body<Data = Bytes>> Body for PiecedBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.inner.is_end_stream()
+        self.is_bare || (self.rest.is_empty() && self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -227,9 +229,9 @@ mod tests {
             assert!(all == bytes);
             lengths
         };
-        assert_eq!(lengths(PiecedBody::new(Full::new(bytes.clone()))).await, [bytes.len()]);
+        assert_eq!(lengths(PiecedBody::new(Full::new(bytes.clone()), false)).await, [bytes.len()]);
         let turn = Arc::<Turn>::default();
-        let pieced = TURN.sync_scope(Arc::clone(&turn), || PiecedBody::new(Full::new(bytes.clone())));
+        let pieced = TURN.sync_scope(Arc::clone(&turn), || PiecedBody::new(Full::new(bytes.clone()), false));
         assert_eq!(lengths(pieced).await, [PIECE, PIECE, PIECE, 7]);
         assert_eq!(turn.pieces.load(Ordering::Relaxed), 4);
         assert!(!turn.of_client.load(Ordering::Relaxed), "it was asked, and was over");

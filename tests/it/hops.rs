@@ -51,6 +51,9 @@ fn what_comes_over_http_1_0_leaves_over_http_1_1() {
     );
     let old = ask("/all", "1.0");
     assert!(old.starts_with("HTTP/1.0 200 OK") && old.contains("hello") && !is_over(&old), "{old}");
+    // Nothing but the close is its end.
+    let kept = whole(&deckle, "GET /all HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n");
+    assert!(kept.contains("hello") && !kept.to_ascii_lowercase().contains("keep-alive"), "{kept}");
 }
 
 /// With a length and without its body the next request of that connection, anybody's, would be taken for it.

@@ -345,6 +345,27 @@ async fn over_http_2_a_page_has_no_length_and_a_broken_one_is_reset() {
     assert_eq!(client.send_request(ask("/page")).await.unwrap().status(), 200, "the connection goes on");
 }
 
+/// Whoever asks for heads, as monitors do, takes a body for a broken protocol.
+#[tokio::test]
+async fn over_http_2_no_answer_to_head_has_a_body() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let deckle = Deckle::start(&["--upstream", &format!("http://{nobody}")]);
+    let stream = tokio::net::TcpStream::connect(deckle.address).await.unwrap();
+    let (mut client, connection) =
+        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut lengths = Vec::new();
+    for method in ["HEAD", "GET"] {
+        let request = Request::builder().method(method).uri("http://news.example/story").body(Empty::new()).unwrap();
+        let (head, body) = client.send_request(request).await.unwrap().into_parts();
+        assert_eq!(head.status, 502);
+        let body = body.collect().await.unwrap().to_bytes();
+        assert_eq!(body.is_empty(), method == "HEAD");
+        lengths.push(head.headers["content-length"].clone());
+    }
+    assert_eq!(lengths[0], lengths[1], "the length is that of the body that a GET gets");
+}
+
 #[tokio::test]
 async fn a_page_with_a_nonce_is_parsed_each_time() {
     let layer = crate::streaming::layer(&Settings::default(), false);

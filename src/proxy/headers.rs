@@ -1,6 +1,6 @@
 //! Header fields that belong to one hop, and those that tell the next hop about the last (RFC 9110 §7.6, RFC 7239).
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use smallvec::SmallVec;
 
 use crate::page::{OF_THE_CONNECTION, is_claim, nominated};
@@ -159,15 +159,36 @@ fn chain(headers: &HeaderMap, from: &ClientAddress) -> String {
     }
 }
 
-/// What this hop says of itself (RFC 9110 §7.6.3).
-pub(super) fn via(pseudonym: &str) -> Option<HeaderValue> {
-    format!("1.1 {pseudonym}").parse().ok()
+/// What this hop says of itself, by the protocol over which a message came (RFC 9110 §7.6.3).
+#[derive(Debug)]
+pub(super) struct Via(Vec<(Version, HeaderValue)>);
+
+impl Via {
+    /// `pseudonym`: its name.
+    pub(super) fn new(pseudonym: &str) -> Self {
+        let of = |version, number| Some((version, format!("{number} {pseudonym}").parse().ok()?));
+        let all = [of(Version::HTTP_10, "1.0"), of(Version::HTTP_11, "1.1"), of(Version::HTTP_2, "2.0")];
+        Self(all.into_iter().flatten().collect())
+    }
+
+    /// Appends this hop.
+    pub(super) fn append(&self, headers: &mut HeaderMap, version: Version) {
+        if let Some((_, via)) = self.0.iter().find(|(of, _)| *of == version) {
+            headers.append(header::VIA, via.clone());
+        }
+    }
 }
 
-/// Appends this hop.
-pub(super) fn append_via(headers: &mut HeaderMap, via: Option<&HeaderValue>) {
-    if let Some(via) = via {
-        headers.append(header::VIA, via.clone());
+/// One length, however often the site has named it (RFC 9110 §8.6); none, where it has named two.
+pub(super) fn join_lengths(headers: &mut HeaderMap) {
+    let lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut lengths = lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
+    let Some(first) = lengths.next() else { return };
+    let Some(second) = lengths.next() else { return };
+    let one = (first == second && lengths.all(|length| length == first)).then(|| HeaderValue::from_bytes(first));
+    match one {
+        Some(Ok(one)) => _ = headers.insert(header::CONTENT_LENGTH, one),
+        _ => _ = headers.remove(header::CONTENT_LENGTH),
     }
 }
 

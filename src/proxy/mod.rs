@@ -11,6 +11,7 @@
 
 mod admin;
 mod body;
+mod client;
 mod demo;
 #[cfg(feature = "verify-dns")]
 mod dns;
@@ -19,8 +20,10 @@ mod failure;
 mod front;
 mod headers;
 mod idle;
+mod linger;
 mod operators;
 mod pace;
+mod personal;
 mod places;
 mod plans;
 mod problem;

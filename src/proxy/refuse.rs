@@ -1,6 +1,6 @@
 //! Requests that no site is asked about: methods, sizes and hosts that cannot be right.
 
-use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header, uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header, uri};
 use hyper::body::Incoming;
 
 use crate::config::ProxySettings;
@@ -18,8 +18,7 @@ pub(super) fn refuse(request: &Request<Incoming>, settings: &ProxySettings) -> O
     if is_too_large(headers, settings) {
         return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request header is too large."));
     }
-    let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    if codings.into_iter().any(|v| !v.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+    if is_coded(headers) {
         return Some((StatusCode::NOT_IMPLEMENTED, "This transfer coding is not supported."));
     }
     if headers.get(header::EXPECT).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
@@ -39,8 +38,20 @@ pub(super) fn refuse(request: &Request<Incoming>, settings: &ProxySettings) -> O
         .then_some((StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."))
 }
 
+/// An answer that the proxy cannot pass on: its head is too large, its body coded for this hop in a way that is not undone here, or it
+/// changes to a protocol that nobody asked for.
+pub(super) fn is_unfit<B>(answer: &Response<B>, settings: &ProxySettings) -> bool {
+    let headers = answer.headers();
+    is_too_large(headers, settings) || is_coded(headers) || answer.status() == StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// A transfer coding beside `chunked` (RFC 9112 §6.1).
+fn is_coded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TRANSFER_ENCODING).iter().any(|v| !v.as_bytes().eq_ignore_ascii_case(b"chunked"))
+}
+
 /// More fields than the proxy takes, or longer ones.
-pub(super) fn is_too_large(headers: &HeaderMap, settings: &ProxySettings) -> bool {
+fn is_too_large(headers: &HeaderMap, settings: &ProxySettings) -> bool {
     let bytes: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
     headers.len() > settings.max_headers || bytes > settings.max_header_bytes.0 as usize
 }

@@ -131,21 +131,23 @@ async fn connection<A: Answer, T>(
     let stream = PacedStream::new(stream, pace.clone());
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         asked.notify_one();
-        reset.asked();
         request.extensions_mut().insert(peer);
         let answer = answer.clone();
         let is_http_1 = request.version() < Version::HTTP_2;
         let pace = is_http_1.then(|| pace.clone());
         // Of an upload something may still come when the answer is over.
-        let keeps = is_http_1 && request.body().is_end_stream();
+        let uploads = !request.body().is_end_stream();
+        reset.asked(is_http_1 && uploads);
+        let keeps = is_http_1 && !uploads;
         let keeps = keeps.then(|| reset.clone());
         let is_http_1_0 = request.version() == Version::HTTP_10;
         let reset = is_http_1_0.then(|| reset.clone());
-        // hyper knows that over HTTP/1 alone.
-        let is_bare = !is_http_1 && request.method() == Method::HEAD;
+        let is_head = request.method() == Method::HEAD;
         async move {
             let mut response = answer.answer(request).await?;
-            tell_length(&mut response, is_bare, is_http_1_0);
+            // hyper knows that over HTTP/1 alone.
+            let is_bare = !is_http_1 && (is_head || is_without_content(response.status()));
+            tell_length(&mut response, is_bare && is_head, is_http_1_0);
             let keeps = keeps.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS).map(Reset::answering);
             let sent = |body| PacedBody::new(PiecedBody::new(ResetBody::new(body, reset, keeps), is_bare), pace);
             Ok::<_, Infallible>(response.map(sent))
@@ -166,7 +168,9 @@ async fn connection<A: Answer, T>(
     let mut connection = std::pin::pin!(watcher.watch(connection));
     let whole = async {
         let ended = connection.as_mut().await;
-        ends.orderly();
+        if ended.is_ok() {
+            ends.orderly();
+        }
         ended
     };
     // One whose place is needed ends while it waits for a request. It queues when an answer has just ended, which `whole` sees first.
@@ -194,6 +198,10 @@ async fn connection<A: Answer, T>(
     }
 }
 
+fn is_without_content(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 /// The length of what does not leave (RFC 9110 §9.3.2); and without one, HTTP/1.0 keeps no connection: its close is the end.
 fn tell_length<B: Body>(response: &mut Response<B>, is_bare: bool, is_http_1_0: bool) {
     if response.headers().contains_key(header::CONTENT_LENGTH) {
@@ -203,7 +211,7 @@ fn tell_length<B: Body>(response: &mut Response<B>, is_bare: bool, is_http_1_0: 
         Some(length) if is_bare && length > 0 => {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        None if is_http_1_0 => *response.version_mut() = Version::HTTP_10,
+        None if is_http_1_0 && !response.body().is_end_stream() => *response.version_mut() = Version::HTTP_10,
         _ => {}
     }
 }
@@ -296,13 +304,17 @@ mod tests {
         type Body = Reply;
 
         async fn answer(&self, request: Request<Incoming>) -> Result<Response<Reply>, Infallible> {
+            let mut response = Response::new(());
+            if request.uri().path() == "/none" {
+                *response.status_mut() = StatusCode::NO_CONTENT;
+            }
             let (left, pause, gone) = match request.uri().path() {
                 "/endless" => (usize::MAX, 0, Some(Arc::clone(&self.0))),
                 "/events" => (5, 300, None),
                 _ => (1, 0, None),
             };
             let (pause, given) = (Duration::from_secs(pause), Arc::clone(&self.1));
-            Ok(Response::new(Reply { left, pause, sleep: None, gone, given }))
+            Ok(response.map(|()| Reply { left, pause, sleep: None, gone, given }))
         }
     }
 
@@ -358,6 +370,12 @@ mod tests {
         };
         assert!(matches!(end, Some(Err(_))), "never a clean end");
         assert!(taken < FRAME, "{taken}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn over_http_2_what_has_no_content_has_none_whatever_stands_behind_it() {
+        let (mut client, _ended) = client(Site::default()).await;
+        assert_eq!(length(get(&mut client, "/none").await).await, 0);
     }
 
     #[tokio::test(start_paused = true)]

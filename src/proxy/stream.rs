@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::idle::Idle;
+use super::linger::Linger;
 use super::places::Place;
 use crate::config::TimeoutSettings;
 
@@ -44,6 +45,8 @@ struct Ends {
     orderly: AtomicBool,
     /// The last write found no room.
     blocked: AtomicBool,
+    /// A body comes with the request, and may not be read to its end.
+    uploads: AtomicBool,
     /// [`NO_HEAD`], [`KEPT`] or [`HEAD`].
     next: AtomicU8,
 }
@@ -59,9 +62,10 @@ impl Reset {
         self.0.blocked.load(Ordering::Relaxed)
     }
 
-    /// The head of a request is whole.
-    pub(super) fn asked(&self) {
+    /// The head of a request is whole; a body may follow.
+    pub(super) fn asked(&self, uploads: bool) {
         self.0.next.store(NO_HEAD, Ordering::Relaxed);
+        self.0.uploads.store(uploads, Ordering::Relaxed);
     }
 
     /// The answer to it begins; when it is over, the head of the next one may come.
@@ -101,6 +105,8 @@ pub(super) struct ClientStream {
     reset: Reset,
     taking: Idle,
     head: Idle,
+    /// Since it was closed.
+    linger: Option<Linger>,
     _place: Place,
 }
 
@@ -109,7 +115,7 @@ impl ClientStream {
     pub(super) fn new(stream: TcpStream, timeouts: &TimeoutSettings, place: Place) -> (Self, Reset) {
         let reset = Reset::default();
         let (taking, head) = (Idle::new(timeouts.write.0), Idle::new(timeouts.header_read.0));
-        (Self { stream, reset: reset.clone(), taking, head, _place: place }, reset)
+        (Self { stream, reset: reset.clone(), taking, head, linger: None, _place: place }, reset)
     }
 
     fn written(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -173,7 +179,12 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        }
+        let uploads = this.reset.0.uploads.load(Ordering::Relaxed);
+        this.linger.get_or_insert_with(Linger::new).poll_over(&mut this.stream, uploads, cx).map(Ok)
     }
 }
 

@@ -10,28 +10,24 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
 use http_body::Body as _;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{HttpConnector, HttpInfo};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::HttpInfo;
 use ipnet::IpNet;
 use tower_service::Service;
 
 use super::body::{SiteBody, Upload, UploadBody};
-use super::failure::{Failure, chain};
-use super::headers::Asked;
+use super::client::{RequestBody, SiteClient, empty, without_body};
+use super::failure::Failure;
+use super::headers::{Asked, Via};
 use super::places::{AtSite, Place};
 use super::problem::{ALLOWED, problem};
 use super::{ProxyError, headers, refuse, upgrade};
 use crate::config::{HostMode, ProxySettings, UpstreamCoding};
 use crate::page::{NearSite, is_html};
 use crate::visitor::{ClientAddress, Visitor, is_public};
-
-type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Forwards requests to one upstream over http or https.
 #[derive(Clone, Debug)]
@@ -41,14 +37,14 @@ pub struct Upstream {
 
 #[derive(Debug)]
 struct Shared {
-    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    client: SiteClient,
     base: Uri,
     /// Its path, which stands before that of each request.
     prefix: String,
     settings: ProxySettings,
     places: AtSite,
     pseudonym: String,
-    via: Option<HeaderValue>,
+    via: Via,
 }
 
 impl Upstream {
@@ -63,27 +59,10 @@ impl Upstream {
         if !matches!(base.scheme_str(), Some("http" | "https")) || base.authority().is_none() {
             return Err(refuse());
         }
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(settings.timeouts.connect.0));
-        // A site that has answered and takes nothing of the rest of an upload.
-        #[cfg(target_os = "linux")]
-        http.set_tcp_user_timeout(Some(settings.timeouts.response_idle.0));
-        let https = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(|e| ProxyError::Tls { message: e.to_string() })?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
         let places = AtSite::new(settings);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.pool_idle.0)
-            .pool_max_idle_per_host(places.unused())
-            .build(https);
+        let client = SiteClient::new(settings, places.unused())?;
         let prefix = base.path().trim_end_matches('/').to_owned();
-        let via = headers::via(&pseudonym);
+        let via = Via::new(&pseudonym);
         let settings = settings.clone();
         Ok(Self { shared: Arc::new(Shared { client, base, prefix, settings, places, pseudonym, via }) })
     }
@@ -116,9 +95,9 @@ impl Upstream {
             .body(empty())
             .ok()?;
         if through_proxy {
-            headers::append_via(request.headers_mut(), self.shared.via.as_ref());
+            self.shared.via.append(request.headers_mut(), Version::HTTP_11);
         }
-        let answer = self.shared.send(request, None).await.ok()?;
+        let answer = self.shared.client.send(request, None).await.ok()?;
         is_html(answer.headers()).then_some(answer)
     }
 }
@@ -156,9 +135,7 @@ impl Shared {
         };
         let named = self.renames(&head);
         let bodiless = body.is_end_stream();
-        if head.headers.contains_key(header::TRANSFER_ENCODING)
-            && !outgoing.headers.contains_key(header::CONTENT_LENGTH)
-        {
+        if !bodiless && !outgoing.headers.contains_key(header::CONTENT_LENGTH) {
             // hyper sends no body with GET and HEAD unless it is told to.
             outgoing.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
@@ -174,7 +151,7 @@ impl Shared {
             let (body, upload) = self.request_body(body, Arc::clone(&place));
             (Request::from_parts(outgoing, body), Some(upload))
         };
-        let mut answer = match (self.send(request, upload).await, on_client) {
+        let mut answer = match (self.client.send(request, upload).await, on_client) {
             (Ok(answer), Some(on_client)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return self.tunnel(on_client, answer, place);
             }
@@ -186,11 +163,11 @@ impl Shared {
             && matches!(answer, Err(Failure::Lost));
         // Nothing came back, and asking twice changes nothing (RFC 9110 §9.2.2).
         if repeat && let Some(again) = self.outgoing(&head, None) {
-            answer = self.send(without_body(again), None).await;
+            answer = self.client.send(without_body(again), None).await;
         }
         let (asked, named) = (&head.headers, named.as_ref());
         match answer {
-            Ok(answer) if refuse::is_too_large(answer.headers(), &self.settings) => {
+            Ok(answer) if refuse::is_unfit(&answer, &self.settings) => {
                 problem(StatusCode::BAD_GATEWAY, "The answer of the site cannot be passed on.", asked)
             }
             Ok(answer) if bodiless && is_partial_page(&answer) => self.whole(&head, answer, named, place).await,
@@ -229,7 +206,7 @@ impl Shared {
         let visitor = head.extensions.get::<Visitor>();
         let from = visitor.map_or(ClientAddress::UNKNOWN, |v| v.address);
         headers::set_forwarded(&mut out.headers, &from, visitor.is_some_and(|v| v.secure), host.as_ref());
-        headers::append_via(&mut out.headers, self.via.as_ref());
+        self.via.append(&mut out.headers, head.version);
         if let Some(hops) = headers::max_forwards(&head.method, &head.headers) {
             out.headers.insert(header::MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1)));
         }
@@ -268,33 +245,6 @@ impl Shared {
         (Limited::new(body, max).boxed_unsync(), upload)
     }
 
-    /// The time to the first byte counts from the end of the upload, which may take longer than an answer.
-    async fn send(&self, request: Request<RequestBody>, upload: Option<Upload>) -> Result<Response<Incoming>, Failure> {
-        let answer = self.client.request(request);
-        let late = async {
-            let timeouts = &self.settings.timeouts;
-            if let Some(upload) = upload
-                && !upload.wait(timeouts.response_idle.0).await
-            {
-                return;
-            }
-            tokio::time::sleep(timeouts.first_byte.0).await;
-        };
-        let answer = tokio::select! {
-            biased;
-            answer = answer => Some(answer),
-            () = late => None,
-        };
-        match answer {
-            None => Err(Failure::Timeout),
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(error)) => {
-                tracing::warn!(target: "deckle", error = %chain(&error), "The upstream did not answer.");
-                Err(Failure::of(&error))
-            }
-        }
-    }
-
     /// A part of a page would be a part without marks: the whole is asked for, once, and takes over its place.
     async fn whole(
         &self,
@@ -309,7 +259,7 @@ impl Shared {
         };
         again.headers.remove(header::RANGE);
         again.headers.remove(header::IF_RANGE);
-        let whole = self.send(without_body(again), None).await;
+        let whole = self.client.send(without_body(again), None).await;
         self.incoming(whole.unwrap_or(partial), named, place)
     }
 
@@ -323,9 +273,14 @@ impl Shared {
             // The chunks were the length (RFC 9112 §6.3); the other one would cut the body.
             head.headers.remove(header::CONTENT_LENGTH);
         }
-        head.version = Version::HTTP_11;
+        headers::join_lengths(&mut head.headers);
+        let version = std::mem::replace(&mut head.version, Version::HTTP_11);
+        if head.status == StatusCode::NOT_MODIFIED {
+            // What is put together here of a known page is called otherwise.
+            head.extensions.remove::<ReasonPhrase>();
+        }
         headers::strip_hop_by_hop(&mut head.headers);
-        headers::append_via(&mut head.headers, self.via.as_ref());
+        self.via.append(&mut head.headers, version);
         if head.headers.contains_key(header::CONTENT_ENCODING) && self.is_near(&head.extensions) {
             head.extensions.insert(NearSite);
         }
@@ -369,21 +324,6 @@ impl Shared {
 fn reader(visitor: Option<&Visitor>) -> Option<IpNet> {
     let address = visitor.filter(|visitor| visitor.enforceable)?.address;
     address.ip.filter(|ip| is_public(*ip) && (!address.trusted || address.peer.is_some())).and(address.client())
-}
-
-/// A request whose head announces no body: with a length, the next request of that connection would be taken for it.
-fn without_body(mut head: http::request::Parts) -> Request<RequestBody> {
-    if head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
-        head.headers.remove(header::CONTENT_LENGTH);
-    }
-    for name in [header::TRANSFER_ENCODING, header::EXPECT, header::TRAILER] {
-        head.headers.remove(name);
-    }
-    Request::from_parts(head, empty())
-}
-
-fn empty() -> RequestBody {
-    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// `Max-Forwards` ends here (RFC 9110 §7.6.2).

@@ -9,7 +9,9 @@ use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
+use crate::exchanges::gzip;
 use crate::neighbours::record;
+use crate::proxy::wait_until;
 use crate::support::{Deckle, PATIENCE, get};
 use crate::wire::{CLIENT, site, status, talk, until, whole};
 
@@ -105,6 +107,120 @@ fn an_upload_that_the_site_does_not_take_comes_to_an_end() {
     let (lines, _log) = deckle.stop();
     assert_eq!(record(&lines, "/a")["http.response.status_code"], 504);
     drop(go);
+}
+
+/// Who sends more than may be is told so, though the rest of it is still on its way.
+#[test]
+fn an_upload_that_is_refused_gets_the_whole_answer_and_no_reset() {
+    let url = site(|_, stream| _ = stream.read_to_end(&mut Vec::new()));
+    let deckle = Deckle::with_config("[proxy]\nmax_request_body = \"1KiB\"\n", &["--upstream", &url]);
+    let head = "POST /a HTTP/1.1\r\nHost: x\r\n";
+    for length in ["Content-Length: 16000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\nf42400\r\n"] {
+        let mut stream = talk(&deckle, &format!("{head}{length}"));
+        for part in 0..16 {
+            stream.write_all(&vec![b'x'; 1_000_000]).unwrap_or_else(|error| panic!("{length}, part {part}: {error}"));
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the answer ends by a close");
+        assert!(status(&answer) == "413" && answer.ends_with("</html>\n"), "{length}: {answer}");
+        assert!(answer.to_ascii_lowercase().contains("connection: close"), "{length}: {answer}");
+    }
+}
+
+/// NTLM signs in a connection (RFC 4559 §6).
+#[test]
+fn a_connection_that_a_visitor_has_signed_in_is_nobody_elses() {
+    let url = site(|_, stream| {
+        for user in ["nobody", "whoever was here", "whoever was here"] {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", user.len());
+            let _ = stream.write_all(format!("{head}{user}").as_bytes());
+            if until(stream, "\r\n\r\n").is_empty() {
+                return;
+            }
+        }
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    let ask = |fields: &str| String::from_utf8(get(CLIENT, deckle.address, "/a", fields).body).unwrap();
+    for scheme in ["NTLM TlRMTVNTUAAD", "negotiate YII=", "Negotiate"] {
+        ask(&format!("Authorization: {scheme}\r\n"));
+        assert_eq!(ask("Authorization: Basic bmVnb3RpYXRlIE5UTE0=\r\n"), "nobody", "{scheme}");
+        assert_eq!(ask(""), "whoever was here", "a site's other connections are kept");
+    }
+}
+
+#[test]
+fn a_change_of_protocol_that_nobody_asked_for_is_a_502() {
+    let url = site(|_, stream| {
+        let _ =
+            stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    assert_eq!(get(CLIENT, deckle.address, "/a", "").status, 502);
+}
+
+#[test]
+fn a_length_that_is_named_twice_leaves_once() {
+    let url = site(|head, stream| {
+        let lengths = match head.split(' ').nth(1).unwrap() {
+            "/list" => "Content-Length: 2, 2",
+            "/other" => "Content-Length: 2\r\nContent-Length: 3",
+            _ => "Content-Length: 2\r\nContent-Length: 2",
+        };
+        let body = if head.starts_with("HEAD") { "" } else { "ok" };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n{lengths}\r\n\r\n");
+        let _ = stream.write_all(format!("{head}{body}").as_bytes());
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    for (question, length) in
+        [("GET /list", Some("2")), ("GET /lines", Some("2")), ("HEAD /list", Some("2")), ("HEAD /other", None)]
+    {
+        let answer = whole(&deckle, &format!("{question} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        let lower = answer.to_ascii_lowercase();
+        let lengths: Vec<&str> = lower.lines().filter_map(|line| line.strip_prefix("content-length: ")).collect();
+        assert_eq!((status(&answer), lengths), ("200", length.into_iter().collect()), "{question}");
+        assert_eq!(answer.ends_with("\r\n\r\nok"), question.starts_with("GET"), "{question}: {answer}");
+    }
+}
+
+#[test]
+fn a_transfer_coding_that_is_not_undone_here_is_a_502() {
+    let url = site(|head, stream| {
+        let coding = if head.contains(" /coded ") { "gzip, chunked" } else { "Chunked" };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: {coding}\r\n\r\n");
+        let _ = stream.write_all(format!("{head}2\r\nok\r\n0\r\n\r\n").as_bytes());
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    assert_eq!(get(CLIENT, deckle.address, "/coded", "").status, 502);
+    assert_eq!(get(CLIENT, deckle.address, "/plain", "").body, b"ok");
+}
+
+#[test]
+fn a_page_put_together_here_is_not_called_as_the_site_calls_its_304() {
+    let words = "<p>The committee said on Monday that it will not publish the full report before the end of May.</p>\n";
+    let page = format!("<!doctype html><html><head><title>t</title></head><body><article>{}", words.repeat(60));
+    let page = gzip(page.as_bytes());
+    let url = site(move |head, stream| {
+        let fields = "ETag: \"v1\"\r\nConnection: close\r\nContent-Type: text/html; charset=utf-8\r\n";
+        let known = head.to_ascii_lowercase().contains("if-none-match: \"v1\"");
+        let (status, body) = if known { ("304 NOT MODIFIED", &[][..]) } else { ("200 FINE", &page[..]) };
+        let length = if known { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let head = format!("HTTP/1.1 {status}\r\n{fields}{length}Content-Encoding: gzip\r\n\r\n");
+        let _ = stream.write_all(&[head.as_bytes(), body].concat());
+    });
+    let deckle = Deckle::start(&["--upstream", &url]);
+    // It is asked for by a validator when several readers have got it packed.
+    let readers = std::cell::Cell::new(0);
+    let ask = || {
+        readers.set((readers.get() + 1) % 5);
+        let fields = format!("User-Agent: reader {}\r\nAccept-Encoding: gzip\r\nConnection: close\r\n", readers.get());
+        whole(&deckle, &format!("GET /a HTTP/1.1\r\nHost: x\r\n{fields}\r\n"))
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert_eq!(ask(), "HTTP/1.1 200 FINE", "the words of the site");
+    wait_until(|| ask() == "HTTP/1.1 200 OK");
 }
 
 /// The same where deckle itself ends: it is told to stop, and the time for running answers is over.

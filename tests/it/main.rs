@@ -52,6 +52,7 @@ mod systems;
 mod trace;
 mod traps;
 mod undo;
+mod versions;
 mod waits;
 mod ways;
 mod wire;

@@ -12,7 +12,7 @@ SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef\u034f]")
 class Cleaner:
     """`base`: the tool whose text it is given. `seals`: the share that must be left whole, `white`: whether white space must be
     read, `spellings` and `alternatives`: the shares of these that must be; `None`: no promise. `words`: how many words are
-    enough for white space. `gaps`: the share of gaps whose four words are left as they were."""
+    enough for white space."""
 
     name: str
     run: Callable
@@ -20,7 +20,6 @@ class Cleaner:
     seals: float | None = None
     white: bool | None = None
     words: int = 150
-    gaps: float = 1.0
     spellings: float | None = None
     alternatives: float | None = None
 
@@ -165,7 +164,7 @@ CLEANERS = [
     Cleaner("Unidecode, collapsed", chain(unidecode, collapse), seals=0, white=False, spellings=0),
     Cleaner("trafilatura, ftfy, FineWeb's line rules", chain(ftfy_fineweb, c4(False)), TRAFILATURA, seals=0.99, white=False),
     Cleaner("trafilatura, C4's line rules", c4(True), TRAFILATURA, white=False),
-    Cleaner("one word in twenty replaced", replace_words, READABILITY, seals=0.9, white=True, gaps=0.95**4),
+    Cleaner("one word in twenty replaced", replace_words, READABILITY, seals=0.9, white=True),
     Cleaner("paragraphs shuffled", shuffled, READABILITY, seals=0.99, white=True, spellings=0.97, alternatives=0.9),
     Cleaner("paragraphs of 130 words kept", one_paragraph(130), READABILITY, seals=0.9, white=True, words=130),
     Cleaner("a paragraph of 40 words kept", one_paragraph(40), READABILITY, seals=0.9),

@@ -25,6 +25,11 @@ LIMIT = 1e-9
 DOUBT = 0.01
 SELECTORS = re.compile("[\ufe06-\ufe0d]")
 RUN = re.compile("[\ufe06-\ufe0d]{25}")
+# Marks are others each day, and where a third of the gaps is marked only some days have luck enough for a figure. So what is asked
+# for is asked of one day.
+DAY = "2026-11-30"
+# The library that makes a program believe so: Debian's libfaketime.
+CLOCK = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 
 class Pages:
@@ -70,7 +75,7 @@ class Deckle:
         Path(self.dir.name, "deckle.toml").write_text(config)
         arguments = [program, "proxy", "--listen", "127.0.0.1:0", "--mode", mode, "--log-dir", str(self.log), "--config", f"{self.dir.name}/deckle.toml"]
         arguments += ["--upstream", upstream] if upstream else []
-        environment = {**os.environ, "DECKLE_SECRET": secret, "DECKLE_VISITOR__RANGES__REFRESH": "0s"}
+        environment = {**os.environ, "DECKLE_SECRET": secret, "DECKLE_VISITOR__RANGES__REFRESH": "0s", **on_the_day()}
         self.child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
         # Whatever ends this script ends it, too.
         atexit.register(lambda child=self.child: child.poll() is None and child.kill())
@@ -100,6 +105,13 @@ class Deckle:
         for segment in sorted(self.log.glob("*.ndjson")):
             lines += [json.loads(line) for line in segment.read_text().splitlines()]
         return [line for line in lines if "deckle.kind" not in line]
+
+
+def on_the_day():
+    """What makes a program believe that it runs on `DAY`. Only its date: what waits, waits as ever."""
+    if not CLOCK:
+        raise SystemExit("libfaketime is not installed (apt-get install libfaketime)")
+    return {"LD_PRELOAD": str(CLOCK), "FAKETIME": f"@{DAY} 12:00:00", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "UTC"}
 
 
 def start(program, more="", **arguments):

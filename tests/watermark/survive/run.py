@@ -10,7 +10,6 @@ their markers if the file has them. --record writes copies of own pages for `tes
 
 import argparse
 import json
-import math
 import random
 import re
 import subprocess
@@ -38,9 +37,8 @@ FEW = 3
 RECORDED = ["what-the-storm-taught-us", "die-linie-zwei-faehrt-wieder", "le-phare-et-ses-gardiens", "fa", "hi", "fr-ja"]
 # Gaps between words of these languages are many enough in every article.
 SPACED = ("en", "de", "fr")
-# And where enough of them were marked, white space alone must name the visitor. Of the others half agree by chance, and the marks are
-# others each day: so much of bad luck, in standard deviations, must leave what the limit of 1e-9 asks for.
-LUCK, LIMIT = 3, 6
+# And where at least so many of the gaps in the copy were marked, and so many at all, white space alone must name the visitor.
+MARKED, GAPS = 0.25, 62
 # Of a row, so many places may lie in a column that something else on the page has a say in.
 ACCIDENTS = 1
 # Readers of another network each, whose copies show which places of a page differ from one to the next.
@@ -211,8 +209,8 @@ def judge(rows, documents, shown, copies, pages, ends, left, mark):
             said = f"{where}: white space alone gives {white:.1e}, {words} words {document['unsealed']['notes']}"
             # Most of what the tool took is no article, and drowns it; or there is little in it, as between many alternatives.
             of_page = documents[f"page as it came/{page}/whole.html"]["words"]
-            marked = pages[page].white * min(1, words / of_page) * promise.gaps
-            thin = marked - LUCK * math.sqrt(max(words - marked, 0)) < LIMIT * math.sqrt(words)
+            marked = pages[page].white * min(1, words / of_page)
+            thin = marked < max(MARKED * words, GAPS)
             print(f"thin: {said}, of which some {marked:.0f} gaps were marked") if thin else faults.append(said)
         if promise.white is False and white <= rig.DOUBT:
             faults.append(f"{where}: white space should be gone, and gives {white:.1e}")
@@ -236,7 +234,7 @@ class Promise:
 
     def __init__(self, of, form="txt", words=150):
         self.seals, self.white, self.spellings, self.alternatives = of.seals, of.white, of.spellings, of.alternatives
-        self.suffix, self.words, self.gaps = f".{form}", words, getattr(of, "gaps", 1.0)
+        self.suffix, self.words = f".{form}", words
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------

@@ -27,20 +27,25 @@ pub(crate) enum Way {
     Http1,
     /// HTTP/2 to the proxy, by prior knowledge.
     Http2,
+    /// HTTP/1.1 to the proxy, after so many others that a page is known, and packed where it can be.
+    Packed,
     /// HTTP/1.1 to an axum server with the layer.
     Layer,
 }
 
 impl Way {
     /// Without feature `axum` the layer does not learn from axum who asks.
-    pub(crate) const ALL: &'static [Self] =
-        if cfg!(feature = "axum") { &[Self::Http1, Self::Http2, Self::Layer] } else { &[Self::Http1, Self::Http2] };
+    pub(crate) const ALL: &'static [Self] = if cfg!(feature = "axum") {
+        &[Self::Http1, Self::Http2, Self::Packed, Self::Layer]
+    } else {
+        &[Self::Http1, Self::Http2, Self::Packed]
+    };
 
     /// `request`: method, target and header lines.
     pub(crate) fn ask(self, client: Ipv4Addr, server: SocketAddr, request: &str) -> Answer {
         let (line, fields) = request.split_once('\n').unwrap_or((request, ""));
         match self {
-            Self::Http1 | Self::Layer => {
+            Self::Http1 | Self::Packed | Self::Layer => {
                 let fields: String = fields.lines().map(|l| format!("{}\r\n", l.trim())).collect();
                 let raw = format!("{line} HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n{fields}\r\n");
                 let stream = request_from(client, server, &raw);
@@ -70,7 +75,7 @@ impl Server {
         site: impl Fn(Seen) -> (String, Vec<u8>) + Send + Sync + 'static,
     ) -> Self {
         match way {
-            Way::Http1 | Way::Http2 => Self::proxy(config, site),
+            Way::Http1 | Way::Http2 | Way::Packed => Self::proxy(config, site),
             Way::Layer => Self::layer(config, site),
         }
     }

@@ -248,10 +248,9 @@ impl Limits {
     /// So many bytes of feeds and data went out; one cell was paid when they were asked for.
     pub(super) fn charge_bulk(&self, client: CellKey, now: Duration, bytes: u64) {
         let cells = u32::try_from(bytes.div_ceil(BULK)).unwrap_or(u32::MAX).saturating_sub(1);
-        // A debt ends: an hour at most, whatever one answer held.
-        let cells = cells.min(MOST_BULK);
+        // A debt ends: an hour at most, whatever the answers held.
         if cells > 0 {
-            self.bulk_cells.debit(client, now, self.settings.content_bulk.every.0, cells);
+            self.bulk_cells.debit(client, now, self.settings.content_bulk.every.0, cells, MOST_BULK);
         }
     }
 

@@ -16,6 +16,21 @@ pub(crate) enum Compression {
     Zstd,
 }
 
+/// A segment may have been compressed since it was found. With it: its name.
+pub(crate) fn open(path: &Path) -> io::Result<(File, PathBuf)> {
+    let opened = File::open(path);
+    let gone = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let named = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        Some((File::open(&name).ok()?, PathBuf::from(name)))
+    };
+    match [".zst", ".gz"].into_iter().find_map(|end| if gone { named(end) } else { None }) {
+        Some(found) => Ok(found),
+        None => opened.map(|file| (file, path.to_owned())),
+    }
+}
+
 /// Lines of a segment, each with its line feed.
 pub(crate) struct SegmentLines {
     reader: Box<dyn BufRead + Send>,
@@ -26,7 +41,7 @@ pub(crate) struct SegmentLines {
 
 impl SegmentLines {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
+        let mut file = BufReader::with_capacity(1 << 20, open(path)?.0);
         let compression = match file.fill_buf()? {
             [0x1F, 0x8B, ..] => Compression::Gzip,
             [0x28, 0xB5, 0x2F, 0xFD, ..] => Compression::Zstd,

@@ -26,6 +26,7 @@ pub(super) fn meaning(code: &str) -> &'static str {
         "bad_utf8" => "it is not the UTF-8 that it claims: from there on nothing is marked",
         "learning" => "only the second page of a site is marked",
         "hydrated" => "a script compares its text with its own",
+        "misnested" => "its tags do not close in order where nothing may be marked: from there on nothing is marked",
         "charset_late" => "it does not declare its charset in its first 1,024 bytes",
         "encoding" => "its charset holds no marks",
         "level_off" => "marks are off",

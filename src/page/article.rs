@@ -9,7 +9,7 @@ use lol_html::Selector;
 use lol_html::html_content::{Doctype, SourceLocation};
 use lol_html::send::{DocumentContentHandlers, Element, ElementContentHandlers, Settings};
 
-use super::ambiguity::Ambiguity;
+use super::ambiguity::{Ambiguity, Foreign};
 use super::chunks::{on_style, on_text};
 use super::deletion::Deletions;
 use super::element::{self, Effect, Kind};
@@ -57,6 +57,9 @@ pub(crate) struct Shared {
     /// Something may be filled in behind it.
     foot: bool,
     pub(super) ambiguity: Ambiguity,
+    pub(super) foreign: Foreign,
+    /// Elements `template` that are open: what stands in them is not in the page.
+    pub(super) templates: u32,
     /// Source offset = scanner's offset + this, as two parts because the scan starts with tags of its own.
     start: u64,
     prefix: Vec<u8>,
@@ -83,6 +86,8 @@ impl Shared {
             footer: None,
             foot: false,
             ambiguity: Ambiguity::default(),
+            foreign: Foreign::default(),
+            templates: 0,
             start: 0,
             prefix: Vec::new(),
             blocks: 0,
@@ -215,7 +220,7 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
     // Not `tag_name()`: most elements mean nothing here, and a String for each is a tenth of the whole scan.
     let mut buffer = [0; element::LONGEST_NAME];
     let name = element::name(state.bytes(&element.source_location()), &mut buffer);
-    if state.ambiguity.start(name) {
+    if state.ambiguity.start(name) || state.foreign.start(name, element.is_self_closing()) {
         state.ambiguous = true;
         return;
     }
@@ -225,6 +230,7 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
     let start = state.source(element.source_location().bytes().start);
     let mut ending = Ending {
         ambiguity: matches!(name, "select" | "template"),
+        vocabulary: matches!(name, "svg" | "math"),
         script: (name == "script").then_some(start),
         ..Ending::default()
     };
@@ -236,7 +242,7 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
     match kind {
         Kind::Root => ending.root = roots,
         Kind::Skip => ending.skip = true,
-        Kind::Page => ending.page = true,
+        Kind::Page => ending.page = state.templates == 0,
         Kind::Hydration => hydrates = true,
         Kind::Block | Kind::Other => {}
     }
@@ -275,6 +281,7 @@ fn start_tag(shared: &Handle, state: &mut Shared, element: &mut Element<'_, '_>)
         let value = state.bytes(&value).to_vec();
         ending.variant = state.variants.start_tag(start, &value).then_some(start);
     }
+    state.templates += u32::from(name == "template");
     if name == "base" || (!ending.skip && state.text.takes_marks()) {
         put_token(state, element, name, kind == Kind::Block);
     }

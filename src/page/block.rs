@@ -146,6 +146,10 @@ impl Block {
         }
         let between = decoded.source_bytes(last.end.checked_sub(start)?, at - start)?;
         let first = raw.chars().next()?;
+        // Beside it browsers take a line feed out (CSS Text 3, segment break transformation).
+        if [last.last, first].contains(&ZERO_WIDTH_SPACE) {
+            return None;
+        }
         let plain = between.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n' | 0x0C));
         let literal = plain && decoded.is_literal(last.end - start - 1) && decoded.is_literal(at - start);
         let breaks_freely = breaks_anywhere(last.last) && breaks_anywhere(first);
@@ -253,6 +257,8 @@ impl Block {
         [tail, gap, open, forms].into_iter().flatten().min()
     }
 }
+
+const ZERO_WIDTH_SPACE: char = '\u{200B}';
 
 /// Behind the word that a text begins with; 0: it begins with none.
 fn first_word_end(text: &str) -> usize {

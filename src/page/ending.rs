@@ -18,6 +18,8 @@ pub(super) struct Ending {
     pub(super) unsealed: bool,
     pub(super) foreign: bool,
     pub(super) ambiguity: bool,
+    /// In it other rules hold: SVG or MathML.
+    pub(super) vocabulary: bool,
     pub(super) page: bool,
     /// It is a script that starts here.
     pub(super) script: Option<u64>,
@@ -45,7 +47,8 @@ impl Ending {
 pub(super) fn on_end(shared: &Handle, element: &mut Element<'_, '_>, name: &str, ending: Ending) -> bool {
     let Some(handlers) = element.end_tag_handlers() else { return false };
     let shared = Arc::clone(shared);
-    let named = ending.page || ending.deletion.is_some() || ending.variant.is_some();
+    let unmarked = ending.skip || ending.preserve;
+    let named = ending.page || unmarked || ending.vocabulary || ending.deletion.is_some() || ending.variant.is_some();
     let own = named.then(|| name.to_owned());
     handlers.push(Box::new(move |end: &mut EndTag<'_>| {
         let mut state = lock(&shared);
@@ -78,14 +81,47 @@ fn end_tag(state: &mut Shared, ending: Ending, own: Option<&str>, name: &str, at
     for region in ending.regions() {
         state.text.leave(region);
     }
+    if (ending.skip || ending.preserve) && own.is_some_and(|own| own != name && !may_lack_end(own)) {
+        // Browsers go on in it.
+        state.text.stop("misnested");
+    }
     if ending.ambiguity {
         state.ambiguity.end(name);
+        state.templates = state.templates.saturating_sub(u32::from(name == "template"));
     }
-    if ending.page && own == Some(name) {
+    if ending.vocabulary {
+        state.foreign.end(own == Some(name));
+    }
+    // In a template it ends nothing but for lol_html, which has left the body, and the template, with it.
+    if ending.page && own == Some(name) && (state.templates == 0 || name == "html") {
         state.place_footer(at);
     }
     if let Some(id) = ending.block {
         let Shared { window, text, edits, .. } = state;
         text.block_end(id, name, at, window, edits);
     }
+}
+
+/// Elements that end without an end tag of their own (HTML Standard §13.1.2.4).
+pub(super) fn may_lack_end(name: &str) -> bool {
+    matches!(
+        name,
+        "li" | "dd"
+            | "dt"
+            | "p"
+            | "option"
+            | "optgroup"
+            | "tr"
+            | "td"
+            | "th"
+            | "tbody"
+            | "thead"
+            | "tfoot"
+            | "rp"
+            | "rt"
+            | "html"
+            | "body"
+            | "colgroup"
+            | "caption"
+    )
 }

@@ -8,6 +8,7 @@ use lol_html::html_content::EndTag;
 use lol_html::send::{Element, ElementContentHandlers, Settings};
 
 use super::article::{Handle, lock};
+use super::ending::may_lack_end;
 use super::marks::MarkRules;
 use super::style::HostStyles;
 use super::text::Region;
@@ -43,16 +44,20 @@ fn on_start(
 ) -> impl FnMut(&mut Element<'_, '_>) -> lol_html::HandlerResult + Send + 'static {
     let shared = Arc::clone(shared);
     move |element: &mut Element<'_, '_>| {
-        let mut state = lock(&shared);
+        let (name, mut state) = (element.tag_name(), lock(&shared));
         // What is empty is no region, and in a page that cannot be read safely there are none.
         if !state.ambiguous
             && let Some(handlers) = element.end_tag_handlers()
         {
-            let shared = Arc::clone(&shared);
+            let (shared, own) = (Arc::clone(&shared), name);
             handlers.push(Box::new(move |end: &mut EndTag<'_>| {
                 let mut state = lock(&shared);
                 state.pass(end.source_location().bytes().start);
                 state.text.leave(region);
+                let unmarked = matches!(region, Region::Skip | Region::Preserve);
+                if unmarked && end.name() != own && !may_lack_end(&own) {
+                    state.text.stop("misnested");
+                }
                 Ok(())
             }));
             state.text.enter(region);

@@ -1157,6 +1157,56 @@ mod tests {
     }
 
     #[test]
+    fn where_only_lol_html_is_out_of_a_region_nothing_is_marked() {
+        let marks = MarkRules::default();
+        for (body, expected) in [
+            ("<p><pre>x</p>P</pre>", (0, 0)),
+            ("<p><b><pre>x</b> W</pre>P", (0, 0)),
+            ("P<div contenteditable><i></div>P", (30, 2)),
+            ("P<div><code>x</div>P", (15, 1)),
+            ("<ul><li hidden>x<li>y</ul>P", (15, 1)),
+            ("<select><option>x<option>y</select>P", (15, 1)),
+        ] {
+            assert_eq!(carried(&marks, &format!("<article>{body}</article>")), expected, "{body}");
+        }
+    }
+
+    /// lol_html reads tags in the text of such a script; browsers do not.
+    #[test]
+    fn behind_an_svg_that_closes_itself_a_script_stays_as_it_is() {
+        let script = "<script>w('<html><body></body></html></div><p>one two three four five six seven</p>')</script>";
+        let start = "<!doctype html><title>t</title><body><article><div>";
+        for svg in ["<a><svg class=i/></a>", "<svg/>", "<div><svg><path d=m></path></div>", "<math/>"] {
+            let page = format!("{start}{svg}{script}</div></article></body></html>");
+            for chunk in [1, 7, usize::MAX] {
+                let got = run(job("utf-8"), page.as_bytes(), chunk);
+                let behind = page.find(svg).unwrap() as u64;
+                assert!(
+                    got.edits.iter().all(|edit| edit.range.end <= behind || edit.range.start == page.len() as u64),
+                    "{svg}"
+                );
+                assert!(String::from_utf8_lossy(&got.out).contains(script), "{svg}");
+            }
+        }
+        let page = format!("{start}<svg/><p>one</p>{script}</div></article></body></html>");
+        let got = check("left by a paragraph", page.as_bytes(), "utf-8", &[1, 7]);
+        assert!(got.outcome.footer_placed);
+    }
+
+    #[test]
+    fn the_end_of_a_body_in_a_template_is_not_that_of_the_page() {
+        for inside in ["<html><body>y</body></html>", "y</body>", "<template></body></template>y</body>"] {
+            let page = format!(
+                "<!doctype html><html><title>t</title><body><p>x</p><template>{inside}</template></body></html>"
+            );
+            let got = check(inside, page.as_bytes(), "utf-8", &[1, 7]);
+            let notice = got.out.windows(NOTICE.len()).position(|part| part == NOTICE).unwrap();
+            let template = got.out.windows(11).rposition(|part| part == b"</template>").unwrap();
+            assert!(notice > template, "{inside}: {}", String::from_utf8_lossy(&got.out));
+        }
+    }
+
+    #[test]
     fn a_text_node_longer_than_the_window_is_given_up() {
         let long = "word ".repeat(20_000);
         let page = format!(

@@ -4,12 +4,12 @@ mod names;
 mod opened;
 
 use std::cmp::Ordering;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::audit::reader::MAX_LINE;
+use crate::audit::segment_file::open;
 
 pub use names::{files, newest_first};
 use opened::Opened;
@@ -125,7 +125,7 @@ impl Chunk {
     }
 
     /// Nothing is in it, and nothing was left out.
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.too_long_bytes == 0
     }
 
@@ -356,21 +356,6 @@ impl Chunks {
     }
 }
 
-/// A segment may have been compressed since it was found. With it: its name.
-fn open(path: &Path) -> std::io::Result<(File, PathBuf)> {
-    let opened = File::open(path);
-    let gone = opened.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-    let named = |end: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        Some((File::open(&name).ok()?, PathBuf::from(name)))
-    };
-    match [".zst", ".gz"].into_iter().find_map(|end| if gone { named(end) } else { None }) {
-        Some(found) => Ok(found),
-        None => opened.map(|file| (file, path.to_owned())),
-    }
-}
-
 /// Gives every line of a log directory or file. What was read before an error stays.
 ///
 /// # Errors
@@ -392,6 +377,7 @@ pub fn log_lines(path: &Path, mut each: impl FnMut(&[u8])) -> Result<(), InputEr
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use super::*;

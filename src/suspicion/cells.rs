@@ -135,13 +135,13 @@ impl SharedCells {
         CellKey(mixed ^ (mixed >> 32))
     }
 
-    /// Charges cells that are gone already, however few are left: the debt is paid by waiting.
-    pub(crate) fn debit(&self, key: CellKey, now: Duration, every: Duration, cells: u32) {
+    /// Charges cells that are gone already, however few are left: the debt is paid by waiting. Nobody owes more than `most` for it.
+    pub(crate) fn debit(&self, key: CellKey, now: Duration, every: Duration, cells: u32, most: u32) {
         let now = (now.as_nanos() as u64).saturating_sub(self.offset);
-        let cost = (every.as_nanos() as u64).saturating_mul(u64::from(cells));
+        let [cost, most] = [cells, most].map(|cells| (every.as_nanos() as u64).saturating_mul(u64::from(cells)));
         let charged: Result<(), ()> = self.measure_and_replace(&key, |tat| {
             let from = tat.map_or(0, Nanos::as_u64).max(now);
-            Ok(((), Nanos::new(from.saturating_add(cost))))
+            Ok(((), Nanos::new(from.saturating_add(cost).min(now.saturating_add(most)).max(from))))
         });
         debug_assert!(charged.is_ok(), "a debit refuses nothing");
     }
@@ -242,6 +242,21 @@ mod tests {
         clock.advance(Duration::from_millis(1_010));
         assert!(limiter.check_key(&key).is_ok());
         assert!(limiter.check_key_n(&key, n(3)).is_err(), "more than the burst can never pass");
+    }
+
+    /// However many answers end at the same time.
+    #[test]
+    fn debts_do_not_pile_up_beyond_the_most() {
+        let clock = started();
+        let cells = SharedCells::new(Arc::new(CellStore::new(128)), 5, Duration::ZERO);
+        let limiter: Limiter<SharedCells, FakeRelativeClock> =
+            RateLimiter::new(Quota::with_period(Duration::from_secs(2)).unwrap(), cells.clone(), clock.clone());
+        let (key, now) = (CellKey(77 << 40), Duration::from_secs(1));
+        for _ in 0..120 {
+            cells.debit(key, now, Duration::from_secs(2), 1_000, 1_800);
+        }
+        let wait = limiter.check_key(&key).unwrap_err().wait_time_from(clock.now());
+        assert!((3_590..=3_600).contains(&wait.as_secs()), "{wait:?}");
     }
 
     #[test]

@@ -53,7 +53,9 @@ impl Judge {
             RouteClass::Wellknown | RouteClass::Own => false,
             RouteClass::Page => *method != Method::HEAD && known != Some(false),
             _ if *method == Method::GET => known.unwrap_or_else(|| looks_like_page() || self.is_known_for_pages(keys)),
-            _ => !matches!(*method, Method::HEAD | Method::OPTIONS) && known == Some(true),
+            _ if *method == Method::HEAD => false,
+            // Sites run the page for any other method, too.
+            _ => known.unwrap_or_else(|| *method != Method::OPTIONS && self.is_known_for_pages(keys)),
         }
     }
 

@@ -12,7 +12,6 @@
 //!
 //! Whatever does not parse ends the walk: the client is the last good hop, and the source is `malformed`.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
@@ -180,17 +179,21 @@ impl TrustedProxies {
         }
         match &self.header {
             ForwardedHeader::XForwardedFor => {
-                self.walk(peer, joined(headers, &fields::X_FORWARDED_FOR), AddressSource::XForwardedFor, &found)
+                let lines = headers.get_all(&fields::X_FORWARDED_FOR).iter().rev();
+                let elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+                self.walk(peer, elements, hop, AddressSource::XForwardedFor, &found)
             }
             ForwardedHeader::Forwarded => {
-                self.walk(peer, joined(headers, &fields::FORWARDED), AddressSource::Forwarded, &found)
+                let lines = headers.get_all(&fields::FORWARDED).iter().rev();
+                let elements = lines.flat_map(|line| Elements(Some(line.as_bytes())));
+                self.walk(peer, elements, forwarded_for, AddressSource::Forwarded, &found)
             }
             ForwardedHeader::Single(name) => {
                 let mut lines = headers.get_all(name).iter();
                 match (lines.next(), lines.next()) {
                     (None, _) => found(peer, AddressSource::Peer, 0),
-                    (Some(line), None) => match line.to_str().ok().and_then(|l| l.trim().parse::<IpAddr>().ok()) {
-                        Some(ip) => found(ip.to_canonical(), AddressSource::Single, 1),
+                    (Some(line), None) => match line.to_str().ok().and_then(|l| hop(l.trim())) {
+                        Some(ip) => found(ip, AddressSource::Single, 1),
                         None => found(peer, AddressSource::Malformed, 1),
                     },
                     _ => found(peer, AddressSource::Malformed, 1),
@@ -199,46 +202,28 @@ impl TrustedProxies {
         }
     }
 
-    /// From right to left over trusted hops.
-    fn walk(
+    /// From right to left over trusted hops. What stands left of the client is the client's own, and is not looked at.
+    fn walk<'l>(
         &self,
         peer: IpAddr,
-        line: Joined<'_>,
-        source: AddressSource,
-        found: &dyn Fn(IpAddr, AddressSource, u8) -> ClientAddress,
-    ) -> ClientAddress {
-        let line = match line {
-            Joined::Absent => return found(peer, AddressSource::Peer, 0),
-            Joined::Malformed => return found(peer, AddressSource::Malformed, 1),
-            Joined::Line(line) => line,
-        };
-        if source == AddressSource::Forwarded {
-            let elements = split_outside_quotes(&line).into_iter().rev();
-            return self.follow(peer, elements, forwarded_for, source, found);
-        }
-        self.follow(peer, line.rsplit(','), hop, source, found)
-    }
-
-    fn follow<'l>(
-        &self,
-        peer: IpAddr,
-        elements: impl Iterator<Item = &'l str>,
+        elements: impl Iterator<Item = &'l [u8]>,
         parse: fn(&str) -> Option<IpAddr>,
         source: AddressSource,
         found: &dyn Fn(IpAddr, AddressSource, u8) -> ClientAddress,
     ) -> ClientAddress {
-        let mut last = peer;
+        let (mut last, mut any) = (peer, false);
         for (index, element) in elements.enumerate() {
+            any = true;
             let hops = (index + 1).min(MAX_HOPS) as u8;
-            let parsed = if index < MAX_HOPS { parse(element.trim_matches([' ', '\t'])) } else { None };
-            match parsed {
+            let text = std::str::from_utf8(element).ok().filter(|text| index < MAX_HOPS && text.len() <= MAX_BYTES);
+            match text.and_then(|text| parse(text.trim_matches([' ', '\t']))) {
                 None => return found(last, AddressSource::Malformed, hops),
                 Some(ip) if self.trusts(ip) => last = ip,
                 Some(ip) => return found(ip, source, hops),
             }
         }
         // Every hop is trusted: the left-most one is the client.
-        found(last, source, 0)
+        found(last, if any { source } else { AddressSource::Peer }, 0)
     }
 
     fn names_another(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
@@ -254,47 +239,34 @@ impl TrustedProxies {
     }
 }
 
-enum Joined<'h> {
-    Absent,
-    Malformed,
-    Line(Cow<'h, str>),
-}
+/// Elements of a line of `Forwarded` from the right, split at commas outside quoted strings (RFC 9110 §5.6.4). What a proxy has
+/// appended is well-formed, and from there a quote that a client has left open holds nothing.
+struct Elements<'l>(Option<&'l [u8]>);
 
-/// All lines of a field, joined with commas in order (RFC 9110 §5.3).
-fn joined<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Joined<'h> {
-    let mut line: Option<Cow<'h, str>> = None;
-    for value in headers.get_all(name) {
-        let Ok(text) = value.to_str() else { return Joined::Malformed };
-        // Nearly always there is one, which is read where it stands.
-        let all = match line {
-            None => Cow::Borrowed(text),
-            Some(before) => Cow::Owned(format!("{before},{text}")),
+impl<'l> Iterator for Elements<'l> {
+    type Item = &'l [u8];
+
+    fn next(&mut self) -> Option<&'l [u8]> {
+        let line = self.0.take()?;
+        let mut quoted = false;
+        let separates = |at: &usize| {
+            let byte = line.get(*at).copied().unwrap_or_default();
+            quoted ^= byte == b'"' && !is_escaped(line, *at);
+            byte == b',' && !quoted
         };
-        if all.len() > MAX_BYTES {
-            return Joined::Malformed;
-        }
-        line = Some(all);
+        // No element of a proxy is longer.
+        let least = line.len().saturating_sub(MAX_BYTES + 1);
+        let Some(comma) = (least..line.len()).rev().find(separates) else { return Some(line) };
+        let (before, element) = line.split_at(comma);
+        self.0 = Some(before);
+        element.get(1..)
     }
-    line.map_or(Joined::Absent, Joined::Line)
 }
 
-/// Splits at commas, but not inside quoted strings (RFC 9110 §5.6.4).
-fn split_outside_quotes(line: &str) -> Vec<&str> {
-    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
-    for (at, c) in line.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            ',' if !quoted => {
-                parts.extend(line.get(start..at));
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.extend(line.get(start..));
-    parts
+/// Does an odd number of backslashes stand before it?
+fn is_escaped(line: &[u8], at: usize) -> bool {
+    let before = line.get(..at).unwrap_or_default();
+    before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
 /// `IP`, `IP:port`, `[v6]` or `[v6]:port`.
@@ -311,10 +283,13 @@ fn hop(text: &str) -> Option<IpAddr> {
 
 /// The node of `for=` in one element of `Forwarded` (RFC 7239 §4): IPv6 must be bracketed, and so quoted.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let pair = element.split(';').find_map(|pair| {
+    let mut pairs = element.split(';').filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
-    })?;
+    });
+    // Of two nobody knows which one the proxy means; nor what is inside of a quote that is not closed.
+    let quotes = element.bytes().enumerate().filter(|(at, byte)| *byte == b'"' && !is_escaped(element.as_bytes(), *at));
+    let (Some(pair), None, 0) = (pairs.next(), pairs.next(), quotes.count() % 2) else { return None };
     let unquoted = pair.strip_prefix('"').and_then(|p| p.strip_suffix('"'));
     let node = match unquoted {
         Some(quoted) => quoted.replace('\\', ""),
@@ -376,6 +351,12 @@ mod tests {
             ("forwarded obfuscated", "10.0.0.2", "10.0.0.0/8", ForwardedHeader::Forwarded, &[("forwarded", "for=_hidden")], "10.0.0.2", Malformed),
             ("forwarded without for", "10.0.0.2", "10.0.0.0/8", ForwardedHeader::Forwarded, &[("forwarded", "proto=https")], "10.0.0.2", Malformed),
             ("no other header", "10.0.0.2", "10.0.0.0/8", ForwardedHeader::Forwarded, &[("x-forwarded-for", "203.0.113.7")], "10.0.0.2", Peer),
+            ("forwarded open quote", "10.0.0.2", "10.0.0.0/8", ForwardedHeader::Forwarded, &[("forwarded", "for=66.249.66.1;x=\", for=203.0.113.7;proto=https")], "203.0.113.7", Forwarded),
+            ("forwarded open quote, two lines", "10.0.0.2", "10.0.0.0/8", ForwardedHeader::Forwarded, &[("forwarded", "for=66.249.66.1;x=\""), ("forwarded", "for=\"[2001:db8::7]:99\"")], "2001:db8::7", Forwarded),
+            ("forwarded open quote of a trusted hop's", "10.0.0.2", "10.0.0.0/8", ForwardedHeader::Forwarded, &[("forwarded", "for=66.249.66.1;x=\", for=10.0.0.3")], "10.0.0.3", Malformed),
+            ("forwarded quoted comma", "10.0.0.2", "10.0.0.0/8", ForwardedHeader::Forwarded, &[("forwarded", "for=203.0.113.7;x=\"a\\\", for=66.249.66.1\"")], "203.0.113.7", Forwarded),
+            ("forwarded two", "10.0.0.2", "10.0.0.0/8", ForwardedHeader::Forwarded, &[("forwarded", "for=66.249.66.1;for=203.0.113.7")], "10.0.0.2", Malformed),
+            ("single with a port", "173.245.48.5", "173.245.48.0/20", cf(), &[("cf-connecting-ip", "203.0.113.9:4711")], "203.0.113.9", Single),
             ("mapped", "::ffff:203.0.113.5", "", xff(), &[], "203.0.113.5", Peer),
             ("single", "173.245.48.5", "173.245.48.0/20", cf(), &[("cf-connecting-ip", "203.0.113.9")], "203.0.113.9", Single),
             ("single twice", "173.245.48.5", "173.245.48.0/20", cf(), &[("cf-connecting-ip", "203.0.113.9"), ("cf-connecting-ip", "203.0.113.8")], "173.245.48.5", Malformed),
@@ -396,6 +377,24 @@ mod tests {
         assert_eq!(proxies.client(peer, &headers(&[("x-forwarded-for", &many)])).source, Malformed);
         let long = "1".repeat(3_000);
         assert_eq!(proxies.client(peer, &headers(&[("x-forwarded-for", &long)])).source, Malformed);
+    }
+
+    #[test]
+    fn what_a_client_writes_to_the_left_spoils_nothing() {
+        let peer = Some("10.0.0.2:1".parse().unwrap());
+        let proxies = trusting("10.0.0.0/8", ForwardedHeader::XForwardedFor);
+        for claim in [b"\xff".to_vec(), b"x".repeat(3_000), b"10.0.0.1,".repeat(400)] {
+            let own = b"203.0.113.7".to_vec();
+            let (mut one, mut two) = (HeaderMap::new(), HeaderMap::new());
+            let value = |bytes: &[u8]| http::HeaderValue::from_bytes(bytes).unwrap();
+            one.insert("x-forwarded-for", value(&[&claim[..], b", ", &own].concat()));
+            two.append("x-forwarded-for", value(&claim));
+            two.append("x-forwarded-for", value(&own));
+            for map in [one, two] {
+                let got = proxies.client(peer, &map);
+                assert_eq!((got.ip, got.source), (Some("203.0.113.7".parse().unwrap()), XForwardedFor));
+            }
+        }
     }
 
     #[test]
@@ -441,6 +440,17 @@ mod tests {
             let proxies = trusting("10.0.0.0/8", ForwardedHeader::XForwardedFor);
             let line = format!("{claim}, 203.0.113.7");
             let got = proxies.client(Some("10.0.0.2:1".parse().unwrap()), &headers(&[("x-forwarded-for", &line)]));
+            prop_assert_eq!(got.ip, Some("203.0.113.7".parse().unwrap()));
+        }
+
+        #[test]
+        fn nor_is_it_in_forwarded(claim in "[ -~]{0,60}", quoted in any::<bool>(), lines in any::<bool>()) {
+            let proxies = trusting("10.0.0.0/8", ForwardedHeader::Forwarded);
+            let own = if quoted { "for=\"203.0.113.7:99\";proto=https" } else { "for=203.0.113.7" };
+            let line = format!("{claim}, {own}");
+            let split: &[(&'static str, &str)] =
+                if lines { &[("forwarded", &claim), ("forwarded", own)] } else { &[("forwarded", &line)] };
+            let got = proxies.client(Some("10.0.0.2:1".parse().unwrap()), &headers(split));
             prop_assert_eq!(got.ip, Some("203.0.113.7".parse().unwrap()));
         }
     }

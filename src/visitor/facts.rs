@@ -228,7 +228,9 @@ impl Facts {
 
     pub(super) fn standing(&self, address: &ClientAddress, route: RouteClass, path: &str) -> Standing {
         let inside = |list: &[IpNet]| address.ip.is_some_and(|ip| list.iter().any(|net| net.contains(&ip)));
-        if self.routes.never(path) || inside(&self.allow) {
+        // Who a proxy asks for without a word is not the proxy.
+        let is_known = address.source != AddressSource::Malformed;
+        if self.routes.never(path) || (is_known && inside(&self.allow)) {
             Standing::Allowed
         } else if route != RouteClass::Wellknown && inside(&self.deny) {
             Standing::Denied

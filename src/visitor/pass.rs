@@ -175,8 +175,10 @@ fn host_tag(host: &str) -> [u8; 4] {
 
 /// The values of a cookie (RFC 6265 §5.4).
 pub(crate) fn cookies<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h str> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(';')).filter_map(move |pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+    // Beside it may stand cookies of the site in any bytes.
+    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let pairs = pairs.filter_map(|pair| std::str::from_utf8(pair.trim_ascii()).ok());
+    pairs.filter_map(move |pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]
@@ -244,6 +246,10 @@ mod tests {
         };
         let several = cookie(&format!("a=1; __Host-dk=rubbish; __Host-dk={PASSED}; xdk={PASSED}"));
         assert_eq!(tokens().pass_of(&several, true, "news.example", at(1_760_000_006)), Some(pass()));
+        let site = [b"city=M\xc3\xbcnchen\xff; __Host-dk=".as_slice(), PASSED.as_bytes()].concat();
+        let mut odd = HeaderMap::new();
+        odd.insert(header::COOKIE, http::HeaderValue::from_bytes(&site).unwrap());
+        assert_eq!(tokens().pass_of(&odd, true, "news.example", at(1_760_000_006)), Some(pass()), "the site's own");
         assert_eq!(tokens().pass_of(&several, false, "news.example", at(1_760_000_006)), None, "the other name");
         assert_eq!(tokens().pass_of(&several, true, "news.example", at(1_760_604_805)), None, "too old");
         assert_eq!(tokens().pass_of(&several, true, "news.example", at(1_759_990_000)), None, "of the future");

@@ -62,6 +62,39 @@ fn story_of(number: u32) -> String {
     format!("/news/story-of-the-day-{number}")
 }
 
+/// What is no file is read once, and from its beginning.
+#[cfg(unix)]
+#[test]
+fn a_pipe_with_a_name_is_read_whole() {
+    let dir = TempDir::new();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writes = pipe.clone();
+    let writer = std::thread::spawn(move || std::fs::write(writes, lines(10_000)));
+    let (code, report, _) = review(&[&pipe], &[]);
+    writer.join().unwrap().unwrap();
+    assert_eq!((code, &report["quality"]["lines"]), (0, &10_000.into()));
+}
+
+#[test]
+fn a_compressed_file_that_is_damaged_from_its_start_is_not_empty() {
+    let dir = TempDir::new();
+    let (log, noise) = (dir.path().join("a.log"), dir.path().join("b.log.gz"));
+    std::fs::write(&log, lines(10)).unwrap();
+    let bytes: Vec<u8> = (0..50_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 | 6).collect();
+    std::fs::write(&noise, [&[0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3][..], &bytes].concat()).unwrap();
+    let (code, report, error) = review(&[&log, &noise], &[]);
+    assert_eq!((code, &report["quality"]["lines"]), (5, &10.into()), "{error}");
+}
+
+#[test]
+fn a_key_is_for_what_is_verified() {
+    let dir = TempDir::new();
+    let log = dir.path().join("a.log");
+    std::fs::write(&log, lines(10)).unwrap();
+    assert_eq!(run(&["review", log.to_str().unwrap(), "--key", "any.pem"]).0, 2);
+}
+
 /// 250 scrapers that take twelve articles each, in the order of time; more than one chunk of lines.
 fn fleet(agent: &str) -> Vec<String> {
     let one = |round: u32, scraper: u32| {

@@ -13,16 +13,16 @@ use crate::review::{EvidenceError, verify, verify_evidence, write_pack};
 #[command(next_help_heading = "Integrity")]
 pub(super) struct IntegrityArgs {
     /// Is deckle's log as it was written? Blocks, chain, signatures, numbers.
-    #[arg(long, conflicts_with_all = ["evidence", "verify_evidence"])]
+    #[arg(long, conflicts_with_all = ["evidence", "verify_evidence"], group = "proof")]
     verify: bool,
     /// Public key that must have signed it: 64 hexadecimal digits or PEM; may be given again.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "proof")]
     key: Vec<PathBuf>,
     /// With --visitor: write what the log has about one visitor, with proofs, into DIR.
     #[arg(long, value_name = "DIR", requires = "visitor", conflicts_with = "verify_evidence")]
     evidence: Option<PathBuf>,
     /// Check what --evidence has written.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", group = "proof")]
     verify_evidence: Option<PathBuf>,
 }
 

@@ -238,6 +238,14 @@ impl Feed {
                     Ok((chunks, first))
                 }),
             };
+            if let (Ok((chunks, _)), Source::Path(path)) = (&opened, &looked.source)
+                && chunks.identity() != looked.identity
+                // One that was compressed meanwhile is read under its new name.
+                && path.exists()
+            {
+                let path = name(&looked.source);
+                tell(Problem::Unreadable(InputError::Changed { path, how: "replaced" }));
+            }
             match opened {
                 Ok((chunks, pending)) => self.open.push(Open {
                     number: looked.number,

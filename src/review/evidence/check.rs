@@ -83,6 +83,9 @@ pub fn verify_evidence(dir: &Path, keys: &[PublicKey]) -> Result<PackVerified, E
     let believed: &[PublicKey] = if keys.is_empty() { &own } else { keys };
     let proved = follow(dir, &proofs, believed)?;
     check_robots(dir)?;
+    if !keys.is_empty() && proved.signed == 0 {
+        return Err(unproved("nothing in it is under a signature of the keys given".to_owned()));
+    }
     let anchors = proofs.anchors.iter().map(said).collect();
     Ok(PackVerified {
         anchors,
@@ -90,7 +93,7 @@ pub fn verify_evidence(dir: &Path, keys: &[PublicKey]) -> Result<PackVerified, E
         requests: proofs.subject.requests(),
         signed: proved.signed,
         unsigned: proved.unsigned,
-        keys: own.iter().map(PublicKey::to_hex).collect(),
+        keys: believed.iter().map(PublicKey::to_hex).collect(),
         are_keys_given: !keys.is_empty(),
     })
 }

@@ -49,6 +49,16 @@ fn all_files(dir: &Path) -> Vec<PathBuf> {
     text.lines().map(|line| dir.join(&line[66..])).chain([dir.join(MANIFEST)]).collect()
 }
 
+/// Who leaves the signatures out can write what they like.
+#[test]
+fn a_pack_of_which_nothing_is_signed_does_not_hold_with_a_key() {
+    let (signed, mut log) = (SampleLog::three("evidence-key"), SampleLog::new("evidence-forged").unsigned());
+    (0..3).for_each(|_| log.closed_segment());
+    let out = pack(&log);
+    assert_eq!(verify_evidence(&out, &[]).unwrap().signed, 0);
+    assert!(matches!(verify_evidence(&out, &[signed.public()]), Err(EvidenceError::Unproved { .. })));
+}
+
 #[test]
 fn a_pack_holds_one_visitor_and_proves_it() {
     let log = log("evidence");

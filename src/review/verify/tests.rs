@@ -59,6 +59,14 @@ fn ends_that_are_no_leaf_and_logs_without_a_key_are_ok() {
     let other = SampleLog::new("verify-other-key");
     let found = verify(std::slice::from_ref(&unsigned.dir), &[other.public()]);
     assert!(matches!(found.segments[0].verdict, Verdict::BadSignature { .. }), "{found}");
+    // Nor who left out the ends along with the signatures.
+    let mut endless = SampleLog::new("verify-endless").unsigned();
+    endless.open();
+    endless.hit("ann");
+    endless.checkpoint(false);
+    endless.crash(0);
+    assert_eq!(check(&endless).exit_code(), 0, "{}", check(&endless));
+    assert_eq!(verify(std::slice::from_ref(&endless.dir), &[other.public()]).exit_code(), 4);
     // A segment that ends where it began.
     plain.open();
     plain.end();

@@ -246,6 +246,11 @@ impl Walker<'_> {
             }
             why => self.out.odd = why,
         }
+        let names_key = self.out.opening.as_ref().is_some_and(|opening| opening.key_id.is_some());
+        if self.keyring.is_strict() && self.out.is_chained() && !names_key {
+            let why = "it names no key, and nothing of it is signed".to_owned();
+            self.out.forged.get_or_insert((self.out.first_seq, why));
+        }
         // The last checkpoint is the first line behind itself.
         self.out.tail = self.block.lines.saturating_sub(u64::from(self.out.blocks > 0));
         Some(self.out)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{LOOKED_AT, Problem, Reading, first_time, name};
 use crate::audit::reader::{Detection, Format, Line, Reader, detect};
 use crate::review::engine::known::{Beginning, Known};
-use crate::review::input::{Chunk, Chunks, InputError, Source};
+use crate::review::input::{Chunk, Chunks, Identity, InputError, Source};
 
 /// Bytes by which a file is known again.
 const SAME: usize = 64 * 1024;
@@ -15,8 +15,10 @@ pub(super) struct Looked {
     pub(super) number: usize,
     pub(super) source: Source,
     pub(super) first: Duration,
-    /// Standard input cannot be opened twice; a question would be asked twice.
+    /// Standard input and pipes cannot be opened twice; a question would be asked twice.
     pub(super) open: Option<(Chunks, Chunk)>,
+    /// What stood under its name.
+    pub(super) identity: Identity,
     pub(super) reader: Reader,
     /// Bytes, where that can be told.
     length: Option<u64>,
@@ -68,8 +70,9 @@ pub(super) fn look(
         }
     }
     let length = chunks.length();
-    let open = (!matches!(source, Source::Path(_))).then_some((chunks, chunk));
-    Ok((Some(Looked { number, source: source.clone(), first, open, reader, length }), same))
+    let identity = chunks.identity();
+    let open = (!is_regular(source)).then_some((chunks, chunk));
+    Ok((Some(Looked { number, source: source.clone(), first, open, identity, reader, length }), same))
 }
 
 /// The first chunk with a line: the first line may be longer than a chunk.
@@ -80,10 +83,19 @@ fn first_lines(chunks: &mut Chunks) -> Result<Option<Chunk>, InputError> {
         too_long_bytes += chunk.too_long_bytes;
         if chunk.last || !chunk.bytes.is_empty() {
             (chunk.too_long, chunk.too_long_bytes) = (too_long, too_long_bytes);
+            if chunk.is_empty() {
+                // Nothing could be read of it: why, comes behind what was.
+                chunks.next_chunk().transpose()?;
+            }
             return Ok(Some(chunk));
         }
     }
     Ok(None)
+}
+
+/// Can it be opened again, and begins where it began?
+fn is_regular(source: &Source) -> bool {
+    matches!(source, Source::Path(path) if std::fs::metadata(path).map_or(true, |metadata| metadata.is_file()))
 }
 
 /// Device and inode.

@@ -72,6 +72,7 @@ pub(super) fn effect(name: &[u8], value: &[u8]) -> Option<Effect> {
     match name.len() {
         2 if is("id") && (value == b"__nuxt" || value == b"__NEXT_DATA__") => Some(Effect::Hydration),
         2 if is("id") && (value == b"comments" || value.starts_with(b"comment-")) => Some(Effect::NoSeal),
+        2 if is("id") && (value == b"___gatsby" || value == b"gatsby-focus-wrapper") => Some(Effect::Hydration),
         4 if is("role") && says("main") => Some(Effect::Root),
         4 if is("lang") => Some(Effect::Language),
         5 if is("class") => effect_of_classes(value),
@@ -199,6 +200,7 @@ mod tests {
             ("data-deckle", "", None), ("data-off", "off", None),
             ("role", "main", Some(Effect::Root)), ("role", "navigation", None),
             ("itemprop", "headline articleBody", Some(Effect::Root)), ("itemprop", "articlebody", None),
+            ("id", "___gatsby", Some(Effect::Hydration)), ("id", "gatsby-focus-wrapper", Some(Effect::Hydration)),
             ("id", "__nuxt", Some(Effect::Hydration)), ("id", "__NEXT_DATA__", Some(Effect::Hydration)),
             ("Lang", "de", Some(Effect::Language)), ("data-variant", "a|b", Some(Effect::Variant)),
             ("ng-version", "17", Some(Effect::Hydration)), ("data-reactroot", "", Some(Effect::Hydration)),

@@ -234,16 +234,19 @@ fn make_private(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
     let targeted: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            let own = matches!(name, "expires" | "surrogate-control" | "pragma" | "x-accel-expires" | "edge-control");
-            own || (name.ends_with("cache-control") && name != "cache-control")
-        })
+        .filter(|name| matches!(name.as_str(), "expires" | "pragma") || is_for_shared_caches(name))
         .cloned()
         .collect();
     for name in targeted {
         headers.remove(name);
     }
+}
+
+/// What some shared caches obey in place of `Cache-Control` (RFC 9213 §2).
+pub(crate) fn is_for_shared_caches(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let own = matches!(name, "surrogate-control" | "x-accel-expires" | "edge-control");
+    own || (name.ends_with("cache-control") && name != "cache-control")
 }
 
 fn add_vary(headers: &mut HeaderMap) {

@@ -105,8 +105,16 @@ pub(super) struct OfMark {
     last: Option<Duration>,
     /// Who had the mark: writer, site and day, and the pseudonym, which is one of theirs.
     holders: BTreeSet<([String; 2], u64, String)>,
-    /// The same for longer: address and user agent.
-    readers: BTreeSet<(String, String)>,
+    /// The same for longer.
+    readers: BTreeSet<Reader>,
+}
+
+/// Who had a mark: address and user agent, which may be those of several; writer, site and day; and the pseudonym of that day.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Reader {
+    pub(super) name: (String, String),
+    pub(super) day: ([String; 2], u64),
+    pub(super) pseudonym: String,
 }
 
 /// Responses of one mark that are kept of either kind.
@@ -149,8 +157,10 @@ impl OfMark {
         self.last = self.last.max(Some(response.time));
         let day = response.time.as_secs() / 86_400;
         let writer = [response.instance.clone(), response.site.clone()];
+        let name = (response.address.clone(), response.user_agent.clone());
+        let reader = Reader { name, day: (writer.clone(), day), pseudonym: response.visitor.clone() };
         insert(&mut self.holders, (writer, day, response.visitor.clone()), MAX_HOLDERS);
-        insert(&mut self.readers, (response.address.clone(), response.user_agent.clone()), MAX_READERS);
+        insert(&mut self.readers, reader, MAX_READERS);
         let kept = if near { &mut self.near } else { &mut self.other };
         kept.add(response);
     }
@@ -163,8 +173,8 @@ impl OfMark {
         days.scan(first, |last, next| Some(last.replace(next) == Some(next))).any(|same| same)
     }
 
-    /// Address and user agent of all who had it.
-    pub(super) fn readers(&self) -> impl Iterator<Item = &(String, String)> {
+    /// All who had it.
+    pub(super) fn readers(&self) -> impl Iterator<Item = &Reader> {
         self.readers.iter()
     }
 

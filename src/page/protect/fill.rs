@@ -9,6 +9,7 @@ use http_body_util::Full;
 use super::ask::Ask;
 use super::site::Site;
 use crate::page::csp;
+use crate::page::headers::is_for_shared_caches;
 use crate::page::plan::has_directive;
 use crate::slot::{Choose, Fill, Form, GapRow, PlaceHash, PlaceKind};
 use crate::visitor::trap::BeaconOffer;
@@ -59,16 +60,18 @@ impl Site {
         }
     }
 
-    /// May no shared cache store the answer (RFC 9111 §3)?
+    /// May no shared cache store the answer?
     fn is_for_one(&self, ask: &Ask, headers: &HeaderMap) -> bool {
-        let lasts =
-            [header::ETAG, header::LAST_MODIFIED, header::EXPIRES].iter().any(|name| headers.contains_key(name))
-                || ["max-age", "s-maxage", "public"].iter().any(|name| has_directive(headers, name));
-        ask.per_visitor
-            || has_directive(headers, "private")
-            || has_directive(headers, "no-store")
-            || (!lasts && !self.settings.shared_cache)
+        ask.per_visitor || !may_be_shared(headers, self.settings.shared_cache)
     }
+}
+
+/// May a shared cache store an answer with these fields (RFC 9111 §3)? `usual`: those that say nothing.
+fn may_be_shared(headers: &HeaderMap, usual: bool) -> bool {
+    let lasts = [header::ETAG, header::LAST_MODIFIED, header::EXPIRES].iter().any(|name| headers.contains_key(name))
+        || ["max-age", "s-maxage", "public"].iter().any(|name| has_directive(headers, name));
+    let refuses = is_private(headers) || has_directive(headers, "no-store");
+    headers.keys().any(is_for_shared_caches) || (!refuses && (lasts || usual))
 }
 
 /// Answers a browser that asks for the style sheet: there is nothing in it.
@@ -85,6 +88,12 @@ pub(super) fn sheet(head: &Parts) -> Option<Response<Full<Bytes>>> {
         response.headers_mut().extend(fields.map(|(name, value)| (name, HeaderValue::from_static(value))));
         response
     })
+}
+
+/// `private` that names fields is of these alone (RFC 9111 §5.2.2.7).
+fn is_private(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|item| item.trim().eq_ignore_ascii_case("private"))
 }
 
 /// Do the policies of an answer let a style sheet of the page's own origin in?
@@ -182,6 +191,29 @@ mod tests {
         let first = both(choose.as_mut());
         assert_eq!(first, [Some(Bytes::from_static(b"<link>")), Some(Bytes::from_static(b"<a></a>"))]);
         assert_eq!(both(choose.as_mut()), first);
+    }
+
+    #[test]
+    fn what_a_shared_cache_may_store_is_for_all() {
+        for (fields, shared) in [
+            ("", false),
+            ("etag: \"v1\"", true),
+            ("cache-control: max-age=60", true),
+            ("cache-control: private, max-age=60", false),
+            ("cache-control: Private\netag: \"v1\"", false),
+            ("cache-control: no-store", false),
+            // A field for some caches takes the place of the one for all.
+            ("cache-control: no-store\ncdn-cache-control: max-age=600", true),
+            ("cache-control: private\nsurrogate-control: max-age=3600", true),
+            ("cdn-cache-control: max-age=600", true),
+            ("cache-control: max-age=600, private=\"set-cookie\"", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields.lines().filter_map(|line| line.split_once(": ")) {
+                headers.append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+            }
+            assert_eq!(may_be_shared(&headers, false), shared, "{fields}");
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@ use super::standing::bit;
 use crate::suspicion::Fired;
 use crate::suspicion::signals::Signal;
 
-const PLACES: usize = 4_096;
+/// Networks have a bit each in a map of a window, which several may share: what that hides is added (`distinct.rs`).
+const BITS: usize = 1 << 16;
 /// Seconds of one of the two windows that are looked at together.
 const WINDOW: u32 = 300;
 /// Networks before anything follows.
@@ -38,12 +39,44 @@ pub(crate) enum Opened {
 }
 
 /// The counts of one window.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Window {
-    all: AtomicU32,
-    disturbed: AtomicU32,
+    all: Networks,
+    disturbed: Networks,
     /// Points by signal, of disturbed requests.
     points: [AtomicU32; 32],
+}
+
+/// How many networks.
+#[derive(Debug)]
+struct Networks {
+    bits: Box<[AtomicU64]>,
+    set: AtomicU32,
+}
+
+impl Networks {
+    fn new() -> Self {
+        Self { bits: (0..BITS / 64).map(|_| AtomicU64::new(0)).collect(), set: AtomicU32::new(0) }
+    }
+
+    fn add(&self, net: u64) {
+        let at = (net.wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 48) as usize % BITS;
+        let bit = 1u64 << (at % 64);
+        let Some(word) = self.bits.get(at / 64).filter(|word| word.load(Ordering::Relaxed) & bit == 0) else { return };
+        if word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            self.set.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn count(&self) -> u32 {
+        let set = (self.set.load(Ordering::Relaxed) as usize).min(BITS - 1);
+        (-(BITS as f64) * (1.0 - set as f64 / BITS as f64).ln()).round() as u32
+    }
+
+    fn clear(&self) {
+        self.bits.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.set.store(0, Ordering::Relaxed);
+    }
 }
 
 /// The valve.
@@ -51,8 +84,6 @@ struct Window {
 pub(crate) struct Valve {
     windows: [Window; 2],
     turn: AtomicU32,
-    /// Networks that were counted, by hash with the window.
-    seen: Box<[AtomicU64]>,
     muted_at: AtomicU32,
     muted_until: [AtomicU32; 32],
     open_until: AtomicU32,
@@ -63,16 +94,18 @@ impl Valve {
     #[cfg(feature = "proxy")]
     pub(crate) fn disturbed(&self, now: Tick) -> (u32, u32) {
         self.turn(now);
-        let sum =
-            |of: fn(&Window) -> &AtomicU32| -> u32 { self.windows.iter().map(|w| of(w).load(Ordering::Relaxed)).sum() };
+        self.counts()
+    }
+
+    fn counts(&self) -> (u32, u32) {
+        let sum = |of: fn(&Window) -> &Networks| -> u32 { self.windows.iter().map(|window| of(window).count()).sum() };
         (sum(|w| &w.all), sum(|w| &w.disturbed))
     }
 
     pub(super) fn new() -> Self {
         Self {
-            windows: [Window::default(), Window::default()],
+            windows: [Window::new(), Window::new()],
             turn: AtomicU32::new(0),
-            seen: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
             muted_at: AtomicU32::new(0),
             muted_until: std::array::from_fn(|_| AtomicU32::new(0)),
             open_until: AtomicU32::new(0),
@@ -95,23 +128,17 @@ impl Valve {
     pub(crate) fn note(&self, net: u64, disturbed: bool, fired: &[Fired], allowed: u32, now: Tick) -> Option<Opened> {
         let turn = self.turn(now);
         let window = self.windows.get((turn % 2) as usize)?;
-        if self.is_new(net, turn, 0) {
-            window.all.fetch_add(1, Ordering::Relaxed);
-        }
+        window.all.add(net);
         if !disturbed {
             return None;
         }
-        if self.is_new(net, turn, 1) {
-            window.disturbed.fetch_add(1, Ordering::Relaxed);
-        }
+        window.disturbed.add(net);
         for fired in fired {
             if let Some(points) = bit(fired.signal).and_then(|at| window.points.get(at)) {
                 points.fetch_add(u32::from(fired.points), Ordering::Relaxed);
             }
         }
-        let sum =
-            |of: fn(&Window) -> &AtomicU32| -> u32 { self.windows.iter().map(|w| of(w).load(Ordering::Relaxed)).sum() };
-        let (all, of) = (sum(|w| &w.all), sum(|w| &w.disturbed));
+        let (all, of) = self.counts();
         let above = u64::from(of) * 1_000_000 > u64::from(all) * u64::from(allowed);
         if all < LEAST || of < LEAST_DISTURBED || !above || self.is_open(now) { None } else { self.open(now) }
     }
@@ -157,19 +184,16 @@ impl Valve {
         }
         turn
     }
-
-    /// Was this network not counted yet in this window, in this column?
-    fn is_new(&self, net: u64, turn: u32, column: u64) -> bool {
-        let mark = (net ^ u64::from(turn).rotate_left(32) ^ column).wrapping_mul(0x9E37_79B9_7F4A_7C15).max(1);
-        let place = net.wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 53;
-        let Some(seen) = self.seen.get((place * 2 + column) as usize % PLACES) else { return false };
-        seen.swap(mark, Ordering::Relaxed) != mark
-    }
 }
 
 impl Window {
+    fn new() -> Self {
+        Self { all: Networks::new(), disturbed: Networks::new(), points: std::array::from_fn(|_| AtomicU32::new(0)) }
+    }
+
     fn clear(&self) {
-        self.points.iter().chain([&self.all, &self.disturbed]).for_each(|count| count.store(0, Ordering::Relaxed));
+        [&self.all, &self.disturbed].into_iter().for_each(Networks::clear);
+        self.points.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }
 }
 
@@ -199,6 +223,24 @@ mod tests {
         assert_eq!(valve.note(net(7), true, &[], ALLOWED, at(140)), Some(Opened::Wide));
         assert!(valve.is_open(at(700)) && !valve.is_open(at(741)));
         assert!(!valve.is_muted(Signal::ArticleRun, || at(612)));
+    }
+
+    #[test]
+    fn a_large_site_is_helped_as_a_small_one() {
+        for networks in [1_000, 10_000, 100_000] {
+            let mut random = fastrand::Rng::with_seed(networks);
+            let nets: Vec<u64> = (0..networks).map(|_| random.u64(..)).collect();
+            let valve = Valve::new();
+            // Four pages of each in five minutes; of one in a hundred they are held up.
+            let opened = (0..4 * networks).find_map(|_| {
+                let at = random.u64(0..networks);
+                valve.note(*nets.get(at as usize)?, at % 100 == 0, &RUN, ALLOWED, Tick(16))
+            });
+            assert!(matches!(opened, Some(Opened::Muted(_))), "{networks}");
+            let counted = Networks::new();
+            nets.iter().chain(&nets).for_each(|net| counted.add(*net));
+            assert!(u64::from(counted.count()).abs_diff(networks) * 50 <= networks, "{networks}: {}", counted.count());
+        }
     }
 
     #[test]

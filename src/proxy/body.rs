@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::headers::strip_trailers;
 use super::idle::Idle;
 use super::places::Place;
+use super::server::Uploading;
 
 /// Why a body of the upstream broke off.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,8 @@ pin_project! {
         given: Arc<AtomicU64>,
         // Dropped together with the body: tells when the upload is over.
         over: oneshot::Sender<()>,
+        // To be told when it has been read.
+        uploading: Option<Uploading>,
         // It may go on when the answer is over.
         _place: Arc<Place>,
     }
@@ -115,11 +118,16 @@ impl Upload {
 
 impl UploadBody {
     /// It may pause for `limit` at most, and shares the place with the site of its answer.
-    pub(super) fn new(body: Incoming, limit: Duration, place: Arc<Place>) -> (Self, Upload) {
+    pub(super) fn new(
+        body: Incoming,
+        limit: Duration,
+        place: Arc<Place>,
+        uploading: Option<Uploading>,
+    ) -> (Self, Upload) {
         let (over, ended) = oneshot::channel();
         let given = Arc::new(AtomicU64::new(0));
         let upload = Upload { given: Arc::clone(&given), over: ended };
-        (Self { body, idle: Idle::new(limit), given, over, _place: place }, upload)
+        (Self { body, idle: Idle::new(limit), given, over, uploading, _place: place }, upload)
     }
 }
 
@@ -128,10 +136,15 @@ impl Body for UploadBody {
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let this = self.project();
-        let polled = this.body.poll_frame(cx);
+        let mut this = self.project();
+        let polled = this.body.as_mut().poll_frame(cx);
         match ready!(this.idle.watch(cx, polled)) {
             Some(frame) => {
+                if (frame.is_none() || this.body.is_end_stream())
+                    && let Some(uploading) = this.uploading.take()
+                {
+                    uploading.over();
+                }
                 this.given.fetch_add(1, Ordering::Relaxed);
                 Poll::Ready(frame.map(|f| f.map(without_strays).map_err(|e| UploadError::Broken(e).into())))
             }

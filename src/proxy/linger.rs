@@ -28,8 +28,8 @@ impl Linger {
         Self { silence: Idle::new(SILENCE), whole: Idle::new(WHOLE), dropped: 0 }
     }
 
-    /// Ready when nothing more is to be read. `uploads`: it was in the midst of a body; nobody else is waited for, unless there is
-    /// something unread.
+    /// Ready when nothing more is to be read. `uploads`: it was in the midst of a head or a body; nobody else is waited for, unless
+    /// there is something unread.
     pub(super) fn poll_over<S>(&mut self, stream: &mut S, uploads: bool, cx: &mut Context<'_>) -> Poll<()>
     where
         S: AsyncRead + Unpin,

@@ -138,6 +138,8 @@ async fn connection<A: Answer, T>(
         // Of an upload something may still come when the answer is over.
         let uploads = !request.body().is_end_stream();
         reset.asked(is_http_1 && uploads);
+        let ends = reset.clone();
+        request.extensions_mut().insert(Uploading(reset.clone()));
         let keeps = is_http_1 && !uploads;
         let keeps = keeps.then(|| reset.clone());
         let is_http_1_0 = request.version() == Version::HTTP_10;
@@ -145,6 +147,9 @@ async fn connection<A: Answer, T>(
         let is_head = request.method() == Method::HEAD;
         async move {
             let mut response = answer.answer(request).await?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                ends.tunnels();
+            }
             // hyper knows that over HTTP/1 alone.
             let is_bare = !is_http_1 && (is_head || is_without_content(response.status()));
             tell_length(&mut response, is_bare && is_head, is_http_1_0);
@@ -168,7 +173,7 @@ async fn connection<A: Answer, T>(
     let mut connection = std::pin::pin!(watcher.watch(connection));
     let whole = async {
         let ended = connection.as_mut().await;
-        if ended.is_ok() {
+        if ended.as_ref().map_or_else(|error| is_between_answers(error.as_ref()), |()| true) {
             ends.orderly();
         }
         ended
@@ -198,12 +203,32 @@ async fn connection<A: Answer, T>(
     }
 }
 
+/// Nothing is on its way: a connection that was kept asked for nothing, or for nothing that can be read.
+fn is_between_answers(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_timeout() || error.is_parse())
+}
+
+/// With a request: what is to be told when its body has been read.
+#[derive(Debug, Clone)]
+pub(super) struct Uploading(Reset);
+
+impl Uploading {
+    /// It has.
+    pub(super) fn over(&self) {
+        self.0.uploaded();
+    }
+}
+
 fn is_without_content(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// The length of what does not leave (RFC 9110 §9.3.2); and without one, HTTP/1.0 keeps no connection: its close is the end.
 fn tell_length<B: Body>(response: &mut Response<B>, is_bare: bool, is_http_1_0: bool) {
+    if response.status() == StatusCode::NO_CONTENT {
+        // It has none (RFC 9110 §8.6).
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     if response.headers().contains_key(header::CONTENT_LENGTH) {
         return;
     }

@@ -45,8 +45,10 @@ struct Ends {
     orderly: AtomicBool,
     /// The last write found no room.
     blocked: AtomicBool,
-    /// A body comes with the request, and may not be read to its end.
-    uploads: AtomicBool,
+    /// What belongs to the last request has been read to its end.
+    read: AtomicBool,
+    /// What comes is another protocol's.
+    tunnel: AtomicBool,
     /// [`NO_HEAD`], [`KEPT`] or [`HEAD`].
     next: AtomicU8,
 }
@@ -65,7 +67,17 @@ impl Reset {
     /// The head of a request is whole; a body may follow.
     pub(super) fn asked(&self, uploads: bool) {
         self.0.next.store(NO_HEAD, Ordering::Relaxed);
-        self.0.uploads.store(uploads, Ordering::Relaxed);
+        self.0.read.store(!uploads, Ordering::Relaxed);
+    }
+
+    /// So is its body.
+    pub(super) fn uploaded(&self) {
+        self.0.read.store(true, Ordering::Relaxed);
+    }
+
+    /// The protocol changes.
+    pub(super) fn tunnels(&self) {
+        self.0.tunnel.store(true, Ordering::Relaxed);
     }
 
     /// The answer to it begins; when it is over, the head of the next one may come.
@@ -80,7 +92,11 @@ impl Reset {
 
     /// Something came. Is it the start of a head?
     fn begins(&self) -> bool {
-        self.0.next.compare_exchange(KEPT, HEAD, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let begins = self.0.next.compare_exchange(KEPT, HEAD, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if begins {
+            self.0.read.store(false, Ordering::Relaxed);
+        }
+        begins
     }
 
     fn is_due(&self) -> bool {
@@ -182,8 +198,13 @@ impl AsyncWrite for ClientStream {
         let this = &mut *self;
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            // All was written: what comes behind this end does not cut it.
+            this.reset.orderly();
         }
-        let uploads = this.reset.0.uploads.load(Ordering::Relaxed);
+        if this.reset.0.tunnel.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        let uploads = !this.reset.0.read.load(Ordering::Relaxed);
         this.linger.get_or_insert_with(Linger::new).poll_over(&mut this.stream, uploads, cx).map(Ok)
     }
 }

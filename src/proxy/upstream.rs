@@ -24,6 +24,7 @@ use super::failure::Failure;
 use super::headers::{Asked, Via};
 use super::places::{AtSite, Place};
 use super::problem::{ALLOWED, problem};
+use super::server::Uploading;
 use super::{ProxyError, headers, refuse, upgrade};
 use crate::config::{HostMode, ProxySettings, UpstreamCoding};
 use crate::page::{NearSite, is_html};
@@ -148,7 +149,7 @@ impl Shared {
         let (request, upload) = if bodiless {
             (without_body(outgoing), None)
         } else {
-            let (body, upload) = self.request_body(body, Arc::clone(&place));
+            let (body, upload) = self.request_body(body, Arc::clone(&place), head.extensions.remove());
             (Request::from_parts(outgoing, body), Some(upload))
         };
         let mut answer = match (self.client.send(request, upload).await, on_client) {
@@ -239,9 +240,9 @@ impl Shared {
     }
 
     /// The upload, and what ends with it.
-    fn request_body(&self, body: Incoming, place: Arc<Place>) -> (RequestBody, Upload) {
+    fn request_body(&self, body: Incoming, place: Arc<Place>, uploading: Option<Uploading>) -> (RequestBody, Upload) {
         let max = self.settings.max_request_body.map_or(usize::MAX, |max| max.0 as usize);
-        let (body, upload) = UploadBody::new(body, self.settings.timeouts.response_idle.0, place);
+        let (body, upload) = UploadBody::new(body, self.settings.timeouts.response_idle.0, place, uploading);
         (Limited::new(body, max).boxed_unsync(), upload)
     }
 
@@ -260,6 +261,7 @@ impl Shared {
         again.headers.remove(header::RANGE);
         again.headers.remove(header::IF_RANGE);
         let whole = self.client.send(without_body(again), None).await;
+        let whole = whole.ok().filter(|whole| !refuse::is_unfit(whole, &self.settings));
         self.incoming(whole.unwrap_or(partial), named, place)
     }
 

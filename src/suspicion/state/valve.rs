@@ -234,7 +234,7 @@ mod tests {
             // Four pages of each in five minutes; of one in a hundred they are held up.
             let opened = (0..4 * networks).find_map(|_| {
                 let at = random.u64(0..networks);
-                valve.note(*nets.get(at as usize)?, at % 100 == 0, &RUN, ALLOWED, Tick(16))
+                valve.note(*nets.get(at as usize)?, at.is_multiple_of(100), &RUN, ALLOWED, Tick(16))
             });
             assert!(matches!(opened, Some(Opened::Muted(_))), "{networks}");
             let counted = Networks::new();
